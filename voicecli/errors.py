@@ -1,0 +1,120 @@
+"""What can go wrong, and the exit code each failure ends the program with.
+
+    VoiceError
+    ├── ExpectationError    1   a budget or an assertion that was asked for is missed
+    ├── UsageError          2   the command line
+    │   ├── ProfileError    2   a profile: FILE:LINE, key, mend
+    │   └── InputError      2   a recording, a script or another file given as input
+    ├── CredentialsError    3   a key is missing, or the service refuses it
+    ├── DeviceError         4   microphone or loudspeaker
+    ├── ServiceError        5   a service or the network; carries service, status, request id
+    ├── UnreliableError     6   measured, but not reliably (only with --strict)
+    └── NoReplyError        7   the agent never answered
+
+A message is written for the person at the terminal: one sentence that says what failed and why,
+then what to do about it (``mend``).  Foreign exceptions are translated where they are raised.
+"""
+
+from __future__ import annotations
+
+
+class VoiceError(Exception):
+    """A failure that the program foresaw.
+
+    cause: what failed and why, one sentence without its full stop.
+    mend: what the reader can do about it, a sentence of its own; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, cause: str, *, mend: str = "") -> None:
+        super().__init__(cause, mend)
+        self.cause = cause
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.cause}. {self.mend}" if self.mend else self.cause
+
+
+class ExpectationError(VoiceError):
+    """A budget or an assertion that the user asked to be held to is missed."""
+
+    exit_code = 1
+
+
+class UsageError(VoiceError):
+    """The command line asks for something that makes no sense."""
+
+    exit_code = 2
+
+
+class ProfileError(UsageError):
+    """A profile that cannot be used; the cause begins with FILE:LINE where there is one."""
+
+
+class InputError(UsageError):
+    """A file given as input that cannot be used."""
+
+
+class CredentialsError(VoiceError):
+    """A key is missing, or a service refuses it."""
+
+    exit_code = 3
+
+
+class DeviceError(VoiceError):
+    """A microphone or loudspeaker is missing, busy, or refuses the format."""
+
+    exit_code = 4
+
+
+class ServiceError(VoiceError):
+    """A service refused, failed, or could not be reached.
+
+    service: "stt", "llm" or "tts".
+    status: HTTP status or WebSocket close code, if one was received.
+    request_id: the service's own id of the request, to quote to its support.
+    temporary: whether the same call may succeed later (429, 5xx, a lost connection).
+    """
+
+    exit_code = 5
+
+    def __init__(
+        self,
+        service: str,
+        cause: str,
+        *,
+        mend: str = "",
+        status: int | None = None,
+        request_id: str | None = None,
+        temporary: bool = False,
+    ) -> None:
+        if request_id:
+            cause = f"{cause} (request id {request_id})"
+        super().__init__(f"{service.upper()}: {cause}", mend=mend)
+        self.service = service
+        self.status = status
+        self.request_id = request_id
+        self.temporary = temporary
+
+
+class RefusedError(ServiceError, CredentialsError):
+    """A service refuses the key, or what the key may do (401, 403)."""
+
+    exit_code = 3
+
+
+class UnreliableError(VoiceError):
+    """The run was measured, but a measurement cannot be relied on (``--strict``)."""
+
+    exit_code = 6
+
+
+class NoReplyError(VoiceError):
+    """The conversation ended without one reply."""
+
+    exit_code = 7
+
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell would report it."""

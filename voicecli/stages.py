@@ -1,0 +1,126 @@
+"""What a conversation is made of, as the session sees it.
+
+The session and the reply know these protocols and nothing of the adapters behind them.  Adapters own no
+task, queue or callback: one sends to them and iterates over them.  Audio is linear16, mono.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from voicecli.audio import AudioBlock, AudioFormat, Samples, Seconds
+from voicecli.events import Event
+
+
+class Source(Protocol):
+    """Where the user's voice comes from: a microphone, or a recording paced like one."""
+
+    @property
+    def format(self) -> AudioFormat: ...
+
+    def blocks(self) -> AsyncGenerator[AudioBlock, None]:
+        """The audio, each block when its last sample is there; goes on with silence after the last."""
+
+    def pause(self) -> None:
+        """The agent speaks and nobody listens: a recorded user waits (silence), a live one need not."""
+
+    def resume(self) -> None:
+        """The user has the floor again."""
+
+
+class Sink(Protocol):
+    """Where the agent's voice goes to.  One reply at a time."""
+
+    @property
+    def format(self) -> AudioFormat: ...
+
+    def start(self) -> None:
+        """Begin a reply."""
+
+    def write(self, pcm: bytes) -> None:
+        """Queue whole samples; never waits."""
+
+    async def started(self) -> Seconds:
+        """Wait until the first audible sample has sounded; when that was."""
+
+    async def finish(self) -> None:
+        """Wait until all that was written has sounded."""
+
+    def clear(self) -> Samples:
+        """Be silent now; the samples of this reply that were heard."""
+
+    @property
+    def heard(self) -> Samples:
+        """Samples of this reply that have sounded."""
+
+    @property
+    def underruns(self) -> int:
+        """How often this reply ran dry."""
+
+
+class Detector(Protocol):
+    """Tells voice from silence, locally; on the sample clock, so it works on files and live alike."""
+
+    def feed(self, block: AudioBlock) -> Iterable[Event]:
+        """SpeechStarted and SpeechStopped that this block brings to light, stamped with its end."""
+
+
+class Transcriber(Protocol):
+    """An open connection to the STT."""
+
+    async def send(self, block: AudioBlock) -> None:
+        """Send audio; its place in time is remembered for the transcripts' times."""
+
+    async def finalize(self) -> None:
+        """Ask for the final text of all that was sent."""
+
+    async def finish(self) -> None:
+        """No more audio follows; ``events`` ends after the last transcript."""
+
+    def events(self) -> AsyncGenerator[Event, None]:
+        """Transcripts and what else the service says; keeps the connection alive while iterated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the conversation, as the LLM is given it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a reply cost, as the service counts it."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class LanguageModel(Protocol):
+    """The LLM."""
+
+    def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        """The pieces of a reply as they arrive, none empty; at most one Usage, at the end."""
+
+
+class Flushed:
+    """Everything that was flushed so far has been synthesised and delivered."""
+
+
+FLUSHED = Flushed()
+
+
+class Synthesizer(Protocol):
+    """An open connection to the TTS.  One reply at a time."""
+
+    async def send(self, text: str, *, flush: bool) -> None:
+        """Text to be spoken, joined to the text before it as it stands; ``flush``: synthesise now."""
+
+    def audio(self) -> AsyncGenerator[bytes | Flushed, None]:
+        """The reply's audio, whole samples, and FLUSHED after the audio of each flush."""
+
+    async def clear(self) -> None:
+        """Forget what was sent; what still arrives of it never reaches ``audio``."""
