@@ -72,9 +72,9 @@ def first_audible(pcm: bytes) -> Samples | None:
 class PlayoutBuffer:
     """What a loudspeaker plays and when, if it plays at the rate of real time without a break.
 
-    Pure arithmetic: every method is told the time.  Audio written while something still plays follows it
-    without a gap; audio written to an empty buffer sounds at once, and was an underrun if its reply had
-    sounded before.  Times are seconds, positions samples from the start of the reply.
+    Pure arithmetic: every method is told the time.  Audio written while something still plays
+    follows it without a gap; audio written to an empty buffer sounds at once, and was an underrun
+    if its reply had sounded before.  Times are seconds, positions samples from the reply's start.
     """
 
     def __init__(self, format: AudioFormat) -> None:

@@ -1,8 +1,8 @@
 """The one clock, and the choice of time.
 
-Whoever wants the time asks the running loop (``now``); nobody reads another clock.  Choosing the loop is
-therefore choosing the time: the real one for a conversation, a virtual one where a conversation is to take
-no longer than computing it does.  Both start at 0.
+Whoever wants the time asks the running loop (``now``); nobody reads another clock.  Choosing the
+loop is therefore choosing the time: the real one for a conversation, a virtual one where it is to
+take no longer than computing it does.  Both start at 0.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import selectors
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from voicecli.audio import Seconds
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 def now() -> Seconds:
@@ -50,8 +51,8 @@ class RealTimeLoop(asyncio.SelectorEventLoop):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """A loop whose time moves only when nothing is left to do, and then to the next timer.
 
-    Sockets work; what one end has sent on loopback, the other can read before time moves.  Work handed to a
-    thread is waited for in real time.  It has no meaning with a peer outside the process.
+    Sockets work: what one end has sent on loopback, the other can read before time moves.  Work
+    handed to a thread is waited for in real time.  With a peer outside the process it has no meaning.
     """
 
     def __init__(self) -> None:
@@ -63,7 +64,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     def run_in_executor(
-        self, executor: Executor | None, func: Callable[..., T], *args: Any
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
         """Run ``func`` in a thread; time stands still until it is done."""
         self._jumping.threads += 1

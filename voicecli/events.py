@@ -1,8 +1,9 @@
 """The vocabulary of a conversation: what happened, and what to do about it.
 
-Events are facts, in the past tense; actions are orders, in the imperative.  Both are frozen data: they
-can be compared, printed, saved and replayed.  Times are seconds on the session's clock (``clock.now``),
-and ``at`` is when the fact entered the process, or, for an action, the ``at`` of the event that caused it.
+Events are facts, in the past tense; actions are orders, in the imperative.  Both are frozen data:
+they can be compared, printed, saved and replayed.  Times are seconds on the session's clock
+(``clock.now``); ``at`` is when the fact entered the process, or, for an action, the ``at`` of the
+event that caused it.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ class FirstAudio(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaybackStarted(ReplyEvent):
-    """The first audible sample of the reply has sounded; ``at`` is when it did, by the sink's clock."""
+    """The first audible sample of the reply sounded; ``at`` is when, by the sink's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

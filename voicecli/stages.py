@@ -1,7 +1,7 @@
 """What a conversation is made of, as the session sees it.
 
-The session and the reply know these protocols and nothing of the adapters behind them.  Adapters own no
-task, queue or callback: one sends to them and iterates over them.  Audio is linear16, mono.
+The session and the reply know these protocols and nothing of the adapters behind them.  Adapters
+own no task, queue or callback: one sends to them and iterates over them.  Audio is linear16, mono.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ class Source(Protocol):
     """Where the user's voice comes from: a microphone, or a recording paced like one."""
 
     @property
-    def format(self) -> AudioFormat: ...
+    def format(self) -> AudioFormat:
+        """Of the blocks."""
 
     def blocks(self) -> AsyncGenerator[AudioBlock, None]:
-        """The audio, each block when its last sample is there; goes on with silence after the last."""
+        """The audio, each block when its last sample is there; after the last, silence."""
 
     def pause(self) -> None:
-        """The agent speaks and nobody listens: a recorded user waits (silence), a live one need not."""
+        """The agent speaks and nobody listens: a recorded user waits, a live one need not."""
 
     def resume(self) -> None:
         """The user has the floor again."""
@@ -34,7 +35,8 @@ class Sink(Protocol):
     """Where the agent's voice goes to.  One reply at a time."""
 
     @property
-    def format(self) -> AudioFormat: ...
+    def format(self) -> AudioFormat:
+        """Of what is written."""
 
     def start(self) -> None:
         """Begin a reply."""
@@ -61,7 +63,7 @@ class Sink(Protocol):
 
 
 class Detector(Protocol):
-    """Tells voice from silence, locally; on the sample clock, so it works on files and live alike."""
+    """Tells voice from silence, locally; on the sample clock, so files and life are alike."""
 
     def feed(self, block: AudioBlock) -> Iterable[Event]:
         """SpeechStarted and SpeechStopped that this block brings to light, stamped with its end."""
@@ -117,7 +119,7 @@ class Synthesizer(Protocol):
     """An open connection to the TTS.  One reply at a time."""
 
     async def send(self, text: str, *, flush: bool) -> None:
-        """Text to be spoken, joined to the text before it as it stands; ``flush``: synthesise now."""
+        """Text to speak, joined to the text before it as it stands; ``flush``: synthesise now."""
 
     def audio(self) -> AsyncGenerator[bytes | Flushed, None]:
         """The reply's audio, whole samples, and FLUSHED after the audio of each flush."""

@@ -1,19 +1,19 @@
 """Tells voice from silence by energy, on the sample clock.
 
-The detector says when the user's voice really began and ended at the microphone, back-dated to the voiced
-sample, however late it notices.  It reads levels against the noise around them and against the loudest
-frame of the stretch, so it needs no absolute volume; it does mistake loud noise for a voice.
+The detector says when the user's voice really began and ended at the microphone, back-dated to the
+voiced sample, however late it notices.  It reads levels against the noise around them and against
+the loudest frame of the stretch, so it needs no absolute volume; loud noise it takes for a voice.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicecli.audio import SAMPLE_SIZE, AudioBlock, AudioFormat, Seconds, samples_of
+from voicecli.audio import AudioBlock, AudioFormat, Seconds, samples_of
 from voicecli.events import Event, SpeechStarted, SpeechStopped
 
 FRAME: Seconds = 0.010
@@ -111,23 +111,19 @@ def level_dbfs(samples: NDArray[np.int16]) -> float:
 
 
 def stretches(
-    pcm: bytes, format: AudioFormat, hangover: Seconds = 0.2
-) -> list[tuple[Seconds, Seconds]]:
-    """Start and end of each stretch of voice in a whole recording, in seconds from its beginning."""
+    blocks: Iterable[AudioBlock], format: AudioFormat, hangover: Seconds = 0.2
+) -> Iterator[tuple[Seconds, Seconds]]:
+    """Start and end of each stretch of voice in consecutive blocks, as it is found."""
     detector = EnergyDetector(format, hangover)
-    tail = format.silence(hangover + 2 * FRAME)
-    found: list[tuple[Seconds, Seconds]] = []
-    start = 0.0
-    block = SAMPLE_SIZE * format.rate
-    for offset in range(0, len(pcm) + len(tail), block):
-        piece = (
-            (pcm + tail)[offset : offset + block]
-            if offset + block > len(pcm)
-            else pcm[offset : offset + block]
-        )
-        for event in detector.feed(AudioBlock(piece, format.seconds(offset))):
+    silence = format.silence(hangover + 2 * FRAME)
+    start = end = 0.0
+    for block in blocks:
+        end = block.at + format.seconds(len(block.pcm))
+        for event in detector.feed(block):
             if isinstance(event, SpeechStarted):
                 start = event.speech_start
             elif isinstance(event, SpeechStopped):
-                found.append((start, event.speech_end))
-    return found
+                yield start, event.speech_end
+    for event in detector.feed(AudioBlock(silence, end)):
+        if isinstance(event, SpeechStopped):
+            yield start, event.speech_end
