@@ -1,0 +1,34 @@
+"""How much may be spent within a sliding window.  Pure: told the time."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from voicecli.audio import Seconds
+
+
+class Budget:
+    """At most ``limit`` units within any ``window`` seconds."""
+
+    def __init__(self, limit: int, window: Seconds) -> None:
+        self.limit = limit
+        self._window = window
+        self._spent: deque[tuple[Seconds, int]] = deque()
+
+    def spend(self, amount: int, now: Seconds) -> None:
+        """Take note that ``amount`` is spent now."""
+        while self._spent and self._spent[0][0] + self._window <= now:
+            self._spent.popleft()
+        self._spent.append((now, amount))
+
+    def allowed_at(self, amount: int, now: Seconds) -> Seconds:
+        """When, from ``now`` on, ``amount`` (at most the limit) may be spent."""
+        recent = [(at, spent) for at, spent in self._spent if at + self._window > now]
+        excess = sum(spent for _, spent in recent) + amount - self.limit
+        allowed = now
+        for at, spent in recent:
+            if excess <= 0:
+                break
+            excess -= spent
+            allowed = at + self._window
+        return allowed
