@@ -52,7 +52,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """A loop whose time moves only when nothing is left to do, and then to the next timer.
 
     Sockets work: what one end has sent on loopback, the other can read before time moves.  Work
-    handed to a thread is waited for in real time.  With a peer outside the process it has no meaning.
+    handed to a thread is waited for in real time.  A peer outside the process makes no sense of it.
     """
 
     def __init__(self) -> None:

@@ -18,15 +18,26 @@ TurnId = int
 
 Service = Literal["stt", "llm", "tts"]
 
-EndReason = Literal["speech_final", "utterance_end", "final", "finalize", "timeout", "key"]
+EndReason = Literal[
+    "speech_final",
+    "utterance_end",
+    "final",
+    "complete",
+    "default",
+    "incomplete",
+    "timeout",
+    "key",
+    "typed",
+]
 """Which rule ended the user's turn.
 
 speech_final: the service's endpointing saw enough silence.
 utterance_end: the service saw no word for long enough.
 final: each final segment is a turn (profile ``classic``).
-finalize: the answer to our own ``Finalize``.
+complete, default, incomplete: the pause was long enough for what was said (``turn.commit_ms``).
 timeout: nobody decided in time; the words in hand were taken.
 key: the user pressed a key.
+typed: the user typed instead of speaking.
 """
 
 
@@ -113,6 +124,49 @@ class DeadlinePassed(Event):
     """The machine's deadline has come."""
 
 
+# ── the user's keys ──────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnYielded(Event):
+    """The user says by a key: I am done, answer now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStopped(Event):
+    """The user says by a key: be quiet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTyped(Event):
+    """The user typed a whole turn.
+
+    text: never empty.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicrophoneMuted(Event):
+    """The user muted the microphone, or let it hear again.
+
+    muted: which of the two.
+    """
+
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserQuit(Event):
+    """The user ends the conversation.
+
+    reason: by what: "quit", "idle" or "time is up".
+    """
+
+    reason: str = "quit"
+
+
 # ── the agent's turn ─────────────────────────────────────────────────────────
 
 
@@ -125,17 +179,34 @@ class ReplyEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlmRequested(ReplyEvent):
-    """The request for the reply is on its way.
+    """A request for the reply is on its way.
 
     attempt: counts the requests of this turn from 1.
+    hedge: whether it races an earlier one that is late, rather than follow one that failed.
+    """
+
+    attempt: int = 1
+    hedge: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstToken(ReplyEvent):
+    """The first content token of the reply has arrived (a role-only chunk is none).
+
+    attempt: of the request that won.
     """
 
     attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FirstToken(ReplyEvent):
-    """The first content token of the reply has arrived (a role-only chunk is none)."""
+class ClauseReady(ReplyEvent):
+    """The first clause of the reply is complete; it may have to wait for the commitment.
+
+    text: the words, as they are to be spoken.
+    """
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,17 +223,28 @@ class ClauseSent(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstAudio(ReplyEvent):
-    """The first audio of the reply has arrived.
+    """The first audible sample of the reply has arrived.
 
-    lead: silence at its head, in seconds; None when all of the first chunk is silent.
+    first_byte: when the first audio arrived, audible or not.
+    lead: seconds of silence that came before it; they were not played.
     """
 
-    lead: Seconds | None
+    first_byte: Seconds
+    lead: Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaybackStarted(ReplyEvent):
     """The first audible sample of the reply sounded; ``at`` is when, by the sink's clock."""
+
+
+PlaybackEnd = Literal["flushed", "empty", "stalled"]
+"""How the end of a reply's audio was known.
+
+flushed: the service said that all was delivered, and the last sample was heard.
+empty: it did not say so; the queue had been empty for a while (``tts.empty_ms``).
+stalled: no audio came at all for a while (``tts.stall_ms``).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,12 +255,16 @@ class ReplyFinished(ReplyEvent):
     heard: seconds of it that were played.
     underruns: how often the sink had run dry before the end.
     tokens: completion tokens, as the service counts them; None when it does not.
+    prompt_tokens: likewise, of all the requests that told.
+    ended_by: how the end was known.
     """
 
     said: str
     heard: Seconds
     underruns: int = 0
     tokens: int | None = None
+    prompt_tokens: int | None = None
+    ended_by: PlaybackEnd = "flushed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,8 +325,28 @@ class ConnectionLost(Event):
 class Warned(Event):
     """Something that the user should know, and that stops nothing."""
 
-    service: Service
+    service: Service | Literal["audio"]
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioGlitched(Event):
+    """The sound card lost samples: too many came in, or too few were there to go out.
+
+    xruns: how often since the last such event.
+    """
+
+    xruns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopLagged(Event):
+    """The event loop was late: what was stamped lately may be stamped late by as much.
+
+    lag: seconds.
+    """
+
+    lag: Seconds
 
 
 # ── actions ──────────────────────────────────────────────────────────────────
@@ -257,11 +363,23 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StartReply(Action):
-    """Answer the user.
+class DraftReply(Action):
+    """Prepare an answer; nothing of it may be spoken yet.
+
+    user_text: all the user said in this turn, as far as it is known.
+    """
+
+    turn: TurnId
+    user_text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitReply(Action):
+    """The user's turn has ended: speak the reply, drafted or not.
 
     user_text: all the user said in this turn.
-    speech_end: end of its last word, as the STT has it; None when it does not say.
+    speech_end: when the user stopped, as the detector has it, or else the STT; None when neither
+        says.
     reason: which rule ended the user's turn.
     """
 
@@ -276,10 +394,33 @@ class CancelReply(Action):
     """Stop being audible now, then stop everything else.
 
     heard_nothing: the user goes on before a sample of it was heard: the turns become one.
+    committed: whether the reply was more than a draft.
     """
 
     turn: TurnId
     heard_nothing: bool
+    committed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duck(Action):
+    """Somebody may be interrupting: speak softly."""
+
+    turn: TurnId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold(Action):
+    """Somebody goes on speaking: be silent, and remember where."""
+
+    turn: TurnId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume(Action):
+    """It was nothing: go on from where the reply was held, as loud as before."""
+
+    turn: TurnId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

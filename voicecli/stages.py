@@ -32,7 +32,10 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where the agent's voice goes to.  One reply at a time."""
+    """Where the agent's voice goes to.  One reply at a time; nothing here waits but what is async.
+
+    A reply is a ``start``, any number of ``write``, an ``end``, and a ``finish`` or a ``clear``.
+    """
 
     @property
     def format(self) -> AudioFormat:
@@ -42,20 +45,38 @@ class Sink(Protocol):
         """Begin a reply."""
 
     def write(self, pcm: bytes) -> None:
-        """Queue whole samples; never waits."""
+        """Queue whole samples; they sound once a little is queued (the pre-buffer), or at
+        the end.
+        """
+
+    def end(self) -> None:
+        """Nothing more is written to this reply; what is queued need not wait for more."""
 
     async def started(self) -> Seconds:
-        """Wait until the first audible sample has sounded; when that was."""
+        """Wait until the first audible sample of the reply has sounded; when that was."""
 
     async def finish(self) -> None:
         """Wait until all that was written has sounded."""
 
+    def duck(self) -> None:
+        """Play softly (-20 dB), with a short fade."""
+
+    def hold(self) -> None:
+        """Be silent after a short fade, and remember where; what is written is queued."""
+
+    def resume(self) -> None:
+        """Go on from the exact sample, as loud as before, with a short fade."""
+
     def clear(self) -> Samples:
-        """Be silent now; the samples of this reply that were heard."""
+        """Be silent after a short fade, and forget the rest; the samples that were heard."""
 
     @property
     def heard(self) -> Samples:
         """Samples of this reply that have sounded."""
+
+    @property
+    def queued(self) -> Seconds:
+        """How long what is queued will take to sound."""
 
     @property
     def underruns(self) -> int:
@@ -67,6 +88,9 @@ class Detector(Protocol):
 
     def feed(self, block: AudioBlock) -> Iterable[Event]:
         """SpeechStarted and SpeechStopped that this block brings to light, stamped with its end."""
+
+    def reset(self) -> None:
+        """What follows does not continue what came before; a voice under way is forgotten."""
 
 
 class Transcriber(Protocol):

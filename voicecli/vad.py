@@ -65,6 +65,12 @@ class EnergyDetector:
                 samples[index : index + self._frame], at + index / self.format.rate, until
             )
 
+    def reset(self) -> None:
+        """What follows does not continue what came before; the noise level is still known."""
+        self.speaking = False
+        self._voiced = self._silent = 0
+        self._rest = np.zeros(0, np.int16)
+
     def _hear(self, frame: NDArray[np.int16], at: Seconds, until: Seconds) -> Iterator[Event]:
         level = level_dbfs(frame)
         self._recent.append(level)
