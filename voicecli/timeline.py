@@ -1,0 +1,207 @@
+"""The record of a session: every event and every action, in order.  Append, follow, save, load.
+
+A session is its timeline: metrics, transcript, what the LLM remembers and the report are folds over
+it.  On disk it is JSON lines, a header first:
+
+    {"schema_version": 1, "program": "voicecli", "version": "0.1.0", "profile": {…},
+     "clock_origin": 5231.07, "started": "2026-11-25T15:02:11+00:00"}
+    {"event": "SpeechStarted", "at": 0.62, "speech_start": 0.5}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO, TypeVar, overload
+
+from voicecli import __version__
+from voicecli.audio import Seconds
+from voicecli.endpoints import clean
+from voicecli.errors import InputError, UsageError
+from voicecli.record import Record, decoded, encoded, filled, json_object
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+"""Raised when a file of before can no longer be read; new records and optional fields do not."""
+
+PROGRAM = "voicecli"
+
+Follower = Callable[[Record], None]
+
+
+class Timeline:
+    """What happened and what was done about it, in order; it only grows."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._records = list(records)
+        self._followers: list[Follower] = []
+
+    def append(self, record: Record) -> None:
+        """``record`` is what comes next; every follower is told, in the order they came."""
+        self._records.append(record)
+        for follower in self._followers:
+            follower(record)
+
+    def follow(self, follower: Follower) -> None:
+        """``follower`` is told of every record from now on.  It must not block, nor raise."""
+        self._followers.append(follower)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        return self._records[index]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a timeline on disk says of itself.
+
+    profile: the resolved settings, as plain data without secrets.
+    clock_origin: CLOCK_MONOTONIC at time 0 of the session, in seconds; None in virtual time.
+    started: wall time at its beginning, ISO 8601.
+    version: of the program that wrote it.
+    """
+
+    profile: dict[str, Any] = field(default_factory=dict)
+    clock_origin: Seconds | None = None
+    started: str = ""
+    version: str = __version__
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTimeline:
+    """A timeline that was read from a file.
+
+    torn: whether the file ends in the middle of a line, which was left out: the program that wrote
+        it did not end well.
+    """
+
+    header: Header
+    timeline: Timeline
+    torn: bool = False
+
+
+class TimelineWriter:
+    """Writes records to ``file`` as they come: a follower of a timeline.
+
+    A full disk must not end a conversation: after the first failure nothing more is written.
+
+    failure: why not all was written; None when all was.
+    """
+
+    def __init__(self, file: TextIO, header: Header) -> None:
+        self._file = file
+        self.failure: str | None = None
+        what = {"schema_version": SCHEMA_VERSION, "program": PROGRAM}
+        self._write(json.dumps(what | asdict(header), allow_nan=False))
+
+    def __call__(self, record: Record) -> None:
+        """``record`` is what comes next."""
+        if self.failure is None:
+            self._write(encoded(record))
+
+    def close(self) -> None:
+        """Close the file."""
+        try:
+            self._file.close()
+        except OSError as error:
+            self.failure = self.failure or error.strerror or str(error)
+
+    def _write(self, line: str) -> None:
+        try:
+            self._file.write(f"{line}\n")
+        except OSError as error:
+            self.failure = error.strerror or str(error)
+
+
+@contextmanager
+def writing(path: Path, header: Header) -> Iterator[TimelineWriter]:
+    """A writer to ``path``, which is made anew; each line is handed to the system when written.
+
+    Raises UsageError when the file cannot be opened, and at the end when not all was written.
+    """
+    try:
+        file = path.open("w", encoding="ascii", newline="\n", buffering=1)
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
+    writer = TimelineWriter(file, header)
+    try:
+        yield writer
+    finally:
+        writer.close()
+    if writer.failure is not None:
+        raise _unwritable(path, writer.failure)
+
+
+def save(timeline: Iterable[Record], path: Path, header: Header) -> None:
+    """Write the whole of ``timeline`` to ``path``; raises UsageError when that fails."""
+    with writing(path, header) as writer:
+        for record in timeline:
+            writer(record)
+
+
+def load(path: Path) -> SavedTimeline:
+    """The timeline in ``path``; raises InputError, with its line, where the file is not one."""
+    try:
+        *whole, rest = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    lines = _Lines(path)
+    header = lines.read(_header, whole[0] if whole else rest)
+    records = [lines.read(decoded, line) for line in whole[1:]]
+    if not whole or not rest:
+        return SavedTimeline(header, Timeline(records))
+    try:
+        records.append(lines.read(decoded, rest))  # only its line end is missing
+    except InputError:
+        return SavedTimeline(header, Timeline(records), torn=True)
+    return SavedTimeline(header, Timeline(records))
+
+
+def _header(line: str) -> Header:
+    """The header that ``line`` holds; raises ValueError with a clause that says what is wrong."""
+    values = json_object(line)
+    if values.pop("program", None) != PROGRAM:
+        raise ValueError("this is no timeline of voicecli")
+    if (schema := values.pop("schema_version", None)) != SCHEMA_VERSION:
+        raise ValueError(f"schema_version is {schema!r}, and this program reads {SCHEMA_VERSION}")
+    return filled(Header, values)
+
+
+def _unwritable(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{path} could not be written: {why}", mend="Give a file in a folder that you may write to."
+    )
+
+
+class _Lines:
+    """The lines of a file, counted, so that a refusal can say where."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._number = 0
+
+    def read(self, parse: Callable[[str], T], line: bytes) -> T:
+        self._number += 1
+        try:
+            return parse(line.decode())
+        except UnicodeDecodeError:
+            problem = "this is not UTF-8"
+        except ValueError as error:
+            problem = clean(str(error))
+        raise InputError(
+            f"{self._path}:{self._number}: {problem}",
+            mend="Give a timeline.jsonl as voicecli wrote it.",
+        )
