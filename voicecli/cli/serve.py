@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli import clock
 from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
     from voicecli.standin import Endpoints, Engines, Fault
 
-# the engines and their servers take 0.2 s to import: the command does, --help does not
+# the engines, their servers and the clock (numpy) take 0.2 s to import: the command does, --help
+# does not
 
 
 class Engine(StrEnum):
@@ -64,6 +64,7 @@ def serve_command(
     attached: Attached = False,
 ) -> None:
     """Speak Deepgram's and OpenAI's protocols on this machine, until Ctrl-C."""
+    from voicecli import clock
     from voicecli.standin import serve
 
     faults: Sequence[Fault] = ()
