@@ -81,7 +81,7 @@ class Frame:
         return self.end - int(loud[::-1].argmax()) * size / self.rate
 
     def _steps(self, samples: NDArray[np.int16], size: Samples) -> NDArray[np.float64]:
-        return _levels(np.square(samples.reshape(-1, size) - self.offset).mean(1))
+        return _levels(_means(np.square(samples.reshape(-1, size) - self.offset)))
 
 
 class Loudness:
@@ -108,8 +108,8 @@ class Loudness:
         whole = len(samples) // self._size * self._size
         self._rest = samples[whole:]
         cut = samples[:whole].reshape(-1, self._size)
-        means = cut.mean(1)
-        levels = _levels(np.square(cut, dtype=np.float64).mean(1) - np.square(means))
+        means = _means(cut.astype(np.float64))
+        levels = _levels(_means(np.square(cut, dtype=np.float64)) - np.square(means))
         return [
             Frame(
                 at + index * self._size / rate,
@@ -151,7 +151,13 @@ def level_dbfs(samples: NDArray[np.int16]) -> float:
     """Root-mean-square level of ``samples`` in dBFS; digital silence is -100."""
     if not samples.size:
         return SILENT_DBFS
-    return float(_levels(np.array([np.square(samples, dtype=np.float64).mean()]))[0])
+    return float(_levels(_means(np.square(samples[None], dtype=np.float64)))[0])
+
+
+def _means(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each row; ``rows.mean(1)`` takes twice as long on a few short ones."""
+    means: NDArray[np.float64] = np.add.reduce(rows, axis=1) / rows.shape[1]
+    return means
 
 
 def _levels(power: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,8 +5,8 @@ The network knows voices from noise but not when they end: it decides in steps o
 frames around its verdicts says since when and until when, as in ``vad``.  It knows human voices; a
 synthetic tone is none to it, however syllable-like.
 
-The network (release 6.2.1, see ``data/silero_vad.LICENSE``) is loaded once per process, 18 MB; a
-detector is its state, 6 kB.
+The network (release 6.2.1, see ``data/silero_vad.LICENSE``) is loaded once per process and takes
+50 MB with onnxruntime; a detector takes 0.1 MB, and 6 to 10 ms of a core per second of audio.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ class SileroDetector:
         self._likely = 0
         self._peak = SILENT_DBFS
         self._voice_until: Seconds = 0.0  # as the network has it
-        self._end: Seconds = 0.0  # as the loudness has it
+        self._start: Seconds = 0.0
+        self._last: tuple[Frame, float] | None = None  # the last loud frame, and what loud was
 
     def feed(self, block: AudioBlock) -> list[Event]:
         """The stretches that begin or end in ``block``, stamped with the block's end."""
@@ -131,7 +132,8 @@ class SileroDetector:
             if self._likely >= ONSET:
                 self.speaking = True
                 self._voice_until = end
-                yield SpeechStarted(at=until, speech_start=self._begin())
+                self._begin()
+                yield SpeechStarted(at=until, speech_start=self._start)
             return
         if likely >= GOES_ON:
             self._voice_until = end
@@ -139,10 +141,12 @@ class SileroDetector:
             self._follow(frame)
         if likely < GOES_ON and end - self._ended() >= self._hangover:
             self.speaking, self._likely = False, 0
+            while self._recent and self._recent[0].at < self._ended():
+                self._recent.popleft()  # the next voice does not begin in this one
             yield SpeechStopped(at=until, speech_end=self._ended())
 
-    def _begin(self) -> Seconds:
-        """Where the voice began that the network is now sure of."""
+    def _begin(self) -> None:
+        """Find where the voice began that the network is now sure of."""
         verdict = self._voice_until - ONSET * WINDOW / RATE
         start = None
         for frame in reversed(self._recent):
@@ -150,24 +154,25 @@ class SileroDetector:
                 break
             if frame.level >= frame.threshold():
                 start = frame.first_loud(frame.threshold())
-        start = verdict if start is None else start
-        self._peak, self._end = SILENT_DBFS, start
+        self._start = verdict if start is None else start
+        self._peak, self._last = SILENT_DBFS, None
         for frame in self._recent:
-            if frame.end > start:
+            if frame.end > self._start:
                 self._follow(frame)
-        return start
 
     def _follow(self, frame: Frame) -> None:
         """Take note of how loud the voice is, and until when."""
         threshold = frame.threshold(self._peak)
-        fading = frame.at <= min(self._end + BRIDGE, self._voice_until + AFTER)
+        last = self._last[0].end if self._last else self._start
+        fading = frame.at <= min(last + BRIDGE, self._voice_until + AFTER)
         if frame.level >= threshold and (frame.at < self._voice_until or fading):
             self._peak = max(self._peak, frame.level)
-            self._end = frame.last_loud(threshold)
+            self._last = frame, threshold
 
     def _ended(self) -> Seconds:
         """Where the voice ended, as far as is known now."""
-        return max(self._end, self._voice_until - LAG)
+        end = self._last[0].last_loud(self._last[1]) if self._last else self._start
+        return max(end, self._voice_until - LAG)
 
 
 class _Windows:

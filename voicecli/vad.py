@@ -37,7 +37,7 @@ class EnergyDetector:
         self._voiced = self._silent = 0  # frames: the loud ones in a row; those since the voice
         self._level = self._peak = SILENT_DBFS
         self._start: Seconds = 0.0
-        self._end: Seconds = 0.0
+        self._last: tuple[Frame, float] | None = None  # the last loud frame, and what loud was
 
     def feed(self, block: AudioBlock) -> list[Event]:
         """The stretches that begin or end in ``block``, stamped with the block's end."""
@@ -62,7 +62,7 @@ class EnergyDetector:
             yield SpeechStarted(at=until, speech_start=self._start)
         elif self.speaking and not self._voiced and self._silent >= self._hangover:
             self.speaking = False
-            yield SpeechStopped(at=until, speech_end=self._end)
+            yield SpeechStopped(at=until, speech_end=self._end())
 
     def _voice(self, frame: Frame, threshold: float) -> None:
         """Take note of a loud frame."""
@@ -74,8 +74,14 @@ class EnergyDetector:
             self._peak = max(self._peak, min(self._level, frame.level))
         if self._silent == 1 or self._voiced * FRAME >= RETURN:
             self._silent = 0
-            self._end = frame.last_loud(threshold)
+            self._last = frame, threshold
         self._level = frame.level
+
+    def _end(self) -> Seconds:
+        """Where the voice ended, as far as is known."""
+        assert self._last is not None
+        frame, threshold = self._last
+        return frame.last_loud(threshold)
 
 
 def stretches(
