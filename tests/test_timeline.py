@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timelines import any_record
 
 from voicecli import events
 from voicecli.errors import InputError, UsageError
@@ -31,8 +32,7 @@ HEADER = Header(profile={"stt": {"model": "nova-3"}}, clock_origin=5231.5, start
 HEARD = FinalTranscript(at=1.5, text="Grüß dich,\n\x1b[31m\u2028", speech_start=0.1, speech_end=1.2)
 ASKED = CommitReply(at=1.5, turn=1, user_text="Hello?", speech_end=None, reason="final")
 
-st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
-RECORDS = st.one_of([st.from_type(kind) for kind in KINDS.values()])
+RECORDS = any_record()
 
 
 def written(tmp_path: Path, *lines: str) -> Path:
