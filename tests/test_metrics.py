@@ -288,7 +288,7 @@ def test_a_reply_that_sounds_before_the_user_has_stopped_is_doubtful():
 @pytest.mark.parametrize(
     ("trouble", "doubts"),
     [
-        (AudioGlitched(at=0.5, xruns=3), ("the sound card lost samples (3 xruns)",)),
+        (AudioGlitched(at=0.5, xruns=3), ("the sound card lost samples (xruns: 3)",)),
         (AudioGlitched(at=1.9, xruns=3), ()),
         (LoopLagged(at=1.5, lag=0.0204), ("the event loop was 20 ms late",)),
         (LoopLagged(at=1.5, lag=0.02), ()),

@@ -175,7 +175,7 @@ def _doubts(story: Story, commit: CommitReply, stories: Stories) -> tuple[str, .
     """Why the turn's measurement cannot be relied on."""
     doubts = []
     if xruns := stories.xruns(story):
-        doubts.append(f"the sound card lost samples ({xruns} xruns)")
+        doubts.append(f"the sound card lost samples (xruns: {xruns})")
     if (lag := stories.lag(story)) > LATE:
         doubts.append(f"the event loop was {lag * 1000:.0f} ms late")
     if commit.reason == "typed":

@@ -19,6 +19,9 @@ from voicecli.percentiles import STATISTICS, Spread, spread
 METRICS = (MOUTH_TO_EAR, *STAGES, *(f"raw.{name}" for name in RAW))
 """Durations that are spread over turns, in the order in which they are shown."""
 
+MICROSECOND: Seconds = 1e-6
+"""Less than this is the arithmetic's: 1.3 - 1.0 is a little more than 0.3."""
+
 RATES = ("draft_discard_rate", "cutoff_rate", "interruption_rate")
 
 COUNTS = (*(one.name for one in fields(Ledger) if one.name != "seconds"), *RATES)
@@ -98,6 +101,6 @@ def overruns(turn: Turn, budgets: Budgets) -> list[Overrun]:
         metric = metric.removeprefix("raw.")
         took = turn.mouth_to_ear if metric == MOUTH_TO_EAR else turn.raw.get(metric)
         budget: Seconds = getattr(budgets, name)
-        if took is not None and took > budget:
+        if took is not None and took - budget >= MICROSECOND:
             missed.append(Overrun(metric=metric, took=took, budget=budget))
     return missed
