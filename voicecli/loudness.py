@@ -49,11 +49,13 @@ class Frame:
 
     at: when its first sample was at the microphone.
     level: of what is in it but its mean, in dBFS.
+    held: the level of the quieter of it and the one before: a click holds none.
     noise: the noise it stands in, in dBFS.
     """
 
     at: Seconds
     level: float
+    held: float
     noise: float
     samples: NDArray[np.int16]
     rate: int
@@ -65,7 +67,7 @@ class Frame:
         return self.at + len(self.samples) / self.rate
 
     def threshold(self, peak: float = SILENT_DBFS) -> float:
-        """What is louder is voice, in a stretch whose loudest frame has the level ``peak``."""
+        """What is louder is voice, in a stretch that held ``peak``."""
         return max(FLOOR_DBFS, self.noise + ABOVE_NOISE_DB, peak - BELOW_PEAK_DB)
 
     def first_loud(self, threshold: float) -> Seconds:
@@ -94,6 +96,7 @@ class Loudness:
         self.format = format
         self._size = format.samples(FRAME)
         self._rest = np.zeros(0, np.int16)
+        self._level = SILENT_DBFS
         self._offsets: deque[float] = deque(maxlen=_KNOWN)
         self._heard = 0
         self._dip: deque[float] = deque(maxlen=_DIP)
@@ -114,6 +117,7 @@ class Loudness:
             Frame(
                 at + index * self._size / rate,
                 level,
+                self._held(level),
                 self._noise(level),
                 cut[index],
                 rate,
@@ -125,6 +129,11 @@ class Loudness:
     def reset(self) -> None:
         """What follows does not continue what came before; the noise level is still known."""
         self._rest = np.zeros(0, np.int16)
+        self._level = SILENT_DBFS
+
+    def _held(self, level: float) -> float:
+        self._level, before = level, self._level
+        return min(before, level)
 
     def _offset(self, mean: float) -> float:
         """The stream's constant offset: over half a second, what a voice adds averages out."""

@@ -166,7 +166,7 @@ class SileroDetector:
         last = self._last[0].end if self._last else self._start
         fading = frame.at <= min(last + BRIDGE, self._voice_until + AFTER)
         if frame.level >= threshold and (frame.at < self._voice_until or fading):
-            self._peak = max(self._peak, frame.level)
+            self._peak = max(self._peak, frame.held)
             self._last = frame, threshold
 
     def _ended(self) -> Seconds:

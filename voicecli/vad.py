@@ -35,7 +35,7 @@ class EnergyDetector:
         self._loudness = Loudness(format)
         self._hangover = max(1, round(hangover / FRAME))
         self._voiced = self._silent = 0  # frames: the loud ones in a row; those since the voice
-        self._level = self._peak = SILENT_DBFS
+        self._peak = SILENT_DBFS
         self._start: Seconds = 0.0
         self._last: tuple[Frame, float] | None = None  # the last loud frame, and what loud was
 
@@ -67,15 +67,12 @@ class EnergyDetector:
     def _voice(self, frame: Frame, threshold: float) -> None:
         """Take note of a loud frame."""
         self._voiced += 1
-        if self._voiced == 1:
-            if not self.speaking:
-                self._start, self._peak = frame.first_loud(threshold), SILENT_DBFS
-        else:  # a click is loud for one frame: it is no peak
-            self._peak = max(self._peak, min(self._level, frame.level))
+        if self._voiced == 1 and not self.speaking:
+            self._start, self._peak = frame.first_loud(threshold), SILENT_DBFS
+        self._peak = max(self._peak, frame.held)
         if self._silent == 1 or self._voiced * FRAME >= RETURN:
             self._silent = 0
             self._last = frame, threshold
-        self._level = frame.level
 
     def _end(self) -> Seconds:
         """Where the voice ended, as far as is known."""
