@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from timelines import any_record
 
@@ -84,6 +84,7 @@ def test_a_record_survives_the_way_to_json_and_back(record: Record):
     assert decoded(line) == record
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(RECORDS, max_size=8))
 def test_a_timeline_survives_the_way_to_disk_and_back(
     tmp_path_factory: pytest.TempPathFactory, records: list[Record]
