@@ -8,6 +8,8 @@
     ├── CredentialsError    3   a key is missing, or the service refuses it
     ├── DeviceError         4   microphone or loudspeaker
     ├── ServiceError        5   a service or the network; carries service, status, request id
+    │   ├── StalledError    5   it went silent, its connection open
+    │   └── RefusedError    3   it refuses the key, or what the key may do
     ├── UnreliableError     6   measured, but not reliably (only with --strict)
     └── NoReplyError        7   the agent never answered
 
@@ -96,6 +98,15 @@ class ServiceError(VoiceError):
         self.status = status
         self.request_id = request_id
         self.temporary = temporary
+
+    @property
+    def final(self) -> bool:
+        """Whether the service understood and refuses: the same call will never succeed."""
+        return not self.temporary and self.status in (400, 401, 402, 403, 404, 422)
+
+
+class StalledError(ServiceError):
+    """A service that owes an answer went silent, its connection open."""
 
 
 class RefusedError(ServiceError, CredentialsError):

@@ -235,7 +235,12 @@ class FirstAudio(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaybackStarted(ReplyEvent):
-    """The first audible sample of the reply sounded; ``at`` is when, by the sink's clock."""
+    """The first audible sample of the reply sounded; ``at`` is when, by the sink's clock.
+
+    estimated: whether the sink's clock is a guess, because the sound card gives no times.
+    """
+
+    estimated: bool = False
 
 
 PlaybackEnd = Literal["flushed", "empty", "stalled"]

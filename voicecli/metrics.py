@@ -178,6 +178,8 @@ def _doubts(story: Story, commit: CommitReply, stories: Stories) -> tuple[str, .
         doubts.append(f"the sound card lost samples (xruns: {xruns})")
     if (lag := stories.lag(story)) > LATE:
         doubts.append(f"the event loop was {lag * 1000:.0f} ms late")
+    if story.playback is not None and story.playback.estimated:
+        doubts.append("the sound card gave no time, so when the reply sounded is a guess")
     if commit.reason == "typed":
         return tuple(doubts)
     voice, words, start = story.voice_end, story.words_end, story.speech_end

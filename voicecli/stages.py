@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from voicecli.audio import AudioBlock, AudioFormat, Samples, Seconds
-from voicecli.events import Event
+from voicecli.events import ConnectionOpened, Event
 
 
 class Source(Protocol):
@@ -82,6 +82,10 @@ class Sink(Protocol):
     def underruns(self) -> int:
         """How often this reply ran dry."""
 
+    @property
+    def estimated(self) -> bool:
+        """Whether its times are guesses, because the sound card gives none."""
+
 
 class Detector(Protocol):
     """Tells voice from silence, locally; on the sample clock, so files and life are alike."""
@@ -95,6 +99,10 @@ class Detector(Protocol):
 
 class Transcriber(Protocol):
     """An open connection to the STT."""
+
+    @property
+    def opened(self) -> ConnectionOpened:
+        """When it was opened, how long that took, and the service's id of it."""
 
     async def send(self, block: AudioBlock) -> None:
         """Send audio; its place in time is remembered for the transcripts' times."""
@@ -141,6 +149,10 @@ FLUSHED = Flushed()
 
 class Synthesizer(Protocol):
     """An open connection to the TTS.  One reply at a time."""
+
+    @property
+    def opened(self) -> ConnectionOpened:
+        """When it was opened, how long that took, and the service's id of it."""
 
     async def send(self, text: str, *, flush: bool) -> None:
         """Text to speak, joined to the text before it as it stands; ``flush``: synthesise now."""

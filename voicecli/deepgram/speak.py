@@ -26,7 +26,7 @@ from voicecli.audio import Seconds
 from voicecli.deepgram.socket import API_URL, CLOSE_TIMEOUT, KEY_ENV, Socket, open_socket
 from voicecli.deepgram.synthesis import Synthesis
 from voicecli.endpoints import check_url
-from voicecli.errors import ServiceError
+from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionOpened
 from voicecli.stages import FLUSHED, Flushed
 
@@ -109,7 +109,7 @@ class _Line:
             if not synthesis.in_flight or clock.now() < synthesis.progress + self._stall:
                 return b""  # cleared while waiting, and perhaps flushed again
             self.lost = True
-            raise ServiceError(
+            raise StalledError(
                 "tts",
                 f"no audio for {self._stall:g} s",
                 request_id=self.opened.request_id or None,

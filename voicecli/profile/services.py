@@ -129,6 +129,8 @@ class Llm(Section):
     """From the request to the first token."""
     token_timeout_ms: Milliseconds = 3000
     """From one token to the next."""
+    hedge_ms: Annotated[int, Field(ge=100, le=10_000)] | Literal["auto"] | None = "auto"
+    """Without a token for so long, ask again beside; auto: follows the usual wait; null: never."""
     extra: dict[str, JsonValue] = {}
     """Further fields of the request, passed as they are (reasoning_effort, service_tier, …)."""
 
@@ -150,6 +152,8 @@ class Tts(Section):
     """Send the reply clause by clause, or in batches of so many characters."""
     first_clause_chars: Annotated[int, Field(ge=1, le=200)] = 12
     """The least that is sent as the first clause."""
+    first_clause_stall_ms: Annotated[int, Field(ge=50, le=5000)] = 150
+    """Where the LLM pauses so long within the first clause, what is there is spoken."""
     batch_chars: Annotated[int, Field(ge=1, le=2000)] = 180
     """Characters in a batch; used by chunking: batches."""
     flush: Literal["clauses", "end"] = "clauses"
@@ -160,6 +164,8 @@ class Tts(Section):
     """More are held back; the service closes the connection beyond 2400."""
     first_audio_timeout_ms: Milliseconds = 3000
     """From a flush to its first audio."""
+    empty_ms: Annotated[int, Field(ge=100, le=2000)] = 250
+    """With nothing left to play for so long, a reply whose last words came counts as over."""
     connect_timeout_ms: Milliseconds = 5000
     """Time to open the connection."""
     mip_opt_out: bool = False

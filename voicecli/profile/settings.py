@@ -5,24 +5,64 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic.types import Strict
 
 from voicecli.profile.services import Llm, Milliseconds, Section, Stt, Text, Tts, conflict
 
+BACKCHANNELS = (
+    "uh-huh", "mm-hmm", "mhm", "hmm", "yeah", "yep", "yes", "right", "okay", "ok", "sure", "i see",
+    "got it", "oh", "ah", "wow", "really", "cool", "alright", "all right",
+)  # fmt: skip
+"""The usual English ones."""
+
 
 class Audio(Section):
-    """The microphone."""
+    """The microphone, the loudspeaker, and the ear between them."""
 
     sample_rate: Annotated[int, Field(ge=8000, le=48_000)] = 48_000
     """Hertz, of the microphone and of what the STT is sent."""
     block_ms: Annotated[int, Field(ge=10, le=250)] = 20
     """Length of the pieces the microphone delivers; each waits for its last sample."""
+    microphone: Text | None = None
+    """Part of its name, or its index; null: the system's default."""
+    speaker: Text | None = None
+    """Part of its name, or its index; null: the system's default."""
+    prebuffer_ms: Annotated[int, Field(ge=0, le=500)] = 60
+    """So much of a reply is queued before it sounds; grows where it has run dry."""
+    vad: Literal["auto", "silero", "energy"] = "auto"
+    """What tells voice from silence; auto: silero if onnxruntime is installed, else energy."""
+    hangover_ms: Annotated[int, Field(ge=50, le=2000)] = 200
+    """So much silence ends a stretch of voice."""
+    echo_cancellation: Annotated[
+        Literal["auto", "on", "off"],
+        BeforeValidator(lambda value: {True: "on", False: "off"}.get(value, value)),  # YAML 1.1
+    ] = "auto"
+    """Take the agent's voice out of the microphone's; auto: with interrupt.policy speakers."""
+
+
+class CommitWaits(Section):
+    """Silence after which a turn is committed, by what was said."""
+
+    complete: Annotated[int, Field(ge=0, le=10_000)] = 450
+    """After a whole sentence or a short answer."""
+    default: Annotated[int, Field(ge=0, le=10_000)] = 700
+    """After anything else."""
+    incomplete: Annotated[int, Field(ge=0, le=10_000)] = 1200
+    """After "and", "to", "um", a comma, digits: the speaker is not done."""
 
 
 class Turn(Section):
     """Who has the floor."""
 
-    detect: Literal["endpointing"] = "endpointing"
-    """What ends the user's turn: the service's endpointing."""
+    detect: Literal["endpointing", "vad"] = "endpointing"
+    """What ends the user's turn: the service's endpointing, or the local detector and the words."""
+    draft: Annotated[
+        Literal["off", "llm", "llm+tts"],
+        BeforeValidator(lambda value: "off" if value is False else value),  # YAML 1.1
+    ] = "llm"
+    """What is prepared before the turn is committed (vad): nothing, the words, the sound too."""
+    commit_ms: CommitWaits = CommitWaits()
+    """When the turn is committed (vad)."""
     each_final_is_a_turn: bool = False
     """Answer every final segment, so that a pause inside a sentence makes two turns of it."""
     settle_ms: Annotated[int, Field(ge=0, le=60_000)] = 2000
@@ -39,6 +79,21 @@ class Interrupt(Section):
     """off: half duplex; headphones: the microphone stays live; speakers: with echo cancellation."""
     min_words: Annotated[int, Field(ge=1, le=10)] = 1
     """Words that take the floor from the agent."""
+    hold_ms: Annotated[int, Field(ge=50, le=2000)] = 150
+    """The reply is ducked at the first voice, and silent when it has lasted so long."""
+    confirm_ms: Annotated[int, Field(ge=100, le=10_000)] = 800
+    """So much voice takes the floor, words or none."""
+    backchannels: Annotated[tuple[Text, ...], Strict(False)] = BACKCHANNELS
+    """What takes no floor."""
+
+
+class Limits(Section):
+    """What guards the bill."""
+
+    idle_s: Annotated[float, Field(gt=0)] | None = 300.0
+    """talk ends when nobody has spoken for so long; null: never."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """talk ends after so long; null: never."""
 
 
 class Budgets(Section):
@@ -99,6 +154,7 @@ class Profile(Section):
     tts: Tts = Tts()
     turn: Turn = Turn()
     interrupt: Interrupt = Interrupt()
+    limits: Limits = Limits()
     budgets: Budgets = Budgets()
     standin: Standin | None = None
     local: Local = Local()

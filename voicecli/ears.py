@@ -1,0 +1,154 @@
+"""The way from the microphone to the STT, over as many connections as it takes.
+
+What the STT has not answered for good is kept, so that a lost connection loses no word: the next
+one is sent all of it again, faster than it was spoken, and its transcripts speak of the time at
+which it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+
+from voicecli import clock
+from voicecli.audio import AudioBlock, AudioFormat, Seconds
+from voicecli.errors import ServiceError
+from voicecli.events import ConnectionLost, Event, FinalTranscript, Warned
+from voicecli.stages import Transcriber
+
+KEPT: Seconds = 60.0
+"""More audio than this is not kept; a connection that is away for longer is lost."""
+
+CATCH_UP = 1.25
+"""How much faster than real time the service takes audio, by its documentation."""
+
+RETRY_PAUSES: tuple[Seconds, ...] = (0.0, 0.25, 1.0, 2.0, 4.0)
+"""Before each attempt to connect anew; then the conversation ends."""
+
+PROVEN: Seconds = 10.0
+"""A connection that has lasted so long was good: its loss starts the count of attempts anew."""
+
+Connect = Callable[[], AbstractAsyncContextManager[Transcriber]]
+
+
+class Ears:
+    """Sends what is heard, and receives what it means.
+
+    ``hear`` is called with each block; ``send`` and ``receive`` run side by side until cancelled.
+    """
+
+    def __init__(
+        self,
+        stt: Transcriber,
+        reconnect: Connect,
+        format: AudioFormat,
+        post: Callable[[Event], None],
+    ) -> None:
+        self._stt: Transcriber | None = stt
+        self._first = stt
+        self._reconnect = reconnect
+        self._format = format
+        self._post = post
+        self._blocks: deque[AudioBlock] = deque()
+        self._sent = 0
+        self._behind = False
+        self._news = asyncio.Event()
+
+    def hear(self, block: AudioBlock) -> None:
+        """``block`` is to be transcribed."""
+        self._blocks.append(block)
+        while self._blocks[0].at < block.at - KEPT:
+            self._forget()
+        self._news.set()
+
+    async def finalize(self) -> None:
+        """Ask for the final text of all that was sent; without a connection nobody answers."""
+        if self._stt is not None:
+            with suppress(ServiceError):  # whoever receives is told
+                await self._stt.finalize()
+
+    async def finish(self) -> None:
+        """Say good-bye to the service."""
+        if self._stt is not None:
+            with suppress(ServiceError):
+                await self._stt.finish()
+
+    async def send(self) -> None:
+        """Send what is heard, as it comes; after a reconnection, what was kept."""
+        while True:
+            if self._stt is None or self._sent == len(self._blocks):
+                self._behind = self._behind and self._stt is None
+                self._news.clear()
+                await self._news.wait()
+                continue
+            block = self._blocks[self._sent]
+            self._sent += 1
+            if self._behind:
+                await asyncio.sleep(self._format.seconds(len(block.pcm)) / CATCH_UP)
+            with suppress(ServiceError):  # whoever receives is told, and sends it again
+                if self._stt is not None:
+                    await self._stt.send(block)
+
+    async def receive(self) -> None:
+        """What the service says, as events; connects anew where a connection is lost.
+
+        Ends with ConnectionLost when that does not help.
+        """
+        failure = await self._listen(self._first)
+        while failure is not None:
+            self._post(
+                Warned(at=clock.now(), service="stt", text=f"{failure.cause}; connecting anew")
+            )
+            failure = await self._listen_anew(failure)
+
+    async def _listen_anew(self, failure: ServiceError) -> ServiceError | None:
+        """Connect, and listen until that connection is lost, too."""
+        for pause in RETRY_PAUSES:
+            if not failure.temporary:
+                break
+            await asyncio.sleep(pause)
+            try:
+                async with self._reconnect() as stt:
+                    connected = clock.now()
+                    self._sent, self._behind = 0, True
+                    self._stt = stt
+                    self._post(stt.opened)
+                    self._news.set()
+                    lost = await self._listen(stt)
+            except ServiceError as error:
+                failure = error
+                continue
+            if lost is None or clock.now() - connected > PROVEN:
+                return lost
+            failure = lost
+        self._post(ConnectionLost(at=clock.now(), service="stt", reason=str(failure)))
+        return None
+
+    async def _listen(self, stt: Transcriber) -> ServiceError | None:
+        """Until the connection ends: why, or None where it was meant to."""
+        self._stt = stt
+        try:
+            async with aclosing(stt.events()) as events:
+                async for event in events:
+                    if isinstance(event, FinalTranscript):
+                        self._done(event.speech_end)
+                    self._post(event)
+            return None
+        except ServiceError as error:
+            return error
+        finally:
+            self._stt = None
+
+    def _done(self, until: Seconds) -> None:
+        """The words up to ``until`` are final."""
+        while self._blocks and self._sent and self._end(self._blocks[0]) <= until:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._blocks.popleft()
+        self._sent = max(0, self._sent - 1)
+
+    def _end(self, block: AudioBlock) -> Seconds:
+        return block.at + self._format.seconds(len(block.pcm))
