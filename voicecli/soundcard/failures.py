@@ -92,10 +92,10 @@ def concerns_format(error: Exception) -> bool:
     return _code(error) in (_INVALID_RATE, _INVALID_CHANNELS)
 
 
-def silent(device: Device, platform: str = sys.platform) -> DeviceError:
+def silent(name: str, platform: str = sys.platform) -> DeviceError:
     """The microphone delivers nothing but zeros: muted, or forbidden to listen to."""
     return DeviceError(
-        f"the microphone {device.name!r} delivers digital silence", mend=_here(_UNMUTE, platform)
+        f"the microphone {name!r} delivers digital silence", mend=_here(_UNMUTE, platform)
     )
 
 

@@ -138,5 +138,4 @@ class Microphone:
             self._zeros = None
         elif self._zeros >= _SILENT:
             self._zeros = None
-            assert self.stream.device is not None
-            self.stream.notices.warn(failures.silent(self.stream.device))
+            self.stream.notices.warn(failures.silent(self.name))

@@ -16,7 +16,7 @@ from voicecli.errors import DeviceError
 from voicecli.soundcard import failures, portaudio
 from voicecli.soundcard.devices import Device, Direction, choose
 from voicecli.soundcard.notices import Notices
-from voicecli.soundcard.times import BlockTime, captured_at, played_at
+from voicecli.soundcard.times import BlockTime, RateMeter, captured_at, played_at
 
 Sound = NDArray[np.int16]
 
@@ -80,6 +80,7 @@ class Stream:
         self.rate = rate
         self.channels = 1
         self.estimated = False
+        self.meter = RateMeter(rate)
         self.fault: Exception | None = None
         self.notices = Notices()
 
@@ -138,6 +139,7 @@ class Stream:
         import pyaudio
 
         self.rate, self.channels = rate, channels
+        self.meter = RateMeter(rate)
         self._opened(rate)
         self._called = time.monotonic() + _FIRST_CALL - _LOST
         options = {
@@ -169,6 +171,7 @@ class Stream:
                 self.notices.glitched()
             time_ = self._time(frames, times, monotonic - self._origin)._replace(broken=broken)
             self.estimated |= time_.estimated
+            self.meter.add(time_.called, frames)
             if data is None:
                 sound = self._serve(np.zeros(frames, np.int16), time_)
                 return np.repeat(sound, self.channels).tobytes(), _CONTINUE

@@ -90,3 +90,41 @@ class CaptureTimes:
         return begun + min(
             min(latest for _, latest, _ in self._said), max(adc for _, _, adc in self._said)
         )
+
+
+class RateMeter:
+    """The rate a device really runs at, against the session's clock.
+
+    Callbacks come late but never early, so that the earliest of each second tells; it scatters by
+    0.2 ms, which is 0.02 % of the first second measured, and less of more.
+    """
+
+    def __init__(self, nominal: int) -> None:
+        self._nominal = nominal
+        self._count: Samples = 0
+        self._began: Seconds | None = None
+        self._earliest: list[Seconds] = []  # in each second: the time minus that of the samples
+
+    def add(self, called: Seconds, count: Samples) -> None:
+        """A callback with ``count`` samples came at ``called``."""
+        self._began = called if self._began is None else self._began
+        self._count += count
+        behind = called - self._count / self._nominal
+        second = int(called - self._began)
+        if second < len(self._earliest):
+            self._earliest[second] = min(self._earliest[second], behind)
+        else:
+            self._earliest += [behind] * (second + 1 - len(self._earliest))
+
+    @property
+    def measured(self) -> float | None:
+        """Hertz; None in the first three seconds.
+
+        The first second does not count: some devices begin with what they had in store.  Nor does
+        the one under way.
+        """
+        seconds = len(self._earliest) - 3
+        if seconds < 1:
+            return None
+        slower = (self._earliest[-2] - self._earliest[1]) / seconds
+        return self._nominal / (1 + slower)
