@@ -418,6 +418,8 @@ class TurnMachine:
         self._interruption.end()
         if not self.policy.barge_in.allowed:  # nobody listened while the agent spoke
             self._voiced = False
+        if not self._voiced:
+            self._stopped_at = None
         if self._utterance.text and not self._voiced and self.policy.detect == "vad":
             return self._pause(at)
         self._idle(at)

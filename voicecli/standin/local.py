@@ -35,6 +35,9 @@ PACKAGES = ("onnxruntime", "hibari", "xllamacpp")
 MARGIN: Seconds = 0.1
 """Audio kept on either side of the voice: the detector may find a soft consonant silent."""
 
+SHORTEST: Seconds = 0.15
+"""Of the voice in a segment with a word in it; from a click or a breath Moonshine makes "Mm-hmm"."""
+
 GAIN = 1.8
 """hibari's voice peaks at 0.5."""
 
@@ -99,6 +102,8 @@ class LocalRecogniser:
 
     async def recognise(self, segment: Segment, result: Result) -> str:
         """The words of ``segment``; the same for any ``result``."""
+        if sum(end - start for start, end in segment.voiced) < SHORTEST:
+            return ""
         samples = _voiced(segment)
         if self._known is None or not np.array_equal(self._known[0], samples):
             run = asyncio.get_running_loop().run_in_executor
