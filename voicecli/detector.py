@@ -31,7 +31,7 @@ def make_detector(
 ) -> Detector:
     """A detector for blocks of ``format``; so much silence ends a stretch of voice.
 
-    Loads the network the first time (0.3 s).  UsageError when "silero" was asked for and
+    Loads onnxruntime and the network the first time (0.15 s).  UsageError when "silero" was asked for and
     onnxruntime is not installed.
     """
     if available(kind) == "silero":

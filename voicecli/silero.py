@@ -44,7 +44,8 @@ BEFORE: Seconds = 0.2
 
 LAG: Seconds = 0.12
 """A voice ended no earlier before the last window taken for one: when loud noise drowns its end,
-the network knows better than the levels do (lags of -20 to 250 ms were seen, 80 in the mean)."""
+the network knows better than the levels do.  Five sentences in noise of 20, 12 and 5 dB and in none
+lagged by -23 to 247 ms, 83 in the median; this value had the smallest error on the same five."""
 
 AFTER: Seconds = 0.1
 """So long after the last window taken for one, a voice may still be fading."""
