@@ -31,8 +31,8 @@ def make_detector(
 ) -> Detector:
     """A detector for blocks of ``format``; so much silence ends a stretch of voice.
 
-    Loads onnxruntime and the network the first time (0.15 s).  UsageError when "silero" was asked for and
-    onnxruntime is not installed.
+    Loads onnxruntime and the network the first time (0.15 s).  UsageError when "silero" was asked
+    for and onnxruntime is not installed.
     """
     if available(kind) == "silero":
         return SileroDetector(format, hangover)
