@@ -5,10 +5,12 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from voicecli.speakable import Speakable
+
+UNHURRIED = settings(deadline=None)  # the machine may be busy
 
 LONGEST_HOLD = 120
 
@@ -96,6 +98,7 @@ def test_what_is_spoken(written: str, spoken: str):
     assert speakable(written) == spoken
 
 
+@UNHURRIED
 @given(MARKDOWN, st.data())
 def test_tokens_may_be_cut_anywhere(written: str, data: st.DataObject):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(written)))))
@@ -105,11 +108,13 @@ def test_tokens_may_be_cut_anywhere(written: str, data: st.DataObject):
     assert speakable(*tokens) == speakable(written)
 
 
+@UNHURRIED
 @given(PLAIN, st.sampled_from([" ", "  ", "\t", "\n", " \r\n"]))
 def test_plain_text_stays(plain: list[str], space: str):
     assert speakable(space.join(plain)) == " ".join(plain)
 
 
+@UNHURRIED
 @given(MARKDOWN)
 def test_what_is_spoken_is_clean(written: str):
     spoken = speakable(written)
@@ -118,6 +123,7 @@ def test_what_is_spoken_is_clean(written: str):
     assert not spoken.startswith(" ")
 
 
+@UNHURRIED
 @given(st.lists(st.sampled_from([*"*_~`#->|[]!\\<. \n", "word"]), max_size=40).map("".join))
 def test_unfinished_markdown_costs_no_word(written: str):
     # Where a tag may not begin: "<word>" is one.
@@ -125,6 +131,7 @@ def test_unfinished_markdown_costs_no_word(written: str):
     assert speakable(written).count("word") == written.count("word")
 
 
+@UNHURRIED
 @given(MARKDOWN)
 @example("<" + "a " * 200)
 @example("x" * 300)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from voicecli.prose import CLOSERS
 from voicecli.speakable import Speakable
-from voicecli.text import HANGING
+from voicecli.text import HANGING, PARTICLES
 
 FIRST_WORDS = 3
 """A first clause that a comma ends has so many words; fewer sound chopped off."""
@@ -181,7 +181,7 @@ class Clauses(Pieces):
             long = _size(before) >= self._first_chars and words >= FIRST_WORDS
             return long or words >= ENOUGH_WORDS
         if kind == "none":
-            hanging = before.split()[-1].lower() in HANGING
+            hanging = before.split()[-1].lower() in HANGING | PARTICLES
             return words >= (MOST_WORDS if hanging else ENOUGH_WORDS)
         return kind == "sentence"
 

@@ -33,7 +33,7 @@ HANGING = _listed(
 )
 """Words that hardly ever end what somebody has to say, whatever mark the STT puts after them."""
 
-_PARTICLES = _listed("on in up off out over down by through around before after since")
+PARTICLES = _listed("on in up off out over down by through around before after since")
 """Prepositions that may also end a phrase: "I live in", but "Turn it on"."""
 
 _OPEN = _listed(
@@ -41,6 +41,8 @@ _OPEN = _listed(
     "has had can could will would should not just"
 )
 """Words that may end a sentence; without a mark after them more is likely."""
+
+_FILLERS = (["you", "know"], ["i", "mean"], ["let", "me", "see"], ["let", "me", "think"])
 
 _LINKS = _listed("is are was were am")
 _SUBJECTS = _listed(
@@ -104,9 +106,9 @@ def ending(text: str) -> Ending:
         return "complete"  # "What are you looking for?"
     if _hangs(spoken, text) or _counts_on(text):
         return "incomplete"
-    if spoken[-1] in _PARTICLES | _OPEN and not final:
+    if spoken[-1] in PARTICLES | _OPEN and not final:
         return "incomplete"
-    return "complete" if final and spoken[-1] not in _PARTICLES else "default"
+    return "complete" if final and spoken[-1] not in PARTICLES else "default"
 
 
 def is_backchannel(text: str, known: Collection[str]) -> bool:
@@ -125,7 +127,7 @@ def repeats(heard: str, said: str) -> bool:
     return bool(echo) and _distance(echo, source) <= len(echo) // 4
 
 
-def _hangs(spoken: Sequence[str], text: str) -> bool:
+def _hangs(spoken: list[str], text: str) -> bool:
     """Whether the last word wants another."""
     last, before = spoken[-1], spoken[-2] if len(spoken) > 1 else ""
     if last == "so" and before in _BELIEVE:
@@ -134,7 +136,7 @@ def _hangs(spoken: Sequence[str], text: str) -> bool:
         return False  # the letter: "Plan A."
     if last in _LINKS and before and before not in _SUBJECTS:
         return True  # "My name is", but not "Yes, it is"
-    return last in HANGING
+    return last in HANGING or any(spoken[-len(filler) :] == filler for filler in _FILLERS)
 
 
 def _counts_on(text: str) -> bool:
