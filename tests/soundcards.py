@@ -1,4 +1,7 @@
-"""The virtual sound card as a fixture, and its recording as the truth about what sounded when."""
+"""The virtual sound card as a fixture, and its recording as the truth about what sounded when.
+
+A test module that imports ``running_virtual_audio`` has the fixture ``virtual_audio``.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ EARLY = 0.010
 """A null sink's monitor hands out a block of 10 ms before that has sounded."""
 
 
-@pytest.fixture(scope="module")
-def virtual_audio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualAudio]:
+@pytest.fixture(scope="module", name="virtual_audio")
+def running_virtual_audio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualAudio]:
     """A running virtual sound card that this process finds, too."""
     if importlib.util.find_spec("pyaudio") is None:
         pytest.skip("PyAudio is not installed: pip install voicecli[mic]")

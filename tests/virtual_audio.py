@@ -60,6 +60,7 @@ class VirtualAudio:
     def __init__(self, folder: Path, rate: int = RATE) -> None:
         self.folder = folder
         self.rate = rate
+        self._speaking: list[subprocess.Popen[bytes]] = []
         self.environment = {
             "PULSE_SERVER": f"unix:{folder}/native",
             "PULSE_COOKIE": f"{folder}/cookie",
@@ -104,6 +105,7 @@ class VirtualAudio:
         """End the daemon at once, as if the sound system had crashed."""
         pid = int((self.folder / "pid").read_text(encoding="ascii"))
         os.kill(pid, signal.SIGKILL)
+        self.hush()
         if daemon := getattr(self, "_daemon", None):
             daemon.wait()
         (self.folder / "native").unlink(missing_ok=True)
@@ -114,15 +116,22 @@ class VirtualAudio:
             ["pactl", *arguments], env=self._env, capture_output=True, text=True, check=False
         ).stdout
 
-    def speak(self, pcm: bytes, rate: int) -> subprocess.Popen[bytes]:
-        """Speak linear16 into the microphone; the process that is at it."""
+    def speak(self, pcm: bytes, rate: int) -> None:
+        """Begin to speak linear16 into the microphone; it is heard in some 50 ms."""
         shape = ("--raw", "--format=s16le", f"--rate={rate}", "--channels=1")
         command = ["pacat", "-d", "mic_in", *shape, "--latency-msec=50"]
-        speaking = subprocess.Popen(command, env=self._env, stdin=subprocess.PIPE)
-        assert speaking.stdin is not None
-        speaking.stdin.write(pcm)
-        speaking.stdin.close()
-        return speaking
+        with tempfile.TemporaryFile() as file:  # a pipe would block until most of it is said
+            file.write(pcm)
+            file.seek(0)
+            speaking = subprocess.Popen(command, env=self._env, stdin=file)
+        self._speaking.append(speaking)
+
+    def hush(self) -> None:
+        """Stop speaking."""
+        while self._speaking:
+            speaking = self._speaking.pop()
+            speaking.terminate()
+            speaking.wait()
 
     def listen(self, *options: str) -> subprocess.Popen[bytes]:
         """A recorder of the bus: interleaved linear16 on its standard output, or a file."""

@@ -69,8 +69,10 @@ class CaptureTimes:
     allow.
     """
 
-    _WINDOW: Seconds = 2.0
-    """A clock that is off by 100 ppm is off by 0.2 ms after this."""
+    _WINDOW: Seconds = 1.0
+    """Fifty blocks.  Long enough that one of them was not late, short enough to forget what a sound
+    server did while it settled: for a while after a stream opens, it delivers 9 ms earlier.
+    """
 
     def __init__(self, rate: int) -> None:
         self._rate = rate

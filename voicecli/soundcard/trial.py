@@ -152,7 +152,8 @@ async def try_both(microphone: Microphone, loudspeaker: Loudspeaker) -> Looped:
             if echo := _looked_for(signal, heard, microphone.format.rate):
                 found.append((echo.at - sounded_at, echo.read_at - written_at, echo.attenuation))
     medians = [statistics.median(values) for values in zip(*found, strict=True)] or [None] * 3
-    return Looped(len(found), _CHIRPS, *medians, silent)
+    path, round_trip, attenuation = medians
+    return Looped(len(found), _CHIRPS, path, round_trip, attenuation, silent)
 
 
 class _Read(NamedTuple):

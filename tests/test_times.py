@@ -1,0 +1,108 @@
+"""PortAudio's times, believed as far as they can be true."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from voicecli.soundcard.times import (
+    BlockTime,
+    CaptureTimes,
+    RateMeter,
+    captured_at,
+    played_at,
+)
+
+RATE = 16_000
+BLOCK = 320
+LENGTH = BLOCK / RATE
+
+
+def times(current: float, adc: float = 0.0, dac: float = 0.0) -> dict[str, float]:
+    return {
+        "current_time": current,
+        "input_buffer_adc_time": adc,
+        "output_buffer_dac_time": dac,
+    }
+
+
+@pytest.mark.parametrize("epoch", [3.0, 1.7e9], ids=["stream time", "wall clock"])
+def test_times_are_mapped_by_their_distance_from_now(epoch):
+    captured = captured_at(times(epoch, adc=epoch - 0.025), now=7.0, length=0.02)
+    played = played_at(times(epoch, dac=epoch + 0.03), now=7.0, latency=0.5)
+    assert captured == (pytest.approx(6.975), 7.0, False, False)
+    assert played == (pytest.approx(7.03), 7.0, False, False)
+
+
+@pytest.mark.parametrize(
+    ("current", "adc"), [(0.0, 0.0), (1.7e9, 0.0), (5.0, 5.1), (5.0, 3.0), (5.0, -1.0)]
+)
+def test_an_impossible_adc_time_is_replaced_by_the_block_length(current, adc):
+    assert captured_at(times(current, adc=adc), 7.0, 0.02) == BlockTime(6.98, 7.0, estimated=True)
+
+
+@pytest.mark.parametrize(("current", "dac"), [(0.0, 0.0), (1.7e9, 0.0), (5.0, 4.9), (5.0, 6.5)])
+def test_an_impossible_dac_time_is_replaced_by_the_latency(current, dac):
+    assert played_at(times(current, dac=dac), 7.0, 0.04) == BlockTime(7.04, 7.0, estimated=True)
+
+
+def test_a_dac_time_of_now_counts():
+    assert not played_at(times(5.0, dac=5.0), 7.0, 0.04).estimated
+
+
+def test_late_callbacks_and_scattered_adc_times_do_not_move_a_block():
+    chance = random.Random(1)
+    clock = CaptureTimes(RATE)
+    errors = []
+    for index in range(200):
+        true = 10 + index * LENGTH
+        called = true + LENGTH + chance.choice([0.0, 0.0, 0.004, 0.012])
+        said = true + chance.gauss(0, 0.005)
+        errors.append(clock.place(BLOCK, BlockTime(said, called)) - true)
+    assert max(map(abs, errors[10:])) < 1e-6
+
+
+def test_a_constant_latency_that_the_adc_tells_of_counts():
+    clock = CaptureTimes(RATE)
+    for index in range(100):
+        true = 10 + index * LENGTH
+        placed = clock.place(BLOCK, BlockTime(true, called=true + LENGTH + 0.15))
+    assert placed == pytest.approx(true)
+
+
+def test_a_drifting_device_is_followed():
+    clock = CaptureTimes(RATE)
+    for index in range(3000):
+        true = 10 + index * LENGTH * 1.0001  # 100 ppm slow: 6 ms in a minute
+        placed = clock.place(BLOCK, BlockTime(true, called=true + LENGTH))
+    assert placed == pytest.approx(true, abs=0.0003)
+
+
+def test_lost_samples_are_no_drift():
+    clock = CaptureTimes(RATE)
+    clock.place(BLOCK, BlockTime(10.0, 10.02))
+    assert clock.place(BLOCK, BlockTime(10.5, 10.52, broken=True)) == pytest.approx(10.5)
+
+
+def test_the_rate_is_measured_against_the_clock():
+    chance = random.Random(2)
+    meter = RateMeter(RATE)
+    for index in range(300):
+        meter.add(5 + index * LENGTH * 1.01 + chance.uniform(0, 0.01), BLOCK)
+    assert meter.measured == pytest.approx(RATE / 1.01, rel=1e-3)
+
+
+def test_the_rate_is_not_known_at_once():
+    meter = RateMeter(RATE)
+    for index in range(140):
+        meter.add(index * LENGTH, BLOCK)
+    assert meter.measured is None
+
+
+def test_what_the_device_had_in_store_does_not_count():
+    meter = RateMeter(RATE)
+    meter.add(0.0, 10 * BLOCK)
+    for index in range(1, 300):
+        meter.add(index * LENGTH, BLOCK)
+    assert meter.measured == pytest.approx(RATE, rel=1e-6)
