@@ -53,6 +53,7 @@ class Turn:
     """One turn.  Durations are seconds; what was not measured is None, or not in the mapping.
 
     reason: which rule ended the user's turn.
+    heard_at: when the reply's first audible sample sounded.
     said, heard: of the reply: the words, as far as they were heard, and for how long.
     mouth_to_ear: None as well where the user typed, and where only an apology was heard.
     stages: sum to mouth_to_ear; see ``milestones.STAGES``.
@@ -70,6 +71,7 @@ class Turn:
     outcome: Outcome
     said: str = ""
     heard: Seconds = 0.0
+    heard_at: Seconds | None = None
     failure: Failure | None = None
     mouth_to_ear: Seconds | None = None
     stages: Mapping[str, Seconds] = field(default_factory=dict)
@@ -143,6 +145,7 @@ def _turn(story: Story, commit: CommitReply, stories: Stories) -> Turn:
         outcome=outcome,
         said=end.said if end else "",
         heard=end.heard if end else 0.0,
+        heard_at=story.playback.at if story.playback is not None else None,
         failure=Failure(service=failed.service, reason=failed.reason) if failed else None,
         mouth_to_ear=milestones.mouth_to_ear if measured else None,
         stages=stages(milestones) if measured else {},

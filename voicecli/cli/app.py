@@ -22,6 +22,7 @@ from voicecli.cli.failure import EXIT_CODES, UNREAD, hush, tell
 from voicecli.errors import UsageError
 
 COMMANDS = {
+    "replay": "Play a recording to the agent; measure what it answers.",
     "profiles": "Show and check profiles.",
     "models": "The models of the local engines: small, pinned, fetched once.",
     "serve": "Speak Deepgram's and OpenAI's protocols on this machine.",

@@ -1,0 +1,225 @@
+"""A recording for a microphone, and a loudspeaker that is not there.
+
+Both go by the loop's clock, so that a conversation has the same numbers in virtual time as in real
+time, and mouth-to-ear means the same as with a sound card.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from voicecli import clock
+from voicecli.audio import AudioBlock, AudioFormat, Samples, Seconds
+from voicecli.errors import InputError
+from voicecli.playout import PREBUFFER, PlayoutBuffer
+
+PIECE: Seconds = 0.5
+"""Read at a time: a few milliseconds of work even at 192 kHz, and memory stays flat."""
+
+SILENT = 1e-4
+"""A recording that never gets louder (-80 dBFS) is silent."""
+
+
+class WavSource:
+    """A recording, paced like a microphone; see ``stages.Source``.
+
+    duration: of the recording, in seconds.
+    peak: the largest sample so far, 1 is full scale.
+    warnings: what is odd about the file, a sentence each.
+    """
+
+    estimated = False
+
+    def __init__(self, path: Path, sound: soundfile.SoundFile, rate: int, block: Seconds) -> None:
+        self.format = AudioFormat(rate)
+        self.duration: Seconds = sound.frames / sound.samplerate
+        self.peak = 0.0
+        self.warnings: list[str] = []
+        if "should be" in sound.extra_info:  # libsndfile's log, of a length that is not there
+            self.warnings.append(f"{path} is truncated; it is played as far as it goes")
+        self._path = path
+        self._sound = sound
+        self._block = self.format.samples(block)
+        self._paused = False
+
+    async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
+        """The recording, each block when its last sample would be there; then silence, for ever."""
+        start, count = clock.now(), 0
+        recording = self._recording()
+        silence = bytes(2 * self._block)
+        pcm = next(recording, None)
+        while True:
+            at = start + count * self._block / self.format.rate
+            due = start + (count + 1) * self._block / self.format.rate
+            if (delay := due - clock.now()) > 0:
+                await asyncio.sleep(delay)
+            if self._paused or pcm is None:
+                yield AudioBlock(silence, at)
+            else:
+                following = next(recording, None)
+                yield AudioBlock(pcm, at, last=following is None)
+                if following is None and self.peak < SILENT:
+                    self.warnings.append(f"{self._path} is silent throughout")
+                pcm = following
+            count += 1
+
+    def pause(self) -> None:
+        """The recording waits; silence goes on."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """It goes on where it was."""
+        self._paused = False
+
+    def _recording(self) -> Iterator[bytes]:
+        """Linear16 of one block each; the last one is filled up with silence."""
+        rest = np.zeros(0, np.int16)
+        for samples in self._resampled():
+            rest = np.concatenate([rest, samples])
+            while len(rest) >= self._block:
+                yield rest[: self._block].tobytes()
+                rest = rest[self._block :]
+        if len(rest):
+            yield np.pad(rest, (0, self._block - len(rest))).tobytes()
+
+    def _resampled(self) -> Iterator[NDArray[np.int16]]:
+        rate = self._sound.samplerate
+        stream = soxr.ResampleStream(rate, self.format.rate, 1, dtype="float32")
+        for piece in self._read(round(PIECE * rate)):
+            mono = np.nan_to_num(piece.mean(axis=1), posinf=0.0, neginf=0.0)
+            self.peak = max(self.peak, float(np.abs(mono).max(initial=0.0)))
+            yield _int16(mono if rate == self.format.rate else stream.resample_chunk(mono))
+        if rate != self.format.rate:
+            yield _int16(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+
+    def _read(self, frames: Samples) -> Iterator[NDArray[np.float32]]:
+        while True:
+            try:
+                piece = self._sound.read(frames, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as error:
+                self.warnings.append(f"{self._path} is damaged and was played in part: {error}")
+                return
+            if not len(piece):
+                return
+            yield piece
+
+
+def _int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    return np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+
+
+@contextmanager
+def open_wav(path: Path, rate: int, block: Seconds) -> Iterator[WavSource]:
+    """The recording in ``path``, of any rate and channels, as mono at ``rate`` hertz.
+
+    block: length of the pieces, in seconds.
+
+    Raises InputError where there is no recording in it.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", mend="Name a recording in it.")
+    try:
+        sound = soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, OSError) as error:
+        if not path.exists():
+            raise InputError(f"there is no file {path}") from error
+        said = str(getattr(error, "error_string", error)).rstrip(".")
+        raise InputError(
+            f"{path} cannot be read as a recording: {said}",
+            mend="WAV, FLAC, OGG, AIFF and MP3 can; ffmpeg converts the rest.",
+        ) from error
+    with sound:
+        if sound.frames == 0:
+            raise InputError(f"{path} is empty", mend="Record something into it.")
+        yield WavSource(path, sound, rate, block)
+
+
+class VirtualSpeaker:
+    """Plays at the rate of real time into nothing; see ``stages.Sink``."""
+
+    estimated = False
+
+    def __init__(self, rate: int, prebuffer: Seconds = PREBUFFER) -> None:
+        self.format = AudioFormat(rate)
+        self._buffer = PlayoutBuffer(self.format, prebuffer)
+        self._changed = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin a reply."""
+        self._buffer.start(clock.now())
+        self._changed.set()
+
+    def write(self, pcm: bytes) -> None:
+        """Queue whole samples."""
+        self._buffer.write(pcm, clock.now())
+        self._changed.set()
+
+    def end(self) -> None:
+        """Nothing more is written to this reply."""
+        self._buffer.end(clock.now())
+        self._changed.set()
+
+    async def started(self) -> Seconds:
+        """Wait until the first audible sample of the reply has sounded; when that was."""
+        while (at := self._buffer.audible_at) is None or at > clock.now():
+            await self._until(at)
+        return at
+
+    async def finish(self) -> None:
+        """Wait until all that was written has sounded."""
+        while self.queued > 0 or not self._buffer.drained:
+            await self._until(self._buffer.ends_at)
+
+    def duck(self) -> None:
+        """Play softly."""
+        self._buffer.duck(clock.now())
+
+    def hold(self) -> None:
+        """Be silent, and remember where."""
+        self._buffer.hold(clock.now())
+        self._changed.set()
+
+    def resume(self) -> None:
+        """Go on from there, as loud as before."""
+        self._buffer.resume(clock.now())
+        self._changed.set()
+
+    def clear(self) -> Samples:
+        """Be silent, and forget the rest; the samples that were heard."""
+        heard = self._buffer.clear(clock.now())
+        self._changed.set()
+        return heard
+
+    @property
+    def heard(self) -> Samples:
+        """Samples of this reply that have sounded."""
+        return self._buffer.heard(clock.now())
+
+    @property
+    def queued(self) -> Seconds:
+        """How long what is queued will take to sound."""
+        return self._buffer.queued(clock.now())
+
+    @property
+    def underruns(self) -> int:
+        """How often this reply ran dry."""
+        return self._buffer.underruns
+
+    def take(self, start: Seconds, count: Samples) -> NDArray[np.int16]:
+        """What sounded in the ``count`` samples from ``start``; calls must move forward."""
+        return self._buffer.take(start, count)
+
+    async def _until(self, when: Seconds | None) -> None:
+        """Until ``when``, or until something changes."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(when):
+                await self._changed.wait()
