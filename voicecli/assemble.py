@@ -251,6 +251,7 @@ async def open_session(
         async with asyncio.TaskGroup() as tasks:
             stt = tasks.create_task(stack.enter_async_context(open_listen(listen)))
             tts = tasks.create_task(stack.enter_async_context(open_speak(services.speak())))
+            tasks.create_task(llm.warm())
         minutes = profile.limits.minutes
         yield Session(
             Stages(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
 
     Chunks = AsyncStream[ChatCompletionChunk]
 
+_log = logging.getLogger(__name__)
+
 API_URL = "https://api.openai.com/v1"
 KEY_ENV = "OPENAI_API_KEY"
 
 KEEP_WARM: Seconds = 300.0
 """How long an idle connection is kept; the library's 5 s cost a TLS handshake at most turns."""
+
+REHEARSAL = b"""data: {"choices":[{"index":0,"delta":{"content":"-"},"finish_reason":"stop"}]}
+
+data: [DONE]
+
+"""
 
 USAGE_TIMEOUT: Seconds = 0.5
 """After the last token, how long the count of tokens is waited for."""
@@ -76,6 +85,7 @@ class Chat:
         self._options = options
         self._endpoint = endpoint
         self._client = client
+        self._rehearsed = False
 
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
         """The pieces of a reply as they arrive, none empty; then the Usage, where it is told.
@@ -104,6 +114,41 @@ class Chat:
             )
         if usage is not None:
             yield usage
+
+    async def warm(self) -> None:
+        """Have a connection open, and the library loaded, before they are waited for.
+
+        Asks for the model's description, which costs nothing.  Raises RefusedError when the key is
+        refused; whatever else goes wrong will show, or not, at the first reply.
+        """
+        import openai
+
+        await self._rehearse()
+        try:
+            async with asyncio.timeout(self._options.first_token_timeout):
+                await self._client.models.retrieve(self._options.model)
+        except openai.AuthenticationError as error:
+            raise self._refused(error) from None
+        except (TimeoutError, ValueError, openai.APIError) as error:
+            _log.info("LLM: warming up failed: %s", clean(str(error)))
+
+    async def _rehearse(self) -> None:
+        """Have the library build what it builds at its first request (60 ms), going nowhere."""
+        import httpx2
+
+        if self._rehearsed:
+            return
+        self._rehearsed = True
+        nowhere = httpx2.MockTransport(
+            lambda _: httpx2.Response(
+                200, headers={"content-type": "text/event-stream"}, content=REHEARSAL
+            )
+        )
+        async with httpx2.AsyncClient(transport=nowhere) as http_client:
+            client = self._client.copy(http_client=http_client)
+            rehearsal = Chat(self._options, self._endpoint, client)
+            async for _ in rehearsal.reply([Message("user", "")]):
+                pass
 
     # Errors are raised "from None": the library's own may quote a part of the key.
 

@@ -50,6 +50,9 @@ from voicecli.turn import Phase, TurnMachine
 LATE: Seconds = 0.020
 """A deadline or a block that comes so late says that stamps are late, too."""
 
+COLD: Seconds = 60.0
+"""After so long without a word, the LLM's connection may have been dropped on the way."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
@@ -184,12 +187,12 @@ class Session:
     async def _note(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         """Append ``event``, and do what must be done about it."""
         self.timeline.append(event)
-        self._react(event)
+        self._react(event, tasks)
         for action in self._machine.handle(event):
             self.timeline.append(action)
             await self._perform(action, tasks)
 
-    def _react(self, event: Event) -> None:
+    def _react(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         """What the session itself does about an event, whoever has the floor."""
         match event:
             case FirstAudio() if self._options.half_duplex and self._is_of_reply(event):
@@ -198,6 +201,8 @@ class Session:
                 self._reply = None
                 self._listen_again()
             case SpeechStarted() | FinalTranscript() | TextTyped():
+                if event.at - self._active_at > COLD:
+                    tasks.create_task(self._stages.llm.warm(), name="warm the LLM up")
                 self._active_at = event.at
             case MicrophoneMuted():
                 self._muted = event.muted
@@ -228,7 +233,7 @@ class Session:
                 if self._reply is not None:
                     self._reply.commit()
             case CancelReply() | EndSession():
-                await self._cancel_reply()
+                await self._cancel_reply(tasks)
             case Finalize():
                 await self._ears.finalize()
             case _:
@@ -256,7 +261,7 @@ class Session:
         )
         self._reply_task = tasks.create_task(self._reply.run(), name=f"reply {draft.turn}")
 
-    async def _cancel_reply(self) -> None:
+    async def _cancel_reply(self, tasks: asyncio.TaskGroup) -> None:
         """Silence first, and without waiting; then the task; then the TTS."""
         reply, task = self._reply, self._reply_task
         if reply is None or task is None or task.done():
@@ -267,7 +272,7 @@ class Session:
         await self._stages.tts.clear()
         cancelled = reply.cancelled(heard)
         self.timeline.append(cancelled)
-        self._react(cancelled)
+        self._react(cancelled, tasks)
 
     # ── the microphone ───────────────────────────────────────────────────────
 

@@ -139,6 +139,9 @@ class LanguageModel(Protocol):
     def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
         """The pieces of a reply as they arrive, none empty; at most one Usage, at the end."""
 
+    async def warm(self) -> None:
+        """Have a connection open before it is waited for."""
+
 
 class Flushed:
     """Everything that was flushed so far has been synthesised and delivered."""
