@@ -41,6 +41,7 @@ from voicecli.events import (
     Hold,
     InputEnded,
     InterimTranscript,
+    MicrophoneMuted,
     PlaybackStarted,
     ReplyEvent,
     ReplyFailed,
@@ -62,6 +63,10 @@ PATIENCE: Seconds = 5.0
 
 STALE: Seconds = 0.05
 """An end of utterance that lies further before the last word in hand means an earlier one."""
+
+UNSEEN: Seconds = 0.3
+"""Words that end so long after the last voice have another, which the detector missed; less is how
+far the STT's idea of a word's end is from the detector's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +152,8 @@ class TurnMachine:
                 return self._typed(event)
             case ReplyEvent():
                 return self._reply_went_on(event) if event.turn == self.turn else []
+            case MicrophoneMuted(muted=True) if self._voiced:  # the detector forgets the voice
+                event = SpeechStopped(at=event.at, speech_end=event.at)
         match self.phase:
             case Phase.LISTENING:
                 return self._while_listening(event)
@@ -161,7 +168,9 @@ class TurnMachine:
                 self.phase = Phase.SPEAKING
             case ClauseSent():
                 self._interruption.said += event.text
-            case ReplyFinished() | ReplyFailed() if self.phase is not Phase.LISTENING:
+            case ReplyFinished() | ReplyFailed() if self.phase is Phase.LISTENING:
+                self._draft = None  # it ended before the commitment, which will need another
+            case ReplyFinished() | ReplyFailed():
                 return self._listen(event.at)
         return []
 
@@ -173,11 +182,11 @@ class TurnMachine:
                 self._voice_begins()
                 if self.policy.detect == "vad":
                     self._asked = False
-                    self._sleep()
+                    self._hear_out(event.at)
                     return self._drop_draft(event.at)
             case SpeechStopped():
                 self._voice_ends(event)
-                if self.policy.detect == "vad":
+                if self.policy.detect == "vad" and self._wake != "yield":
                     return self._ask(event.at, "finalize")
             case InterimTranscript():
                 return self._words_changed(event)
@@ -225,6 +234,8 @@ class TurnMachine:
         end = self._utterance.speech_end
         if not self._utterance.text or end is None:
             return False
+        if event.last_word_end is None and self._utterance.open:
+            return False
         if event.last_word_end is not None and event.last_word_end < end - STALE:
             return False
         return self.policy.detect == "endpointing" or self._wake not in ("finalize", "commit")
@@ -239,20 +250,18 @@ class TurnMachine:
         """The user is silent, and all words are in hand: prepare the answer, and wait a little."""
         self._asked = False
         text = self._utterance.text
+        actions = self._drop_draft(at) if self._draft not in (None, text) else []
         if not text:
             self._idle(at)
-            return []
-        actions = self._drop_draft(at) if self._draft not in (None, text) else []
-        since = self._stopped_at if self._stopped_at is not None else self._utterance.speech_end
+            return actions
+        since = self._silent_since()
         wait: Seconds = getattr(self.policy.commit, ending(text))
         due = at if since is None else since + wait
         if due <= at:
             return [*actions, *self._commit(at, ending(text))]
         self._sleep_until(due, "commit")
         if self._draft is None and self.policy.draft:
-            self.turn += 1
-            self._draft = text
-            actions.append(DraftReply(at=at, turn=self.turn, user_text=text))
+            actions.append(self._prepare(at, text))
         return actions
 
     def _woken(self, at: Seconds) -> list[Action]:
@@ -263,8 +272,11 @@ class TurnMachine:
         if wake == "finalize":
             return self._pause(at)
         if not text:
+            if wake == "settle":
+                return self._end(at, "input ended")
             self._asked = False
-            return self._end(at, "input ended") if wake == "settle" else []
+            self._idle(at)
+            return []
         reason: EndReason = "timeout"
         if wake == "commit":
             reason = ending(text)
@@ -274,24 +286,34 @@ class TurnMachine:
 
     def _commit(self, at: Seconds, reason: EndReason) -> list[Action]:
         """The user's turn has ended."""
-        speech_end = self._stopped_at
-        if speech_end is None:
-            speech_end = self._utterance.speech_end
+        speech_end = self._silent_since()
         text = self._utterance.take()
         actions = self._drop_draft(at) if self._draft not in (None, text) else []
         if self._draft is None:
-            self.turn += 1
-            actions.append(DraftReply(at=at, turn=self.turn, user_text=text))
+            actions.append(self._prepare(at, text))
         self._draft = None
         self._answering, self._answered_end = text, speech_end
         self._asked, self._stopped_at = False, None
-        self._interruption = Interruption(self.policy.barge_in)
         self.phase = Phase.THINKING
         self._sleep()
         actions.append(
             CommitReply(at=at, turn=self.turn, user_text=text, speech_end=speech_end, reason=reason)
         )
         return actions
+
+    def _silent_since(self) -> Seconds | None:
+        """When the user stopped: by the detector, unless it did not hear the words in hand."""
+        stopped, words = self._stopped_at, self._utterance.speech_end
+        if stopped is None or (words is not None and words > stopped + UNSEEN):
+            return words
+        return stopped
+
+    def _prepare(self, at: Seconds, text: str) -> Action:
+        """Begin a reply to ``text``."""
+        self.turn += 1
+        self._draft = text
+        self._interruption = Interruption(self.policy.barge_in)
+        return DraftReply(at=at, turn=self.turn, user_text=text)
 
     def _drop_draft(self, at: Seconds) -> list[Action]:
         if self._draft is None:
@@ -320,12 +342,12 @@ class TurnMachine:
         actions = self._cancel(event.at, heard_nothing=True)
         self._utterance.put_back(self._answering, self._answered_end)
         self.phase = Phase.LISTENING
-        if isinstance(event, FinalTranscript):
-            return [*actions, *self._final(replace(event, text=""))]
         if isinstance(event, SpeechStarted):
-            self._sleep()
-        else:
-            self._be_patient(event.at)
+            self._hear_out(event.at)
+            return actions
+        self._be_patient(event.at)
+        if isinstance(event, FinalTranscript):
+            actions += self._final(replace(event, text=""))
         return actions
 
     def _cancel(self, at: Seconds, *, heard_nothing: bool) -> list[Action]:
@@ -366,6 +388,8 @@ class TurnMachine:
             return self._cut(event)
         if self._wake == "false alarm" and isinstance(event, FinalTranscript) and self._asked:
             return self._false_alarm(event.at)
+        if isinstance(event, FinalTranscript) and self._interruption.stage is Stage.NONE:
+            self._utterance.take()  # a back-channel or an echo, too soft or too late for a voice
         return []
 
     def _interrupted_still(self, at: Seconds) -> list[Action]:
@@ -392,7 +416,7 @@ class TurnMachine:
         actions = self._cancel(event.at, heard_nothing=False)
         self.phase = Phase.LISTENING
         if self._voiced and self.policy.detect == "vad":
-            self._sleep()
+            self._hear_out(event.at)
         elif self._asked and self._stopped_at is not None and self.policy.detect == "vad":
             actions += self._pause(event.at)
         elif isinstance(event, FinalTranscript) and event.speech_final:
@@ -415,13 +439,18 @@ class TurnMachine:
     def _listen(self, at: Seconds) -> list[Action]:
         """The floor is the user's again; what came too late for the turn before begins this one."""
         self.phase = Phase.LISTENING
-        self._interruption.end()
         if not self.policy.barge_in.allowed:  # nobody listened while the agent spoke
-            self._voiced = False
-        if not self._voiced:
-            self._stopped_at = None
-        if self._utterance.text and not self._voiced and self.policy.detect == "vad":
-            return self._pause(at)
+            self._voiced, self._stopped_at = False, None
+        elif self._interruption.stage is Stage.NONE:
+            self._utterance.take()  # had it been more than a back-channel, it had cut the reply
+        self._interruption.end()
+        if self.policy.detect == "vad" and not self._voiced:
+            if self._asked:  # what was said over the end of the reply is still to come
+                self._sleep_until(at + self.policy.finalize_timeout, "finalize")
+                return []
+            if self._utterance.text:
+                return self._pause(at)
+        self._asked = False
         self._idle(at)
         return []
 
@@ -435,7 +464,9 @@ class TurnMachine:
         actions: list[Action] = []
         if self.phase in (Phase.THINKING, Phase.SPEAKING):
             actions = self._cancel(event.at, heard_nothing=False)
-        self._utterance.put_back(event.text, event.at)
+        spoken = self._utterance.take()
+        self._utterance.put_back(f"{spoken} {event.text}".strip(), event.at)
+        self._stopped_at = None
         return [*actions, *self._commit(event.at, "typed")]
 
     def _end(self, at: Seconds, reason: str) -> list[Action]:
@@ -448,9 +479,16 @@ class TurnMachine:
 
     def _idle(self, at: Seconds) -> None:
         """Nobody speaks: wait for the user, or for the last words of an input that has ended."""
+        if self._utterance.text:
+            self._be_patient(at)
+        elif not self._input_ended:
+            self._sleep()
+        elif self._wake != "settle":
+            self._be_patient(at)
+
+    def _hear_out(self, at: Seconds) -> None:
+        """The user speaks, and the detector will tell the end; after the input, perhaps not."""
         if self._input_ended:
-            self._sleep_until(at + self.policy.settle, "settle")
-        elif self._utterance.text:
             self._be_patient(at)
         else:
             self._sleep()

@@ -32,13 +32,18 @@ class Utterance:
         """All words in hand."""
         return " ".join(part for part in (*self._finals, self._interim) if part)
 
+    @property
+    def open(self) -> bool:
+        """Whether some of them may still change."""
+        return bool(self._interim)
+
     def hear(self, event: InterimTranscript | FinalTranscript) -> bool:
         """Take the words of ``event``; whether the text is another one now."""
         before = self.text
         text = self._fresh(event)
         if isinstance(event, FinalTranscript):
             self._finals += [text] if text else []
-            self._interim, self._taken = "", None
+            self._interim, self._taken = "", self._taken_beyond(event)
         else:
             self._interim = text
         if text:
@@ -72,3 +77,11 @@ class Utterance:
         if event.speech_end <= end + SAME_WORD:
             return ""
         return " ".join(event.text.split()[count:])
+
+    def _taken_beyond(self, event: FinalTranscript) -> tuple[int, Seconds] | None:
+        """What a turn has had of the segments after ``event``, which may cover less than it."""
+        if self._taken is None:
+            return None
+        count, end = self._taken
+        left = count - len(event.text.split())
+        return (left, end) if left > 0 and event.speech_end < end - SAME_WORD else None
