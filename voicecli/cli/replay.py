@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicecli.cli.holding import (
+    RESULT,
+    TIMELINE,
+    Out,
+    ProfileName,
+    Sets,
+    fetch_models,
+    header,
+    measured,
+    tell,
+)
 from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
     from voicecli.cli.outcome import Outcome
-    from voicecli.metrics import Turn
     from voicecli.profile import Profile
-    from voicecli.timeline import Header, Timeline
-
-CONVERSATION = "conversation.wav"
+    from voicecli.timeline import Timeline
 
 # what the pipeline needs takes 0.5 s to import: the command does, --help does not
 
 File = Annotated[Path, typer.Argument(help="A recording: WAV, FLAC, OGG; any rate and channels.")]
-ProfileName = Annotated[
-    str, typer.Option("--profile", "-p", metavar="NAME", help="Name or file of a profile.")
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Keep the recording, the timeline and the result there."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON, nothing else.")]
 Fast = Annotated[
     bool, typer.Option("--fast", help="Virtual time: as fast as it can be computed (scripted).")
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated."),
 ]
 Expects = Annotated[
     list[str] | None,
@@ -74,14 +70,14 @@ def replay_command(
     expectations = [expectation.parsed(text) for text in expect or ()]
     settings = load_profile(profile, overrides=overrides or ())
     _check(settings, fast)
-    _fetch_models(settings)
+    fetch_models(settings)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
         say: Callable[[str], None] = (lambda _: None) if as_json else typer.echo
         timeline = clock.run(_replay(file, settings, folder, say), virtual=fast)
         outcome = Outcome(
             timeline,
-            _turns(timeline, folder),
+            measured(timeline, folder),
             settings,
             Asked(profile_name=profile, expectations=expectations, strict=strict),
         )
@@ -95,16 +91,6 @@ def _check(profile: Profile, fast: bool) -> None:
             "--fast is virtual time, in which no real service can keep up",
             mend="Take a profile with scripted stand-ins: --profile scripted.",
         )
-
-
-def _fetch_models(profile: Profile) -> None:
-    if profile.standin is not None and profile.standin.engine == "local":
-        from voicecli.cli.models import fetch_missing
-        from voicecli.standin.local import require_packages
-
-        require_packages()
-        model = profile.local.llm.model
-        fetch_missing(Path(model) if model else None)
 
 
 async def _replay(
@@ -126,7 +112,7 @@ async def _replay(
         Recorder(
             folder, profile.tts.sample_rate, agent=speaker.take, user_rate=audio.sample_rate
         ) as recorder,
-        writing(folder / "timeline.jsonl", _header(profile)) as writer,
+        writing(folder / TIMELINE, header(profile)) as writer,
     ):
         timeline.follow(writer)
         async with (
@@ -147,33 +133,10 @@ async def _replay(
     return timeline
 
 
-def _turns(timeline: Timeline, folder: Path) -> Sequence[Turn]:
-    """The turns, measured, and checked against the recording."""
-    from voicecli.crosscheck import checked
-    from voicecli.metrics import turns
-
-    return checked(turns(timeline), folder / CONVERSATION)
-
-
-def _header(profile: Profile) -> Header:
-    from voicecli import clock
-    from voicecli.timeline import Header
-
-    return Header(
-        profile=profile.resolved(),
-        clock_origin=clock.monotonic_origin(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
 def _tell(outcome: Outcome, out: Path | None, as_json: bool) -> None:
     if out is not None:
-        outcome.write(out / "result.json")
+        outcome.write(out / RESULT)
     if as_json:
         typer.echo(outcome.as_json())
-        return
-    typer.echo()
-    for line in outcome.lines():
-        typer.echo(line)
-    if out is not None:
-        typer.echo(f"\nkept in {out}: conversation.wav, reply.wav, timeline.jsonl, result.json")
+    else:
+        tell(outcome, out)
