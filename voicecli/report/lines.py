@@ -35,9 +35,9 @@ class TurnLines:
             case CommitReply():
                 self._write(user_line(record.turn, record.user_text))
             case Warned():
-                self._write(_notice(record.service, record.text))
+                self._write(notice(record.service, record.text))
             case ConnectionLost():
-                self._write(_notice(record.service, record.reason))
+                self._write(notice(record.service, record.reason))
         if turn is not None:
             for line in reply_lines(turn, self._budgets):
                 self._write(line)
@@ -62,7 +62,7 @@ def reply_lines(turn: Turn, budgets: Budgets) -> list[str]:
     return [*lines, f"#{turn.turn} ⏱ {_measured(turn)}   {'  '.join(_marks(turn, budgets))}"]
 
 
-def _notice(service: str, text: str) -> str:
+def notice(service: str, text: str) -> str:
     """What the user should know; a refusal names its service itself."""
     prefix = f"{service.upper()}: "
     return f"! {prefix}{washed(text).removeprefix(prefix)}"
