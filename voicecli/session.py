@@ -200,6 +200,8 @@ class Session:
             case ReplyFinished() | ReplyFailed() | ReplyCancelled() if self._is_of_reply(event):
                 self._reply = None
                 self._listen_again()
+            case FinalTranscript(text=""):
+                pass  # silence has finals, too, every few seconds
             case SpeechStarted() | FinalTranscript() | TextTyped():
                 if event.at - self._active_at > COLD:
                     tasks.create_task(self._stages.llm.warm(), name="warm the LLM up")

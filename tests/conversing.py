@@ -1,0 +1,208 @@
+"""Whole conversations: speech-like audio for a user, the stand-ins for the services, virtual time.
+
+Everything in between is the program's own: sockets, decoders, machine, replies, playout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import soundfile
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.exceptions import ConnectionClosed
+
+from voicecli import clock
+from voicecli.assemble import Services, open_session
+from voicecli.audio import SAMPLE_SIZE, Seconds, samples_of
+from voicecli.metrics import Turn, turns
+from voicecli.profile import Profile, load_profile
+from voicecli.record import Record
+from voicecli.session import Session
+from voicecli.standin import Fault, serve
+from voicecli.standin.engines import Responder
+from voicecli.standin.script import Script
+from voicecli.standin.scripted import scripted
+from voicecli.standin.server import Endpoints
+from voicecli.timeline import Timeline
+from voicecli.wav import VirtualSpeaker, WavSource
+
+R = TypeVar("R", bound=Record)
+
+RATE = 16_000
+
+During = Callable[[Session], Coroutine[Any, Any, None]]
+"""What happens beside the conversation."""
+
+
+def profile(*overrides: str, name: str = "scripted") -> Profile:
+    """A shipped profile, its ear the one that needs nothing installed, and some settings."""
+    return load_profile(
+        name, overrides=[f"audio.sample_rate={RATE}", "audio.vad=energy", *overrides]
+    )
+
+
+def microphone(pcm: bytes, rate: int = RATE, block: Seconds = 0.020) -> WavSource:
+    """``pcm`` as if spoken into a microphone."""
+    file = io.BytesIO()
+    soundfile.write(file, samples_of(pcm), rate, format="WAV", subtype="PCM_16")
+    file.seek(0)
+    return WavSource(Path("spoken.wav"), soundfile.SoundFile(file), rate, block)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Something that was sent to the STT; ``audio``: how long, 0 for text."""
+
+    at: Seconds
+    audio: Seconds
+    text: str = ""
+
+
+@dataclass
+class Held:
+    """A conversation that was held.
+
+    requests: the messages of each request that the LLM's stand-in had.
+    frames: what the STT's stand-in had, where the line was tapped.
+    error: what ended it, where something did.
+    """
+
+    timeline: Timeline = field(default_factory=Timeline)
+    requests: list[list[dict[str, Any]]] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    error: BaseException | None = None
+
+    @property
+    def turns(self) -> list[Turn]:
+        return turns(self.timeline)
+
+    def all(self, kind: type[R]) -> list[R]:
+        """The records of this kind, in order."""
+        return [record for record in self.timeline if isinstance(record, kind)]
+
+    def one(self, kind: type[R]) -> R:
+        """The only record of this kind."""
+        (record,) = self.all(kind)
+        return record
+
+    def mouth_to_ear(self) -> list[Seconds]:
+        """Of each turn that was answered."""
+        return [turn.mouth_to_ear for turn in self.turns if turn.mouth_to_ear is not None]
+
+
+class Overheard:
+    """A responder whose requests are noted."""
+
+    def __init__(self, responder: Responder, requests: list[list[dict[str, Any]]]) -> None:
+        self._responder = responder
+        self._requests = requests
+
+    def reply(
+        self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
+    ) -> AsyncGenerator[str, None]:
+        self._requests.append(messages)
+        return self._responder.reply(messages, max_tokens=max_tokens, temperature=temperature)
+
+
+def hold(
+    profile: Profile,
+    script: Script,
+    pcm: bytes,
+    *,
+    faults: Sequence[Fault] = (),
+    recorded: bool = True,
+    tapped: bool = False,
+    during: During | None = None,
+) -> Held:
+    """Hold a conversation in virtual time with a user who says ``pcm``.
+
+    recorded: the user is a recording: it waits for replies, in half duplex, and has no limits.
+    tapped: note what goes to the STT.
+    """
+    held = Held()
+    clock.run(_hold(held, profile, script, pcm, faults, recorded, tapped, during), virtual=True)
+    return held
+
+
+async def _hold(
+    held: Held,
+    profile: Profile,
+    script: Script,
+    pcm: bytes,
+    faults: Sequence[Fault],
+    recorded: bool,
+    tapped: bool,
+    during: During | None,
+) -> None:
+    engines = scripted(script)
+    engines = replace(engines, responder=Overheard(engines.responder, held.requests))
+    try:
+        async with AsyncExitStack() as stack:
+            endpoints = await stack.enter_async_context(
+                serve(engines, faults=(*script.faults, *faults))
+            )
+            if tapped:
+                endpoints = await stack.enter_async_context(_tap(endpoints, held.frames))
+            session = await stack.enter_async_context(
+                open_session(
+                    profile,
+                    Services(profile, endpoints, {}),
+                    microphone(pcm, profile.audio.sample_rate, profile.audio.block_ms / 1000),
+                    VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000),
+                    timeline=held.timeline,
+                    recorded=recorded,
+                )
+            )
+            beside = asyncio.create_task(during(session)) if during is not None else None
+            try:
+                await session.run()
+            finally:
+                if beside is not None:
+                    beside.cancel()
+    except Exception as error:
+        held.error = error
+
+
+@asynccontextmanager
+async def _tap(endpoints: Endpoints, frames: list[Frame]) -> AsyncIterator[Endpoints]:
+    """A line to Deepgram's stand-in on which what goes to ``/v1/listen`` is noted."""
+
+    async def relay(client: ServerConnection) -> None:
+        assert client.request is not None
+        path = client.request.path
+        async with connect(f"{endpoints.deepgram}{path}", compression=None, max_queue=None) as far:
+
+            async def back() -> None:
+                async for message in far:
+                    await client.send(message)
+                await client.close()
+
+            task = asyncio.create_task(back())
+            try:
+                async for message in client:
+                    if path.startswith("/v1/listen"):
+                        frames.append(_frame(message))
+                    await far.send(message)
+            except ConnectionClosed:
+                pass
+            finally:
+                await far.close()
+                await asyncio.wait([task])
+
+    async with serve_websockets(relay, "127.0.0.1", 0, compression=None, max_queue=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield replace(endpoints, deepgram=f"ws://127.0.0.1:{port}")
+
+
+def _frame(message: str | bytes) -> Frame:
+    if isinstance(message, str):
+        return Frame(clock.now(), 0.0, message)
+    return Frame(clock.now(), len(message) / SAMPLE_SIZE / RATE)
