@@ -96,6 +96,11 @@ class Reply:
             post=post,
         )
 
+    @property
+    def heard(self) -> str:
+        """The words that were heard so far, as far as flush boundaries tell."""
+        return self._speaking.heard(self._sink.heard)
+
     def commit(self) -> None:
         """The user's turn has ended: speak."""
         self._committed.set()

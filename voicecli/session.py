@@ -8,7 +8,7 @@ tasks of the conversation but those of a reply are made here, in one group.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -113,6 +113,7 @@ class Session:
         self.timeline = timeline if timeline is not None else Timeline()
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._ears = Ears(stages.stt, stages.reconnect, stages.source.format, self.post)
+        self._notices: list[AsyncGenerator[Event, None]] = []
         self._reply: Reply | None = None
         self._reply_task: asyncio.Task[None] | None = None
         self._muted = False
@@ -126,9 +127,18 @@ class Session:
         """Whose turn it is."""
         return self._machine.phase
 
+    @property
+    def heard(self) -> str:
+        """What was heard of the reply under way, as far as flush boundaries tell."""
+        return self._reply.heard if self._reply is not None else ""
+
     def post(self, event: Event) -> None:
         """``event`` has happened; never waits."""
         self._inbox.put_nowait(event)
+
+    def attend(self, notices: AsyncGenerator[Event, None]) -> None:
+        """What befalls a device happens in the conversation; to be called before ``run``."""
+        self._notices.append(notices)
 
     async def run(self) -> None:
         """Converse until the input has ended and the last reply was heard, or the user quits.
@@ -151,12 +161,18 @@ class Session:
             tasks.create_task(self._hear(), name="hear"),
             tasks.create_task(self._ears.send(), name="send audio"),
             tasks.create_task(self._ears.receive(), name="receive transcripts"),
+            *(tasks.create_task(self._pass_on(one), name="notices") for one in self._notices),
         ]
         while self._machine.phase is not Phase.ENDED:
             await self._note(await self._next_event(), tasks)
         await self._ears.finish()
         for task in ears:
             task.cancel()
+
+    async def _pass_on(self, notices: AsyncGenerator[Event, None]) -> None:
+        async with aclosing(notices):
+            async for event in notices:
+                self.post(event)
 
     # ── events ───────────────────────────────────────────────────────────────
 
