@@ -75,8 +75,14 @@ class Thinking:
             await self._read()
         except ServiceError as error:
             self.failure = error
+        finally:  # whoever cancels this goes on with the group, and need not wait for them
+            for request in self._requests.values():
+                request.cancel()
         for clause in self._pieces.finish():
-            self._add(clause)
+            if clause.strip():
+                self._add(clause)
+        if self.failure is None and not self.clauses:
+            self.failure = _empty()
         if self.failure is not None and not self.failure.final and not self.clauses:
             self.clauses += [self._apology] if self._apology else []
             self.apologised = True
@@ -111,7 +117,6 @@ class Thinking:
         for attempt, request in self._requests.items():
             if attempt != self._winner:
                 request.cancel()
-        self.failure = None
 
     @property
     def _patience(self) -> Seconds | None:
@@ -131,7 +136,7 @@ class Thinking:
             async with aclosing(self._llm.reply(self._messages)) as pieces:
                 async for piece in pieces:
                     if self._winner is None and isinstance(piece, str):
-                        self._winner = attempt
+                        self._winner, self.failure = attempt, None
                         self._hedge.note(clock.now() - asked)
                         self._post(FirstToken(at=clock.now(), turn=self._turn, attempt=attempt))
                     if self._winner == attempt:
@@ -141,7 +146,7 @@ class Thinking:
                 self.failure = error
         else:
             if self._winner is None:
-                self.failure = ServiceError("llm", "the reply was empty", temporary=True)
+                self.failure = _empty()
         del self._requests[attempt]
         self._ended = self._ended or self._winner == attempt
         self._news.set()
@@ -175,3 +180,7 @@ class Thinking:
             self._post(ClauseReady(at=clock.now(), turn=self._turn, text=clause))
         self.clauses.append(clause)
         self._changed.set()
+
+
+def _empty() -> ServiceError:
+    return ServiceError("llm", "the reply was empty", temporary=True)
