@@ -19,7 +19,9 @@ def closing_lines(
 ) -> list[str]:
     """All lines, from the outcomes to the cost."""
     outcomes = listed({outcome: getattr(ledger, outcome) for outcome in OUTCOMES})
-    lines = [f"{ledger.turns} turns{': ' if outcomes else ''}{outcomes}"]
+    lines = [
+        f"{ledger.turns} {'turn' if ledger.turns == 1 else 'turns'}{': ' if outcomes else ''}{outcomes}"
+    ]
     if summary.spreads[BUDGETED["stt"]].n or summary.spreads[MOUTH_TO_EAR].n:
         lines += ["", *_percentiles(turns, summary, budgets), ""]
     return [*lines, *_endpointing(ledger, summary), *_use(ledger), *_doubts(turns), _price(cost)]
