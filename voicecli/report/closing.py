@@ -19,9 +19,8 @@ def closing_lines(
 ) -> list[str]:
     """All lines, from the outcomes to the cost."""
     outcomes = listed({outcome: getattr(ledger, outcome) for outcome in OUTCOMES})
-    lines = [
-        f"{ledger.turns} {'turn' if ledger.turns == 1 else 'turns'}{': ' if outcomes else ''}{outcomes}"
-    ]
+    noun = "turn" if ledger.turns == 1 else "turns"
+    lines = [f"{ledger.turns} {noun}{': ' if outcomes else ''}{outcomes}"]
     if summary.spreads[BUDGETED["stt"]].n or summary.spreads[MOUTH_TO_EAR].n:
         lines += ["", *_percentiles(turns, summary, budgets), ""]
     return [*lines, *_endpointing(ledger, summary), *_use(ledger), *_doubts(turns), _price(cost)]
