@@ -62,6 +62,7 @@ class PlayoutBuffer:
         self._queued: Samples = 0
         self._position: Samples = 0  # of the queue's first sample
         self._gain = self._goal = 1.0
+        self._ramp = self._fade  # samples in which the gain goes from 0 to 1
         self._flowing = False  # the queue's first sample, written or not, sounds at self._tick
         self._held = self._ended = False
         self._audible: Samples | None = None  # position of the first audible sample
@@ -105,21 +106,20 @@ class PlayoutBuffer:
     def hold(self, now: Seconds) -> None:
         """Fade out, then be silent; the position stays where the fade began."""
         self._advance(now)
-        if not self._held:
-            self._cut()
-            self._held = True
+        if not self._held and (faded := self._cut()):
+            self._gain, self._ramp = 0.0, faded
+        self._held = True
 
     def resume(self, now: Seconds) -> None:
         """Fade to full loudness, from the position.
 
         After a hold, this fade in repeats what had faded out: the two together are the original.
+        What had not begun to sound does not fade in.
         """
         self._advance(now)
-        if self._held:
-            self._held = False
-            self._gain = 0.0 if self._position else 1.0
-            self._flow()
+        self._held = False
         self._goal = 1.0
+        self._flow()
 
     def clear(self, now: Seconds) -> Samples:
         """Fade out, then be silent; the rest is forgotten.  The samples that were heard."""
@@ -223,9 +223,12 @@ class PlayoutBuffer:
     def _gains(self, count: Samples) -> NDArray[np.float64]:
         """The gains of the next ``count`` samples, on their way to the one wanted."""
         way = self._goal - self._gain
-        steps = np.arange(count + 1) / self._fade if self._fade else np.full(count + 1, np.inf)
+        steps = np.arange(count + 1) / self._ramp if self._ramp else np.full(count + 1, np.inf)
         gains = self._gain + np.sign(way) * np.minimum(steps, abs(way))
-        self._gain = float(gains[-1]) if steps[-1] < abs(way) else self._goal
+        if steps[-1] < abs(way):
+            self._gain = float(gains[-1])
+        else:
+            self._gain, self._ramp = self._goal, self._fade
         wanted: NDArray[np.float64] = gains[:-1]
         return wanted
 
@@ -235,10 +238,13 @@ class PlayoutBuffer:
             return
         self._flowing = self._ended or self._queued >= self.format.samples(self.prebuffer)
 
-    def _cut(self) -> None:
-        """What would sound next becomes a fade out, if anything would."""
+    def _cut(self) -> Samples:
+        """What would sound next becomes a fade out; how many samples that takes, 0 for none.
+
+        It is shorter where less is queued: cut off, it would click.
+        """
         if not self._flowing or not self._queued:
-            return
+            return 0
         self._flowing = False
         tail, missing = [], self._fade
         for samples in self._queue:
@@ -246,10 +252,11 @@ class PlayoutBuffer:
             missing -= len(tail[-1])
             if not missing:
                 break
-        fade = np.concatenate(tail).astype(np.float64) if self._fade else np.zeros(0)
-        fade *= self._gain * (1 - np.arange(len(fade)) / max(self._fade, 1))
+        fade = np.concatenate(tail).astype(np.float64)
+        fade *= self._gain * (1 - np.arange(len(fade)) / max(len(fade), 1))
         self._keep(np.rint(fade).astype(np.int16))
         self._silent_from = self._tick + len(fade)
+        return len(fade)
 
     def _keep(self, samples: Sound) -> None:
         """Remember for ``take`` that ``samples`` sound from this tick on."""
