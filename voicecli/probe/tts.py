@@ -1,0 +1,259 @@
+"""The TTS, measured as a conversation uses it: a clause and a Flush, on an open connection.
+
+The service takes so many Flushes and characters a minute; who asks for more is refused.  Here that
+is waited for before the clock starts, and said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from urllib.parse import urlencode
+
+from voicecli import clock
+from voicecli.audio import SAMPLE_SIZE, AudioFormat, Samples, Seconds, first_audible
+from voicecli.deepgram.budget import Budget
+from voicecli.deepgram.socket import Socket, open_socket
+from voicecli.deepgram.speak import Speak, SpeakOptions, open_speak, speak_query
+from voicecli.deepgram.synthesis import WINDOW
+from voicecli.endpoints import check_url
+from voicecli.errors import ServiceError
+from voicecli.events import Service
+from voicecli.playout import PlayoutBuffer
+from voicecli.probe.reading import Reading
+from voicecli.probe.series import Post, Turns
+from voicecli.speaking import PREROLL
+from voicecli.stages import Flushed
+
+CLAUSES = (
+    "The capital of Australia is Canberra. ",
+    "About two hundred and eighty kilometres. ",
+    "That is a good question, and the answer is short: ",
+    "Yes, there is one at half past seven. ",
+    "I have found three of them near you. ",
+    "It will rain in the afternoon, so take an umbrella. ",
+)
+"""First clauses of replies, as an LLM writes them: one a reading, the same in every probe."""
+
+CLEARS = 5
+"""Readings of Clear → Cleared; each takes a Flush."""
+
+TO_CLEAR = "This sentence is long enough that it is still being spoken when it is cleared away. "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TtsSetting:
+    """What is measured; prebuffer: what is queued before a reply sounds, in seconds."""
+
+    options: SpeakOptions
+    prebuffer: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Audio, and when it arrived."""
+
+    at: Seconds
+    pcm: bytes
+
+
+class Allowance:
+    """What one connection may still be sent; waits for it, and says so."""
+
+    def __init__(self, options: SpeakOptions, note: Callable[[str], None]) -> None:
+        self._flushes = Budget(options.flushes_per_minute, WINDOW)
+        self._characters = Budget(options.characters_per_minute, WINDOW)
+        self._note = note
+
+    async def use(self, text: str) -> None:
+        """Wait until a Flush of ``text`` is allowed, and count it."""
+        now = clock.now()
+        allowed = max(self._flushes.allowed_at(1, now), self._characters.allowed_at(len(text), now))
+        if allowed > now:
+            limit = (
+                f"{self._flushes.limit} Flushes and {self._characters.limit} characters a minute"
+            )
+            self._note(f"TTS: waits {allowed - now:.0f} s, for it takes {limit}")
+            await asyncio.sleep(allowed - now)
+        self._flushes.spend(1, clock.now())
+        self._characters.spend(len(text), clock.now())
+
+
+class TtsProber:
+    """See ``series.Prober``; note: is told what a user should know."""
+
+    service: Service = "tts"
+    kinds = 1
+
+    def __init__(self, setting: TtsSetting, note: Callable[[str], None]) -> None:
+        self._setting = setting
+        self._note = note
+
+    async def cold(self, number: int) -> Reading:
+        """Open, and the first clause."""
+        async with open_speak(self._setting.options) as speak:
+            return await self._clause(speak, number, cold=True)
+
+    async def warm(self, warmup: int, turns: Turns, post: Post) -> None:
+        """One clause after the other; then a few that are cleared."""
+        allowance = Allowance(self._setting.options, self._note)
+        taken = 0
+        async with open_speak(self._setting.options) as speak:
+            for number in range(warmup):
+                await allowance.use(_text(number))
+                await self._clause(speak, number)
+            while (number_ := await turns.take()) is not None:
+                await allowance.use(_text(number_))
+                post(await self._clause(speak, number_))
+                taken += 1
+        await self._clear(min(taken, CLEARS), post)
+
+    async def _clause(self, speak: Speak, number: int, *, cold: bool = False) -> Reading:
+        text = _text(number)
+        chunks: list[Chunk] = []
+        flushed = clock.now()
+        await speak.send(text, flush=True)
+        async with aclosing(speak.audio()) as audio:
+            async for item in audio:
+                if isinstance(item, Flushed):
+                    break
+                chunks.append(Chunk(clock.now(), item))
+        values = spoken(chunks, flushed, self._setting)
+        if not values:
+            raise ServiceError(
+                "tts", "it spoke nothing", request_id=speak.opened.request_id, temporary=True
+            )
+        if cold:
+            values["tts.open"] = speak.opened.took
+        return Reading(
+            service="tts",
+            at=clock.now(),
+            values=values,
+            counts={"tts.flushes": 1, "tts.characters": len(text)},
+            cold=cold,
+            request_id=speak.opened.request_id,
+        )
+
+    async def _clear(self, count: int, post: Post) -> None:
+        """Clear → Cleared, with nothing but the protocol: the adapter keeps it to itself."""
+        options = self._setting.options
+        if not count:
+            return
+        async with open_socket(
+            "tts",
+            check_url("tts", options.url),
+            "/v1/speak?" + urlencode(speak_query(options)),
+            key=options.key,
+            key_env=options.key_env,
+            connect_timeout=options.connect_timeout,
+        ) as socket:
+            for _ in range(count):
+                took = await self._cleared(socket)
+                post(
+                    Reading(
+                        service="tts",
+                        at=clock.now(),
+                        values={"tts.clear": took},
+                        counts={"tts.flushes": 1, "tts.characters": len(TO_CLEAR)},
+                        request_id=socket.request_id,
+                    )
+                )
+
+    async def _cleared(self, socket: Socket) -> Seconds:
+        await socket.send(json.dumps({"type": "Speak", "text": TO_CLEAR}))
+        await socket.send('{"type":"Flush"}')
+        await self._next(socket, "")
+        asked = clock.now()
+        await socket.send('{"type":"Clear"}')
+        await self._next(socket, "Cleared")
+        return clock.now() - asked
+
+    async def _next(self, socket: Socket, type: str) -> None:
+        """Wait for a frame of the ``type``; "" for audio."""
+        patience = self._setting.options.first_audio_timeout
+        try:
+            async with asyncio.timeout(patience):
+                while (frame := await socket.receive()) is not None:
+                    if isinstance(frame, bytes) if not type else type in _type_of(frame):
+                        return
+        except TimeoutError as error:
+            what = type or "audio"
+            raise ServiceError("tts", f"no {what} within {patience:g} s", temporary=True) from error
+
+
+def _text(number: int) -> str:
+    return CLAUSES[number % len(CLAUSES)]
+
+
+def _type_of(frame: str | bytes) -> str:
+    try:
+        return str(json.loads(frame).get("type"))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def spoken(chunks: Sequence[Chunk], flushed: Seconds, setting: TtsSetting) -> dict[str, float]:
+    """The values of one clause; none where nothing of it is audible."""
+    format = AudioFormat(setting.options.sample_rate)
+    found = _audible(chunks)
+    if found is None:
+        return {}
+    index, audible = found
+    lead = audible + sum(len(one.pcm) for one in chunks[:index]) // SAMPLE_SIZE
+    before = format.seconds(sum(len(one.pcm) for one in chunks[:-1]))
+    first, last = chunks[0].at, chunks[-1].at
+    values = {
+        "tts.ttfb": first - flushed,
+        "tts.ttfa": chunks[index].at - flushed,
+        "tts.lead": lead / format.rate,
+        "tts.buffer": buffer_needed(chunks, format),
+        "playout": _playout(chunks[index:], audible, format, setting.prebuffer),
+    }
+    if before:
+        gaps = [b.at - a.at for a, b in pairwise(chunks)]
+        values["tts.rtf"] = (last - first) / before
+        values["tts.jitter"] = max(gaps) - median(gaps)
+    return values
+
+
+def _audible(chunks: Sequence[Chunk]) -> tuple[int, Samples] | None:
+    """Which chunk has the first audible sample, and where in it."""
+    for index, chunk in enumerate(chunks):
+        if (sample := first_audible(chunk.pcm)) is not None:
+            return index, sample
+    return None
+
+
+def buffer_needed(chunks: Sequence[Chunk], format: AudioFormat) -> Seconds:
+    """By how much playing must begin after the first chunk arrives, so that it never runs dry."""
+    needed = played = 0.0
+    for chunk in chunks:
+        needed = max(needed, chunk.at - chunks[0].at - played)
+        played += format.seconds(len(chunk.pcm))
+    return needed
+
+
+def _playout(
+    chunks: Sequence[Chunk], audible: Samples, format: AudioFormat, prebuffer: Seconds
+) -> Seconds:
+    """First audible sample arrived → it sounds, from a loudspeaker without a latency of its own.
+
+    chunks: from the one with that sample on, at ``audible``; a reply is played from shortly before.
+    """
+    buffer = PlayoutBuffer(format, prebuffer)
+    buffer.start(chunks[0].at)
+    skipped = max(0, audible - format.samples(PREROLL))
+    for number, chunk in enumerate(chunks):
+        pcm = chunk.pcm if number else chunk.pcm[SAMPLE_SIZE * skipped :]
+        buffer.write(pcm, chunk.at)
+        if buffer.audible_at is not None:
+            break
+    else:
+        buffer.end(chunks[-1].at)
+    assert buffer.audible_at is not None
+    return max(buffer.audible_at - chunks[0].at, 0.0)
