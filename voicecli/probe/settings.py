@@ -1,0 +1,178 @@
+"""From a profile to what is measured, and what is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from voicecli.assemble import Services, hedge_delay, reply_options, turn_policy
+from voicecli.audio import AudioFormat
+from voicecli.cost import Models
+from voicecli.deepgram.listen import listen_query
+from voicecli.deepgram.speak import speak_query
+from voicecli.detector import make_detector
+from voicecli.endpoints import Endpoint, check_key, check_url
+from voicecli.errors import CredentialsError
+from voicecli.events import Service
+from voicecli.hedge import HedgeDelay
+from voicecli.probe.llm import LlmProber, LlmSetting
+from voicecli.probe.names import SERVICES
+from voicecli.probe.network import Visit
+from voicecli.probe.prediction import Measured, Waits
+from voicecli.probe.series import Prober
+from voicecli.probe.stt import SttProber, SttSetting
+from voicecli.probe.tts import TtsProber, TtsSetting
+from voicecli.summary import Budgets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voicecli.profile import Profile
+
+
+def prober(
+    service: Service, profile: Profile, services: Services, note: Callable[[str], None]
+) -> Prober:
+    """What measures ``service``; note: is told what a user should know."""
+    if service == "stt":
+        return _stt(profile, services)
+    if service == "llm":
+        return _llm(profile, services)
+    setting = TtsSetting(options=services.speak(), prebuffer=profile.audio.prebuffer_ms / 1000)
+    return TtsProber(setting, note)
+
+
+def _stt(profile: Profile, services: Services) -> SttProber:
+    options, policy = services.listen(), turn_policy(profile)
+    block, hangover = profile.audio.block_ms / 1000, profile.audio.hangover_ms / 1000
+    setting = SttSetting(
+        options=options,
+        block=block,
+        detect=policy.detect,
+        each_final=policy.each_final_is_a_turn,
+        timeout=policy.finalize_timeout,
+        endpoint=endpoint_matters(profile),
+    )
+    format = AudioFormat(options.sample_rate)
+    return SttProber(setting, make_detector(profile.audio.vad, format, hangover))
+
+
+def endpoint_matters(profile: Profile) -> bool:
+    """Whether the service's endpoint decides, or may come before the local detector's."""
+    endpointing = profile.stt.endpointing_ms
+    if profile.turn.detect == "endpointing":
+        return True
+    noticed = profile.audio.hangover_ms + profile.audio.block_ms
+    return bool(endpointing) and endpointing <= noticed
+
+
+def _llm(profile: Profile, services: Services) -> LlmProber:
+    reply = reply_options(profile)
+    setting = LlmSetting(
+        options=services.chat(),
+        system_prompt=profile.llm.system_prompt,
+        pieces=reply.pieces,
+        stall=reply.stall,
+    )
+    return LlmProber(setting)
+
+
+def visit(service: Service, services: Services) -> Visit:
+    """How to get to ``service``; raises ProfileError where its URL is none."""
+    if service == "llm":
+        chat = services.chat()
+        endpoint = check_url("llm", chat.base_url)
+        asked, headers = _key(service, endpoint, chat.key, chat.key_env, "Bearer")
+        return Visit(
+            service=service,
+            endpoint=endpoint,
+            path=f"/models/{chat.model}",
+            headers=headers,
+            websocket=False,
+            ask=asked,
+            timeout=max(chat.connect_timeout, 5.0),
+        )
+    options = services.listen() if service == "stt" else services.speak()
+    query = listen_query(services.listen()) if service == "stt" else speak_query(services.speak())
+    endpoint = check_url(service, options.url)
+    asked, headers = _key(service, endpoint, options.key, options.key_env, "Token")
+    return Visit(
+        service=service,
+        endpoint=endpoint,
+        path=f"/v1/{'listen' if service == 'stt' else 'speak'}?{urlencode(query)}",
+        headers=headers,
+        websocket=True,
+        say='{"type":"CloseStream"}' if service == "stt" else "",
+        ask=asked,
+        timeout=options.connect_timeout,
+    )
+
+
+def _key(
+    service: Service, endpoint: Endpoint, key: str, key_env: str, scheme: str
+) -> tuple[bool, Mapping[str, str]]:
+    """Whether the service may be asked anything, and the headers to ask it with."""
+    try:
+        check_key(service, endpoint, key, key_env)
+    except CredentialsError:
+        return False, {}
+    return True, {"Authorization": f"{scheme} {key}"} if key else {}
+
+
+def waits(profile: Profile, measured: Measured, output: float = 0.0) -> Waits:
+    """What the profile waits for, the hedge after as long as ``measured`` makes it."""
+    policy, reply = turn_policy(profile), reply_options(profile)
+    hedge = hedge_delay(profile)
+    for one in measured.thought:
+        hedge.note(one.ttft)
+    return Waits(
+        detect=policy.detect,
+        draft=profile.turn.draft,
+        endpointing=profile.stt.endpointing_ms / 1000 if profile.stt.endpointing_ms else None,
+        finalize=policy.finalize_timeout,
+        commit=policy.commit,
+        hedge=_delay(hedge),
+        flush_each=reply.flush_each,
+        output=output,
+    )
+
+
+def _delay(hedge: HedgeDelay) -> float | None:
+    return hedge.delay
+
+
+def models(profile: Profile) -> Models:
+    """Who does the work, for the bill."""
+    return Models(
+        stt=profile.stt.model,
+        language=profile.stt.language,
+        llm=profile.llm.model,
+        tts=profile.tts.model,
+        standin=profile.standin is not None,
+    )
+
+
+def budgets(profile: Profile) -> Budgets:
+    """In seconds."""
+    limits = profile.budgets
+    return Budgets(
+        stt=limits.stt_ms / 1000,
+        llm=limits.llm_ms / 1000,
+        tts=limits.tts_ms / 1000,
+        total=limits.total_ms / 1000,
+    )
+
+
+def basis(profile: Profile, services: Services, plan_workers: int) -> dict[str, Any]:
+    """What two probes must have in common to be compared, flat: dotted keys and plain values."""
+    resolved = profile.resolved()
+    found: dict[str, Any] = {"workers": plan_workers}
+    for section in ("audio", "stt", "llm", "tts", "turn", "standin"):
+        for key, value in (resolved[section] or {"engine": None}).items():
+            if key not in ("key_env", "microphone", "speaker", "tag", "apology"):
+                found[f"{section}.{key}"] = value
+    if profile.standin is None:
+        for service in SERVICES:
+            found[f"{service}.base_url"] = visit(service, services).endpoint.authority
+    return found
