@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voicecli.soundcard.ring import DUCKED, FADE, LONGEST_PREBUFFER, PREBUFFER, Ring
+from voicecli.playout import DUCKED, FADE, LONGEST_PREBUFFER, PREBUFFER
+from voicecli.soundcard.ring import Ring
 
 RATE = 16_000
 BLOCK = 160

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 RATE = 48_000
@@ -68,7 +69,9 @@ class VirtualAudio:
         }
 
     def start(self) -> None:
-        """Start the daemon (0.2 s); RuntimeError when it does not come up."""
+        """Start the daemon (0.2 s), unless it runs; RuntimeError when it does not come up."""
+        if self.pactl("info"):
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "default.pa").write_text(
             _MODULES.format(folder=self.folder, rate=self.rate), encoding="ascii"
@@ -104,7 +107,8 @@ class VirtualAudio:
     def stop(self) -> None:
         """End the daemon at once, as if the sound system had crashed."""
         pid = int((self.folder / "pid").read_text(encoding="ascii"))
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(pid, signal.SIGKILL)
         self.hush()
         if daemon := getattr(self, "_daemon", None):
             daemon.wait()

@@ -78,9 +78,9 @@ class Card:
             try:
                 await self._call(self._restart)
                 break
-            except DeviceError:
+            except DeviceError as error:
                 if clock.now() >= give_up_at:
-                    raise
+                    raise failures.vanished(lost[0].direction, lost[0].name) from error
                 await asyncio.sleep(_BETWEEN)
         for stream in lost:
             noun = NOUNS[stream.direction]

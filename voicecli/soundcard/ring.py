@@ -8,19 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecli.audio import Samples, Seconds, first_audible
-
-FADE: Seconds = 0.008
-"""Long enough that no click is heard, short enough to pass for at once."""
-
-DUCKED = 10 ** (-20 / 20)
-
-PREBUFFER: Seconds = 0.06
-LONGEST_PREBUFFER: Seconds = 0.2
-"""What is queued before a reply begins to sound; doubled when one runs dry, halved when not."""
+from voicecli.playout import DUCKED, FADE, LONGEST_PREBUFFER, PREBUFFER
 
 
 class Ring:
     """One reply at a time, and the fade of what was cut off before it.
+
+    What a ``PlayoutBuffer`` does by the clock, this does by samples: a sound card draws them in
+    blocks, ahead of their time, by a clock of its own.
 
     Pure: it knows time only as the time at which the samples that are drawn will sound.  Positions
     are samples from the reply's start, at ``rate``.  Not safe to use from two threads at once.
@@ -86,7 +81,7 @@ class Ring:
     def resume(self) -> None:
         """Fade in from where the position is; with the fade of ``hold``, no sample is lost."""
         if self._held:
-            self._gain = 0.0
+            self._gain = 0.0 if self._position else 1.0
         self._goal = 1.0
         self._held = False
 
