@@ -23,6 +23,7 @@ from voicecli.errors import UsageError
 
 COMMANDS = {
     "replay": "Play a recording to the agent; measure what it answers.",
+    "devices": "Microphones and loudspeakers: list them, and try them out.",
     "profiles": "Show and check profiles.",
     "models": "The models of the local engines: small, pinned, fetched once.",
     "serve": "Speak Deepgram's and OpenAI's protocols on this machine.",
