@@ -98,7 +98,8 @@ class Speaking:
             self._post(
                 Warned(at=clock.now(), service="tts", text=f"{failure.cause}; going on anew")
             )
-            pieces, self._skip = self._spoken.take_back()
+            pieces, received = self._spoken.take_back()
+            self._skip += received  # what was left to skip had been received before that
             self._next -= pieces
 
     async def _deliver(self) -> ServiceError | None:
@@ -112,6 +113,9 @@ class Speaking:
                 hearing.cancel()
         except* ServiceError as group:
             failure = _only(group)
+        task = asyncio.current_task()
+        if failure is not None and task is not None and task.cancelling():
+            raise asyncio.CancelledError  # a TaskGroup forgets it where an error comes with it
         return failure
 
     async def _send(self) -> None:
@@ -147,6 +151,7 @@ class Speaking:
             async for item in audio:
                 if isinstance(item, Flushed):
                     self._spoken.flushed()
+                    self._skip = 0  # spoken again, it may be shorter
                 else:
                     await self._take(item)
                 self._progress.set()

@@ -43,6 +43,8 @@ class Spoken:
         self.groups: list[Group] = []
         self.delivered = 0
         self.written: Samples = 0
+        self._resumed: Samples | None = None
+        """Where the audio of the flush begins that was lost, and is to be spoken again."""
 
     def sent(self, text: str, *, flushed: bool) -> None:
         """A piece went to the TTS."""
@@ -61,25 +63,34 @@ class Spoken:
         if self.outstanding:
             group = self.groups[self.delivered]
             group.received += samples
-            if group.start is None:
-                group.start = self.written
+            self._begin(group)
         self.written += written
 
     def flushed(self) -> None:
         """The audio of the oldest outstanding flush is complete."""
         if self.outstanding:
             group = self.groups[self.delivered]
-            group.start = self.written if group.start is None else group.start
+            self._begin(group)
             group.end = self.written
             self.delivered += 1
 
     def take_back(self) -> tuple[int, Samples]:
-        """The TTS lost all that is outstanding: how many pieces, and how much had come of them."""
+        """The TTS lost all that is outstanding: how many pieces, and how much had come of them.
+
+        What had come was passed on; the same pieces, sent again, go on from there.
+        """
         lost = self.groups[self.delivered :]
+        if lost and lost[0].start is not None:
+            self._resumed = lost[0].start
         del self.groups[self.delivered :]
         pieces = sum(group.pieces for group in lost) + len(self._open)
         self._open = []
         return pieces, lost[0].received if lost else 0
+
+    def _begin(self, group: Group) -> None:
+        if group.start is None:
+            group.start = self.written if self._resumed is None else self._resumed
+            self._resumed = None
 
     @property
     def plausible(self) -> bool:
