@@ -22,6 +22,8 @@ from voicecli.cli.failure import EXIT_CODES, UNREAD, hush, tell
 from voicecli.errors import UsageError
 
 COMMANDS = {
+    "talk": "Talk with the agent; see what you wait for.",
+    "probe": "Measure each service's latency, and what it predicts for a conversation.",
     "replay": "Play a recording to the agent; measure what it answers.",
     "devices": "Microphones and loudspeakers: list them, and try them out.",
     "profiles": "Show and check profiles.",

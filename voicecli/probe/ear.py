@@ -19,18 +19,21 @@ from voicecli.events import Event
 
 T = TypeVar("T")
 
+LATE: Seconds = 0.020
+"""A block that goes out so late says that the times here are late, too."""
+
 
 class Overheard(Socket):
     """A socket whose frames are noted on their way: what was sent, and what interims cover.
 
-    sent: seconds of audio; lags: of each interim since ``forget``.
+    format: of the audio; sent: seconds of it; lags: of each interim since ``Ear.forget``.
     """
 
     def __init__(self, inner: Socket, rate: int) -> None:
         self.took = inner.took
         self.request_id = inner.request_id
         self._inner = inner
-        self._format = AudioFormat(rate)
+        self.format = AudioFormat(rate)
         self.sent: Seconds = 0.0
         self.lags: list[Seconds] = []
 
@@ -42,7 +45,7 @@ class Overheard(Socket):
     async def send(self, message: str | bytes) -> None:
         """Send a frame."""
         if isinstance(message, bytes):
-            self.sent += self._format.seconds(len(message))
+            self.sent += self.format.seconds(len(message))
         await self._inner.send(message)
 
     async def receive(self) -> str | bytes:
@@ -77,12 +80,17 @@ def interim_cursor(message: str | bytes) -> Seconds | None:
 
 
 class Ear:
-    """An open connection to the STT, in the hands of one that speaks into it."""
+    """An open connection to the STT, in the hands of one that speaks into it.
+
+    late: blocks since ``forget`` that went out late, because this machine was busy.
+    """
 
     def __init__(self, listen: Listen, socket: Overheard) -> None:
         self.opened = listen.opened
         self.socket = socket
+        self.late = 0
         self._listen = listen
+        self._format = socket.format
         self._heard: list[Event] = []
         self._news = asyncio.Event()
 
@@ -104,13 +112,14 @@ class Ear:
 
         since: when the first sample is there; now if None.
         """
-        format = AudioFormat(round(self._format.rate))
+        format = self._format
         size = len(format.silence(block))
         at = clock.now() if since is None else since
         for start in range(0, len(pcm), size):
             piece = pcm[start : start + size]
             end = at + format.seconds(len(piece))
             await asyncio.sleep(max(0.0, end - clock.now()))
+            self.late += clock.now() - end > LATE
             await self._listen.send(AudioBlock(piece, at))
             at = end
         return at
@@ -122,6 +131,7 @@ class Ear:
     def forget(self) -> None:
         """What was heard so far is of no interest any more."""
         self._heard.clear()
+        self.late = 0
         self.socket.lags.clear()
 
     def heard(self) -> list[Event]:
@@ -139,10 +149,6 @@ class Ear:
             except TimeoutError:
                 return None
         return found
-
-    @property
-    def _format(self) -> AudioFormat:
-        return self.socket._format
 
     async def _hear(self) -> None:
         async with aclosing(self._listen.events()) as events:

@@ -11,6 +11,7 @@ from voicecli.ledger import Ledger
 from voicecli.milestones import MOUTH_TO_EAR
 from voicecli.percentiles import Spread, spread
 from voicecli.probe.names import (
+    COLD,
     COLD_PREFIX,
     COUNTS,
     METRICS,
@@ -66,9 +67,11 @@ class Findings:
             for phase, took in route.phases.items():
                 found[f"net.{route.service}.{phase}"].append(took)
         for reading in self.readings:
-            prefix = COLD_PREFIX if reading.cold else ""
             for name, value in reading.values.items():
-                found[f"{prefix}{name}"].append(value)
+                if not reading.cold:
+                    found[name].append(value)
+                elif name in COLD:
+                    found[f"{COLD_PREFIX}{name}"].append(value)
         for name, values in self.audio.items():
             found[name] += values
         return {name: values for name, values in found.items() if values}

@@ -35,7 +35,7 @@ class Metric(NamedTuple):
 
 
 OF_SERVICES: Mapping[str, Metric] = {
-    "stt.open": Metric("ms", "opening the connection"),
+    "stt.open": Metric("ms", "opening the connection (cold only)"),
     "stt.final": Metric("ms", "Finalize, sent where the voice ends → final text"),
     "stt.endpoint": Metric("ms", "end of the voice → the service's own endpoint"),
     "stt.noticed": Metric("ms", "end of the voice → the local detector says so"),
@@ -46,7 +46,7 @@ OF_SERVICES: Mapping[str, Metric] = {
     "llm.total": Metric("ms", "request → last token"),
     "llm.gap": Metric("ms", "longest pause between two tokens"),
     "llm.rate": Metric("tokens/s", "tokens per second, from the first to the last"),
-    "tts.open": Metric("ms", "opening the connection"),
+    "tts.open": Metric("ms", "opening the connection (cold only)"),
     "tts.ttfb": Metric("ms", "flush → first audio"),
     "tts.ttfa": Metric("ms", "flush → first audible sample arrived"),
     "tts.lead": Metric("ms", "silence before the first audible sample"),
@@ -59,7 +59,9 @@ OF_SERVICES: Mapping[str, Metric] = {
 """What the probers measure."""
 
 COLD_PREFIX = "cold."
-"""The same, of the first use of a new connection."""
+
+COLD = ("stt.open", "stt.final", "llm.ttft", "tts.open", "tts.ttfb", "tts.ttfa")
+"""What is worth telling of the first use of a new connection; the LLM's includes opening it."""
 
 NETWORK: Mapping[str, Metric] = {
     f"net.{service}.{phase}": Metric("ms", meaning)
@@ -79,7 +81,7 @@ PREDICTED: Mapping[str, Metric] = {
 
 METRICS: Mapping[str, Metric] = {
     **OF_SERVICES,
-    **{f"{COLD_PREFIX}{name}": metric for name, metric in OF_SERVICES.items()},
+    **{f"{COLD_PREFIX}{name}": OF_SERVICES[name] for name in COLD},
     **NETWORK,
     **AUDIO,
     **PREDICTED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -82,6 +83,13 @@ class Probe:
         """One service after the other, as a conversation uses them."""
         for service in self._wanted:
             await self.probe(service)
+        return self.findings
+
+    async def run_side_by_side(self) -> Findings:
+        """All services at once, to watch them."""
+        async with asyncio.TaskGroup() as tasks:
+            for service in self._wanted:
+                tasks.create_task(self.probe(service), name=f"watch {service}")
         return self.findings
 
     async def probe(self, service: Service) -> None:

@@ -19,6 +19,11 @@ FEW = 5
 LEAST_SPREAD = 0.02
 """Of the median: values closer than this are equal, and do not make others outliers."""
 
+LEAST_DEVIATION = 0.001
+"""A millisecond, where the median is next to nothing."""
+
+MANY = 0.2
+
 RESAMPLES = 2000
 SEED = 1
 
@@ -27,19 +32,21 @@ RELATIVE = 0.10
 
 
 def outliers(values: Sequence[float]) -> list[int]:
-    """Where in ``values`` those are that stand apart: by median and median deviation (MAD)."""
+    """Where in ``values`` those are that stand apart: by median and median deviation (MAD).
+
+    Where many do, there are two kinds of values, and none stands apart.
+    """
     if len(values) < FEW:
         return []
     middle = median(values)
     deviation = median(abs(value - middle) for value in values)
-    deviation = max(deviation, LEAST_SPREAD * abs(middle))
-    if not deviation:
-        return []
-    return [
+    deviation = max(deviation, LEAST_SPREAD * abs(middle), LEAST_DEVIATION)
+    apart = [
         index
         for index, value in enumerate(values)
         if 0.6745 * abs(value - middle) / deviation > FAR
     ]
+    return apart if len(apart) <= MANY * len(values) else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

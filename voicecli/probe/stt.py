@@ -187,6 +187,7 @@ class SttProber:
             counts={
                 "stt.wrong": wrong,
                 "stt.words": words,
+                "stt.late": ear.late,
                 "stt.seconds": clip.format.seconds(len(sent)),
                 **{f"stt.{name}": count for name, count in finalize.items()},
             },

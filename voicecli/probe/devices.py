@@ -1,0 +1,69 @@
+"""The sound card, when there is one: what it adds to mouth-to-ear, and whether it keeps time.
+
+The microphone is listened to for two seconds, and nothing of it is kept.  The loudspeaker's latency
+is what PortAudio promises: to measure it, something would have to be heard
+(``voicecli devices test --loopback`` does that).
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from voicecli import clock
+from voicecli.audio import Seconds
+from voicecli.errors import DeviceError
+from voicecli.probe.findings import Findings
+
+if TYPE_CHECKING:
+    from voicecli.profile import Profile
+
+LISTENED: Seconds = 2.0
+
+SETTLED: Seconds = 0.5
+"""Sound servers deliver what they have in store first."""
+
+
+async def measure_audio(profile: Profile, findings: Findings) -> None:
+    """Add ``names.AUDIO`` to ``findings``, or why there is nothing to add; never fails."""
+    if clock.monotonic_origin() is None:
+        return
+    if find_spec("pyaudio") is None:
+        findings.devices = "not measured: PyAudio is not installed (pip install 'voicecli[mic]')"
+        return
+    try:
+        await _listen(profile, findings)
+    except DeviceError as error:
+        findings.devices = f"not measured: {error.cause}"
+
+
+async def _listen(profile: Profile, findings: Findings) -> None:
+    from voicecli.soundcard import open_microphone, portaudio
+    from voicecli.soundcard.devices import choose
+
+    audio = profile.audio
+    with portaudio.initialised() as library:
+        speaker = choose(portaudio.devices(library), "output", audio.speaker)
+    ages: list[Seconds] = []
+    lates: list[Seconds] = []
+    async with open_microphone(
+        audio.microphone, audio.sample_rate, audio.block_ms / 1000
+    ) as microphone:
+        begun, heard = clock.now(), 0.0
+        async with aclosing(microphone.blocks()) as blocks:
+            async for block in blocks:
+                length = microphone.format.seconds(len(block.pcm))
+                heard += length
+                if clock.now() > begun + SETTLED:
+                    ages.append(clock.now() - (block.at + length))
+                    lates.append(clock.now() - heard)
+                if clock.now() > begun + LISTENED:
+                    break
+        findings.xruns = microphone.xruns
+        name = microphone.name
+    findings.audio["audio.input"] = ages
+    findings.audio["audio.output"] = [speaker.output_latency]
+    findings.audio["audio.jitter"] = [late - min(lates) for late in lates]
+    lost = f", samples lost {findings.xruns} times" if findings.xruns else ""
+    findings.devices = f"microphone {name!r}, loudspeaker {speaker.name!r}{lost}"
