@@ -78,8 +78,9 @@ class Ears:
     async def send(self) -> None:
         """Send what is heard, as it comes; after a reconnection, what was kept."""
         while True:
-            if self._stt is None or self._sent == len(self._blocks):
-                self._behind = self._behind and self._stt is None
+            stt = self._stt
+            if stt is None or self._sent == len(self._blocks):
+                self._behind = self._behind and stt is None
                 self._news.clear()
                 await self._news.wait()
                 continue
@@ -87,9 +88,9 @@ class Ears:
             self._sent += 1
             if self._behind:
                 await asyncio.sleep(self._format.seconds(len(block.pcm)) / CATCH_UP)
-            with suppress(ServiceError):  # whoever receives is told, and sends it again
-                if self._stt is not None:
-                    await self._stt.send(block)
+            if stt is self._stt:  # else the next one is sent it in its turn
+                with suppress(ServiceError):  # whoever receives is told, and sends it again
+                    await stt.send(block)
 
     async def receive(self) -> None:
         """What the service says, as events; connects anew where a connection is lost.
@@ -98,9 +99,10 @@ class Ears:
         """
         failure = await self._listen(self._first)
         while failure is not None:
-            self._post(
-                Warned(at=clock.now(), service="stt", text=f"{failure.cause}; connecting anew")
-            )
+            if failure.temporary:
+                self._post(
+                    Warned(at=clock.now(), service="stt", text=f"{failure.cause}; connecting anew")
+                )
             failure = await self._listen_anew(failure)
 
     async def _listen_anew(self, failure: ServiceError) -> ServiceError | None:
