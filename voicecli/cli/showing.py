@@ -1,0 +1,106 @@
+"""How a live conversation is shown: on a screen, as plain lines, or as JSON lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from voicecli import clock
+from voicecli.audio import AudioBlock, Seconds
+from voicecli.cli.outcome import budgets_of
+from voicecli.keyboard import is_ours
+from voicecli.record import Record
+from voicecli.report.outlet import Outlet
+from voicecli.report.plain import PlainLines
+from voicecli.report.screen import Screen
+from voicecli.report.stream import JsonLines
+
+if TYPE_CHECKING:
+    from voicecli.profile import Profile
+
+Showing = Literal["screen", "plain", "json"]
+
+SPOKEN_KEYS = "m mute · Enter answer me · Esc stop · q quit"
+TYPED_KEYS = "Enter send · Esc stop · Ctrl-D end"
+NO_KEYS = "Ctrl-C quit"
+
+
+class Shown(Protocol):
+    """A conversation as it is shown while it is held."""
+
+    def say(self, at: Seconds, text: str) -> None:
+        """A line of the program's own."""
+
+    def hear(self, block: AudioBlock) -> None:
+        """A block of the microphone."""
+
+    def note(self, record: Record) -> None:
+        """What comes next in the timeline."""
+
+
+def has_screen() -> bool:
+    """Whether standard output is a terminal on which things may move."""
+    return (
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "dumb") != "dumb"
+    )
+
+
+def stdin() -> int:
+    """The descriptor of standard input; one that nothing can be read from where there is none."""
+    return sys.stdin.fileno() if sys.stdin is not None else -1
+
+
+@contextmanager
+def open_shown(
+    showing: Showing,
+    profile: Profile,
+    *,
+    typed: bool,
+    heard: Callable[[], str],
+    unread: Callable[[], None],
+) -> Iterator[Shown]:
+    """The conversation as it is shown on standard output.
+
+    typed: whether the user types instead of speaking.
+    heard: what was heard of the reply under way.
+    unread: is called when nobody reads standard output any more.
+
+    Raises BrokenPipeError at the end in that case.
+    """
+    broken = False
+
+    def closed() -> None:
+        nonlocal broken
+        broken = True
+        unread()
+
+    encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
+    file = sys.stdout.fileno() if sys.stdout is not None else os.open(os.devnull, os.O_WRONLY)
+    with Outlet(file, closed, encoding) as outlet:
+        match showing:
+            case "json":
+                yield JsonLines(outlet.line)
+            case "plain":
+                midnight = datetime.now() - timedelta(seconds=clock.now())
+                yield PlainLines(outlet.line, midnight, budgets_of(profile), typed=typed)
+            case "screen":
+                keyed = is_ours(stdin())
+                screen = Screen(
+                    outlet,
+                    file,
+                    budgets_of(profile),
+                    heard=heard,
+                    keys=(TYPED_KEYS if typed else SPOKEN_KEYS) if keyed else NO_KEYS,
+                    prompt=typed and keyed,
+                )
+                with screen:
+                    yield screen
+    if broken:
+        raise BrokenPipeError

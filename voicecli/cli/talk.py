@@ -1,0 +1,134 @@
+"""``voicecli talk``: a live conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voicecli.cli.holding import (
+    RESULT,
+    Out,
+    ProfileName,
+    Sets,
+    fetch_models,
+    measured,
+    tell,
+)
+from voicecli.errors import ServiceError
+
+if TYPE_CHECKING:
+    from voicecli.cli.outcome import Outcome
+    from voicecli.timeline import Timeline
+
+# what the pipeline needs takes 0.5 s to import: the command does, --help does not
+
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A device's name, a part of it, or its index."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Every event as a line of JSON, the result at last.")
+]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Lines with the time of day, and nothing that moves.")
+]
+Typed = Annotated[
+    bool, typer.Option("--text", help="Type instead of speaking; lines may be piped in.")
+]
+Minutes = Annotated[
+    float | None, typer.Option(metavar="N", help="End after so long: limits.minutes.")
+]
+
+
+def talk_command(
+    profile: ProfileName = "default",
+    mic: Device = None,
+    speaker: Device = None,
+    text: Typed = False,
+    out: Out = None,
+    as_json: AsJson = False,
+    plain: Plain = False,
+    max_minutes: Minutes = None,
+    overrides: Sets = None,
+) -> None:
+    """Talk with the agent; see what you wait for.
+
+    Keys: m mutes the microphone, Enter ends your turn, Esc stops the agent, q quits.  Ctrl-C quits
+    as well, with the numbers told; the second Ctrl-C leaves at once.
+
+    Ends with 0 unless a service failed and nothing was answered, or a connection was lost.
+    """
+    from voicecli import clock
+    from voicecli.cli.live import Wishes, hold
+    from voicecli.cli.outcome import Asked, Outcome
+    from voicecli.cli.showing import has_screen
+    from voicecli.profile import load_profile
+    from voicecli.timeline import Timeline
+
+    options = _options(mic, speaker, max_minutes, text)
+    settings = load_profile(profile, overrides=[*(overrides or ()), *options])
+    fetch_models(settings)
+    wishes = Wishes(
+        typed=text,
+        showing="json" if as_json else "screen" if has_screen() and not plain else "plain",
+        out=out,
+    )
+    timeline = Timeline()
+    failure: Exception | None = None
+    try:
+        clock.run(hold(settings, wishes, timeline))
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the numbers come first
+        failure = error
+    if len(timeline):
+        turns = measured(timeline, out)
+        outcome = Outcome(timeline, turns, settings, Asked(profile_name=profile))
+        _tell(outcome, out, as_json)
+    if failure is not None:
+        raise failure
+    _judge(outcome, timeline)
+
+
+def _options(
+    mic: str | None, speaker: str | None, minutes: float | None, text: bool
+) -> Sequence[str]:
+    """The options as settings; a name that YAML takes for a number stays a name."""
+    settings = {
+        "audio.microphone": mic,
+        "audio.speaker": speaker,
+        "limits.minutes": minutes,
+        "turn.settle_ms": 0 if text else None,  # no words are on their way when typing ends
+    }
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
+
+
+def _tell(outcome: Outcome, out: Path | None, as_json: bool) -> None:
+    if out is not None:
+        outcome.write(out / RESULT)
+    if as_json:
+        from voicecli.report.stream import result_line
+
+        typer.echo(result_line(outcome.as_json()))
+    else:
+        tell(outcome, out)
+
+
+def _judge(outcome: Outcome, timeline: Timeline) -> None:
+    """Raise the VoiceError that the conversation deserves, if any.
+
+    A user who says nothing, or leaves before the answer, is no failure.
+    """
+    from voicecli.events import ConnectionLost, UserQuit
+
+    for record in timeline:
+        if isinstance(record, ConnectionLost):
+            raise ServiceError(record.service, record.reason.removeprefix("STT: "))
+    left = any(isinstance(record, UserQuit) for record in timeline)
+    failed = any(turn.failure is not None for turn in outcome.turns)
+    if outcome.turns and (failed or not left):
+        outcome.judge()
