@@ -105,6 +105,11 @@ class Reply:
         """The user's turn has ended: speak."""
         self._committed.set()
 
+    @property
+    def committed(self) -> bool:
+        """Whether it may sound."""
+        return self._committed.is_set()
+
     async def run(self) -> None:
         """Prepare the reply, speak it once it is committed, and wait until it was heard.
 

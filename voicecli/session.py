@@ -118,6 +118,7 @@ class Session:
         self._reply_task: asyncio.Task[None] | None = None
         self._muted = False
         self._deaf = False
+        self._has_audio = False
         self._hears_from: Seconds = 0.0
         self._least_late: Seconds = 0.0
         self._active_at: Seconds = 0.0
@@ -211,8 +212,9 @@ class Session:
     def _react(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         """What the session itself does about an event, whoever has the floor."""
         match event:
-            case FirstAudio() if self._options.half_duplex and self._is_of_reply(event):
-                self._deaf = True
+            case FirstAudio() if self._is_of_reply(event):
+                self._has_audio = True
+                self._stop_listening()
             case ReplyFinished() | ReplyFailed() | ReplyCancelled() if self._is_of_reply(event):
                 self._reply = None
                 self._listen_again()
@@ -229,6 +231,11 @@ class Session:
     def _is_of_reply(self, event: ReplyEvent) -> bool:
         """Whether it speaks of the reply under way; what was cancelled may still be heard of."""
         return self._reply is not None and self._reply.turn == event.turn
+
+    def _stop_listening(self) -> None:
+        """Half duplex: from the first audio of a reply on, once it is committed."""
+        committed = self._reply is not None and self._reply.committed
+        self._deaf = self._options.half_duplex and committed and self._has_audio
 
     def _listen_again(self) -> None:
         self._active_at = clock.now()
@@ -250,6 +257,7 @@ class Session:
                     self._stages.source.pause()
                 if self._reply is not None:
                     self._reply.commit()
+                    self._stop_listening()
             case CancelReply() | EndSession():
                 await self._cancel_reply(tasks)
             case Finalize():
@@ -267,6 +275,7 @@ class Session:
                 self._stages.sink.resume()
 
     def _start_reply(self, draft: DraftReply, tasks: asyncio.TaskGroup) -> None:
+        self._has_audio = False
         self._reply = Reply(
             draft.turn,
             self._conversation.messages(draft.user_text, turn=draft.turn),
