@@ -26,12 +26,13 @@ from voicecli.metrics import Turn, turns
 from voicecli.profile import Profile, load_profile
 from voicecli.record import Record
 from voicecli.session import Session
+from voicecli.stages import Source
 from voicecli.standin import Fault, serve
 from voicecli.standin.engines import Responder
 from voicecli.standin.script import Script
 from voicecli.standin.scripted import scripted
 from voicecli.standin.server import Endpoints
-from voicecli.timeline import Timeline
+from voicecli.timeline import Follower, Timeline
 from voicecli.wav import VirtualSpeaker, WavSource
 
 R = TypeVar("R", bound=Record)
@@ -55,6 +56,12 @@ def microphone(pcm: bytes, rate: int = RATE, block: Seconds = 0.020) -> WavSourc
     soundfile.write(file, samples_of(pcm), rate, format="WAV", subtype="PCM_16")
     file.seek(0)
     return WavSource(Path("spoken.wav"), soundfile.SoundFile(file), rate, block)
+
+
+def _source(spoken: bytes | Source, profile: Profile) -> Source:
+    if not isinstance(spoken, bytes):
+        return spoken
+    return microphone(spoken, profile.audio.sample_rate, profile.audio.block_ms / 1000)
 
 
 @dataclass(frozen=True)
@@ -115,20 +122,23 @@ class Overheard:
 def hold(
     profile: Profile,
     script: Script,
-    pcm: bytes,
+    spoken: bytes | Source,
     *,
     faults: Sequence[Fault] = (),
     recorded: bool = True,
     tapped: bool = False,
     during: During | None = None,
+    follow: Follower | None = None,
 ) -> Held:
-    """Hold a conversation in virtual time with a user who says ``pcm``.
+    """Hold a conversation in virtual time with a user who says ``spoken``.
 
     recorded: the user is a recording: it waits for replies, in half duplex, and has no limits.
     tapped: note what goes to the STT.
     """
     held = Held()
-    clock.run(_hold(held, profile, script, pcm, faults, recorded, tapped, during), virtual=True)
+    if follow is not None:
+        held.timeline.follow(follow)
+    clock.run(_hold(held, profile, script, spoken, faults, recorded, tapped, during), virtual=True)
     return held
 
 
@@ -136,7 +146,7 @@ async def _hold(
     held: Held,
     profile: Profile,
     script: Script,
-    pcm: bytes,
+    spoken: bytes | Source,
     faults: Sequence[Fault],
     recorded: bool,
     tapped: bool,
@@ -155,7 +165,7 @@ async def _hold(
                 open_session(
                     profile,
                     Services(profile, endpoints, {}),
-                    microphone(pcm, profile.audio.sample_rate, profile.audio.block_ms / 1000),
+                    _source(spoken, profile),
                     VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000),
                     timeline=held.timeline,
                     recorded=recorded,

@@ -1,0 +1,34 @@
+"""``python -m tests.bench [a b c d]``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import tests.bench
+from tests.bench.table import machine
+
+PARTS = {"a": "waiting", "b": "added", "c": "load", "d": "startup"}
+FILE = Path(__file__).parents[2] / "bench.json"
+
+
+def main() -> int:
+    """Run the parts that are asked for; keep their numbers beside those of the others."""
+    asked = sys.argv[1:] or list(PARTS)
+    if not set(asked) <= set(PARTS):
+        print(tests.bench.__doc__)
+        return 2
+    kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+    for part in asked:
+        print()
+        numbers = importlib.import_module(f"tests.bench.{PARTS[part]}").run()
+        kept[part] = {"machine": machine(), **numbers}
+        FILE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
