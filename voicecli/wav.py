@@ -24,27 +24,44 @@ from voicecli.playout import PREBUFFER, PlayoutBuffer
 PIECE: Seconds = 0.5
 """Read at a time: a few milliseconds of work even at 192 kHz, and memory stays flat."""
 
+EARLY: Seconds = 1e-9
+"""asyncio's timers may come so early."""
+
+RATES = range(1_000, 768_001)
+"""Hertz; a header that says anything else is wrong."""
+
 SILENT = 1e-4
 """A recording that never gets louder (-80 dBFS) is silent."""
+
+
+_TRUNCATED = ("should be", "lacks an end-of-stream bit")
+
+
+class _Recording(soundfile.SoundFile):  # type: ignore[misc]
+    """Read once, from its beginning to its end."""
+
+    def seekable(self) -> bool:
+        """No: soundfile would seek after each read, which within an MP3 is a guess."""
+        return False
 
 
 class WavSource:
     """A recording, paced like a microphone; see ``stages.Source``.
 
     duration: of the recording, in seconds.
-    peak: the largest sample so far, 1 is full scale.
+    peak: the largest sample so far, 1 is full scale and the most there is.
     warnings: what is odd about the file, a sentence each.
     """
 
     estimated = False
 
-    def __init__(self, path: Path, sound: soundfile.SoundFile, rate: int, block: Seconds) -> None:
+    def __init__(self, path: Path, sound: _Recording, rate: int, block: Seconds) -> None:
         self.format = AudioFormat(rate)
         self.duration: Seconds = sound.frames / sound.samplerate
         self.peak = 0.0
         self.warnings: list[str] = []
-        if "should be" in sound.extra_info:  # libsndfile's log, of a length that is not there
-            self.warnings.append(f"{path} is truncated; it is played as far as it goes")
+        # libsndfile's log, of a length that is not there
+        self._truncated = any(sign in sound.extra_info for sign in _TRUNCATED)
         self._path = path
         self._sound = sound
         self._block = self.format.samples(block)
@@ -61,13 +78,13 @@ class WavSource:
             due = start + (count + 1) * self._block / self.format.rate
             if (delay := due - clock.now()) > 0:
                 await asyncio.sleep(delay)
-            if self._paused or pcm is None:
+            if pcm is None and not count:  # damaged from its first sample on
+                yield AudioBlock(silence, at, last=True)
+            elif self._paused or pcm is None:
                 yield AudioBlock(silence, at)
             else:
                 following = next(recording, None)
                 yield AudioBlock(pcm, at, last=following is None)
-                if following is None and self.peak < SILENT:
-                    self.warnings.append(f"{self._path} is silent throughout")
                 pcm = following
             count += 1
 
@@ -89,18 +106,23 @@ class WavSource:
                 rest = rest[self._block :]
         if len(rest):
             yield np.pad(rest, (0, self._block - len(rest))).tobytes()
+        if self._truncated:
+            self.warnings.append(f"{self._path} is truncated; it is played as far as it goes")
+        if self.peak < SILENT:
+            self.warnings.append(f"{self._path} is silent throughout")
 
     def _resampled(self) -> Iterator[NDArray[np.int16]]:
         rate = self._sound.samplerate
         stream = soxr.ResampleStream(rate, self.format.rate, 1, dtype="float32")
-        for piece in self._read(round(PIECE * rate)):
-            mono = np.nan_to_num(piece.mean(axis=1), posinf=0.0, neginf=0.0)
+        for piece in self._read(max(1, round(PIECE * rate))):
+            mono = _bounded(piece).mean(axis=1)
             self.peak = max(self.peak, float(np.abs(mono).max(initial=0.0)))
             yield _int16(mono if rate == self.format.rate else stream.resample_chunk(mono))
         if rate != self.format.rate:
             yield _int16(stream.resample_chunk(np.zeros(0, np.float32), last=True))
 
     def _read(self, frames: Samples) -> Iterator[NDArray[np.float32]]:
+        count = 0
         while True:
             try:
                 piece = self._sound.read(frames, dtype="float32", always_2d=True)
@@ -108,12 +130,19 @@ class WavSource:
                 self.warnings.append(f"{self._path} is damaged and was played in part: {error}")
                 return
             if not len(piece):
+                self._truncated = self._truncated or count < self._sound.frames
                 return
+            count += len(piece)
             yield piece
 
 
+def _bounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Floating-point files may hold anything."""
+    return np.nan_to_num(samples, posinf=0.0, neginf=0.0).clip(-1, 1)
+
+
 def _int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    return np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    return np.rint(np.clip(samples * 32768, -32768, 32767)).astype(np.int16)
 
 
 @contextmanager
@@ -124,22 +153,40 @@ def open_wav(path: Path, rate: int, block: Seconds) -> Iterator[WavSource]:
 
     Raises InputError where there is no recording in it.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder", mend="Name a recording in it.")
     try:
-        sound = soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, OSError) as error:
-        if not path.exists():
-            raise InputError(f"there is no file {path}") from error
-        said = str(getattr(error, "error_string", error)).rstrip(".")
-        raise InputError(
-            f"{path} cannot be read as a recording: {said}",
-            mend="WAV, FLAC, OGG, AIFF and MP3 can; ffmpeg converts the rest.",
-        ) from error
+        sound = _Recording(path)
+    except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: it ends in .raw
+        raise _refusal(path, error) from error
     with sound:
         if sound.frames == 0:
-            raise InputError(f"{path} is empty", mend="Record something into it.")
+            raise InputError(f"there is no sound in {path}", mend="Record something into it.")
+        if sound.samplerate not in RATES:
+            raise InputError(
+                f"{path} has a sample rate of {sound.samplerate} Hz",
+                mend="Its header is damaged: make the recording anew.",
+            )
         yield WavSource(path, sound, rate, block)
+
+
+def _refusal(path: Path, error: Exception) -> InputError:
+    """Why ``path`` could not be opened as a recording."""
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        return InputError(f"there is no file {path}", mend="Give the path of a recording.")
+    except IsADirectoryError:
+        return InputError(f"{path} is a folder", mend="Name a recording in it.")
+    except OSError as why:
+        return InputError(
+            f"{path} cannot be read: {why.strerror}", mend="Give a file that you may read."
+        )
+    said = str(getattr(error, "error_string", "there is no header")).rstrip(".")
+    if "does not exist" in said:  # what the MP3 decoder says of anything that is none
+        said = "Format not recognised"
+    return InputError(
+        f"{path} cannot be read as a recording: {said}",
+        mend="WAV, FLAC, OGG, AIFF and MP3 can; ffmpeg converts the rest.",
+    )
 
 
 class VirtualSpeaker:
@@ -169,7 +216,7 @@ class VirtualSpeaker:
 
     async def started(self) -> Seconds:
         """Wait until the first audible sample of the reply has sounded; when that was."""
-        while (at := self._buffer.audible_at) is None or at > clock.now():
+        while (at := self._buffer.audible_at) is None or at > clock.now() + EARLY:
             await self._until(at)
         return at
 
@@ -218,7 +265,9 @@ class VirtualSpeaker:
         return self._buffer.take(start, count)
 
     async def _until(self, when: Seconds | None) -> None:
-        """Until ``when``, or until something changes."""
+        """Until ``when``, if that is to come, or until something changes."""
+        if when is not None and when <= clock.now():  # the reply has run dry
+            when = None
         self._changed.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(when):
