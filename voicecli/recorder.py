@@ -29,7 +29,9 @@ GAP: Seconds = 0.5
 """At most so much silence between two replies in ``reply.wav``."""
 
 DRIFT: Seconds = 0.001
-"""Blocks that lie further apart than their lengths say have a gap between them."""
+"""Blocks further from where the samples before them end are put where they were, over a gap or a
+cut.  A microphone's clock that runs 50 ppm off the session's comes to this every 20 s.
+"""
 
 Sound = NDArray[np.int16]
 Agent = Callable[[Seconds, Samples], Sound]
@@ -53,7 +55,9 @@ class Recorder:
         self._agent = agent
         self._user = np.zeros(0, np.int16)
         self._position: Samples = 0  # of the first sample of self._user
-        self._next_at: Seconds | None = None
+        self._run_at: Seconds = 0.0  # blocks without a break: since when, and how long
+        self._run: Samples = 0
+        self._cut: Samples = 0  # so much of what comes lies before what there is already
         self._stream: soxr.ResampleStream | None = None
         self._quiet: Samples | None = None
         self._failure: OSError | None = None
@@ -61,7 +65,7 @@ class Recorder:
     def __enter__(self) -> Self:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if (self._folder / CONVERSATION).exists():
+            if any((self._folder / name).exists() for name in (CONVERSATION, REPLY)):
                 raise InputError(
                     f"{self._folder} holds a recording already", mend="Name another folder."
                 )
@@ -84,25 +88,36 @@ class Recorder:
                 file.close()
             except OSError as failure:
                 self._failure = self._failure or failure
+        if not self._position and self._failure is None:  # it never began: the folder may be used
+            for name in (CONVERSATION, REPLY):
+                (self._folder / name).unlink(missing_ok=True)
         if self._failure is not None and error is None:
             raise self._unwritable(self._failure)
 
     def user(self, block: AudioBlock) -> None:
         """A block of the microphone; what lies between it and the last one was silence."""
         samples = samples_of(block.pcm)
-        if self._next_at is None or abs(block.at - self._next_at) > DRIFT:
-            self._add(self._resampled(np.zeros(0, np.int16), last=True))
-            begin = self._format.samples(block.at)
-            gap = begin - self._position - len(self._user)
-            self._user = np.pad(self._user, (0, gap)) if gap > 0 else self._user
-            self._stream = None
-        self._next_at = block.at + self._user_format.seconds(len(block.pcm))
+        run_end = self._run_at + self._run / self._user_format.rate
+        if not self._run or abs(block.at - run_end) > DRIFT:
+            self._begin_run(block.at)
+        self._run += len(samples)
         self._add(self._resampled(samples, last=False))
         if len(self._user) >= self._format.samples(PIECE):
             self._write(len(self._user))
 
+    def _begin_run(self, at: Seconds) -> None:
+        """What comes next begins at ``at``, whatever there was before."""
+        self._add(self._resampled(np.zeros(0, np.int16), last=True))
+        self._stream = None
+        self._run_at, self._run = at, 0
+        gap = self._format.samples(at) - self._position - len(self._user)
+        self._cut = max(0, -gap)
+        self._add(np.zeros(max(0, gap), np.int16))
+
     def _add(self, samples: Sound) -> None:
-        self._user = np.concatenate([self._user, samples])
+        cut = min(self._cut, len(samples))
+        self._cut -= cut
+        self._user = np.concatenate([self._user, samples[cut:]])
 
     def _resampled(self, samples: Sound, *, last: bool) -> Sound:
         if self._user_format.rate == self._format.rate:
