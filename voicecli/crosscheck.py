@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from voicecli.audio import AUDIBLE_DBFS, AudioBlock, AudioFormat, Seconds
 from voicecli.metrics import Turn
+from voicecli.playout import FADE
 from voicecli.vad import stretches
 
 TOLERANCE: Seconds = 0.020
 """A larger disagreement is an error of ours."""
 
 NEAR: Seconds = 0.5
-"""The first audible sample of a reply is looked for so far around the stamp of it."""
+"""The first audible sample of a reply is looked for so far around the stamp of it, after the
+commitment."""
 
 _PIECE: Seconds = 1.0
 
@@ -33,6 +35,8 @@ def checked(turns: Sequence[Turn], recording: Path) -> list[Turn]:
 
     recording: stereo, the user left and the agent right, on the session's time line.
     """
+    if not any(turn.mouth_to_ear is not None for turn in turns):
+        return list(turns)
     with soundfile.SoundFile(recording) as sound:
         format = AudioFormat(sound.samplerate)
         voices = list(stretches(_user(sound, format), format))
@@ -53,7 +57,9 @@ def _checked(
     if turn.mouth_to_ear is None or turn.heard_at is None:
         return turn
     ends = [end for start, end in voices if start < turn.at and end <= turn.heard_at]
-    heard = _first_audible(sound, turn.heard_at)
+    # A reply that the user cut off may have faded out until just after the commitment; the next one
+    # has PREROLL before its first audible sample.
+    heard = _first_audible(sound, max(turn.at + FADE, turn.heard_at - NEAR), turn.heard_at + NEAR)
     if not ends or heard is None:
         return replace(turn, unreliable=(*turn.unreliable, "the recording does not show it"))
     recorded = heard - ends[-1]
@@ -63,13 +69,13 @@ def _checked(
     return replace(turn, unreliable=(*turn.unreliable, doubt))
 
 
-def _first_audible(sound: soundfile.SoundFile, near: Seconds) -> Seconds | None:
-    """When the agent's channel becomes audible, around ``near``."""
+def _first_audible(sound: soundfile.SoundFile, since: Seconds, until: Seconds) -> Seconds | None:
+    """When the agent's channel is first audible in that time."""
     rate = sound.samplerate
-    start = max(0, round((near - NEAR) * rate))
-    if start >= len(sound):
+    start, stop = round(since * rate), round(until * rate)
+    if not 0 <= start < min(stop, len(sound)):
         return None
     sound.seek(start)
-    agent: NDArray[np.float64] = sound.read(round(2 * NEAR * rate), always_2d=True)[:, 1]
+    agent: NDArray[np.float64] = sound.read(stop - start, always_2d=True)[:, 1]
     loud = np.abs(agent) >= 10 ** (AUDIBLE_DBFS / 20)
     return (start + int(loud.argmax())) / rate if loud.any() else None
