@@ -50,8 +50,8 @@ class Keys:
 
     @property
     def undecided(self) -> bool:
-        """Whether an escape may be a key or the beginning of a sequence."""
-        return self._text == ESCAPE
+        """Whether an escape may be a key, or the beginning of a sequence."""
+        return bool(self._text) and not self._text.startswith(_BEGIN_PASTE)
 
     def feed(self, data: bytes) -> list[str]:
         """The keys that are complete with ``data``."""
@@ -65,8 +65,8 @@ class Keys:
 
     def decide(self) -> list[str]:
         """Nothing followed: the keys that are complete now."""
-        undecided, self._text = self.undecided, ""
-        return [ESCAPE] if undecided else []
+        text, self._text = self._text, ""
+        return [ESCAPE] if text == ESCAPE else []
 
     def _complete(self) -> int:
         """How many characters of the text belong to its first key; 0: not all are there."""

@@ -28,6 +28,7 @@ class Hands:
     def __init__(self) -> None:
         self._post: Post | None = None
         self._early: list[str] = []
+        self._ended_early = False
         self._muted = False
         self._prompt = Prompt()
 
@@ -36,6 +37,8 @@ class Hands:
         self._post = post
         for line in self._early:
             self.typed(line)
+        if self._ended_early:
+            self.ended()
 
     def speaks(self, key: str) -> None:
         """A key of a user who speaks."""
@@ -79,7 +82,7 @@ class Hands:
     def ended(self) -> None:
         """The user will type no more."""
         if self._post is None:
-            self.quit()
+            self._ended_early = True
         else:
             self._post(InputEnded(at=clock.now()))
 

@@ -68,7 +68,7 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
         )
         stack.enter_context(_listening_to(hands, wishes.typed, shown, timeline))
         timeline.follow(shown.note)
-        shown.say(clock.now(), ", ".join(["connecting", *sound.names]))
+        shown.say(clock.now(), _told(profile, sound, typed=wishes.typed))
         services = await stack.enter_async_context(open_services(profile))
         session = await stack.enter_async_context(
             open_session(profile, services, sound.source, sound.sink, timeline=timeline, tap=tap)
@@ -81,6 +81,13 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
         asyncio.get_running_loop().call_soon(_begin, session, hands, wishes, sound)
         with _signals(hands.quit):
             await session.run()
+
+
+def _told(profile: Profile, sound: Sound, *, typed: bool) -> str:
+    """What the conversation is held with."""
+    half = profile.interrupt.policy == "off"
+    duplex = [] if typed else ["half duplex" if half else "the microphone stays live"]
+    return ", ".join([*sound.names, *duplex])
 
 
 def _begin(session: Session, hands: Hands, wishes: Wishes, sound: Sound) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -40,6 +41,20 @@ class Shown(Protocol):
 
     def note(self, record: Record) -> None:
         """What comes next in the timeline."""
+
+
+class _Above(io.TextIOBase):
+    """Standard error while there is a region on the terminal that it would write into."""
+
+    def __init__(self, say: Callable[[Seconds, str], None]) -> None:
+        self._say = say
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._say(clock.now(), line)
+        return len(text)
 
 
 def has_screen() -> bool:
@@ -100,7 +115,8 @@ def open_shown(
                     keys=(TYPED_KEYS if typed else SPOKEN_KEYS) if keyed else NO_KEYS,
                     prompt=typed and keyed,
                 )
-                with screen:
+                shared = sys.stderr is not None and sys.stderr.isatty()
+                with screen, redirect_stderr(_Above(screen.say)) if shared else nullcontext():
                     yield screen
     if broken:
         raise BrokenPipeError

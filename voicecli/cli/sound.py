@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from voicecli.errors import DeviceError
 from voicecli.events import Event
@@ -16,13 +16,6 @@ from voicecli.wav import VirtualSpeaker
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
-
-
-class _Device(Protocol):
-    name: str
-
-    def events(self) -> AsyncGenerator[Event, None]:
-        """What befalls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +70,7 @@ async def open_sound(profile: Profile, *, typed: bool) -> AsyncIterator[Sound]:
             open_microphone(audio.microphone, audio.sample_rate, audio.block_ms / 1000)
         )
         yield Sound(
-            source=microphone,
+            source=microphone,  # what takes the echo out of it, with loudspeaker.take, goes here
             sink=loudspeaker,
             played=loudspeaker.take,
             notices=[microphone.events(), loudspeaker.events()],

@@ -63,19 +63,25 @@ def talk_command(
     Ends with 0 unless a service failed and nothing was answered, or a connection was lost.
     """
     from voicecli import clock
+    from voicecli.cli import duplex
     from voicecli.cli.live import Wishes, hold
     from voicecli.cli.outcome import Asked, Outcome
     from voicecli.cli.showing import has_screen
     from voicecli.profile import load_profile
     from voicecli.timeline import Timeline
 
-    options = _options(mic, speaker, max_minutes, text)
-    settings = load_profile(profile, overrides=[*(overrides or ()), *options])
+    options = [*(overrides or ()), *_options(mic, speaker, max_minutes, text)]
+    settings = load_profile(profile, overrides=options)
+    if not text and (warning := duplex.warning(settings)):
+        settings = load_profile(profile, overrides=[*options, duplex.FALLBACK])
+    else:
+        warning = None
     fetch_models(settings)
     wishes = Wishes(
         typed=text,
         showing="json" if as_json else "screen" if has_screen() and not plain else "plain",
         out=out,
+        warnings=[warning] if warning else [],
     )
     timeline = Timeline()
     failure: Exception | None = None

@@ -61,6 +61,7 @@ class PlainLines:
         self._invitation = f"you can {'type' if typed else 'speak'} now"
         self._typed = typed
         self._reader = TurnReader()
+        self._told_until: Seconds = 0.0
         self._requests: dict[tuple[TurnId, int], Seconds] = {}
         self._streaming = False
         self._stopped = False
@@ -68,6 +69,7 @@ class PlainLines:
 
     def say(self, at: Seconds, text: str) -> None:
         """A line of the program's own."""
+        self._told_until = max(self._told_until, at)
         moment = self._midnight + timedelta(seconds=at)
         self._write(f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03} {text}")
 
@@ -75,8 +77,9 @@ class PlainLines:
         """A block of the microphone: the first one is news."""
         if not self._streaming:
             self._streaming = True
-            self.say(block.at, "microphone streaming")
-            self.say(block.at, self._invitation)
+            at = max(block.at, self._told_until)  # it was heard before anybody was connected
+            self.say(at, "microphone streaming")
+            self.say(at, self._invitation)
 
     def note(self, record: Record) -> None:
         """``record`` is what comes next."""

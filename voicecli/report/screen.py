@@ -20,10 +20,12 @@ import numpy as np
 from rich.cells import cell_len
 
 from voicecli.audio import AudioBlock, Seconds, samples_of
+from voicecli.events import EndSession
 from voicecli.record import Record
 from voicecli.report.lines import TurnLines
 from voicecli.report.outlet import Outlet
 from voicecli.report.view import DIM, QUIETEST, YELLOW, Moment, View, meter, region, styled
+from voicecli.report.words import washed
 from voicecli.summary import Budgets
 
 INTERVAL: Seconds = 1 / 12
@@ -106,6 +108,8 @@ class Screen:
         """``record`` is what comes next in the timeline."""
         self._view.note(record)
         self._lines(record)
+        if isinstance(record, EndSession) and record.reason != "quit":
+            self._scroll(f"ended: {washed(record.reason)}")
         self._touch()
 
     def type(self, text: str) -> None:
