@@ -22,6 +22,10 @@ from websockets.exceptions import ConnectionClosed
 from voicecli import clock
 from voicecli.assemble import Services, open_session
 from voicecli.audio import SAMPLE_SIZE, Seconds, samples_of
+from voicecli.deepgram.listen import ListenOptions
+from voicecli.deepgram.speak import SpeakOptions
+from voicecli.events import Service
+from voicecli.llm import ChatOptions
 from voicecli.metrics import Turn, turns
 from voicecli.profile import Profile, load_profile
 from voicecli.record import Record
@@ -38,6 +42,9 @@ from voicecli.wav import VirtualSpeaker, WavSource
 R = TypeVar("R", bound=Record)
 
 RATE = 16_000
+
+NOWHERE = "ws://127.0.0.1:1"
+"""Where nobody listens: the port is reserved."""
 
 During = Callable[[Session], Coroutine[Any, Any, None]]
 """What happens beside the conversation."""
@@ -79,12 +86,14 @@ class Held:
 
     requests: the messages of each request that the LLM's stand-in had.
     frames: what the STT's stand-in had, where the line was tapped.
+    began: when the microphone was opened.
     error: what ended it, where something did.
     """
 
     timeline: Timeline = field(default_factory=Timeline)
     requests: list[list[dict[str, Any]]] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
+    began: Seconds = 0.0
     error: BaseException | None = None
 
     @property
@@ -125,6 +134,7 @@ def hold(
     spoken: bytes | Source,
     *,
     faults: Sequence[Fault] = (),
+    absent: Service | None = None,
     recorded: bool = True,
     tapped: bool = False,
     during: During | None = None,
@@ -132,53 +142,84 @@ def hold(
 ) -> Held:
     """Hold a conversation in virtual time with a user who says ``spoken``.
 
+    absent: a service that cannot be reached.
     recorded: the user is a recording: it waits for replies, in half duplex, and has no limits.
     tapped: note what goes to the STT.
     """
     held = Held()
     if follow is not None:
         held.timeline.follow(follow)
-    clock.run(_hold(held, profile, script, spoken, faults, recorded, tapped, during), virtual=True)
+    conversation = _Conversation(held, profile, spoken, absent, recorded, tapped, during)
+    clock.run(conversation.hold(script, faults), virtual=True)
     return held
 
 
-async def _hold(
-    held: Held,
-    profile: Profile,
-    script: Script,
-    spoken: bytes | Source,
-    faults: Sequence[Fault],
-    recorded: bool,
-    tapped: bool,
-    during: During | None,
-) -> None:
-    engines = scripted(script)
-    engines = replace(engines, responder=Overheard(engines.responder, held.requests))
-    try:
+@dataclass
+class _Conversation:
+    """One that ``hold`` is to hold; see there."""
+
+    held: Held
+    profile: Profile
+    spoken: bytes | Source
+    absent: Service | None
+    recorded: bool
+    tapped: bool
+    during: During | None
+
+    async def hold(self, script: Script, faults: Sequence[Fault]) -> None:
+        engines = scripted(script)
+        engines = replace(engines, responder=Overheard(engines.responder, self.held.requests))
+        try:
+            async with serve(engines, faults=(*script.faults, *faults)) as endpoints:
+                await self._hold_over(endpoints)
+        except Exception as error:
+            self.held.error = error
+
+    async def _hold_over(self, endpoints: Endpoints) -> None:
+        profile = self.profile
         async with AsyncExitStack() as stack:
-            endpoints = await stack.enter_async_context(
-                serve(engines, faults=(*script.faults, *faults))
-            )
-            if tapped:
-                endpoints = await stack.enter_async_context(_tap(endpoints, held.frames))
+            if self.tapped:
+                endpoints = await stack.enter_async_context(_tap(endpoints, self.held.frames))
             session = await stack.enter_async_context(
                 open_session(
                     profile,
-                    Services(profile, endpoints, {}),
-                    _source(spoken, profile),
+                    _Absent(profile, endpoints, {}, absent=self.absent),
+                    _source(self.spoken, profile),
                     VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000),
-                    timeline=held.timeline,
-                    recorded=recorded,
+                    timeline=self.held.timeline,
+                    recorded=self.recorded,
                 )
             )
-            beside = asyncio.create_task(during(session)) if during is not None else None
+            self.held.began = clock.now()
+            beside = asyncio.create_task(self.during(session)) if self.during else None
             try:
                 await session.run()
             finally:
                 if beside is not None:
                     beside.cancel()
-    except Exception as error:
-        held.error = error
+
+
+class _Absent(Services):
+    """Services of which one listens nowhere."""
+
+    def __init__(
+        self, profile: Profile, endpoints: Endpoints, environ: dict[str, str], *, absent: str | None
+    ) -> None:
+        super().__init__(profile, endpoints, environ)
+        self._absent = absent
+
+    def listen(self) -> ListenOptions:
+        options = super().listen()
+        return replace(options, url=NOWHERE) if self._absent == "stt" else options
+
+    def speak(self) -> SpeakOptions:
+        options = super().speak()
+        return replace(options, url=NOWHERE) if self._absent == "tts" else options
+
+    def chat(self) -> ChatOptions:
+        options = super().chat()
+        url = NOWHERE.replace("ws:", "http:")
+        return replace(options, base_url=url) if self._absent == "llm" else options
 
 
 @asynccontextmanager

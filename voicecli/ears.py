@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 
 from voicecli import clock
 from voicecli.audio import AudioBlock, AudioFormat, Seconds
-from voicecli.errors import ServiceError
+from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionLost, Event, FinalTranscript, Warned
 from voicecli.stages import Transcriber
 
@@ -30,6 +30,10 @@ RETRY_PAUSES: tuple[Seconds, ...] = (0.0, 0.25, 1.0, 2.0, 4.0)
 PROVEN: Seconds = 10.0
 """A connection that has lasted so long was good: its loss starts the count of attempts anew."""
 
+SILENT: Seconds = 2.0
+"""A voice has ended, and for so long the service says nothing at all: its connection is dead.  What
+it usually takes is half a second, and it sends more than it is asked for."""
+
 Connect = Callable[[], AbstractAsyncContextManager[Transcriber]]
 
 
@@ -37,6 +41,8 @@ class Ears:
     """Sends what is heard, and receives what it means.
 
     ``hear`` is called with each block; ``send`` and ``receive`` run side by side until cancelled.
+
+    failure: why the STT is lost for good; None while it is not.
     """
 
     def __init__(
@@ -55,6 +61,9 @@ class Ears:
         self._sent = 0
         self._behind = False
         self._news = asyncio.Event()
+        self._owed: Seconds | None = None
+        self._patience: asyncio.Timeout | None = None
+        self.failure: ServiceError | None = None
 
     def hear(self, block: AudioBlock) -> None:
         """``block`` is to be transcribed."""
@@ -62,6 +71,12 @@ class Ears:
         while self._blocks[0].at < block.at - KEPT:
             self._forget()
         self._news.set()
+
+    def expect(self) -> None:
+        """A voice has ended: the service has something to say, or else is as good as lost."""
+        self._owed = clock.now() + SILENT
+        if self._patience is not None:
+            self._patience.reschedule(self._owed)
 
     async def finalize(self) -> None:
         """Ask for the final text of all that was sent; without a connection nobody answers."""
@@ -114,6 +129,8 @@ class Ears:
             try:
                 async with self._reconnect() as stt:
                     connected = clock.now()
+                    if isinstance(failure, StalledError):  # it may happen again
+                        self._owed = connected + SILENT + self._kept / CATCH_UP
                     self._sent, self._behind = 0, True
                     self._stt = stt
                     self._post(stt.opened)
@@ -125,6 +142,7 @@ class Ears:
             if lost is None or clock.now() - connected > PROVEN:
                 return lost
             failure = lost
+        self.failure = failure
         self._post(ConnectionLost(at=clock.now(), service="stt", reason=str(failure)))
         return None
 
@@ -133,7 +151,7 @@ class Ears:
         self._stt = stt
         try:
             async with aclosing(stt.events()) as events:
-                async for event in events:
+                while (event := await self._next(events)) is not None:
                     if isinstance(event, FinalTranscript):
                         self._done(event.speech_end)
                     self._post(event)
@@ -142,6 +160,23 @@ class Ears:
             return error
         finally:
             self._stt = None
+
+    async def _next(self, events: AsyncGenerator[Event, None]) -> Event | None:
+        """What the service says next; raises StalledError when it owes an answer, and is silent."""
+        try:
+            async with asyncio.timeout_at(self._owed) as self._patience:
+                return await anext(events, None)
+        except TimeoutError:
+            raise StalledError(
+                "stt", f"silent for {SILENT:g} s after somebody spoke", temporary=True
+            ) from None
+        finally:
+            self._owed = self._patience = None
+
+    @property
+    def _kept(self) -> Seconds:
+        """How long what is kept is."""
+        return self._end(self._blocks[-1]) - self._blocks[0].at if self._blocks else 0.0
 
     def _done(self, until: Seconds) -> None:
         """The words up to ``until`` are final."""

@@ -38,6 +38,7 @@ from voicecli.events import (
     ReplyFinished,
     Resume,
     SpeechStarted,
+    SpeechStopped,
     TextTyped,
     UserQuit,
 )
@@ -144,7 +145,7 @@ class Session:
     async def run(self) -> None:
         """Converse until the input has ended and the last reply was heard, or the user quits.
 
-        Raises ServiceError or DeviceError, in a group, where that ends it.
+        Raises ServiceError or DeviceError, perhaps in a group, where that ends it.
         """
         self._started = self._active_at = clock.now()
         self.timeline.follow(self._conversation.note)
@@ -156,6 +157,8 @@ class Session:
         finally:
             while not self._inbox.empty():  # what happened last is part of the record
                 self.timeline.append(self._inbox.get_nowait())
+        if self._ears.failure is not None:
+            raise self._ears.failure
 
     async def _converse(self, tasks: asyncio.TaskGroup) -> None:
         ears = [
@@ -224,6 +227,8 @@ class Session:
                 if event.at - self._active_at > COLD:
                     tasks.create_task(self._stages.llm.warm(), name="warm the LLM up")
                 self._active_at = event.at
+            case SpeechStopped():
+                self._ears.expect()
             case MicrophoneMuted():
                 self._muted = event.muted
                 self._stages.detector.reset()

@@ -22,6 +22,9 @@ from voicecli.stages import LanguageModel, Message, Usage
 RETRY_PAUSE: Seconds = 0.1
 """Before a request that failed is sent again: long enough for a connection to be made anew."""
 
+RETRY_WITHIN: Seconds = 2.0
+"""What took longer to fail is not tried again: the user has waited long enough for an apology."""
+
 REQUESTS = 3
 """At most so many per reply, the hedge included."""
 
@@ -98,6 +101,7 @@ class Thinking:
 
     async def _race(self, tasks: asyncio.TaskGroup) -> None:
         """Send requests until one has a token; raises the last error when none has."""
+        begun = clock.now()
         self._ask(tasks)
         while self._winner is None:
             try:
@@ -111,6 +115,8 @@ class Thinking:
             if self._winner is None and not self._requests:
                 error = cast(ServiceError, self.failure)
                 if not error.temporary or self._count >= REQUESTS - 1:
+                    raise error
+                if clock.now() - begun > RETRY_WITHIN:
                     raise error
                 await asyncio.sleep(RETRY_PAUSE)
                 self._ask(tasks)

@@ -23,6 +23,7 @@ class Utterance:
     def __init__(self) -> None:
         self._finals: list[str] = []
         self._interim = ""
+        self._interim_end: Seconds = 0.0
         self._taken: tuple[int, Seconds] | None = None
         self.speech_start: Seconds | None = None
         self.speech_end: Seconds | None = None
@@ -45,7 +46,10 @@ class Utterance:
             self._finals += [text] if text else []
             self._interim, self._taken = "", self._taken_beyond(event)
         else:
+            if not event.text and self._interim and event.speech_start >= self._interim_end:
+                self._finals.append(self._interim)  # its final was lost: the next segment is open
             self._interim = text
+            self._interim_end = event.speech_end
         if text:
             self.speech_end = max(event.speech_end, self.speech_end or event.speech_end)
             if self.speech_start is None:

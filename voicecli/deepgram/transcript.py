@@ -122,4 +122,5 @@ def _seconds(frame: object, name: str) -> Seconds:
 
 
 def _malformed(what: str) -> ServiceError:
-    return ServiceError("stt", f"the service sent {what}")
+    # temporary: another connection may do better
+    return ServiceError("stt", f"the service sent {what}", temporary=True)
