@@ -129,7 +129,7 @@ class Probing:
     def _tell(self) -> int:
         findings = self._findings
         output = spread(findings.audio.get("audio.output", ())).p50 or 0.0
-        waits = settings.waits(self._profile, findings.measured(), output)
+        waits = settings.waits(self._profile, output)
         found = verdicts(findings, waits, settings.budgets(self._profile), self._asked.expectations)
         spent = cost(findings.ledger(), settings.models(self._profile))
         setting = self._setting()

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from voicecli.audio import Seconds
-from voicecli.hedge import LEAST
 from voicecli.probe.prediction import Measured, Prediction, Waits, predicted
 from voicecli.summary import Budgets
 
@@ -57,7 +56,7 @@ def _changes(
     elif waits.draft == "llm":
         yield "turn.draft: llm+tts", measured, replace(waits, draft="llm+tts")
     if waits.hedge is None:
-        yield "llm.hedge_ms: auto", measured, replace(waits, hedge=LEAST)
+        yield "llm.hedge_ms: auto", measured, replace(waits, hedge="auto")
     if not waits.flush_each:
         yield "tts.flush: clauses", measured, replace(waits, flush_each=True)
     yield from ((change, better, waits) for change, better in _services(measured, budgets))

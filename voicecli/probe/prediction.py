@@ -18,12 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecli.audio import Seconds
+from voicecli.hedge import LEAST, MOST
 from voicecli.percentiles import NEEDED, Spread, spread
 from voicecli.text import Ending
 from voicecli.turn import CommitWaits
 
 DRAWS = 20_000
 SEED = 1
+
+ROUNDS = 10
+"""In which a delay that depends on itself settles."""
 
 Times = NDArray[np.float64]
 
@@ -35,7 +39,9 @@ class Waits:
     draft: what is prepared before the commitment, with ``detect: vad``.
     endpointing: silence that ends an utterance for the service; None for never.
     finalize: how long the answer to Finalize is waited for.
-    hedge: without a token for so long a second request is sent; None for never.
+    block: length of the pieces that the audio goes out in.
+    hedge: without a token for so long a second request is sent; None for never, "auto" for as long
+        as is usual, see ``hedge``.
     flush_each: whether the first clause is spoken as soon as it is there, or the whole reply.
     output: the loudspeaker's own latency.
     """
@@ -45,7 +51,8 @@ class Waits:
     endpointing: Seconds | None = 0.2
     finalize: Seconds = 0.35
     commit: CommitWaits = field(default_factory=CommitWaits)
-    hedge: Seconds | None = None
+    block: Seconds = 0.02
+    hedge: Seconds | Literal["auto"] | None = None
     flush_each: bool = True
     output: Seconds = 0.0
 
@@ -163,9 +170,10 @@ def _ended(measured: Measured, waits: Waits, dice: np.random.Generator) -> tuple
     answers = [waits.finalize if one.final is None else one.final for one in measured.heard]
     text = noticed + np.minimum(np.array(answers)[which], waits.finalize)
     if measured.endpoints and waits.endpointing is not None:
-        # The service has ended the utterance itself before it was asked: what comes first is that.
+        # The service has ended the utterance itself before it was asked: its final comes first.
+        # It is asked before it is sent the block that the detector noticed the end in.
         endpoint = dice.choice(np.array(measured.endpoints), DRAWS)
-        first = (noticed >= waits.endpointing) & (endpoint > noticed)
+        first = (noticed - waits.block > waits.endpointing) & (endpoint > noticed)
         text = np.where(first, np.minimum(endpoint, noticed + waits.finalize), text)
     wait = np.array([getattr(waits.commit, one.ending) for one in measured.heard])[which]
     return text, np.maximum(text, wait)
@@ -181,6 +189,18 @@ def _thought(
     if waits.hedge is None:
         return ttft[first], rest[first]
     second = dice.integers(len(thought), size=DRAWS)
-    wins = waits.hedge + ttft[second] < ttft[first]
-    token = np.where(wins, waits.hedge + ttft[second], ttft[first])
+    delay = waits.hedge
+    if delay == "auto":
+        delay = _usual(ttft[first], ttft[second])
+    wins = delay + ttft[second] < ttft[first]
+    token = np.where(wins, delay + ttft[second], ttft[first])
     return token, np.where(wins, rest[second], rest[first])
+
+
+def _usual(first: Times, second: Times) -> Seconds:
+    """The delay that ``hedge.HedgeDelay`` settles at: it learns from the requests that won."""
+    delay = LEAST
+    for _ in range(ROUNDS):
+        won = np.where(delay + second < first, second, first)
+        delay = min(max(float(np.percentile(won, 90)), LEAST), MOST)
+    return delay

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from voicecli.assemble import Services, hedge_delay, reply_options, turn_policy
-from voicecli.audio import AudioFormat
+from voicecli.assemble import Services, reply_options, turn_policy
+from voicecli.audio import AudioFormat, Seconds
 from voicecli.cost import Models
 from voicecli.deepgram.listen import listen_query
 from voicecli.deepgram.speak import speak_query
@@ -15,11 +15,10 @@ from voicecli.detector import make_detector
 from voicecli.endpoints import Endpoint, check_key, check_url
 from voicecli.errors import CredentialsError
 from voicecli.events import Service
-from voicecli.hedge import HedgeDelay
 from voicecli.probe.llm import LlmProber, LlmSetting
 from voicecli.probe.names import SERVICES
 from voicecli.probe.network import Visit
-from voicecli.probe.prediction import Measured, Waits
+from voicecli.probe.prediction import Waits
 from voicecli.probe.series import Prober
 from voicecli.probe.stt import SttProber, SttSetting
 from voicecli.probe.tts import TtsProber, TtsSetting
@@ -120,26 +119,21 @@ def _key(
     return True, {"Authorization": f"{scheme} {key}"} if key else {}
 
 
-def waits(profile: Profile, measured: Measured, output: float = 0.0) -> Waits:
-    """What the profile waits for, the hedge after as long as ``measured`` makes it."""
+def waits(profile: Profile, output: Seconds = 0.0) -> Waits:
+    """What the profile waits for; output: the loudspeaker's own latency."""
     policy, reply = turn_policy(profile), reply_options(profile)
-    hedge = hedge_delay(profile)
-    for one in measured.thought:
-        hedge.note(one.ttft)
+    hedge = profile.llm.hedge_ms
     return Waits(
         detect=policy.detect,
         draft=profile.turn.draft,
         endpointing=profile.stt.endpointing_ms / 1000 if profile.stt.endpointing_ms else None,
         finalize=policy.finalize_timeout,
         commit=policy.commit,
-        hedge=_delay(hedge),
+        block=profile.audio.block_ms / 1000,
+        hedge=hedge / 1000 if isinstance(hedge, int) else hedge,
         flush_each=reply.flush_each,
         output=output,
     )
-
-
-def _delay(hedge: HedgeDelay) -> float | None:
-    return hedge.delay
 
 
 def models(profile: Profile) -> Models:
