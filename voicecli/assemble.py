@@ -274,6 +274,7 @@ async def open_session(
                 polite=recorded and half_duplex,
                 idle=None if recorded else profile.limits.idle_s,
                 longest=None if recorded or minutes is None else 60 * minutes,
+                interims=profile.stt.interim_results,
                 reply=reply_options(profile),
             ),
             timeline=timeline,

@@ -75,7 +75,7 @@ class Ears:
     def expect(self) -> None:
         """A voice has ended: the service has something to say, or else is as good as lost."""
         self._owed = clock.now() + SILENT
-        if self._patience is not None:
+        if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(self._owed)
 
     async def finalize(self) -> None:

@@ -63,12 +63,14 @@ class SessionOptions:
     polite: once a turn has ended, the source waits until the reply was heard (a recorded user).
     idle: the conversation ends when nobody has spoken for so long.
     longest: and after so long in any case.
+    interims: the STT was asked for interim transcripts, so its silence after a voice is no answer.
     """
 
     half_duplex: bool = True
     polite: bool = False
     idle: Seconds | None = None
     longest: Seconds | None = None
+    interims: bool = True
     reply: ReplyOptions = field(default_factory=ReplyOptions)
 
 
@@ -227,7 +229,7 @@ class Session:
                 if event.at - self._active_at > COLD:
                     tasks.create_task(self._stages.llm.warm(), name="warm the LLM up")
                 self._active_at = event.at
-            case SpeechStopped():
+            case SpeechStopped() if self._options.interims:
                 self._ears.expect()
             case MicrophoneMuted():
                 self._muted = event.muted
