@@ -54,8 +54,8 @@ class CommitWaits(Section):
 class Turn(Section):
     """Who has the floor."""
 
-    detect: Literal["endpointing", "vad"] = "endpointing"
-    """What ends the user's turn: the service's endpointing, or the local detector and the words."""
+    detect: Literal["endpointing", "vad"] = "vad"
+    """What ends the user's turn: the local detector and the words, or the service's endpointing."""
     draft: Annotated[
         Literal["off", "llm", "llm+tts"],
         BeforeValidator(lambda value: "off" if value is False else value),  # YAML 1.1
