@@ -14,7 +14,7 @@ from typing import Self
 class Outlet:
     """Writes to a file descriptor; a context manager, inside a running loop.
 
-    What a terminal or a pipe does not take at once is written when it does; at the end it is
+    What a terminal or a pipe does not take at once is written when it does; at a good end it is
     waited for, as by any program.
 
     file: stays as it is: others share its flags, so a terminal or a pipe is opened once more.
@@ -41,7 +41,7 @@ class Outlet:
         self._forget_writer()
         with suppress(OSError):
             os.set_blocking(self._file, True)
-            while self._rest:
+            while self._rest and error is None:
                 self._rest = self._rest[os.write(self._file, self._rest) :]
         if self._file != self._given:
             os.close(self._file)
