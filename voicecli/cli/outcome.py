@@ -40,6 +40,7 @@ class Outcome:
         self, timeline: Timeline, turns: Sequence[Turn], profile: Profile, asked: Asked
     ) -> None:
         from voicecli.cost import Models, cost
+        from voicecli.events import SpeechStarted
         from voicecli.expectation import judged
         from voicecli.ledger import ledger
         from voicecli.summary import summary
@@ -47,6 +48,7 @@ class Outcome:
         self._profile = profile
         self._asked = asked
         self.turns = turns
+        self._voiced = any(isinstance(record, SpeechStarted) for record in timeline)
         self._ledger = ledger(timeline, turns)
         self._summary = summary(turns, self._ledger)
         self._cost = cost(
@@ -107,8 +109,7 @@ class Outcome:
         if not any(turn.replied for turn in self.turns):
             if failures:
                 raise ServiceError(failures[-1].service, _bare(failures[-1].reason))
-            heard = "what the user said was not understood" if not self.turns else "it was silent"
-            raise NoReplyError(f"the agent never answered: {heard}")
+            raise NoReplyError(f"the agent never answered: {self._why_silent()}")
         missed = [verdict for verdict in self._verdicts if not verdict.met]
         if missed:
             raise ExpectationError(
@@ -118,6 +119,11 @@ class Outcome:
         doubts = [why for turn in self.turns for why in turn.unreliable]
         if self._asked.strict and doubts:
             raise UnreliableError(f"measured, but not reliably: {doubts[0]}")
+
+    def _why_silent(self) -> str:
+        if self.turns:
+            return "nothing of its replies was heard"
+        return "what the user said was not understood" if self._voiced else "nobody spoke"
 
 
 def budgets_of(profile: Profile) -> Budgets:

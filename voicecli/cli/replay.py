@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicecli.cli.failure import wash
 from voicecli.cli.holding import (
     RESULT,
     TIMELINE,
@@ -129,7 +130,7 @@ async def _replay(
         ):
             await session.run()
     for warning in source.warnings:
-        say(f"! {warning}")
+        typer.echo(wash(f"! {warning}"), err=True)
     return timeline
 
 
