@@ -85,7 +85,7 @@ class HttpExchange:
                 ):
                     break
         except h11.RemoteProtocolError as error:
-            raise ExchangeError("the answer is not HTTP") from error
+            raise ExchangeError("the answer is not HTTP" if data else "it hung up") from error
         if not data and not self.answered:
             raise ExchangeError("it hung up")
         return b""

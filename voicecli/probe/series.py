@@ -107,12 +107,15 @@ async def series(prober: Prober, plan: Plan, post: Post) -> VoiceError | None:
 
 
 async def _cold(prober: Prober, count: int, post: Post) -> VoiceError | None:
+    """Readings of new connections; why there is no hope for others, if none succeeded."""
+    failures = 0
     for number in range(count):
         try:
             post(await prober.cold(number))
         except (ServiceError, CredentialsError) as error:
+            failures += 1
             post(mishap(prober.service, error, cold=True))
-            if hopeless(error) or number == count - 1 == 0:
+            if hopeless(error) or failures == count:
                 return error
             await asyncio.sleep(PAUSE)
     return None

@@ -39,7 +39,8 @@ def text_lines(
     section("network, ms", network_rows(findings), *_diagnoses(findings))
     section("ms", metric_rows(findings, cold=False), *_services(findings, verdicts))
     section("first use of a new connection, ms", metric_rows(findings, cold=True))
-    section("budgets, ms", budget_rows(verdicts))
+    if any(one.met is not None for one in verdicts.budgets):
+        section("budgets, ms", budget_rows(verdicts))
     if changes is not None:
         section("compared, P50 and P95", _change_rows(changes), _changed(changes))
     lines.append("")
@@ -90,7 +91,7 @@ def _services(findings: Findings, verdicts: Verdicts) -> Iterator[str]:
         )
     for service in findings.wanted:
         errors = counts[f"{service}.errors"] or 0
-        parts = [*told[service], f"{errors:.0f} errors"]
+        parts = [*told[service], f"{errors:.0f} error{'' if errors == 1 else 's'}"]
         yield f"{service}: {', '.join(parts)}."
 
 
