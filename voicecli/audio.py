@@ -49,11 +49,13 @@ class AudioBlock:
     pcm: linear16, mono.
     at: when its first sample was at the microphone, on the session's clock.
     last: no more of the input follows, only silence.
+    came: when it reached the program; None where that tells nothing.
     """
 
     pcm: bytes
     at: Seconds
     last: bool = False
+    came: Seconds | None = None
 
 
 def samples_of(pcm: bytes) -> NDArray[np.int16]:

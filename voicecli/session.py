@@ -123,7 +123,7 @@ class Session:
         self._deaf = False
         self._has_audio = False
         self._hears_from: Seconds = 0.0
-        self._least_late: Seconds = 0.0
+        self._lag: Seconds = 0.0
         self._active_at: Seconds = 0.0
 
     @property
@@ -312,10 +312,10 @@ class Session:
 
     async def _hear(self) -> None:
         """Every block: to the recording, the detector and the STT."""
-        format, tap = self._stages.source.format, self._stages.tap
+        tap = self._stages.tap
         async with aclosing(self._stages.source.blocks()) as blocks:
             async for block in blocks:
-                self._notice_lag(block.at + format.seconds(len(block.pcm)))
+                self._notice_lag(block.came)
                 if tap is not None:
                     tap(block)
                 if not (self._deaf or self._muted or block.at < self._hears_from):
@@ -325,9 +325,9 @@ class Session:
                 if block.last:
                     self.post(InputEnded(at=clock.now()))
 
-    def _notice_lag(self, due: Seconds) -> None:
-        """A block that is later than others were tells that the loop was busy."""
-        late = clock.now() - due
-        self._least_late = late if self._least_late == 0.0 else min(late, self._least_late)
-        if late - self._least_late > LATE:
-            self.post(LoopLagged(at=clock.now(), lag=late - self._least_late))
+    def _notice_lag(self, came: Seconds | None) -> None:
+        """A block that was left waiting tells that the loop was busy."""
+        lag = clock.now() - came if came is not None else 0.0
+        if lag > LATE and lag > self._lag:
+            self.post(LoopLagged(at=clock.now(), lag=lag))
+        self._lag = lag  # a queue of blocks is told of once

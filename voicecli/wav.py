@@ -79,12 +79,12 @@ class WavSource:
             if (delay := due - clock.now()) > 0:
                 await asyncio.sleep(delay)
             if pcm is None and not count:  # damaged from its first sample on
-                yield AudioBlock(silence, at, last=True)
+                yield AudioBlock(silence, at, last=True, came=due)
             elif self._paused or pcm is None:
-                yield AudioBlock(silence, at)
+                yield AudioBlock(silence, at, came=due)
             else:
                 following = next(recording, None)
-                yield AudioBlock(pcm, at, last=following is None)
+                yield AudioBlock(pcm, at, last=following is None, came=due)
                 pcm = following
             count += 1
 

@@ -126,7 +126,7 @@ class Microphone:
         at += self._out / self._format.rate - self._in / self._card_rate
         self._in += len(sound)
         self._out += len(made)
-        self._blocks.append(AudioBlock(made.tobytes(), at))
+        self._blocks.append(AudioBlock(made.tobytes(), at, came=time.called))
         self._arrived.set()
         if self._zeros is not None:
             self._look_for_zeros(sound)
