@@ -327,7 +327,8 @@ class Session:
 
     def _notice_lag(self, came: Seconds | None) -> None:
         """A block that was left waiting tells that the loop was busy."""
-        lag = clock.now() - came if came is not None else 0.0
+        waited = came is not None and came >= self._started  # not for the connections to open
+        lag = clock.now() - came if came is not None and waited else 0.0
         if lag > LATE and lag > self._lag:
             self.post(LoopLagged(at=clock.now(), lag=lag))
         self._lag = lag  # a queue of blocks is told of once

@@ -36,7 +36,7 @@ MARGIN: Seconds = 0.1
 """Audio kept on either side of the voice: the detector may find a soft consonant silent."""
 
 SHORTEST: Seconds = 0.15
-"""Of the voice in a segment with a word in it; from a click or a breath Moonshine makes "Mm-hmm"."""
+"""Of the voice in a segment with a word in it; of a click or a breath Moonshine makes "Mm-hmm"."""
 
 GAIN = 1.8
 """hibari's voice peaks at 0.5."""
