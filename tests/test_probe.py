@@ -9,12 +9,17 @@ import pytest
 from probing import SENTENCES, probed, scripted
 
 from voicecli import clock
+from voicecli.assemble import open_services
 from voicecli.deepgram.socket import Socket
 from voicecli.errors import RefusedError, ServiceError
 from voicecli.percentiles import spread
+from voicecli.probe import settings
 from voicecli.probe.clips import clips
 from voicecli.probe.ear import Overheard
 from voicecli.probe.findings import Findings
+from voicecli.probe.run import Probe
+from voicecli.probe.series import Plan
+from voicecli.profile import load_profile
 
 CLOSE = 0.005
 SHARE = 0.03
@@ -281,3 +286,24 @@ def test_the_clips_are_what_they_are_at_any_rate(rate: int) -> None:
         assert len(clip.voice) / rate == pytest.approx(seconds, abs=0.001)
         assert clip.format.seconds(len(clip.spoken(0.5))) == pytest.approx(seconds + 0.5, abs=0.001)
         assert abs(clip.voice).max() > 10 * abs(clip.room).max()
+
+
+# ── the local engines ────────────────────────────────────────────────────────
+
+
+@pytest.mark.local
+@pytest.mark.realtime
+def test_the_local_engines_are_probed_without_a_key() -> None:
+    profile = load_profile("local")
+
+    async def main() -> Findings:
+        async with open_services(profile, environ={}) as services:
+            plan = Plan(count=1, warmup=0, cold=1)
+            return await Probe(profile, services, ("stt", "llm", "tts"), plan).run()
+
+    found = clock.run(main())
+
+    assert not found.given_up
+    assert found.measured().count(settings.waits(profile)) == 1
+    assert (found.summary().counts["stt.wer"] or 0) < 0.3
+    assert 0 < median(found, "tts.ttfb") <= median(found, "tts.ttfa") < 2

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from voicecli.cost import Cost, Models, cost
 from voicecli.events import Service
 from voicecli.ledger import Ledger
+from voicecli.probe.clearing import CLEARS, TO_CLEAR
 from voicecli.probe.llm import EXCHANGES
 from voicecli.probe.series import Plan
-from voicecli.probe.tts import CLAUSES, CLEARS, TO_CLEAR
+from voicecli.probe.tts import CLAUSES
 
 FEW_CENTS = 0.03
 """US dollars; what costs less is not worth a sentence before it."""

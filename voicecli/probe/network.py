@@ -7,20 +7,20 @@ one watch.  What it sends is what the adapters send; the refusals of a service a
 from __future__ import annotations
 
 import asyncio
-import base64
 import socket
 import ssl
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from voicecli import clock
 from voicecli.audio import Seconds
 from voicecli.endpoints import Endpoint, clean
 from voicecli.events import Service
 from voicecli.probe.exchange import ExchangeError, HttpExchange, WebSocketExchange
+from voicecli.probe.proxy import check_connected, connect_request, proxy_for
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ async def travel(visit: Visit, proxies: Mapping[str, str] | None = None) -> Rout
     proxies: by scheme; those of the environment if None.
     """
     journey = _Journey(
-        visit, _proxy_for(visit.endpoint, getproxies() if proxies is None else proxies)
+        visit, proxy_for(visit.endpoint, getproxies() if proxies is None else proxies)
     )
     failed, why = "", ""
     try:
@@ -214,21 +214,13 @@ class _Journey:
 
     async def _tunnel(self, connected: socket.socket, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
-        target = f"{f'[{host}]' if ':' in host else host}:{port}"
-        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-        if self._proxy.username:
-            user, password = unquote(self._proxy.username), unquote(self._proxy.password or "")
-            pair = base64.b64encode(f"{user}:{password}".encode()).decode()
-            lines.append(f"Proxy-Authorization: Basic {pair}")
-        await loop.sock_sendall(connected, "\r\n".join([*lines, "", ""]).encode())
+        await loop.sock_sendall(connected, connect_request(self._proxy, host, port))
         answer = b""
         while b"\r\n\r\n" not in answer and len(answer) < PIECE:
             if not (data := await loop.sock_recv(connected, PIECE)):
                 break
             answer += data
-        status = answer.partition(b"\r\n")[0].decode(errors="replace")
-        if " 200" not in status[:13]:
-            raise OSError(f"the proxy says: {status or 'nothing'}")
+        check_connected(answer)
 
     async def _stream(self, connected: socket.socket, *, secure: bool) -> asyncio.StreamReader:
         reader, self._writer = await asyncio.open_connection(
@@ -258,11 +250,3 @@ async def _resolve(host: str, port: int) -> list[_Address]:
 
 def _port(endpoint: Endpoint) -> int:
     return urlsplit(f"//{endpoint.authority}").port or (443 if endpoint.secure else 80)
-
-
-def _proxy_for(endpoint: Endpoint, proxies: Mapping[str, str]) -> str:
-    """The proxy between here and there; "" for none, as for everything on this machine."""
-    if endpoint.loopback or proxy_bypass(endpoint.host):
-        return ""
-    proxy = proxies.get("https") or proxies.get("all") or ""
-    return proxy if "://" in proxy or not proxy else f"http://{proxy}"

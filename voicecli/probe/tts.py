@@ -7,24 +7,21 @@ is waited for before the clock starts, and said.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from urllib.parse import urlencode
 
 from voicecli import clock
 from voicecli.audio import SAMPLE_SIZE, AudioFormat, Samples, Seconds, first_audible
 from voicecli.deepgram.budget import Budget
-from voicecli.deepgram.socket import Socket, open_socket
-from voicecli.deepgram.speak import Speak, SpeakOptions, open_speak, speak_query
+from voicecli.deepgram.speak import Speak, SpeakOptions, open_speak
 from voicecli.deepgram.synthesis import WINDOW
-from voicecli.endpoints import check_url
 from voicecli.errors import ServiceError
 from voicecli.events import Service
 from voicecli.playout import PlayoutBuffer
+from voicecli.probe.clearing import CLEARS, cleared
 from voicecli.probe.reading import Reading
 from voicecli.probe.series import Post, Turns
 from voicecli.speaking import PREROLL
@@ -39,11 +36,6 @@ CLAUSES = (
     "It will rain in the afternoon, so take an umbrella. ",
 )
 """First clauses of replies, as an LLM writes them: one a reading, the same in every probe."""
-
-CLEARS = 5
-"""Readings of Clear → Cleared; each takes a Flush."""
-
-TO_CLEAR = "This sentence is long enough that it is still being spoken when it is cleared away. "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +103,8 @@ class TtsProber:
                 await allowance.use(_text(number_))
                 post(await self._clause(speak, number_))
                 taken += 1
-        await self._clear(min(taken, CLEARS), post)
+        for reading in await cleared(self._setting.options, min(taken, CLEARS)):
+            post(reading)
 
     async def _clause(self, speak: Speak, number: int, *, cold: bool = False) -> Reading:
         text = _text(number)
@@ -139,62 +132,9 @@ class TtsProber:
             request_id=speak.opened.request_id,
         )
 
-    async def _clear(self, count: int, post: Post) -> None:
-        """Clear → Cleared, with nothing but the protocol: the adapter keeps it to itself."""
-        options = self._setting.options
-        if not count:
-            return
-        async with open_socket(
-            "tts",
-            check_url("tts", options.url),
-            "/v1/speak?" + urlencode(speak_query(options)),
-            key=options.key,
-            key_env=options.key_env,
-            connect_timeout=options.connect_timeout,
-        ) as socket:
-            for _ in range(count):
-                took = await self._cleared(socket)
-                post(
-                    Reading(
-                        service="tts",
-                        at=clock.now(),
-                        values={"tts.clear": took},
-                        counts={"tts.flushes": 1, "tts.characters": len(TO_CLEAR)},
-                        request_id=socket.request_id,
-                    )
-                )
-
-    async def _cleared(self, socket: Socket) -> Seconds:
-        await socket.send(json.dumps({"type": "Speak", "text": TO_CLEAR}))
-        await socket.send('{"type":"Flush"}')
-        await self._next(socket, "")
-        asked = clock.now()
-        await socket.send('{"type":"Clear"}')
-        await self._next(socket, "Cleared")
-        return clock.now() - asked
-
-    async def _next(self, socket: Socket, type: str) -> None:
-        """Wait for a frame of the ``type``; "" for audio."""
-        patience = self._setting.options.first_audio_timeout
-        try:
-            async with asyncio.timeout(patience):
-                while (frame := await socket.receive()) is not None:
-                    if isinstance(frame, bytes) if not type else type in _type_of(frame):
-                        return
-        except TimeoutError as error:
-            what = type or "audio"
-            raise ServiceError("tts", f"no {what} within {patience:g} s", temporary=True) from error
-
 
 def _text(number: int) -> str:
     return CLAUSES[number % len(CLAUSES)]
-
-
-def _type_of(frame: str | bytes) -> str:
-    try:
-        return str(json.loads(frame).get("type"))
-    except (ValueError, AttributeError):
-        return ""
 
 
 def spoken(chunks: Sequence[Chunk], flushed: Seconds, setting: TtsSetting) -> dict[str, float]:
