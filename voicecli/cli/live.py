@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from voicecli import clock
 from voicecli.assemble import open_services, open_session
@@ -18,6 +20,7 @@ from voicecli.cli.hands import Hands
 from voicecli.cli.holding import TIMELINE, header
 from voicecli.cli.showing import Showing, Shown, open_shown, stdin
 from voicecli.cli.sound import Sound, open_sound
+from voicecli.errors import INTERRUPTED
 from voicecli.events import ReplyCancelled, ReplyFailed, ReplyFinished, Warned
 from voicecli.keyboard import is_ours, keys_pressed
 from voicecli.record import Record
@@ -62,11 +65,14 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
             each(block)
 
     async with AsyncExitStack() as stack:
+        signals = stack.enter_context(_Signals())
         sound = await stack.enter_async_context(open_sound(profile, typed=wishes.typed))
-        shown = stack.enter_context(
+        terminal = stack.enter_context(ExitStack())
+        leave = partial(_leave, terminal)
+        shown = terminal.enter_context(
             open_shown(wishes.showing, profile, typed=wishes.typed, heard=heard, unread=hands.quit)
         )
-        stack.enter_context(_listening_to(hands, wishes.typed, shown, timeline))
+        terminal.enter_context(_listening_to(hands, wishes.typed, shown, timeline))
         timeline.follow(shown.note)
         shown.say(clock.now(), _told(profile, sound, typed=wishes.typed))
         services = await stack.enter_async_context(open_services(profile))
@@ -79,8 +85,9 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
         for notices in sound.notices:
             session.attend(notices)
         asyncio.get_running_loop().call_soon(_begin, session, hands, wishes, sound)
-        with _signals(hands.quit):
-            await session.run()
+        signals.arm(hands.quit, leave)
+        await session.run()
+        signals.arm(leave, leave)
 
 
 def _told(profile: Profile, sound: Sound, *, typed: bool) -> str:
@@ -140,25 +147,41 @@ def _unmoved(stopped: bool) -> None:
     """Lines that scroll by need not be cleared away."""
 
 
-@contextmanager
-def _signals(quit: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM calls ``quit``; the next does what it did before."""
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+class _Signals:
+    """Ctrl-C and SIGTERM while a conversation is held; a context manager, inside a running loop.
 
-    def restore() -> None:
-        for number, handler in before.items():
-            if loop.remove_signal_handler(number):
-                signal.signal(number, handler)
+    Until ``arm`` they do what they always do.  Those that a script made us ignore stay ignored.
+    """
 
-    def first() -> None:
-        restore()
-        quit()
+    def __enter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in numbers}
+        self._before = {n: handler for n, handler in before.items() if handler != signal.SIG_IGN}
+        return self
 
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # a script has put us into the background
-            loop.add_signal_handler(number, first)
-    try:
-        yield
-    finally:
-        restore()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+    def arm(self, first: Callable[[], object], second: Callable[[], object]) -> None:
+        """The next signal calls ``first``, those after it ``second``."""
+
+        def signalled() -> None:
+            self.arm(second, second)
+            first()
+
+        for number in self._before:
+            self._loop.add_signal_handler(number, signalled)
+
+
+def _leave(terminal: ExitStack) -> NoReturn:
+    """End at once: what is kept is whole at any moment, and other ends notice by themselves."""
+    terminal.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    os._exit(INTERRUPTED)

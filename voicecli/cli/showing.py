@@ -85,9 +85,8 @@ def open_shown(
 
     typed: whether the user types instead of speaking.
     heard: what was heard of the reply under way.
-    unread: is called when nobody reads standard output any more.
-
-    Raises BrokenPipeError at the end in that case.
+    unread: is called when nobody reads standard output any more; and BrokenPipeError is raised at
+        the end then.
     """
     broken = False
 
@@ -106,17 +105,25 @@ def open_shown(
                 midnight = datetime.now() - timedelta(seconds=clock.now())
                 yield PlainLines(outlet.line, midnight, budgets_of(profile), typed=typed)
             case "screen":
-                keyed = is_ours(stdin())
-                screen = Screen(
-                    outlet,
-                    file,
-                    budgets_of(profile),
-                    heard=heard,
-                    keys=(TYPED_KEYS if typed else SPOKEN_KEYS) if keyed else NO_KEYS,
-                    prompt=typed and keyed,
-                )
-                shared = sys.stderr is not None and sys.stderr.isatty()
-                with screen, redirect_stderr(_Above(screen.say)) if shared else nullcontext():
+                with _on_screen(outlet, file, profile, typed, heard) as screen:
                     yield screen
     if broken:
         raise BrokenPipeError
+
+
+@contextmanager
+def _on_screen(
+    outlet: Outlet, terminal: int, profile: Profile, typed: bool, heard: Callable[[], str]
+) -> Iterator[Screen]:
+    keyed = is_ours(stdin())
+    screen = Screen(
+        outlet,
+        terminal,
+        budgets_of(profile),
+        heard=heard,
+        keys=(TYPED_KEYS if typed else SPOKEN_KEYS) if keyed else NO_KEYS,
+        prompt=typed and keyed,
+    )
+    shared = sys.stderr is not None and sys.stderr.isatty()
+    with screen, redirect_stderr(_Above(screen.say)) if shared else nullcontext():
+        yield screen

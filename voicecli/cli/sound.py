@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voicecli.errors import DeviceError
@@ -16,6 +16,7 @@ from voicecli.wav import VirtualSpeaker
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
+    from voicecli.soundcard import Loudspeaker, Microphone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class Sound:
     played: Agent
     notices: Sequence[AsyncGenerator[Event, None]] = ()
     names: Sequence[str] = ()
-    warnings: Sequence[str] = field(default=())
+    warnings: Sequence[str] = ()
 
 
 @asynccontextmanager
@@ -43,42 +44,54 @@ async def open_sound(profile: Profile, *, typed: bool) -> AsyncIterator[Sound]:
     typed: nobody speaks, so there is no microphone; and without a loudspeaker, unless the profile
         names one, replies are only shown, each for as long as it would sound.
 
-    Raises DeviceError.
+    Raises DeviceError; UsageError where the echo is to be cancelled and nothing can.
     """
     from voicecli.soundcard import open_loudspeaker, open_microphone
 
-    audio, rate = profile.audio, profile.tts.sample_rate
+    audio = profile.audio
     async with AsyncExitStack() as stack:
+        opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate)
         try:
-            loudspeaker = await stack.enter_async_context(open_loudspeaker(audio.speaker, rate))
+            loudspeaker = await stack.enter_async_context(opening)
         except DeviceError as error:
             if not typed or audio.speaker is not None:
                 raise
-            yield _silent(profile, error)
-            return
-        heard = [f"loudspeaker {loudspeaker.name!r}"]
-        if typed:
-            yield Sound(
-                source=Silence(audio.sample_rate),
-                sink=loudspeaker,
-                played=loudspeaker.take,
-                notices=[loudspeaker.events()],
-                names=heard,
-            )
-            return
-        microphone = await stack.enter_async_context(
-            open_microphone(audio.microphone, audio.sample_rate, audio.block_ms / 1000)
-        )
-        yield Sound(
-            source=microphone,  # what takes the echo out of it, with loudspeaker.take, goes here
-            sink=loudspeaker,
-            played=loudspeaker.take,
-            notices=[microphone.events(), loudspeaker.events()],
-            names=[f"microphone {microphone.name!r}", *heard],
-        )
+            sound = _shown_only(profile, error)
+        else:
+            sound = _typed(profile, loudspeaker)
+            if not typed:
+                microphone = await stack.enter_async_context(
+                    open_microphone(audio.microphone, audio.sample_rate, audio.block_ms / 1000)
+                )
+                sound = _spoken(profile, microphone, loudspeaker)
+        yield sound
 
 
-def _silent(profile: Profile, why: DeviceError) -> Sound:
+def _spoken(profile: Profile, microphone: Microphone, loudspeaker: Loudspeaker) -> Sound:
+    from voicecli.echo import EchoCancellingSource, wanted
+
+    cancelled = wanted(profile.audio.echo_cancellation, profile.interrupt.policy)
+    names = [f"microphone {microphone.name!r}", f"loudspeaker {loudspeaker.name!r}"]
+    return Sound(
+        source=EchoCancellingSource(microphone, loudspeaker) if cancelled else microphone,
+        sink=loudspeaker,
+        played=loudspeaker.take,
+        notices=[microphone.events(), loudspeaker.events()],
+        names=[*names, "echo cancelled"] if cancelled else names,
+    )
+
+
+def _typed(profile: Profile, loudspeaker: Loudspeaker) -> Sound:
+    return Sound(
+        source=Silence(profile.audio.sample_rate),
+        sink=loudspeaker,
+        played=loudspeaker.take,
+        notices=[loudspeaker.events()],
+        names=[f"loudspeaker {loudspeaker.name!r}"],
+    )
+
+
+def _shown_only(profile: Profile, why: DeviceError) -> Sound:
     speaker = VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000)
     return Sound(
         source=Silence(profile.audio.sample_rate),

@@ -21,7 +21,10 @@ from voicecli.cli.holding import (
 from voicecli.errors import ServiceError
 
 if TYPE_CHECKING:
+    from voicecli.cli.live import Wishes
     from voicecli.cli.outcome import Outcome
+    from voicecli.cli.showing import Showing
+    from voicecli.profile import Profile
     from voicecli.timeline import Timeline
 
 # what the pipeline needs takes 0.5 s to import: the command does, --help does not
@@ -62,42 +65,53 @@ def talk_command(
 
     Ends with 0 unless a service failed and nothing was answered, or a connection was lost.
     """
-    from voicecli import clock
-    from voicecli.cli import duplex
-    from voicecli.cli.live import Wishes, hold
+    from voicecli.cli.live import Wishes
     from voicecli.cli.outcome import Asked, Outcome
     from voicecli.cli.showing import has_screen
-    from voicecli.profile import load_profile
     from voicecli.timeline import Timeline
 
     options = [*(overrides or ()), *_options(mic, speaker, max_minutes, text)]
-    settings = load_profile(profile, overrides=options)
-    if not text and (warning := duplex.warning(settings)):
-        settings = load_profile(profile, overrides=[*options, duplex.FALLBACK])
-    else:
-        warning = None
+    settings, warnings = _settings(profile, options, typed=text)
     fetch_models(settings)
-    wishes = Wishes(
-        typed=text,
-        showing="json" if as_json else "screen" if has_screen() and not plain else "plain",
-        out=out,
-        warnings=[warning] if warning else [],
-    )
+    showing: Showing = "json" if as_json else "screen" if has_screen() and not plain else "plain"
+    wishes = Wishes(typed=text, showing=showing, out=out, warnings=warnings)
     timeline = Timeline()
-    failure: Exception | None = None
-    try:
-        clock.run(hold(settings, wishes, timeline))
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # the numbers come first
-        failure = error
+    failure = _held(settings, wishes, timeline)
     if len(timeline):
-        turns = measured(timeline, out)
-        outcome = Outcome(timeline, turns, settings, Asked(profile_name=profile))
+        outcome = Outcome(timeline, measured(timeline, out), settings, Asked(profile_name=profile))
         _tell(outcome, out, as_json)
     if failure is not None:
         raise failure
     _judge(outcome, timeline)
+
+
+def _settings(
+    profile: str, options: Sequence[str], *, typed: bool
+) -> tuple[Profile, Sequence[str]]:
+    """What is possible of the profile, and what is not."""
+    from voicecli.cli import duplex
+    from voicecli.echo import available
+    from voicecli.profile import load_profile
+
+    settings = load_profile(profile, overrides=options)
+    warning = None if typed else duplex.warning(settings, cancels=available())
+    if warning is None:
+        return settings, []
+    return load_profile(profile, overrides=[*options, duplex.FALLBACK]), [warning]
+
+
+def _held(profile: Profile, wishes: Wishes, timeline: Timeline) -> Exception | None:
+    """Hold the conversation; why it did not end well, which is told after its numbers."""
+    from voicecli import clock
+    from voicecli.cli.live import hold
+
+    try:
+        clock.run(hold(profile, wishes, timeline))
+    except BrokenPipeError:  # nobody reads any numbers
+        raise
+    except Exception as error:
+        return error
+    return None
 
 
 def _options(
