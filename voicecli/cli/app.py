@@ -23,7 +23,7 @@ from voicecli.errors import UsageError
 
 COMMANDS = {
     "talk": "Talk with the agent; see what you wait for.",
-    "probe": "Measure each service's latency, and what it predicts for a conversation.",
+    "probe": "Measure each service; predict the latency of a conversation.",
     "replay": "Play a recording to the agent; measure what it answers.",
     "devices": "Microphones and loudspeakers: list them, and try them out.",
     "profiles": "Show and check profiles.",

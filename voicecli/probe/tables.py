@@ -69,22 +69,22 @@ def network_rows(findings: Findings) -> list[Row]:
 
 
 def budget_rows(verdicts: Verdicts) -> list[Row]:
-    """A row per budget, headed."""
-    rows: list[Row] = [["", "budget", "P50", "P95", "", "by"]]
+    """A row per budget of what was measured, headed."""
+    rows: list[Row] = []
     for one in verdicts.budgets:
-        withheld = "–" if one.p50 is None else f"n < {NEEDED['p95']}"
-        verdict = {True: "pass", False: "FAIL", None: "not measured"}[one.met]
+        if one.met is None:
+            continue
         rows.append(
             [
                 f"{one.name} ({one.metric})",
                 number(one.budget, "ms"),
                 number(one.p50, "ms"),
-                number(one.p95, "ms", withheld),
-                verdict,
-                "" if one.met is None else one.judged_by,
+                number(one.p95, "ms", f"n < {NEEDED['p95']}"),
+                "pass" if one.met else "FAIL",
+                one.judged_by,
             ]
         )
-    return rows
+    return [["", "budget", "P50", "P95", "", "by"], *rows] if rows else []
 
 
 def markdown(rows: Sequence[Row]) -> list[str]:

@@ -39,8 +39,7 @@ def text_lines(
     section("network, ms", network_rows(findings), *_diagnoses(findings))
     section("ms", metric_rows(findings, cold=False), *_services(findings, verdicts))
     section("first use of a new connection, ms", metric_rows(findings, cold=True))
-    if any(one.met is not None for one in verdicts.budgets):
-        section("budgets, ms", budget_rows(verdicts))
+    section("budgets, ms", budget_rows(verdicts))
     if changes is not None:
         section("compared, P50 and P95", _change_rows(changes), _changed(changes))
     lines.append("")

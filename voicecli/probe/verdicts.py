@@ -10,7 +10,7 @@ from voicecli.expectation import Expectation, Verdict, judged
 from voicecli.probe.findings import Findings
 from voicecli.probe.levers import Lever, levers
 from voicecli.probe.prediction import Prediction, Waits, predicted
-from voicecli.summary import BUDGETED, Budgets, Summary
+from voicecli.summary import BUDGETED, MICROSECOND, Budgets, Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Budget:
     def met(self) -> bool | None:
         """Whether it is kept."""
         value = self.p50 if self.p95 is None else self.p95
-        return None if value is None else value <= self.budget
+        return None if value is None else value - self.budget < MICROSECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
