@@ -273,6 +273,25 @@ def test_a_truncated_file_is_played_as_far_as_it_goes(
     assert (out[: len(out) - 320] == noise(2 * RATE)[: len(out) - 320]).all()
 
 
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24"])
+@pytest.mark.parametrize("count", [1600, 1601])
+def test_a_whole_file_of_an_odd_size_is_not_truncated(
+    tmp_path: Path, subtype: str, count: int
+) -> None:
+    path = written(tmp_path / "a.wav", noise(count) / 40_000, RATE, subtype)
+    assert run(path)[1].warnings == []
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x80000000, 0x7FFFFFFF - 36, 0x7FFFF000])
+def test_a_file_that_was_written_into_a_pipe_is_not_truncated(tmp_path: Path, size: int) -> None:
+    path = written(tmp_path / "a.wav", noise(1600))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:40] + size.to_bytes(4, "little") + whole[44:])
+    blocks, source = run(path)
+    assert source.warnings == []
+    assert (sound_of(blocks) == noise(1600)).all()
+
+
 @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3"])
 def test_a_truncated_file_that_was_compressed_too(tmp_path: Path, name: str) -> None:
     path = written(tmp_path / name, noise(30 * RATE) / 40_000)
