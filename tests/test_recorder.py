@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from voicecli.audio import AudioBlock
 from voicecli.errors import InputError, UsageError
-from voicecli.recorder import CONVERSATION, DRIFT, GAP, REPLY, Recorder
+from voicecli.recorder import CONVERSATION, DRIFT, GAP, LONGEST, REPLY, Recorder
 
 Sound = NDArray[np.int16]
 
@@ -288,6 +288,26 @@ def test_a_full_disk_is_told_at_the_end_and_ends_no_conversation(tmp_path: Path)
     left, right = recorded(tmp_path)
     assert 0 < len(left) <= 25_000
     assert set(right.tolist()) == {500}
+
+
+def test_a_recording_longer_than_a_wave_file_can_be_ends_no_conversation(tmp_path: Path) -> None:
+    rate = 8000
+    agent = Agent(np.full(4 * rate, 500, np.int16), rate)
+    recorder = Recorder(tmp_path, rate, agent=agent, user_rate=rate, longest=2 * rate)
+    recorder.__enter__()
+    for block in blocks(np.full(4 * rate, 100, np.int16), rate):
+        recorder.user(block)
+    with pytest.raises(UsageError, match="File too large"):
+        recorder.__exit__(None, None, None)
+    left, right = recorded(tmp_path)
+    assert left.tolist() == [100] * 2 * rate
+    assert right.tolist() == [500] * 2 * rate
+
+
+def test_the_longest_recording_is_what_a_wave_header_can_count() -> None:
+    for count, fits in ((LONGEST, True), (LONGEST + 1, False)):
+        riff = 36 + 4 * count
+        assert (riff < 2**32) == fits
 
 
 def test_a_full_disk_does_not_hide_what_else_went_wrong(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ are whole at any moment: whatever ends the program, what was recorded until then
 
 from __future__ import annotations
 
+import errno
+import os
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +35,9 @@ DRIFT: Seconds = 0.001
 cut.  A microphone's clock that runs 50 ppm off the session's comes to this every 20 s.
 """
 
+LONGEST: Samples = (2**32 - 1 - 36) // 4
+"""Frames that the header of a WAVE file can count: 12.4 hours at 24 kHz."""
+
 Sound = NDArray[np.int16]
 Agent = Callable[[Seconds, Samples], Sound]
 """What the agent's loudspeaker played: from when, so many samples at the recording's rate."""
@@ -42,17 +47,27 @@ class Recorder:
     """Records into a folder, at ``rate`` hertz; a context manager.
 
     agent: is asked for what the loudspeaker played, once and in order.
+    longest: frames after which nothing more is recorded.
 
     Raises InputError where the folder has a recording already, UsageError where it cannot be
     written to; that is raised at the end where it comes up later, for it must not end a
     conversation.
     """
 
-    def __init__(self, folder: Path, rate: int, *, agent: Agent, user_rate: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rate: int,
+        *,
+        agent: Agent,
+        user_rate: int,
+        longest: Samples = LONGEST,
+    ) -> None:
         self._folder = folder
         self._format = AudioFormat(rate)
         self._user_format = AudioFormat(user_rate)
         self._agent = agent
+        self._longest = longest
         self._user = np.zeros(0, np.int16)
         self._position: Samples = 0  # of the first sample of self._user
         self._run_at: Seconds = 0.0  # blocks without a break: since when, and how long
@@ -139,6 +154,8 @@ class Recorder:
         if self._failure is not None:
             return
         try:
+            if self._position > self._longest:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             self._conversation.writeframes(np.stack([user, agent], axis=1).tobytes())
             self._write_reply(agent)
         except OSError as error:
