@@ -127,7 +127,7 @@ def drawn(output: str, columns: int, rows: int) -> list[str]:
         elif character:
             canvas.put(character)
         elif not private and final != "m":
-            canvas.obey(final, int(numbers or (0 if final in "JK" else 1)))
+            canvas.obey(final, int(numbers or (0 if final == "K" else 1)))
     lines = ["".join(line).rstrip() for line in canvas.lines]
     while lines and not lines[-1]:
         lines.pop()
@@ -163,9 +163,6 @@ class _Canvas:
         match final, number:
             case "A", _:
                 self._row = max(self._row - number, top)
-            case "J", 0:
-                del self.lines[self._row + 1 :]
-                del self.lines[self._row][self._column :]
             case "K", 2:
                 self.lines[self._row] = []
             case _:

@@ -35,7 +35,9 @@ _TOGETHER, _NOW = "\x1b[?2026h", "\x1b[?2026l"
 """What lies between them is shown in one go, by terminals that know them; others ignore them."""
 
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-_CLEAR_ROW, _CLEAR_BELOW = "\x1b[2K", "\x1b[J"
+_UP, _CLEAR_ROW = "\x1b[A", "\x1b[2K"
+"""Row by row: tmux keeps a screen that is cleared as a whole in its history."""
+
 _STYLES = re.compile(r"\x1b\[\d+m")
 
 
@@ -184,7 +186,7 @@ class Screen:
         """What clears ``rows``, at whose end the cursor is."""
         width, _ = self._size()
         height = sum(max(ceil(cell_len(_STYLES.sub("", row)) / width), 1) for row in rows)
-        return "\r" + (f"\x1b[{height - 1}A" if height > 1 else "") + _CLEAR_BELOW
+        return f"\r{_CLEAR_ROW}" + f"{_UP}{_CLEAR_ROW}" * (height - 1)
 
     def _clear(self) -> None:
         """Leave only what is there to stay."""

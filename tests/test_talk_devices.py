@@ -1,0 +1,326 @@
+"""``voicecli talk`` on a virtual sound card: spoken to, listened to, and driven by keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from soundcards import Bus, loud, running_virtual_audio  # noqa: F401
+from virtual_audio import RATE, VirtualAudio
+from voices import voice
+
+pytestmark = pytest.mark.soundcard
+
+TALK = [sys.executable, "-m", "voicecli", "talk", "--set", "audio.vad=energy"]
+
+SCRIPT = """
+stt:
+  interim_ms: 200
+  hears: ["What is the time?", "And now?", "And then?"]
+llm:
+  ttft_ms: 100
+  says: [It is noon., It is one., It is two.]
+tts: {ttfb_ms: 50, char_ms: 60}
+"""
+
+LONG = """
+stt:
+  interim_ms: 200
+  hears: [Tell me a story., "Please stop, that is enough."]
+llm:
+  ttft_ms: 100
+  says:
+    - Once upon a time there was a king who lived in a castle by the sea and never left it.
+    - All right.
+tts: {ttfb_ms: 50, char_ms: 80}
+"""
+"""A reply of seven seconds, to be interrupted."""
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home with two profiles, and no settings in the environment."""
+    for name in os.environ:
+        if name.startswith(("VOICECLI_", "DEEPGRAM_", "OPENAI_", "NO_COLOR")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    monkeypatch.chdir(tmp_path)
+    for name, script in {"quick": SCRIPT, "long": LONG}.items():
+        Path(f"{name}-script.yaml").write_text(script)
+        Path(f"{name}.yaml").write_text(
+            "extends: scripted\n"
+            f"standin: {{engine: scripted, script: {name}-script.yaml}}\n"
+            "budgets: {llm_ms: 1000}\n"
+        )
+
+
+class Talk:
+    """A conversation in plain lines; a context manager that leaves none behind."""
+
+    def __init__(self, *arguments: str, profile: str = "quick.yaml") -> None:
+        self._command = [*TALK, "-p", profile, *arguments]
+        self.lines: list[str] = []
+
+    def __enter__(self) -> Self:
+        self.program = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.program.kill()
+        self.program.communicate()
+
+    def until(self, text: str) -> str:
+        """Read its lines until one has ``text`` in it, and that one."""
+        assert self.program.stdout is not None
+        while text not in (line := self.program.stdout.readline()):
+            assert line, "\n".join([*self.lines, *(self.program.stderr or ())])
+            self.lines.append(line.rstrip())
+        self.lines.append(line.rstrip())
+        return line
+
+    def quit(self) -> str:
+        """Ctrl-C; what it tells at the end."""
+        self.program.send_signal(signal.SIGINT)
+        out, err = self.program.communicate(timeout=20)
+        assert (self.program.returncode, err) == (0, "")
+        return out
+
+
+def say(audio: VirtualAudio, duration: float = 1.2) -> None:
+    """Speak into the microphone; returns at once."""
+    audio.speak(voice(duration, RATE), RATE)
+
+
+def stretches(signal: NDArray[np.int16], apart: float = 0.3) -> list[tuple[float, float]]:
+    """When each sound begins and ends, in seconds of the recording."""
+    samples = loud(signal)
+    if not len(samples):
+        return []
+    cuts = np.flatnonzero(np.diff(samples) > apart * RATE)
+    firsts, lasts = samples[np.r_[0, cuts + 1]], samples[np.r_[cuts, len(samples) - 1]]
+    return [(a / RATE, (b + 1) / RATE) for a, b in zip(firsts, lasts, strict=True)]
+
+
+# ── spoken ───────────────────────────────────────────────────────────────────
+
+
+def test_a_conversation_is_as_long_as_printed(virtual_audio: VirtualAudio, tmp_path: Path):
+    with Bus(virtual_audio) as bus, Talk("--out", "kept") as talk:
+        for _ in range(3):
+            talk.until("you can speak now")
+            say(virtual_audio)
+        talk.until("you can speak now")
+        end = talk.quit()
+    result = json.loads((tmp_path / "kept" / "result.json").read_text())
+    printed = [turn["mouth_to_ear_ms"] for turn in result["turns"]]
+    voices, replies = stretches(bus.microphone), stretches(bus.speaker)
+    heard = [1000 * (r[0] - v[1]) for v, r in zip(voices, replies, strict=True)]
+    assert [turn["said"] for turn in result["turns"]] == [
+        "It is noon.",
+        "It is one.",
+        "It is two.",
+    ]
+    assert len(heard) == 3
+    assert printed == pytest.approx(heard, abs=25), result["turns"]
+    assert "3 turns: 3 answered" in end
+    microphone = next(line for line in talk.lines if "microphone streaming" in line)
+    assert talk.lines.index(microphone) > 0
+
+
+def test_what_is_kept_is_what_sounded(virtual_audio: VirtualAudio, tmp_path: Path):
+    with Bus(virtual_audio) as bus, Talk("--out", "kept") as talk:
+        talk.until("you can speak now")
+        say(virtual_audio)
+        talk.until("you can speak now")
+        time.sleep(0.3)  # the recording ends with what the microphone has delivered
+        talk.quit()
+    kept, rate = soundfile.read(tmp_path / "kept" / "conversation.wav", dtype="int16")
+    assert kept.shape[1] == 2
+
+    def spans(signal: NDArray[np.int16], rate: int) -> tuple[float, float]:
+        samples = loud(signal)
+        return samples[0] / rate, (samples[-1] + 1) / rate
+
+    user, agent = (spans(kept[:, channel], rate) for channel in (0, 1))
+    voice_, reply = spans(bus.microphone, RATE), spans(bus.speaker, RATE)
+    # The times of a device behind PulseAudio are a block of 10 ms wrong now and then.
+    assert user[1] - user[0] == pytest.approx(voice_[1] - voice_[0], abs=0.012)
+    assert agent[1] - agent[0] == pytest.approx(reply[1] - reply[0], abs=0.012)
+    assert agent[0] - user[1] == pytest.approx(reply[0] - voice_[1], abs=0.025)
+
+
+def test_half_duplex_hears_nothing_of_its_own_voice(virtual_audio: VirtualAudio):
+    virtual_audio.echo(-20, 80)
+    try:
+        with Talk() as talk:
+            for _ in range(3):
+                talk.until("you can speak now")
+                say(virtual_audio)
+            talk.until("you can speak now")
+            end = talk.quit()
+    finally:
+        virtual_audio.echo_off()
+    assert "3 turns: 3 answered" in end
+
+
+def test_a_user_takes_the_floor(virtual_audio: VirtualAudio):
+    sets = ("--set", "interrupt.policy=headphones")
+    with Bus(virtual_audio) as bus, Talk(*sets, profile="long.yaml") as talk:
+        talk.until("you can speak now")
+        say(virtual_audio)
+        talk.until("reply audio started")
+        time.sleep(1.0)  # in the middle of it
+        say(virtual_audio, 1.6)
+        talk.until("playback stopped after")
+        talk.until('agent: "All right."')
+        end = talk.quit()
+    assert "1 answered, 1 interrupted" in end
+    (_, _), (began, _) = stretches(bus.microphone)
+    replies = [span for span in stretches(bus.speaker, apart=0.8) if span[0] < began]
+    assert replies[-1][1] - began < 0.5  # then it was silent
+
+
+def test_typed_words_are_answered_aloud(virtual_audio: VirtualAudio):
+    with Bus(virtual_audio) as bus, Talk("--text") as talk:
+        talk.until("TTS open")
+        assert talk.program.stdin is not None
+        talk.program.stdin.write("What is the time?\n")
+        talk.program.stdin.flush()
+        talk.until("you can type now")
+        end = talk.quit()
+    assert "1 turn: 1 answered" in end
+    ((begin, end_),) = stretches(bus.speaker)
+    assert end_ - begin == pytest.approx(len("It is noon.") * 0.06, abs=0.02)
+    assert not len(loud(bus.microphone))
+
+
+# ── devices ──────────────────────────────────────────────────────────────────
+
+
+def test_a_device_is_named_by_a_part_of_its_name(virtual_audio: VirtualAudio):
+    with Talk("--mic", "l_mic", "--speaker", "virtual_sp") as talk:
+        line = talk.until("microphone ")
+        assert "microphone 'virtual_mic', loudspeaker 'virtual_speaker', half duplex" in line
+        talk.until("you can speak now")
+        talk.quit()
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are(virtual_audio: VirtualAudio):
+    ran = subprocess.run(
+        [*TALK, "-p", "quick.yaml", "--mic", "virtual_mike"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (4, "")
+    assert "virtual_mike" in ran.stderr
+    assert "virtual_mic" in ran.stderr.replace("virtual_mike", "")
+
+
+# ── in a terminal, by keys ───────────────────────────────────────────────────
+
+
+class Tmux:
+    """A terminal of 100 columns and 30 rows."""
+
+    _numbers = count()
+
+    def __init__(self, command: list[str]) -> None:
+        name = f"voicecli-{os.getpid()}-{next(self._numbers)}"
+        self._tmux = ["tmux", "-L", name, "-f", os.devnull]
+        shown = "; ".join([" ".join(command), 'echo "exit code $?"', "sleep 60"])
+        self._run("new-session", "-d", "-x", "100", "-y", "30", f"{shown}")
+
+    def press(self, *keys: str) -> None:
+        self._run("send-keys", *keys)
+
+    def screen(self) -> list[str]:
+        lines = self._run("capture-pane", "-p", "-S", "-").splitlines()
+        return [line.rstrip() for line in lines if line.strip()]
+
+    def until(self, text: str, within: float = 20.0) -> list[str]:
+        """Wait until ``text`` is on the screen; the screen."""
+        deadline = time.monotonic() + within
+        while text not in (shown := "\n".join(self.screen())):
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.05)
+        return shown.splitlines()
+
+    def end(self) -> None:
+        self._run("kill-server")
+
+    def _run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*self._tmux, *arguments], capture_output=True, text=True, check=False
+        )
+        return done.stdout
+
+
+@pytest.fixture
+def tmux(virtual_audio: VirtualAudio) -> Iterator[Tmux]:
+    """A spoken conversation in tmux."""
+    if shutil.which("tmux") is None:
+        pytest.skip("no tmux: apt install tmux")
+    patient = "turn.commit_ms.complete=9000"  # only the key ends the turn
+    terminal = Tmux([*TALK, "-p", "long.yaml", "--set", patient])
+    yield terminal
+    terminal.end()
+
+
+def test_a_conversation_by_keys(tmux: Tmux, virtual_audio: VirtualAudio):
+    screen = tmux.until("● listening")
+    assert screen[0] == "microphone 'default', loudspeaker 'default', half duplex"
+    assert screen[-1].endswith("m mute · Enter answer me · Esc stop · q quit")
+    tmux.press("m")
+    tmux.until("● muted")
+    tmux.press("m")
+    tmux.until("● listening")
+
+    say(virtual_audio, 4.0)
+    screen = tmux.until("you   Tell")
+    assert "█" in screen[-1]
+    virtual_audio.hush()
+    tmux.until("░" * 12)  # all that was said has been heard
+    tmux.press("Enter")
+    tmux.until('#1 you   "')
+    screen = tmux.until("agent Once upon a")
+    assert [line for line in screen if line.startswith("●")] == [screen[-1]]
+    assert screen[-1].startswith("● speaking")
+
+    tmux.press("Escape")
+    screen = tmux.until("interrupted after")
+    assert "[key]" in "".join(screen)
+    assert '#1 agent "Once upon a' in "\n".join(screen)
+    tmux.until("● listening")
+    tmux.press("q")
+    screen = tmux.until("exit code")
+    assert screen[-1] == "exit code 0"
+    assert "1 turn: 1 interrupted" in screen
+    assert not any(line.startswith(("●", "you  ", "agent ")) for line in screen)
