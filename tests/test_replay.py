@@ -491,3 +491,21 @@ def test_real_speech_is_understood_and_answered_aloud(
         common = set(words(heard)) & set(reply)
         assert len(common) >= min(3, len(set(reply)))
     assert statistics.median(waits) <= 1500
+
+
+def test_what_a_probe_predicted_is_told_beside_what_was_measured(tmp_path: Path) -> None:
+    saved = tmp_path / "probe.json"
+    probing = ["probe", "--profile", "scripted", "--fast", "-n", "3", "--save", str(saved)]
+    assert run(probing) == 0
+    predicted = json.loads(saved.read_text())["prediction"]
+    told = subprocess.run(
+        [sys.executable, "-m", "voicecli", "replay", str(REAL), "--fast", "--json"]
+        + ["--profile", "scripted", "--predicted", str(saved)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    result = json.loads(told.stdout)
+    assert result["predicted"] == predicted
+    measured = result["summary"]["mouth_to_ear"]["p50_ms"]
+    assert measured == pytest.approx(predicted["p50_ms"], rel=0.1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,28 @@ Out = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Keep the recording, the timeline and the result there."),
 ]
+
+PredictedBy = Annotated[
+    Path | None,
+    typer.Option(
+        "--predicted", metavar="FILE", help="A saved probe: tell what it predicted beside it."
+    ),
+]
+
+
+def prediction(file: Path | None) -> Mapping[str, Any] | None:
+    """What the probe saved in ``file`` predicts; raises InputError where it is none."""
+    if file is None:
+        return None
+    from voicecli.errors import InputError
+    from voicecli.probe.result import loaded
+
+    found: Mapping[str, Any] | None = loaded(file)["prediction"]
+    if found is None:
+        raise InputError(
+            f"{file} predicts nothing", mend="Save a probe of all three services that succeeded."
+        )
+    return found
 
 
 def fetch_models(profile: Profile) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,13 @@ class Asked:
 
     expectations: what is to hold of its numbers.
     strict: whether every measurement is to be reliable.
+    predicted: what a probe predicted; None where nobody asked one.
     """
 
     profile_name: str
     expectations: Sequence[Expectation] = ()
     strict: bool = False
+    predicted: Mapping[str, Any] | None = None
 
 
 class Outcome:
@@ -72,7 +74,24 @@ class Outcome:
         for verdict in self._verdicts:
             mark = "✓" if verdict.met else "✗"
             lines.append(f"{mark} {verdict.expectation.text}: {verdict.why}")
-        return lines
+        return [*lines, *self._predicted()]
+
+    def _predicted(self) -> list[str]:
+        """What a probe predicted, beside what was measured."""
+        from voicecli.milestones import MOUTH_TO_EAR
+        from voicecli.report.words import milliseconds
+
+        if (predicted := self._asked.predicted) is None:
+            return []
+        measured = self._summary.spreads[MOUTH_TO_EAR]
+        both = [
+            f"{name.upper()} {_ms(predicted[f'{name}_ms'])} predicted, {_ms(value)} measured"
+            for name, value in (
+                ("p50", milliseconds(measured.p50)),
+                ("p95", milliseconds(measured.p95)),
+            )
+        ]
+        return [f"mouth-to-ear: {'; '.join(both)} (n = {measured.n})"]
 
     def as_json(self) -> str:
         """The same as JSON, and every turn."""
@@ -87,17 +106,16 @@ class Outcome:
             resolved=self._profile.resolved(),
             environment=environment,
         )
-        return written(
-            result(
-                self.turns,
-                self._ledger,
-                self._summary,
-                budgets_of(self._profile),
-                self._cost,
-                setting=setting,
-                verdicts=self._verdicts,
-            )
+        numbers = result(
+            self.turns,
+            self._ledger,
+            self._summary,
+            budgets_of(self._profile),
+            self._cost,
+            setting=setting,
+            verdicts=self._verdicts,
         )
+        return written(numbers | {"predicted": self._asked.predicted})
 
     def write(self, file: Path) -> None:
         """Write the JSON to ``file``."""
@@ -148,3 +166,7 @@ def _bare(reason: str) -> str:
     """``reason`` without the name of the service that an error puts before it."""
     head, colon, rest = reason.partition(": ")
     return rest if colon and head in ("STT", "LLM", "TTS") else reason
+
+
+def _ms(value: float | None) -> str:
+    return "withheld" if value is None else f"{value:.0f} ms"

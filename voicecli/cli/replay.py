@@ -15,11 +15,13 @@ from voicecli.cli.holding import (
     RESULT,
     TIMELINE,
     Out,
+    PredictedBy,
     ProfileName,
     Sets,
     fetch_models,
     header,
     measured,
+    prediction,
     tell,
 )
 from voicecli.errors import UsageError
@@ -58,6 +60,7 @@ def replay_command(
     overrides: Sets = None,
     expect: Expects = None,
     strict: Strict = False,
+    predicted: PredictedBy = None,
 ) -> None:
     """Play a recording to the agent, as if spoken into the microphone; measure what it answers.
 
@@ -70,6 +73,7 @@ def replay_command(
 
     expectations = [expectation.parsed(text) for text in expect or ()]
     settings = load_profile(profile, overrides=overrides or ())
+    foreseen = prediction(predicted)
     _check(settings, fast)
     fetch_models(settings)
     with ExitStack() as stack:
@@ -80,7 +84,12 @@ def replay_command(
             timeline,
             measured(timeline, folder),
             settings,
-            Asked(profile_name=profile, expectations=expectations, strict=strict),
+            Asked(
+                profile_name=profile,
+                expectations=expectations,
+                strict=strict,
+                predicted=foreseen,
+            ),
         )
         _tell(outcome, out, as_json)
     outcome.judge()

@@ -12,10 +12,12 @@ import typer
 from voicecli.cli.holding import (
     RESULT,
     Out,
+    PredictedBy,
     ProfileName,
     Sets,
     fetch_models,
     measured,
+    prediction,
     tell,
 )
 from voicecli.errors import ServiceError
@@ -57,6 +59,7 @@ def talk_command(
     plain: Plain = False,
     max_minutes: Minutes = None,
     overrides: Sets = None,
+    predicted: PredictedBy = None,
 ) -> None:
     """Talk with the agent; see what you wait for.
 
@@ -72,13 +75,15 @@ def talk_command(
 
     options = [*(overrides or ()), *_options(mic, speaker, max_minutes, text)]
     settings, warnings = _settings(profile, options, typed=text)
+    foreseen = prediction(predicted)
     fetch_models(settings)
     showing: Showing = "json" if as_json else "screen" if has_screen() and not plain else "plain"
     wishes = Wishes(typed=text, showing=showing, out=out, warnings=warnings)
     timeline = Timeline()
     failure = _held(settings, wishes, timeline)
     if len(timeline):
-        outcome = Outcome(timeline, measured(timeline, out), settings, Asked(profile_name=profile))
+        asked = Asked(profile_name=profile, predicted=foreseen)
+        outcome = Outcome(timeline, measured(timeline, out), settings, asked)
         _tell(outcome, out, as_json)
     if failure is not None:
         raise failure
