@@ -499,8 +499,7 @@ def test_what_a_probe_predicted_is_told_beside_what_was_measured(tmp_path: Path)
     assert run(probing) == 0
     predicted = json.loads(saved.read_text())["prediction"]
     told = subprocess.run(
-        [sys.executable, "-m", "voicecli", "replay", str(REAL), "--fast", "--json"]
-        + ["--profile", "scripted", "--predicted", str(saved)],
+        [sys.executable, "-m", "voicecli", "replay", REAL, *FAST, "--json", "--predicted", saved],
         capture_output=True,
         text=True,
         check=True,
