@@ -16,7 +16,7 @@ WHOLE = (
     "Is the museum open on Sundays?",
     "That sounds good to me.",
     "Yes, please.",
-    "I have never been there before.",
+    "I have never been to that place.",
 )
 """Complete sentences without a pause."""
 
@@ -49,7 +49,7 @@ SAYS = (
     "Of course, happy to help. Which of the two dates would suit you better for the longer visit?",
     "There are several of them nearby, and the one in the old town is said to be the best of all.",
 )
-"""First sentences or clauses of two to eleven words, as the system prompt asks for short ones; 90 characters."""
+"""First sentences or clauses of two to eight words, as the system prompt asks; 90 characters."""
 
 FIXED_SAYS = (
     "It is sunny today, with a light wind from the west that calms. Tomorrow it rains.",

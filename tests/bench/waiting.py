@@ -204,15 +204,17 @@ def run() -> dict[str, Any]:
     print(
         f"a. {n} sentences, half of them with pauses of 0.3 to 0.6 s; TTFT 460/1100 ms, 2 % stalls"
     )
-    print(
-        "   of 2 to 8 s; TTS 313/420 ms; Finalize 50 ms. Waits of the sentences that nobody talked over."
-    )
+    print("   of 2 to 8 s; TTS 313/420 ms; Finalize 50 ms. Waits after what nobody talked over.")
     print(table(HEAD, [row(name, result) for name, result in results.items()]))
     for name, result in results.items():
         assert not result.errors, (name, result.errors)
     for name, result in results.items():
         if name.startswith(("vad 450", "vad 700, draft llm, ")):
-            print(f"  sentences cut by {name}:", *(map(cut_line, result.cut) or ["none"]), sep="\n")
+            print(
+                f"  sentences cut by {name}:",
+                *([cut_line(one) for one in result.cut] or ["    none"]),
+                sep="\n",
+            )
     with_, without = results["vad 700, draft llm, hedge"], results["vad 700, draft off, hedge"]
     p50, p95, p99 = (_ms(value) or 0.0 for value in _p(with_))
     base = _ms(_p(without)[0]) or 1.0
