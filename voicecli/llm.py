@@ -249,6 +249,7 @@ async def open_chat(options: ChatOptions) -> AsyncGenerator[Chat, None]:
     http_client = httpx2.AsyncClient(
         limits=httpx2.Limits(keepalive_expiry=KEEP_WARM),
         trust_env=not endpoint.loopback,  # a proxy has no business on loopback
+        verify=endpoint.secure,  # without TLS, no 25 ms for loading the authorities
     )
     async with openai.AsyncOpenAI(
         api_key=options.key or "unused",
