@@ -6,12 +6,14 @@ import asyncio
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import soundfile
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from tests.bench.table import table, verdict
 from tests.voices import utterances
@@ -42,9 +44,10 @@ async def _to_first_audio(folder: Path, settings: list[str]) -> Seconds:
     arrived: asyncio.Future[Seconds] = asyncio.get_running_loop().create_future()
 
     async def note(socket: ServerConnection) -> None:
-        async for message in socket:
-            if isinstance(message, bytes) and not arrived.done():
-                arrived.set_result(clock.now())
+        with suppress(ConnectionClosed):  # the program is ended without a good-bye
+            async for message in socket:
+                if isinstance(message, bytes) and not arrived.done():
+                    arrived.set_result(clock.now())
 
     async with serve(note, "127.0.0.1", 0, compression=None) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
