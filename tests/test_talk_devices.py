@@ -20,8 +20,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 from soundcards import Bus, loud, running_virtual_audio  # noqa: F401
-from virtual_audio import RATE, VirtualAudio
+from virtual_audio import RATE, VirtualAudio, missing_programs
 from voices import voice
+
+from voicecli import echo
 
 pytestmark = pytest.mark.soundcard
 
@@ -148,7 +150,7 @@ def test_a_conversation_is_as_long_as_printed(virtual_audio: VirtualAudio, tmp_p
     ]
     assert len(heard) == 3
     assert printed == pytest.approx(heard, abs=25), result["turns"]
-    assert "3 turns: 3 answered" in end
+    assert "3 turns: 3 answered" in end, "\n".join(talk.lines)
     microphone = next(line for line in talk.lines if "microphone streaming" in line)
     assert talk.lines.index(microphone) > 0
 
@@ -186,7 +188,19 @@ def test_half_duplex_hears_nothing_of_its_own_voice(virtual_audio: VirtualAudio)
             end = talk.quit()
     finally:
         virtual_audio.echo_off()
-    assert "3 turns: 3 answered" in end
+    assert "3 turns: 3 answered" in end, "\n".join(talk.lines)
+
+
+@pytest.mark.skipif(not echo.available(), reason="no pywebrtc-audio: pip install voicecli[aec]")
+def test_what_is_said_passes_the_echo_canceller(virtual_audio: VirtualAudio):
+    with Talk("--set", "interrupt.policy=speakers") as talk:
+        assert "echo cancelled" in talk.until("microphone ")
+        for _ in range(2):
+            talk.until("you can speak now")
+            say(virtual_audio)
+        talk.until("you can speak now")
+        end = talk.quit()
+    assert "2 turns: 2 answered" in end, "\n".join(talk.lines)
 
 
 def test_a_user_takes_the_floor(virtual_audio: VirtualAudio):
@@ -242,6 +256,27 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(virtual_audio: 
     assert (ran.returncode, ran.stdout) == (4, "")
     assert "virtual_mike" in ran.stderr
     assert "virtual_mic" in ran.stderr.replace("virtual_mike", "")
+
+
+def test_a_sound_system_that_has_gone_ends_it_with_the_numbers(tmp_path: Path):
+    if missing := missing_programs():
+        pytest.skip(f"no {', '.join(missing)}: apt install pulseaudio pulseaudio-utils")
+    audio = VirtualAudio(tmp_path / "audio")
+    audio.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in audio.environment.items():
+            patch.setenv(name, value)
+        with Talk() as talk:
+            talk.until("you can speak now")
+            say(audio)
+            talk.until("you can speak now")
+            audio.stop()
+            talk.until("has vanished")
+            out, err = talk.program.communicate(timeout=30)
+    assert talk.program.returncode == 4
+    assert "1 turn: 1 answered" in out
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
 
 
 # ── in a terminal, by keys ───────────────────────────────────────────────────

@@ -18,7 +18,7 @@ from voicecli.assemble import open_services, open_session
 from voicecli.audio import AudioBlock
 from voicecli.cli.hands import Hands
 from voicecli.cli.holding import TIMELINE, header
-from voicecli.cli.showing import Showing, Shown, open_shown, stdin
+from voicecli.cli.showing import Showing, Shown, libraries_hushed, open_shown, stdin
 from voicecli.cli.sound import Sound, open_sound
 from voicecli.errors import INTERRUPTED
 from voicecli.events import ReplyCancelled, ReplyFailed, ReplyFinished, Warned
@@ -65,6 +65,7 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
             each(block)
 
     async with AsyncExitStack() as stack:
+        stack.enter_context(libraries_hushed())
         signals = stack.enter_context(_Signals())
         sound = await stack.enter_async_context(open_sound(profile, typed=wishes.typed))
         terminal = stack.enter_context(ExitStack())

@@ -73,6 +73,31 @@ def stdin() -> int:
 
 
 @contextmanager
+def libraries_hushed() -> Iterator[None]:
+    """What libraries write to standard error by themselves leads nowhere; what we write does not.
+
+    PortAudio tells of a device that vanishes in a line of its own, in the middle of everything.
+    """
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        with (
+            open(saved, "w", buffering=1, errors="backslashreplace", closefd=False) as ours,
+            redirect_stderr(ours),
+        ):
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+@contextmanager
 def open_shown(
     showing: Showing,
     profile: Profile,
