@@ -26,6 +26,7 @@ from voicecli.events import (
     InterimTranscript,
     LlmRequested,
     LoopLagged,
+    PlaybackStarted,
     ReplyCancelled,
     ReplyFinished,
     Resume,
@@ -607,3 +608,18 @@ def test_several_languages_and_stand_ins():
 
 def test_events_about_nobody_are_no_trouble():
     assert turns([Event(at=0.0)]) == []
+
+
+def test_a_click_after_the_last_word_is_not_when_the_user_stopped():
+    timeline = [
+        SpeechStarted(at=0.1, speech_start=0.0),
+        SpeechStopped(at=1.2, speech_end=1.0),
+        SpeechStarted(at=1.3, speech_start=1.25),
+        FinalTranscript(at=1.32, text="Yes.", speech_start=0.0, speech_end=1.0, speech_final=True),
+        DraftReply(at=1.32, turn=1, user_text="Yes."),
+        CommitReply(at=1.32, turn=1, user_text="Yes.", speech_end=1.0, reason="speech_final"),
+        SpeechStopped(at=1.5, speech_end=1.29),
+        PlaybackStarted(at=1.8, turn=1),
+        ReplyFinished(at=2.5, turn=1, said="Good.", heard=0.7),
+    ]
+    assert turns(timeline)[0].mouth_to_ear == pytest.approx(0.8)

@@ -508,3 +508,10 @@ def test_what_a_probe_predicted_is_told_beside_what_was_measured(tmp_path: Path)
     assert result["predicted"] == predicted
     measured = result["summary"]["mouth_to_ear"]["p50_ms"]
     assert measured == pytest.approx(predicted["p50_ms"], rel=0.1)
+
+
+def test_an_stt_that_is_sent_nothing_is_not_taken_for_dead(capsys: pytest.CaptureFixture[str]):
+    # The detector notices the end of the voice after the turn is committed; then the agent speaks
+    # for six seconds, and nothing is sent meanwhile.
+    assert run(["replay", str(REAL), *FAST, *ENERGY, "--set", "audio.hangover_ms=400"]) == 0
+    assert "connecting anew" not in capsys.readouterr().out

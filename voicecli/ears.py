@@ -78,6 +78,12 @@ class Ears:
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(self._owed)
 
+    def excuse(self) -> None:
+        """Nothing is sent any more, so that the service has nothing to say."""
+        self._owed = None
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(None)
+
     async def finalize(self) -> None:
         """Ask for the final text of all that was sent; without a connection nobody answers."""
         if self._stt is not None:

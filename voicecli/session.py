@@ -233,6 +233,7 @@ class Session:
                 self._ears.expect()
             case MicrophoneMuted():
                 self._muted = event.muted
+                self._ears.excuse()
                 self._stages.detector.reset()
 
     def _is_of_reply(self, event: ReplyEvent) -> bool:
@@ -243,6 +244,8 @@ class Session:
         """Half duplex: from the first audio of a reply on, once it is committed."""
         committed = self._reply is not None and self._reply.committed
         self._deaf = self._options.half_duplex and committed and self._has_audio
+        if self._deaf:
+            self._ears.excuse()
 
     def _listen_again(self) -> None:
         self._active_at = clock.now()

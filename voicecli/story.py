@@ -30,6 +30,9 @@ from voicecli.events import (
 from voicecli.milestones import Milestones
 from voicecli.record import Record
 
+SHORTEST_WORD: Seconds = 0.1
+"""A voice that is shorter says nothing: a click or a breath, which is not when the user stopped."""
+
 CUT_OFF: Seconds = 1.5
 """Who speaks again so soon after the commitment had not finished; the field's threshold."""
 
@@ -211,6 +214,8 @@ class _Ears:
         self._final_at: Seconds | None = None
         self._voiced = False
         self._voiced_before: Story | None = None
+        self._voice_start: Seconds = 0.0
+        self._earlier_end: Seconds | None = None
 
     def text_at(self, drafted: Seconds) -> Seconds:
         """When the text that is answered from ``drafted`` on was in hand.
@@ -224,13 +229,16 @@ class _Ears:
         match record:
             case SpeechStarted():
                 self._voiced, self._voiced_before = True, last
+                self._voice_start, self._earlier_end = record.speech_start, self.voice_end
                 self.voice_end = None
                 if last is not None:
                     last.spoke_again(record.at)
             case SpeechStopped():
                 began_before = self._voiced and self._voiced_before is not last
                 self._voiced = False
-                if last is None or not began_before or not last.voice_stopped(record.speech_end):
+                if record.speech_end - self._voice_start < SHORTEST_WORD:
+                    self.voice_end = self._earlier_end
+                elif last is None or not began_before or not last.voice_stopped(record.speech_end):
                     self.voice_end = record.speech_end
             case InterimTranscript() if record.text:
                 self.words_end, self._final_at = record.speech_end, None
