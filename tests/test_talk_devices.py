@@ -23,7 +23,10 @@ from soundcards import Bus, loud, running_virtual_audio  # noqa: F401
 from virtual_audio import RATE, VirtualAudio, missing_programs
 from voices import voice
 
-from voicecli import echo
+from voicecli import echo, models
+
+MODELS = models.folder()
+SPEECH = Path(__file__).parent / "speech"
 
 pytestmark = pytest.mark.soundcard
 
@@ -218,6 +221,32 @@ def test_a_user_takes_the_floor(virtual_audio: VirtualAudio):
     (_, _), (began, _) = stretches(bus.microphone)
     replies = [span for span in stretches(bus.speaker, apart=0.8) if span[0] < began]
     assert replies[-1][1] - began < 0.5  # then it was silent
+
+
+@pytest.mark.local
+@pytest.mark.skipif(
+    not all(models.find(model) for model in models.MODELS), reason="run: voicecli models fetch"
+)
+def test_small_models_hold_a_conversation_by_themselves(
+    virtual_audio: VirtualAudio, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("xllamacpp")
+    monkeypatch.setenv("VOICECLI_MODELS", str(MODELS))
+    sentences = [
+        soundfile.read(SPEECH / f"librivox-{number}.wav", dtype="int16")
+        for number in ("0880", "0930", "0890")
+    ]
+    with Talk("--set", "llm.max_tokens=16", "--set", "audio.vad=auto", profile="local") as talk:
+        for samples, rate in sentences:
+            talk.until("you can speak now")
+            virtual_audio.speak(samples.tobytes(), rate)
+        talk.until("you can speak now")
+        end = talk.quit()
+    said = [line.split('you: "')[1].lower() for line in talk.lines if 'you: "' in line]
+    assert "3 turns: 3 answered" in end, "\n".join(talk.lines)
+    for words, expected in zip(said, ["young man", "amiable", "selfish"], strict=True):
+        assert expected in words
+    assert sum("⏱ mouth-to-ear" in line for line in talk.lines) == 3
 
 
 def test_typed_words_are_answered_aloud(virtual_audio: VirtualAudio):
