@@ -25,6 +25,7 @@ from tests.bench.table import table, verdict
 from tests.conversing import profile
 from voicecli import clock
 from voicecli.audio import Seconds
+from voicecli.metrics import Turn
 from voicecli.milestones import STAGES
 from voicecli.percentiles import spread
 from voicecli.profile import Profile
@@ -73,47 +74,52 @@ def run() -> dict[str, Any]:
     """Print the tables; the numbers, for bench.json."""
     late = Late()
     talks = clock.run(_talks(late))
+    rows = {name: _row(talk) for name, talk in talks.items()}
     print(f"b. What is added to the services' latencies and the chosen waits, {TURNS} turns each.")
-    rows, kept = [], {}
-    for name, talk in talks.items():
-        added, due = spread(talk.added), owed(talk.profile)
-        pipeline = spread(turn.stages.get("pipeline", 0.0) for turn in talk.turns)
-        numbers = [added.n, due, added.p50, added.p95, added.max, pipeline.p50, pipeline.p95]
-        numbers = [
-            number and (number if number is added.n else 1000 * number) for number in numbers
-        ]
-        rows.append([name, *numbers])
-        kept[name] = dict(zip(HEAD[1:], numbers, strict=True))
-    print(table(HEAD, rows))
-    parts = [
-        [name, *(1000 * (spread(late).p50 or 0) for late in lateness(talk).values())]
-        for name, talk in talks.items()
-        if name != "classic"
-    ]
-    print("   of which, at P50, by stage:")
-    print(table(["ms", *STAGES], parts))
+    print(table(HEAD, [[name, *row] for name, row in rows.items()]))
     own = 1000 * late.usual
     print(f"   of which {own:.1f} ms are the stand-ins' own: a bare client waits as much, at P50.")
-    judged = []
-    for name in ("endpointing", "vad"):
-        added = spread(talks[name].added)
-        p50, p95 = 1000 * (added.p50 or 1) - own, 1000 * (added.p95 or 1) - own
-        judged.append((f"{name}: P50 {p50:.1f} ms <= 10", p50 <= 10))
-        judged.append((f"{name}: P95 {p95:.1f} ms <= 25", p95 <= 25))
-    sums = [
-        abs(sum(turn.stages.values()) - turn.mouth_to_ear)
-        for talk in talks.values()
-        for turn in talk.turns
-        if turn.mouth_to_ear is not None
-    ]
-    judged.append((f"the stages sum to the total in all {len(sums)} turns", max(sums) < 1e-6))
+    print("   by stage, at P50, the stand-ins' own included:")
+    print(table(["ms", *STAGES], [_by_stage(name, talks[name]) for name in JUDGED]))
+    judged = [one for name in JUDGED for one in _judged(name, talks[name], own)]
+    judged.append(_sums([turn for talk in talks.values() for turn in talk.turns]))
     for what, met in judged:
         print(verdict(what, met))
     return {
-        "added": kept,
+        "added": {name: dict(zip(HEAD[1:], row, strict=True)) for name, row in rows.items()},
         "standins_late": own,
         "judged": [{"what": what, "met": met} for what, met in judged],
     }
 
 
 HEAD = ("ms", "n", "owed", "added P50", "P95", "max", "pipeline P50", "P95 ")
+
+JUDGED = ("endpointing", "vad")
+
+
+def _row(talk: Talk) -> list[float | None]:
+    added = spread(talk.added)
+    pipeline = spread(turn.stages.get("pipeline", 0.0) for turn in talk.turns)
+    times = [owed(talk.profile), added.p50, added.p95, added.max, pipeline.p50, pipeline.p95]
+    return [added.n, *(None if took is None else 1000 * took for took in times)]
+
+
+def _by_stage(name: str, talk: Talk) -> list[object]:
+    return [name, *(1000 * (spread(late).p50 or 0.0) for late in lateness(talk).values())]
+
+
+def _judged(name: str, talk: Talk, own: float) -> list[tuple[str, bool]]:
+    """``own``, at P50, is what the services took beyond the script."""
+    added = spread(talk.added)
+    p50, p95 = 1000 * (added.p50 or 1), 1000 * (added.p95 or 1)
+    return [
+        (f"{name}: P50 {p50:.1f} ms <= 15, the stand-ins' own included", p50 <= 15),
+        (f"{name}: P50 {p50 - own:.1f} ms <= 10", p50 - own <= 10),
+        (f"{name}: P95 {p95 - own:.1f} ms <= 25", p95 - own <= 25),
+    ]
+
+
+def _sums(turns: list[Turn]) -> tuple[str, bool]:
+    measured = [turn for turn in turns if turn.mouth_to_ear is not None]
+    off = [abs(sum(turn.stages.values()) - (turn.mouth_to_ear or 0.0)) for turn in measured]
+    return f"the stages sum to the total in all {len(off)} turns", max(off) < 1e-6

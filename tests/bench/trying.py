@@ -94,8 +94,9 @@ class Result:
         return spread(self.waits)
 
     def at(self, percentile: Literal["p50", "p95", "p99"]) -> float:
-        """Milliseconds."""
-        return 1000 * (getattr(self.spread, percentile) or 0.0)
+        """Milliseconds; infinite where there are too few to tell."""
+        value: Seconds | None = getattr(self.spread, percentile)
+        return float("inf") if value is None else 1000 * value
 
     @property
     def paused(self) -> list[Said]:
