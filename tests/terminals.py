@@ -83,6 +83,13 @@ class Terminal:
                 raise AssertionError(f"no {pattern!r} in {self.output[begin:]!r}")
         return self.output[begin:]
 
+    def quiet_for(self, seconds: float) -> bool:
+        """Whether nothing comes for so long, but for what is on its way."""
+        time.sleep(0.2)
+        while self._read(0.0):
+            pass
+        return not self._read(seconds)
+
     def ended(self, within: float = 20.0) -> int:
         """Read until the program has ended; its exit code."""
         deadline = time.monotonic() + within

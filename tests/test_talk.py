@@ -17,6 +17,7 @@ from terminals import Terminal
 from voicecli import clock
 from voicecli.cli import duplex
 from voicecli.cli.hands import Hands
+from voicecli.cli.showing import Above
 from voicecli.events import (
     AgentStopped,
     Event,
@@ -366,6 +367,36 @@ def test_the_second_ctrl_c_restores_the_terminal_as_well():
         assert terminal.ended(within=2.0) == 130
         assert terminal.now == terminal.before
     assert terminal.output.rindex("\x1b[?25h") > terminal.output.rindex("\x1b[?25l")
+
+
+def test_a_stopped_terminal_does_not_stop_the_conversation():
+    with Terminal([*TALK, "-p", "long.yaml"]) as terminal:
+        terminal.until("listening")
+        terminal.press("Hello?\r")
+        terminal.until("agent .*very")
+        terminal.press("\x13")  # Ctrl-S
+        assert terminal.quiet_for(0.3)
+        terminal.press("\x1b")
+        assert terminal.quiet_for(3.0)
+        terminal.press("\x11")  # Ctrl-Q
+        (heard,) = re.findall(
+            r"interrupted after (\S+) s", terminal.until("interrupted after .* s")
+        )
+        terminal.press("\x03")
+        assert terminal.ended() == 0
+    assert float(heard) < 3.5
+
+
+def test_what_is_logged_stays_above_the_region():
+    told: list[str] = []
+
+    async def main() -> None:
+        above = Above(lambda at, text: told.append(text))
+        print("warning: one\nwarning: t", end="", file=above)
+        print("wo", file=above)
+
+    clock.run(main(), virtual=True)
+    assert told == ["warning: one", "warning: two"]
 
 
 def test_a_smaller_window_leaves_no_rubbish():

@@ -43,7 +43,7 @@ class Shown(Protocol):
         """What comes next in the timeline."""
 
 
-class _Above(io.TextIOBase):
+class Above(io.TextIOBase):
     """Standard error while there is a region on the terminal that it would write into."""
 
     def __init__(self, say: Callable[[Seconds, str], None]) -> None:
@@ -51,6 +51,7 @@ class _Above(io.TextIOBase):
         self._rest = ""
 
     def write(self, text: str) -> int:
+        """Every whole line of it goes above the region."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._say(clock.now(), line)
@@ -150,5 +151,5 @@ def _on_screen(
         prompt=typed and keyed,
     )
     shared = sys.stderr is not None and sys.stderr.isatty()
-    with screen, redirect_stderr(_Above(screen.say)) if shared else nullcontext():
+    with screen, redirect_stderr(Above(screen.say)) if shared else nullcontext():
         yield screen
