@@ -36,7 +36,7 @@ DELAY: Samples = 128
 
 LEAD: Seconds = 0.010
 """AEC3 is told of what is played so much early: a device's times are a few milliseconds wrong, and
-an echo that comes before its cause stays.  It is less than a device has queued."""
+an echo that comes before its cause stays.  It is less where the loudspeaker knows no more yet."""
 
 GAP: Seconds = 0.040
 """Blocks this far from where the samples before them end do not go on with them.  Nearer, it is the
@@ -70,10 +70,10 @@ class Reference(Protocol):
         """Of what it played."""
 
     def played(self, start: Seconds, count: Samples) -> Sound:
-        """What sounded in the ``count`` samples from ``start``, silence included.
+        """What sounds in the ``count`` samples from ``start``, silence included.
 
-        Is asked of each stretch of time once, in order, when the microphone's sound of LEAD before
-        has arrived: the last of it is still queued in the device then.
+        Fewer, where no more is known yet.  It is asked of each sample once, in order, when what the
+        microphone heard LEAD before that has arrived.
         """
 
 
@@ -132,7 +132,7 @@ class EchoCanceller:
     def __init__(self, format: AudioFormat, reference: Reference) -> None:
         self.format = format
         self._processor = _processor()
-        self._played = _Played(reference)
+        self._reference = reference
         self._next: Seconds | None = None  # when the next block should begin
         self._last_in: Samples | None = None  # samples of the blocks up to the input's last
 
@@ -165,6 +165,7 @@ class EchoCanceller:
         pass until it knows it; with what it knew before it let some pass for two seconds.
         """
         self._processor.reset()
+        self._played = _Played(self._reference)
         self._down = Resampler(self.format.rate, RATE)
         self._up = Resampler(RATE, self.format.rate)
         self._rest: Sound | None = None  # at RATE, less than a frame
@@ -209,6 +210,7 @@ class _Played:
         self._reference = reference
         self._rate = reference.format.rate
         self._hold = _HELD / min(self._rate, RATE) if self._rate != RATE else 0.0
+        self._lead = LEAD
         self._start: Seconds = -inf
         self._given: Samples = 0  # since then, at RATE
         self._read: Samples = 0  # since then, of the reference
@@ -218,20 +220,31 @@ class _Played:
 
     def frame(self, at: Seconds) -> Sound:
         """What was played while FRAME samples were captured, from ``at`` on, with LEAD."""
-        start = at + LEAD
+        start = at + self._lead
         off = start - (self._start + self._given / RATE)
         if abs(off) > GAP:
             self._begin(start)
         elif self._silent >= _QUIET:
             self._start += min(max(off, -_SLEW), _SLEW)
-        self._given += FRAME
-        until = round((self._given / RATE + self._hold) * self._rate)
+        until = round(((self._given + FRAME) / RATE + self._hold) * self._rate)
         sound = self._reference.played(self._start + self._read / self._rate, until - self._read)
-        self._read = until
+        self._read += len(sound)
         self._rest = np.concatenate([self._rest, self._resampler.feed(sound)])
         frame, self._rest = self._rest[:FRAME], self._rest[FRAME:]
+        self._given += len(frame)
         self._silent = 0 if frame.any() else self._silent + 1
-        return frame
+        return self._late(FRAME - len(frame), frame)
+
+    def _late(self, missing: Samples, frame: Sound) -> Sound:
+        """``frame`` with silence where samples are missing, so many of them that are yet to come.
+
+        From now on all is that much later: one hole is better than one in each frame.
+        """
+        if missing:
+            self._lead = max(self._lead - missing / RATE, LEAD - GAP)
+        if missing == FRAME:  # the loudspeaker is lost, perhaps: when it is back, go by the clock
+            self._start = -inf
+        return np.pad(frame, (missing, 0))
 
     def _begin(self, start: Seconds) -> None:
         self._start = start

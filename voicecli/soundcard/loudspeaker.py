@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from math import inf
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from voicecli import clock
 from voicecli.audio import SAMPLE_SIZE, AudioFormat, Samples, Seconds, samples_of
 from voicecli.events import Event
 from voicecli.soundcard.card import Card, opened
+from voicecli.soundcard.echo_tape import EchoTape
 from voicecli.soundcard.resampling import Resampler
 from voicecli.soundcard.ring import Ring
 from voicecli.soundcard.stream import Sound, Stream
@@ -26,13 +26,6 @@ T = TypeVar("T")
 
 _WATCH: Seconds = 0.1
 """How often the device is looked after while somebody waits for it."""
-
-_LEAP: Seconds = 0.1
-"""What is played does not go on where it was, as the echo canceller hears it, but was lost."""
-
-_SLEW = 0.001
-"""So far it moves in a silence of a second, in seconds: the clocks of two devices differ by 0.0002.
-Times that are wrong after an xrun, by 10 ms behind PulseAudio, hardly move it."""
 
 
 @asynccontextmanager
@@ -69,8 +62,7 @@ class Loudspeaker:
         self._lock = threading.Lock()  # over what both threads use: the ring and what goes with it
         self._changed = asyncio.Event()
         self._tape = Tape(rate)
-        self._steady_tape = Tape(rate)
-        self._steady_at: Seconds = -inf
+        self._echo_tape = EchoTape(rate)
         self._ring = Ring(rate)
         self._resampler = Resampler(rate, rate)
         self._reply = bytearray()  # kept for another device to go on with
@@ -178,13 +170,12 @@ class Loudspeaker:
         return self._tape.take(start, count)
 
     def played(self, start: Seconds, count: Samples) -> NDArray[np.int16]:
-        """What sounded in the ``count`` samples from ``start``, for an echo canceller.
+        """What sounds in the ``count`` samples from ``start``, for an echo canceller.
 
-        Independent of ``take``, and complete some 20 ms before that time.  Consecutive calls must
-        move forward.  It goes on sample by sample where ``take`` places each stretch of sound by
-        the device's times: truer from one moment to the next, less so to the clock.
+        Independent of ``take``.  Consecutive calls must move forward, and have fewer samples where
+        no more was given to the device yet: that is 15 ms ahead, more or less.
         """
-        return self._steady_tape.take(start, count)
+        return self._echo_tape.take(start, count)
 
     def events(self) -> AsyncGenerator[Event, None]:
         """Warned and AudioGlitched: what befalls the device; without end."""
@@ -233,26 +224,11 @@ class Loudspeaker:
             sound = ring.draw(len(silence), time.at)
             news = before != (ring.audible_at, ring.drained)
         self._tape.add(time.at, sound, ring.rate)
-        self._steady_tape.add(self._steadily(sound, time.at, ring.rate), sound, ring.rate)
+        self._echo_tape.add(time.at, sound, ring.rate)
         if news:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._notify)
         return sound
-
-    def _steadily(self, sound: Sound, at: Seconds, rate: int) -> Seconds:
-        """When ``sound`` sounds that the device says sounds ``at``, if it follows what came before.
-
-        In the card's thread.
-        """
-        length = len(sound) / rate
-        off = at - self._steady_at
-        if abs(off) > _LEAP:
-            self._steady_at = at
-        elif not sound.any():
-            self._steady_at += min(max(off, -_SLEW * length), _SLEW * length)
-        begins = self._steady_at
-        self._steady_at += length
-        return begins
 
     def _open_at(self, rate: int) -> None:
         """Another device plays on from what was heard last.  In the card's opening thread."""
