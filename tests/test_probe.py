@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -271,10 +272,12 @@ def test_several_connections_share_the_readings(tmp_path: Path) -> None:
 
 
 def test_request_ids_are_kept(tmp_path: Path) -> None:
-    found = probed(scripted(tmp_path, USUAL), ("stt", "tts"), count=2, warmup=0)
+    found = probed(scripted(tmp_path, USUAL), ("stt", "llm", "tts"), count=2, warmup=0)
 
     assert len(found.request_ids("stt")) == 4  # three cold connections and a warm one
     assert len(found.request_ids("tts")) == 5  # and the one that was cleared
+    assert all(re.fullmatch("req_[0-9a-f]{32}", one) for one in found.request_ids("llm"))
+    assert len(found.request_ids("llm")) == 5  # three on cold connections and two on a warm one
 
 
 # ── the clips ────────────────────────────────────────────────────────────────

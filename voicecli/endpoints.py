@@ -23,7 +23,8 @@ _CONTROLS = re.compile(r"[\x00-\x20\x7f-\xa0\u061c\u200b-\u200f\u2028-\u202e\u20
 
 _KEYS = re.compile(
     r"\bsk-[\w*.…-]+"  # OpenAI; it echoes wrong keys as sk-abc***xyz
-    r"|\b[0-9A-Za-z_]{32,}"  # Deepgram: 40 hex digits; Groq and others; no UUID, it has dashes
+    # Deepgram: 40 hex digits; Groq and others; no UUID, it has dashes, nor OpenAI's request ids.
+    r"|\b(?!req_[0-9a-f]{32}\b)[0-9A-Za-z_]{32,}"
 )
 
 _LONGEST = 300

@@ -79,13 +79,17 @@ _MAX_TOKENS = Refusal("a setting is refused", "Check `llm.max_tokens` and `llm.m
 
 
 class Chat:
-    """An LLM, its connections kept warm; see ``stages.LanguageModel``."""
+    """An LLM, its connections kept warm; see ``stages.LanguageModel``.
+
+    request_id: the service's id of the last reply that began; "" where it gives none.
+    """
 
     def __init__(self, options: ChatOptions, endpoint: Endpoint, client: AsyncOpenAI) -> None:
         self._options = options
         self._endpoint = endpoint
         self._client = client
         self._rehearsed = False
+        self.request_id = ""
 
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
         """The pieces of a reply as they arrive, none empty; then the Usage, where it is told.
@@ -96,6 +100,7 @@ class Chat:
         deadline = clock.now() + options.first_token_timeout
         late = f"no word within {options.first_token_timeout:g} s"
         stream = await self._request(messages, deadline, late)
+        self.request_id = _id_of(stream) or ""
         usage, finished = None, False
         try:
             while (chunk := await self._next(stream, deadline, late, finished)) is not None:

@@ -17,7 +17,7 @@ from voicecli.clauses import Pieces
 from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, LlmRequested, Service
 from voicecli.hedge import HedgeDelay
-from voicecli.llm import ChatOptions, open_chat
+from voicecli.llm import Chat, ChatOptions, open_chat
 from voicecli.probe.reading import Reading
 from voicecli.probe.series import Post, Turns
 from voicecli.stages import LanguageModel, Message, Usage
@@ -80,7 +80,7 @@ class LlmProber:
             while (number_ := await turns.take()) is not None:
                 post(await self._reply(chat, number_))
 
-    async def _reply(self, chat: LanguageModel, number: int, *, cold: bool = False) -> Reading:
+    async def _reply(self, chat: Chat, number: int, *, cold: bool = False) -> Reading:
         watched, events = Watched(chat), list[Event]()
         thinking = Thinking(
             0,
@@ -100,6 +100,7 @@ class LlmProber:
             service="llm",
             at=clock.now(),
             values=_values(watched, events),
+            request_id=chat.request_id,
             counts={
                 "llm.requests": len(watched.requests),
                 "llm.retries": len(watched.requests) - 1,
