@@ -515,3 +515,14 @@ def test_an_stt_that_is_sent_nothing_is_not_taken_for_dead(capsys: pytest.Captur
     # for six seconds, and nothing is sent meanwhile.
     assert run(["replay", str(REAL), *FAST, *ENERGY, "--set", "audio.hangover_ms=400"]) == 0
     assert "connecting anew" not in capsys.readouterr().out
+
+
+def test_a_conversation_that_was_kept_is_replayed_with_the_user_alone(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(["replay", str(REAL), *FAST, "--out", str(first)]) == 0
+    assert run(["replay", str(first / "conversation.wav"), *FAST, "--out", str(second)]) == 0
+    before, after = (
+        json.loads((folder / "result.json").read_text())["turns"] for folder in (first, second)
+    )
+    assert [turn["user_text"] for turn in before] == [turn["user_text"] for turn in after]
+    assert len(after) == 1

@@ -59,8 +59,11 @@ class WavSource:
 
     estimated = False
 
-    def __init__(self, path: Path, sound: _Recording, rate: int, block: Seconds) -> None:
+    def __init__(
+        self, path: Path, sound: _Recording, rate: int, block: Seconds, channels: slice
+    ) -> None:
         self.format = AudioFormat(rate)
+        self._channels = channels
         self.duration: Seconds = sound.frames / sound.samplerate
         self.peak = 0.0
         self.warnings: list[str] = []
@@ -118,7 +121,7 @@ class WavSource:
         rate = self._sound.samplerate
         stream = soxr.ResampleStream(rate, self.format.rate, 1, dtype="float32")
         for piece in self._read(max(1, round(PIECE * rate))):
-            mono = _bounded(piece).mean(axis=1)
+            mono = _bounded(piece[:, self._channels]).mean(axis=1)
             self.peak = max(self.peak, float(np.abs(mono).max(initial=0.0)))
             yield _int16(mono if rate == self.format.rate else stream.resample_chunk(mono))
         if rate != self.format.rate:
@@ -156,10 +159,13 @@ def _int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 @contextmanager
-def open_wav(path: Path, rate: int, block: Seconds) -> Iterator[WavSource]:
+def open_wav(
+    path: Path, rate: int, block: Seconds, channel: int | None = None
+) -> Iterator[WavSource]:
     """The recording in ``path``, of any rate and channels, as mono at ``rate`` hertz.
 
     block: length of the pieces, in seconds.
+    channel: the only one to hear; None mixes all.
 
     Raises InputError where there is no recording in it.
     """
@@ -175,7 +181,8 @@ def open_wav(path: Path, rate: int, block: Seconds) -> Iterator[WavSource]:
                 f"{path} has a sample rate of {sound.samplerate} Hz",
                 mend="Its header is damaged: make the recording anew.",
             )
-        yield WavSource(path, sound, rate, block)
+        channels = slice(None) if channel is None else slice(channel, channel + 1)
+        yield WavSource(path, sound, rate, block, channels)
 
 
 def _refusal(path: Path, error: Exception) -> InputError:

@@ -103,6 +103,14 @@ def _check(profile: Profile, fast: bool) -> None:
         )
 
 
+def _channel(file: Path) -> int | None:
+    """Of a conversation that was kept, the user: left.  Of other recordings all."""
+    from voicecli.recorder import CONVERSATION
+
+    kept = file.name == CONVERSATION and (file.parent / TIMELINE).exists()
+    return 0 if kept else None
+
+
 async def _replay(
     file: Path, profile: Profile, folder: Path, say: Callable[[str], None]
 ) -> Timeline:
@@ -118,7 +126,7 @@ async def _replay(
     timeline.follow(TurnLines(say, budgets_of(profile)))
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer_ms / 1000)
     with (
-        open_wav(file, audio.sample_rate, audio.block_ms / 1000) as source,
+        open_wav(file, audio.sample_rate, audio.block_ms / 1000, _channel(file)) as source,
         Recorder(
             folder, profile.tts.sample_rate, agent=speaker.take, user_rate=audio.sample_rate
         ) as recorder,
