@@ -12,13 +12,15 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from voicecli import clock
 from voicecli.audio import AudioBlock, Seconds
 from voicecli.barge_in import BargeInPolicy
 from voicecli.conversation import Conversation
 from voicecli.deepgram.listen import ListenOptions, open_listen
 from voicecli.deepgram.socket import API_URL as DEEPGRAM_URL
 from voicecli.deepgram.speak import SpeakOptions, open_speak
-from voicecli.detector import make_detector
+from voicecli.detector import NO_SILERO, available, make_detector
+from voicecli.events import Warned
 from voicecli.hedge import HedgeDelay
 from voicecli.llm import API_URL as OPENAI_URL
 from voicecli.llm import ChatOptions, open_chat
@@ -253,7 +255,7 @@ async def open_session(
             tts = tasks.create_task(stack.enter_async_context(open_speak(services.speak())))
             tasks.create_task(llm.warm())
         minutes = profile.limits.minutes
-        yield Session(
+        session = Session(
             Stages(
                 source=source,
                 detector=make_detector(
@@ -279,3 +281,6 @@ async def open_session(
             ),
             timeline=timeline,
         )
+        if profile.audio.vad == "auto" and available("auto") == "energy":
+            session.post(Warned(at=clock.now(), service="audio", text=NO_SILERO))
+        yield session

@@ -48,6 +48,7 @@ async def open_local_endpoints(
         sys.executable,
         "-m",
         "voicecli",
+        "--no-env",  # what counts of it is in the environment already
         "serve",
         "--engine",
         "local",
