@@ -6,11 +6,18 @@ Everything in between is the program's own: sockets, decoders, machine, replies,
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterator,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import soundfile
@@ -37,7 +44,7 @@ from voicecli.standin.script import Script
 from voicecli.standin.scripted import scripted
 from voicecli.standin.server import Endpoints
 from voicecli.timeline import Follower, Timeline
-from voicecli.wav import VirtualSpeaker, WavSource
+from voicecli.wav import VirtualSpeaker, open_wav
 
 R = TypeVar("R", bound=Record)
 
@@ -57,18 +64,18 @@ def profile(*overrides: str, name: str = "scripted") -> Profile:
     )
 
 
-def microphone(pcm: bytes, rate: int = RATE, block: Seconds = 0.020) -> WavSource:
-    """``pcm`` as if spoken into a microphone."""
-    file = io.BytesIO()
-    soundfile.write(file, samples_of(pcm), rate, format="WAV", subtype="PCM_16")
-    file.seek(0)
-    return WavSource(Path("spoken.wav"), soundfile.SoundFile(file), rate, block)
-
-
-def _source(spoken: bytes | Source, profile: Profile) -> Source:
+@contextmanager
+def microphone(spoken: bytes | Source, profile: Profile) -> Iterator[Source]:
+    """``spoken`` as if into a microphone."""
     if not isinstance(spoken, bytes):
-        return spoken
-    return microphone(spoken, profile.audio.sample_rate, profile.audio.block_ms / 1000)
+        yield spoken
+        return
+    rate, block = profile.audio.sample_rate, profile.audio.block_ms / 1000
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "spoken.wav"
+        soundfile.write(file, samples_of(spoken), rate, subtype="PCM_16")
+        with open_wav(file, rate, block) as source:
+            yield source
 
 
 @dataclass(frozen=True)
@@ -184,7 +191,7 @@ class _Conversation:
                 open_session(
                     profile,
                     _Absent(profile, endpoints, {}, absent=self.absent),
-                    _source(self.spoken, profile),
+                    stack.enter_context(microphone(self.spoken, profile)),
                     VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000),
                     timeline=self.held.timeline,
                     recorded=self.recorded,

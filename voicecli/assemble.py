@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from voicecli import clock
-from voicecli.audio import AudioBlock, Seconds
+from voicecli.audio import AudioBlock, AudioFormat, Seconds
 from voicecli.barge_in import BargeInPolicy
 from voicecli.conversation import Conversation
 from voicecli.deepgram.listen import ListenOptions, open_listen
@@ -224,6 +224,13 @@ def hedge_delay(profile: Profile) -> HedgeDelay:
     """When a second request is sent beside a late one."""
     hedge = profile.llm.hedge_ms
     return HedgeDelay(_seconds(hedge) if isinstance(hedge, int) else hedge)
+
+
+def preload(profile: Profile) -> None:
+    """Load what takes half a second, before there is a sound card that it would keep waiting."""
+    import openai  # noqa: F401
+
+    make_detector(profile.audio.vad, AudioFormat(profile.audio.sample_rate))
 
 
 # ── the conversation ─────────────────────────────────────────────────────────

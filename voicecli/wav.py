@@ -60,7 +60,12 @@ class WavSource:
     estimated = False
 
     def __init__(
-        self, path: Path, sound: _Recording, rate: int, block: Seconds, channels: slice
+        self,
+        path: Path,
+        sound: _Recording,
+        rate: int,
+        block: Seconds,
+        channels: slice = slice(None),
     ) -> None:
         self.format = AudioFormat(rate)
         self._channels = channels

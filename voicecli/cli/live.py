@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from voicecli import clock
-from voicecli.assemble import open_services, open_session
+from voicecli.assemble import open_services, open_session, preload
 from voicecli.audio import AudioBlock
 from voicecli.cli.hands import Hands
 from voicecli.cli.holding import TIMELINE, header
@@ -67,6 +67,7 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(libraries_hushed())
         signals = stack.enter_context(_Signals())
+        preload(profile)
         sound = await stack.enter_async_context(open_sound(profile, typed=wishes.typed))
         terminal = stack.enter_context(ExitStack())
         leave = partial(_leave, terminal)
