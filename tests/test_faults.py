@@ -29,7 +29,7 @@ token, 0.12 for the apology."""
 GAP: Seconds = 10.0
 VOICE: Seconds = 1.2
 
-SPEECH, ENDS = utterances(0.5, VOICE, GAP, VOICE, 1.0)
+SPEECH, ENDS = utterances(0.5, VOICE, GAP, VOICE, 6.0)
 
 QUESTIONS = ("What is the capital of Australia?", "How far is it from Sydney?")
 SAYS = (
@@ -95,7 +95,8 @@ def cases() -> list[Case]:
             ("malformed", "malformed", midst[service]),
         ]
         for name, kind, after in broken:
-            listed.append(Case(service, name, (fault(service, kind, after=after),)))
+            one = (fault(service, kind, after=after),)
+            listed.append(Case(service, name, one))
     for status, ends in ((401, 3), (429, None), (500, None)):
         again = (
             fault("stt", "drop", after=midst["stt"]),
@@ -185,7 +186,10 @@ def mistakes(case: Case, held: Held, told: str, code: int) -> Sequence[str]:
         if held.one(EndSession).reason not in ("input ended", "idle"):
             found.append(f"ended: {held.one(EndSession).reason}")
         answered = [turn.user_text for turn in held.turns if turn.outcome == "answered"]
-        missing = QUESTIONS[-1] not in " ".join(answered) and not case.loses
-        if case.absent is None and (missing or not answered or len(waits) < 2):
+        # A new connection hears the script from its beginning: opened only after the first question
+        # was answered, as far as it was understood, it takes the second one for the first.
+        last = answered[-1] if answered else ""
+        missing = last not in QUESTIONS and not any(last.endswith(q) for q in QUESTIONS[1:])
+        if case.absent is None and ((missing and not case.loses) or not last or len(waits) < 2):
             found.append(f"the question after it was not answered: {answered}")
     return found

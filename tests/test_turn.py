@@ -58,19 +58,26 @@ def stop(end: float, at: float | None = None) -> Event:
     return SpeechStopped(at=end + 0.2 if at is None else at, speech_end=end)
 
 
-def interim(text: str, end: float, at: float | None = None) -> Event:
+def interim(text: str, end: float, at: float | None = None, *, start: float | None = None) -> Event:
     return InterimTranscript(
         at=end + 0.1 if at is None else at,
         text=text,
-        speech_start=_start(text, end),
+        speech_start=_start(text, end) if start is None else start,
         speech_end=end,
     )
 
 
-def said(text: str, end: float, at: float | None = None, **how: bool) -> Event:
+def said(
+    text: str, end: float, at: float | None = None, *, start: float | None = None, **how: bool
+) -> Event:
     """A final transcript."""
-    at = end + 0.25 if at is None else at
-    return FinalTranscript(at=at, text=text, speech_start=_start(text, end), speech_end=end, **how)
+    return FinalTranscript(
+        at=end + 0.25 if at is None else at,
+        text=text,
+        speech_start=_start(text, end) if start is None else start,
+        speech_end=end,
+        **how,
+    )
 
 
 def over(text: str, end: float, at: float | None = None) -> Event:
@@ -1230,7 +1237,8 @@ class AnyConversation(RuleBasedStateMachine):
     def restates(self, end: float, lag: float) -> None:
         self.last_end = end
         self.passes(max(0.0, end - self.now) + lag)
-        self.happens(interim(self.text(self.segment), end, at=self.now))
+        start = self.segment[0][1] - 0.3
+        self.happens(interim(self.text(self.segment), end, at=self.now, start=start))
         self.shown.update(word for word, _ in self.segment)
 
     def text(self, words: list[tuple[str, float]]) -> str:
@@ -1244,7 +1252,8 @@ class AnyConversation(RuleBasedStateMachine):
         silence_until = self.segment[0][1] - 0.3 if self.segment else self.now
         end = closed[-1][1] if closed else silence_until
         final = {"speech_final": how == "over", "from_finalize": how == "answer"}
-        self.happens(said(self.text(closed), end, self.now, **final))
+        start = closed[0][1] - 0.3 if closed else None
+        self.happens(said(self.text(closed), end, self.now, start=start, **final))
         if self.segment:
             self.restates(self.segment[-1][1], 0.3)
 

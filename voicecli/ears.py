@@ -84,6 +84,11 @@ class Ears:
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(None)
 
+    def forget(self, until: Seconds) -> None:
+        """What was heard before then is silence, or answered: no other connection is sent it."""
+        while self._blocks and self._end(self._blocks[0]) <= until:
+            self._forget()
+
     async def finalize(self) -> None:
         """Ask for the final text of all that was sent; without a connection nobody answers."""
         if self._stt is not None:

@@ -51,6 +51,9 @@ from voicecli.turn import Phase, TurnMachine
 LATE: Seconds = 0.020
 """A deadline or a block that comes so late says that stamps are late, too."""
 
+BEFORE: Seconds = 0.5
+"""So much before a voice may belong to it: the detector misses a soft beginning."""
+
 COLD: Seconds = 60.0
 """After so long without a word, the LLM's connection may have been dropped on the way."""
 
@@ -121,6 +124,7 @@ class Session:
         self._reply_task: asyncio.Task[None] | None = None
         self._muted = False
         self._deaf = False
+        self._answered = True
         self._has_audio = False
         self._hears_from: Seconds = 0.0
         self._lag: Seconds = 0.0
@@ -226,6 +230,9 @@ class Session:
             case FinalTranscript(text=""):
                 pass  # silence has finals, too, every few seconds
             case SpeechStarted() | FinalTranscript() | TextTyped():
+                if isinstance(event, SpeechStarted) and self._answered:
+                    self._ears.forget(event.speech_start - BEFORE)
+                    self._answered = False
                 if event.at - self._active_at > COLD:
                     tasks.create_task(self._stages.llm.warm(), name="warm the LLM up")
                 self._active_at = event.at
@@ -250,7 +257,7 @@ class Session:
     def _listen_again(self) -> None:
         self._active_at = clock.now()
         if self._deaf:
-            self._deaf = False
+            self._deaf, self._answered = False, True
             self._hears_from = clock.now()
             self._stages.detector.reset()
         if self._options.polite:

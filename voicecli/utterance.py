@@ -80,6 +80,9 @@ class Utterance:
         count, end = self._taken
         if event.speech_end <= end + SAME_WORD:
             return ""
+        if event.speech_start > end + SAME_WORD:  # another segment: the final of that one was lost
+            self._taken = None
+            return event.text.strip()
         return " ".join(event.text.split()[count:])
 
     def _taken_beyond(self, event: FinalTranscript) -> tuple[int, Seconds] | None:
