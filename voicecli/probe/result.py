@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from voicecli import __version__
-from voicecli.cost import PRICES_OF, SOURCES, Cost
+from voicecli.cost import Cost
 from voicecli.errors import InputError, ServiceError
 from voicecli.events import Service
-from voicecli.expectation import Verdict
 from voicecli.percentiles import STATISTICS, spread
 from voicecli.probe.comparison import Change
 from voicecli.probe.diagnosis import diagnosis
@@ -26,6 +25,7 @@ from voicecli.probe.reading import Mishap
 from voicecli.probe.series import Plan
 from voicecli.probe.statistics import outliers
 from voicecli.probe.verdicts import Budget, Verdicts
+from voicecli.report.result import judgement, priced
 from voicecli.report.words import milliseconds, washed
 
 SCHEMA_VERSION = 1
@@ -76,9 +76,9 @@ def result(
         },
         "prediction": _prediction(verdicts),
         "budgets": [_budget(one) for one in verdicts.budgets],
-        "cost": _cost(cost),
+        "cost": priced(cost),
         "notes": [washed(note) for note in findings.notes],
-        "expectations": [_verdict(one) for one in verdicts.expectations],
+        "expectations": [judgement(one) for one in verdicts.expectations],
         "comparison": None if changes is None else [one.as_data() for one in changes],
     }
 
@@ -182,24 +182,4 @@ def _budget(one: Budget) -> dict[str, Any]:
         "p95_ms": milliseconds(one.p95),
         "judged_by": one.judged_by,
         "met": one.met,
-    }
-
-
-def _cost(cost: Cost) -> dict[str, Any]:
-    return {
-        "currency": "USD",
-        "estimated": True,
-        "prices_of": PRICES_OF,
-        "sources": list(SOURCES),
-        "total": cost.total,
-        **asdict(cost),
-    }
-
-
-def _verdict(one: Verdict) -> dict[str, Any]:
-    return {
-        "expectation": one.expectation.text,
-        "met": one.met,
-        "value": one.value,
-        "why": one.why,
     }

@@ -61,8 +61,8 @@ def result(
         "summary": {name: _spread(one) for name, one in summary.spreads.items()},
         "budgets_ms": {name: milliseconds(one) for name, one in asdict(budgets).items()},
         "ledger": _ledger(ledger),
-        "cost": _cost(cost),
-        "expectations": [_verdict(verdict) for verdict in verdicts],
+        "cost": priced(cost),
+        "expectations": [judgement(verdict) for verdict in verdicts],
     }
 
 
@@ -125,7 +125,8 @@ def _ledger(ledger: Ledger) -> dict[str, Any]:
     return counts | {name: getattr(ledger, name) for name in RATES} | {"session_s": seconds}
 
 
-def _cost(cost: Cost) -> dict[str, Any]:
+def priced(cost: Cost) -> dict[str, Any]:
+    """What a session or a probe cost, as plain data."""
     return {
         "currency": "USD",
         "estimated": True,
@@ -136,7 +137,8 @@ def _cost(cost: Cost) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def judgement(verdict: Verdict) -> dict[str, Any]:
+    """What became of an expectation, as plain data."""
     return {
         "expectation": verdict.expectation.text,
         "met": verdict.met,
