@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from soundcards import running_virtual_audio, tone  # noqa: F401
 from typer.testing import CliRunner, Result
-from virtual_audio import VirtualAudio
 
+from tests.soundcards import running_virtual_audio, tone  # noqa: F401
+from tests.virtual_audio import VirtualAudio
 from voicecli.cli.devices import devices_app
 from voicecli.errors import DeviceError
 from voicecli.soundcard import failures

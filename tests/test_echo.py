@@ -22,8 +22,8 @@ import voices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from soundcards import running_virtual_audio  # noqa: F401
 
+from tests.soundcards import running_virtual_audio  # noqa: F401
 from voicecli import clock
 from voicecli.audio import AudioBlock, AudioFormat, Samples, Seconds, samples_of
 from voicecli.echo import (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from soundcards import running_virtual_audio  # noqa: F401
-from virtual_audio import VirtualAudio
 
+from tests.soundcards import running_virtual_audio  # noqa: F401
+from tests.virtual_audio import VirtualAudio
 from voicecli import clock
 from voicecli.probe.devices import measure_audio
 from voicecli.probe.findings import Findings

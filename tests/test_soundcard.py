@@ -11,9 +11,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from soundcards import EARLY, Bus, loud, running_virtual_audio, tone  # noqa: F401
-from virtual_audio import RATE, VirtualAudio
 
+from tests.bus import EARLY, Bus, loud
+from tests.soundcards import running_virtual_audio, tone  # noqa: F401
+from tests.virtual_audio import RATE, VirtualAudio
 from voicecli import clock
 from voicecli.audio import AudioBlock, Seconds, samples_of
 from voicecli.errors import DeviceError

@@ -10,7 +10,14 @@ from pathlib import Path
 import tests.bench
 from tests.bench.table import machine
 
-PARTS = {"a": "waiting", "b": "added", "c": "load", "d": "startup"}
+PARTS = {
+    "a": "waiting",
+    "b": "added",
+    "c": "load",
+    "d": "startup",
+    "e": "devices",
+    "f": "lasting",
+}
 FILE = Path(__file__).parents[2] / "bench.json"
 
 

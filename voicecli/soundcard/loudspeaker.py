@@ -20,7 +20,7 @@ from voicecli.soundcard.resampling import Resampler
 from voicecli.soundcard.ring import Ring
 from voicecli.soundcard.stream import Sound, Stream
 from voicecli.soundcard.tape import Tape
-from voicecli.soundcard.times import BlockTime
+from voicecli.soundcard.times import BlockTime, PlaybackTimes
 
 T = TypeVar("T")
 
@@ -65,6 +65,7 @@ class Loudspeaker:
         self._echo_tape = EchoTape(rate)
         self._ring = Ring(rate)
         self._resampler = Resampler(rate, rate)
+        self._times = PlaybackTimes(rate)
         self._reply = bytearray()  # kept for another device to go on with
         self._base: Samples = 0  # of the reply, where the ring's position is 0
         self._written: Samples = 0
@@ -220,11 +221,12 @@ class Loudspeaker:
         """In the card's thread."""
         with self._lock:
             ring = self._ring
+            at = self._times.place(len(silence), time)
             before = ring.audible_at, ring.drained
-            sound = ring.draw(len(silence), time.at)
+            sound = ring.draw(len(silence), at)
             news = before != (ring.audible_at, ring.drained)
-        self._tape.add(time.at, sound, ring.rate)
-        self._echo_tape.add(time.at, sound, ring.rate)
+        self._tape.add(at, sound, ring.rate)
+        self._echo_tape.add(at, sound, ring.rate)
         if news:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._notify)
@@ -233,6 +235,7 @@ class Loudspeaker:
     def _open_at(self, rate: int) -> None:
         """Another device plays on from what was heard last.  In the card's opening thread."""
         with self._lock:
+            self._times = PlaybackTimes(rate)
             self._base = self._heard(self.stream.now())
             rest = samples_of(
                 bytes(self._reply[SAMPLE_SIZE * self._base : SAMPLE_SIZE * self._written])

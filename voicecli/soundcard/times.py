@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from math import inf
+from statistics import quantiles
 from typing import NamedTuple
 
 from voicecli.audio import Samples, Seconds
@@ -59,39 +61,109 @@ def played_at(times: Mapping[str, float], now: Seconds, latency: Seconds) -> Blo
     return BlockTime(now + latency, now, estimated=True)
 
 
-class CaptureTimes:
-    """When the samples of a microphone were captured, steadier than any one block can say.
+class _Pace:
+    """What the callbacks of a device tell, all together.
 
-    Samples come at the device's rate, so that every block says when the first sample of all was
-    captured: not after what the callback's time allows, and when the ADC's time says.  Callbacks
-    come late but never early: the earliest counts.  ADC times scatter (behind PulseAudio by 27 ms
-    with a standard deviation of 5, behind this class of 0.2): the latest counts that the callbacks
-    allow.
+    Samples come and go at the device's rate, so that every callback says when the first of all was
+    due.  Callbacks come late but never early: the earliest counts, whatever a sound server's
+    buffers do later (behind PulseAudio, 9 ms in the first seconds).  How far from it the converter
+    is the times of the ADC or DAC say, but only while they keep the same distance: behind
+    PulseAudio, those of a microphone wander off by 25 ms in its first ten seconds.
     """
+
+    _DRIFT = 0.0003
+    """Seconds per second by which clocks may differ: what was early then is late now."""
+
+    _LOST: Seconds = 0.02
+    """All callbacks of a window so late mean that samples were lost, though nobody said so."""
 
     _WINDOW: Seconds = 1.0
-    """Fifty blocks.  Long enough that one of them was not late, short enough to forget what a sound
-    server did while it settled: for a while after a stream opens, it delivers 9 ms earlier.
-    """
+    """Fifty blocks, one of which was not late."""
+
+    _STEADY: Seconds = 0.0005
+    """Distance of the quartiles.  Wandering times have 1 to 5 ms, steady ones 0.1 (measured)."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._count: Samples = 0
         self._said: deque[tuple[Seconds, Seconds, Seconds]] = deque()
+        self._first_due: Seconds = inf
+        self._distance: Seconds | None = None
+
+    def note(self, count: Samples, time: BlockTime) -> Seconds:
+        """When the callback for the next ``count`` samples was due."""
+        if time.broken:
+            self._said.clear()
+            self._first_due = inf
+        before = self._said[-1][0] if self._said else time.called
+        begun = self._count / self._rate
+        self._count += count
+        self._said.append((time.called, time.called - begun, time.at - begun))
+        while self._said[0][0] < time.called - self._WINDOW:
+            self._said.popleft()
+        drifted = self._first_due + self._DRIFT * (time.called - before)
+        self._first_due = min(drifted, time.called - begun)
+        earliest = min(due for _, due, _ in self._said)
+        if earliest > self._first_due + self._LOST:
+            self._first_due = earliest
+        return begun + self._first_due
+
+    @property
+    def blocks(self) -> int:
+        """So many of them tell."""
+        return len(self._said)
+
+    @property
+    def distance(self) -> Seconds | None:
+        """From where a callback is due to the time at the converter; None until that is known.
+
+        The last steady one, as long as there is no other.
+        """
+        if self._said[-1][0] - self._said[0][0] > 0.9 * self._WINDOW:
+            first, median, third = quantiles(at for _, _, at in self._said)
+            if third - first <= self._STEADY:
+                self._distance = median - self._first_due
+        return self._distance
+
+
+class CaptureTimes:
+    """When the samples of a microphone were captured, steadier than any one block can say.
+
+    Never after what the callbacks allow; before that by what a device's steady times say.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._pace = _Pace(rate)
 
     def place(self, count: Samples, time: BlockTime) -> Seconds:
         """When the first of the next ``count`` samples was at the microphone."""
-        if time.broken:
-            self._said.clear()
-        begun = self._count / self._rate
-        self._count += count
-        latest = time.called - self._count / self._rate
-        self._said.append((time.called, latest, time.at - begun))
-        while self._said[0][0] < time.called - self._WINDOW:
-            self._said.popleft()
-        return begun + min(
-            min(latest for _, latest, _ in self._said), max(adc for _, _, adc in self._said)
-        )
+        due = self._pace.note(count, time)
+        distance = self._pace.distance
+        length = count / self._rate
+        return due + min(distance if distance is not None else -length, -length)
+
+
+class PlaybackTimes:
+    """When the samples of a loudspeaker will sound, steadier than any one block can say.
+
+    Behind PulseAudio, single DAC times are 5 ms late on a busy machine, and those of the first
+    three callbacks after the device ran dry are 8 ms early: these come all at once.
+    """
+
+    _AT_ONCE = 10
+    """Blocks after a break until callbacks come on time."""
+
+    def __init__(self, rate: int) -> None:
+        self._pace = _Pace(rate)
+
+    def place(self, count: Samples, time: BlockTime) -> Seconds:
+        """When the first of the next ``count`` samples will be at the loudspeaker."""
+        due = self._pace.note(count, time)
+        distance = self._pace.distance
+        if distance is None or self._pace.blocks <= self._AT_ONCE:
+            return time.at
+        return due + distance
 
 
 class RateMeter:

@@ -44,7 +44,8 @@ class SttScript:
     finalize_silence: whether a Finalize is answered when no voice is buffered.
     interim: an interim per so much audio.
     gap: so much silence ends what one item of ``hears`` is said in.
-    hears: what is understood of one stretch of voice after the other; used up, it starts again.
+    hears: what is understood of one stretch of voice after the other, "" for nothing (a cough);
+        used up, it starts again.
     """
 
     final: Latency = Latency(0.1)

@@ -47,7 +47,7 @@ def _stt(section: Section) -> SttScript:
         finalize_silence=section.flag("finalize_silence", usual.finalize_silence),
         interim=section.duration("interim_ms", usual.interim, low=10),
         gap=section.duration("gap_ms", usual.gap, low=30),
-        hears=section.texts("hears", usual.hears),
+        hears=section.texts("hears", usual.hears, empty=True),
     )
     section.finish()
     return stt
@@ -146,13 +146,13 @@ class Section:
             raise self._error(key, f"must be one of {', '.join(known)}, not {value!r}")
         return value
 
-    def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        """A list of texts, none of them empty."""
+    def texts(self, key: str, default: tuple[str, ...], *, empty: bool = False) -> tuple[str, ...]:
+        """A list of texts; whether any of them may be empty."""
         texts = self.get(key, list(default))
         if not isinstance(texts, list) or not texts:
             raise self._error(key, "must be a list of at least one text")
         for index, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
+            if not isinstance(text, str) or not (text.strip() or empty):
                 raise self._error(f"{key}[{index}]", f"must be a text, not {text!r}")
         return tuple(texts)
 

@@ -1,0 +1,103 @@
+"""Part f: a conversation of half an hour through virtual devices; takes as long."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from tests.bench.devices import open_virtual_audio
+from tests.bench.table import verdict
+from tests.bus import stretches
+from tests.talking import QUESTIONS, Talk, profile, say
+from tests.virtual_audio import VirtualAudio
+from voicecli.audio import Seconds
+
+LENGTH: Seconds = float(os.environ.get("BENCH_SECONDS", "1800"))
+SETTLED: Seconds = 60.0
+"""Memory counts from here on."""
+
+FEW = 20
+"""Turns at either end whose median tells how far the channels are apart."""
+
+
+def run() -> dict[str, Any]:
+    """Print the numbers; the same, for bench.json."""
+    with TemporaryDirectory() as folder, open_virtual_audio() as audio:
+        used = _held(audio, Path(folder))
+        result = json.loads((Path(folder) / "kept" / "result.json").read_text(encoding="utf-8"))
+        apart = _apart(Path(folder))
+    turns = result["turns"]
+    answered = sum(turn["outcome"] == "answered" for turn in turns)
+    steady = [size for at, size in used if at >= SETTLED]
+    drift = 1000 * (median(apart[-FEW:]) - median(apart[:FEW]))
+    xruns = result["ledger"]["xruns"]
+    print(f"f. {LENGTH / 60:.0f} minutes through virtual devices: {len(turns)} turns.")
+    print(f"   Resident memory in MB, from the first minute on: {steady[0]:.1f} at first,")
+    print(f"   {min(steady):.1f} to {max(steady):.1f}, {steady[-1]:.1f} at last.")
+    judged = [
+        (f"{answered} of {len(turns)} turns answered", answered == len(turns)),
+        (
+            f"memory from {min(steady) - steady[0]:+.1f} to {max(steady) - steady[0]:+.1f} MB, "
+            "within 5",
+            max(abs(size - steady[0]) for size in steady) <= 5,
+        ),
+        (f"recorded channels drift by {drift:.1f} ms, within 5", abs(drift) <= 5),
+        (f"{xruns} xruns, none", xruns == 0),
+    ]
+    for what, met in judged:
+        print(verdict(what, met))
+    return {
+        "seconds": LENGTH,
+        "turns": len(turns),
+        "memory_mb": [[round(at), round(size, 1)] for at, size in used],
+        "apart_ms": [round(1000 * one, 1) for one in apart],
+        "judged": [{"what": what, "met": met} for what, met in judged],
+    }
+
+
+def _held(audio: VirtualAudio, folder: Path) -> list[tuple[Seconds, float]]:
+    """Hold the conversation; megabytes of memory over time."""
+    used = []
+    chance = random.Random(1)
+    options = ("--out", str(folder / "kept"), profile(folder, "questions", **QUESTIONS))
+    recorder = audio.listen("--raw", "--format=s16le", str(folder / "bus.raw"))
+    began = time.monotonic()
+    with Talk(*options[:2], profile=options[2]) as talk:
+        while (now := time.monotonic() - began) < LENGTH:
+            talk.until("you can speak now")
+            used.append((now, _resident(talk.program.pid)))
+            time.sleep(chance.uniform(0.5, 3.0))
+            say(audio)
+        talk.until("you can speak now")
+        time.sleep(1.0)
+        talk.quit()
+    recorder.terminate()
+    recorder.wait()
+    return used
+
+
+def _resident(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def _apart(folder: Path) -> Sequence[Seconds]:
+    """In each turn, how much longer the reply is away from the question than it sounded."""
+    bus = np.memmap(folder / "bus.raw", "<i2").reshape(-1, 2)
+    kept, rate = soundfile.read(folder / "kept" / "conversation.wav", dtype="int16")
+    asked, replied = (stretches(bus[:, channel], 0.4) for channel in (0, 1))
+    user, agent = (stretches(kept[:, channel], 0.4, rate) for channel in (0, 1))
+    assert len(asked) == len(replied) == len(user) == len(agent)
+    heard = [reply[0] - question[1] for question, reply in zip(asked, replied, strict=True)]
+    recorded = [reply[0] - question[1] for question, reply in zip(user, agent, strict=True)]
+    return [one - other for one, other in zip(recorded, heard, strict=True)]
