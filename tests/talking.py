@@ -7,6 +7,8 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,20 +17,27 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import soundfile
+import soxr
 from numpy.typing import NDArray
 
 from tests.bus import Bus, stretches
 from tests.virtual_audio import RATE, VirtualAudio
 from tests.voices import voice
+from voicecli.playout import FADE
 from voicecli.standin.scripted import tone
 
 TALK = [sys.executable, "-m", "voicecli", "talk", "--set", "audio.vad=energy"]
 
+SENTENCE = Path(__file__).parent / "speech" / "librivox-0880.wav"
 QUESTION = "What is the time?"
 STORY = "Once upon a time there was a king who lived in a castle by the sea and never left it."
 STOP = "Please stop, that is enough."
 CHARACTER = 0.065
 UH_HUH = ("Uh-huh.", "Right.", "I see.", "Mm-hmm.")
+
+LOUDER = 1000
+"""What a user is beside an echo."""
 
 DIP = 0.08
 """Silence of so many seconds is more than what lies between two syllables."""
@@ -51,6 +60,10 @@ def profile(folder: Path, name: str, **script: Any) -> str:
     return str(path)
 
 
+def _new(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folder)) / "kept"
+
+
 class Talk:
     """A conversation in plain lines; a context manager that leaves none behind."""
 
@@ -65,6 +78,7 @@ class Talk:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_ctrl_c,
         )
         return self
 
@@ -77,12 +91,17 @@ class Talk:
         self.program.kill()
         self.program.communicate()
 
-    def until(self, text: str) -> str:
-        """Read its lines until one has ``text`` in it, and that one."""
+    def until(self, text: str, within: float = 60.0) -> str:
+        """Read its lines until one has ``text`` in it, and that one; in vain so many seconds."""
         assert self.program.stdout is not None
-        while text not in (line := self.program.stdout.readline()):
-            assert line, "\n".join([*self.lines, *(self.program.stderr or ())])
-            self.lines.append(line.rstrip())
+        patience = threading.Timer(within, self.program.kill)
+        patience.start()
+        try:
+            while text not in (line := self.program.stdout.readline()):
+                assert line, "\n".join([*self.lines, *(self.program.stderr or ())])
+                self.lines.append(line.rstrip())
+        finally:
+            patience.cancel()
         self.lines.append(line.rstrip())
         return line
 
@@ -92,6 +111,11 @@ class Talk:
         out, err = self.program.communicate(timeout=20)
         assert (self.program.returncode, err) == (0, "")
         return out
+
+
+def _heed_ctrl_c() -> None:
+    """Who was started by a shell in the background ignores it, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def say(audio: VirtualAudio, duration: float = 1.2) -> None:
@@ -137,14 +161,24 @@ QUESTIONS = {
 """A script of short questions, and replies of two to three seconds to them."""
 
 
-def questions(audio: VirtualAudio, folder: Path, count: int, *options: str) -> Held:
-    """So many questions, each answered."""
-    out = folder / "questions-kept"
+def questions(
+    audio: VirtualAudio,
+    folder: Path,
+    count: int,
+    *options: str,
+    words: NDArray[np.int16] | None = None,
+) -> Held:
+    """So many questions, each answered.
+
+    words: how the user says them, at RATE; None for the tone of ``voice``.
+    """
+    pcm = voice(1.2, RATE) if words is None else words.tobytes()
+    out = _new(folder)
     name = profile(folder, "questions", **QUESTIONS)
     with Bus(audio) as bus, Talk("--out", str(out), *options, profile=name) as talk:
         for _ in range(count):
             talk.until("you can speak now")
-            say(audio)
+            audio.speak(pcm, RATE)
         talk.until("you can speak now")
         talk.quit()
     return Held(json.loads((out / "result.json").read_text(encoding="utf-8")), bus)
@@ -203,21 +237,23 @@ def barge_ins(
         llm={"ttft_ms": 100, "says": [STORY, "All right."]},
         tts={"ttfb_ms": 50, "char_ms": 80},
     )
-    pcm = voice(1.6, RATE) if words is None else words.tobytes()
+    question, stop = voice(1.2, RATE), voice(1.6, RATE)
+    if words is not None:
+        question = stop = words.tobytes()
     duplex = ("--set", "interrupt.policy=headphones")
     chance = random.Random(1)
     with Bus(audio) as bus, Talk(*duplex, *options, profile=name) as talk:
         for _ in range(count):
             talk.until("you can speak now")
-            say(audio)
+            audio.speak(question, RATE)
             talk.until("reply audio started")
             time.sleep(chance.uniform(0.8, 1.3))
-            audio.speak(pcm, RATE)
+            audio.speak(stop, RATE)
             talk.until("playback stopped after")
             talk.until('agent: "All right."')
         talk.until("you can speak now")
         talk.quit()
-    voices = stretches(bus.microphone, apart=PAUSE)[1::2]
+    voices = stretches(bus.microphone, apart=PAUSE, threshold=LOUDER)[1::2]
     assert len(voices) == count
     return [_barge_in(bus.speaker, *voiced) for voiced in voices]
 
@@ -246,6 +282,7 @@ def _softer(heard: NDArray[np.int16], expected: NDArray[np.int16], start: int) -
 class FalseAlarms:
     """What became of replies that were talked into, but not interrupted.
 
+    replies: how many were to be given.
     alarms: how often somebody made a sound.
     outcomes: of the turns, one for each reply.
     said: their texts, as the program tells them.
@@ -253,16 +290,36 @@ class FalseAlarms:
     stopped: how often a reply was silent for longer than between two syllables.
     """
 
+    replies: int
     alarms: int
     outcomes: Sequence[str]
     said: Sequence[str]
     repeated: float
     stopped: int
 
+    @property
+    def fades(self) -> float:
+        """The most that may be repeated, in seconds."""
+        return self.alarms * FADE
 
-def false_alarms(audio: VirtualAudio, folder: Path, count: int, *options: str) -> FalseAlarms:
-    """So many replies of eleven seconds, each with a cough and two words that take no floor."""
-    hears = [text for word in UH_HUH for text in (QUESTION, word, "", word)]
+    @property
+    def whole(self) -> bool:
+        """Whether not a sample of the replies is missing."""
+        return 0 <= self.repeated <= self.fades
+
+
+def false_alarms(
+    audio: VirtualAudio,
+    folder: Path,
+    count: int,
+    *options: str,
+    words: NDArray[np.int16] | None = None,
+) -> FalseAlarms:
+    """So many replies of eleven seconds, each with a cough and two words that take no floor.
+
+    words: how the user says these, at RATE; None for the tone of ``voice``.
+    """
+    hears = [text for short in UH_HUH for text in (QUESTION, short, "", short)]
     story = f"{STORY[:-1]} and once {STORY[5].lower()}{STORY[6:]}"
     name = profile(
         folder,
@@ -271,8 +328,9 @@ def false_alarms(audio: VirtualAudio, folder: Path, count: int, *options: str) -
         llm={"ttft_ms": 100, "says": [story]},
         tts={"ttfb_ms": 50, "char_ms": 1000 * CHARACTER},
     )
-    noises = voice(0.45, RATE), cough(0.3), voice(0.45, RATE)
-    out = folder / "long-kept"
+    word = voice(0.45, RATE) if words is None else words.tobytes()
+    noises = word, cough(0.3), word
+    out = _new(folder)
     duplex = ("--set", "interrupt.policy=headphones", "--out", str(out))
     with Bus(audio) as bus, Talk(*duplex, *options, profile=name) as talk:
         for _ in range(count):
@@ -292,6 +350,7 @@ def false_alarms(audio: VirtualAudio, folder: Path, count: int, *options: str) -
         for clause in _clauses(out / "timeline.jsonl")
     )
     return FalseAlarms(
+        replies=count,
         alarms=len(noises) * count,
         outcomes=[turn["outcome"] for turn in turns],
         said=[turn["said"] for turn in turns],
@@ -306,6 +365,15 @@ def _clauses(timeline: Path) -> Iterator[str]:
         record = json.loads(line)
         if record.get("event") == "ClauseSent":
             yield record["text"].strip()
+
+
+def recorded(duration: float) -> NDArray[np.int16]:
+    """So much of a recorded sentence, from its first sample that is not soft, at RATE."""
+    samples, rate = soundfile.read(SENTENCE, dtype="int16")
+    voiced: NDArray[np.int16] = soxr.resample(samples, rate, RATE)
+    level = np.abs(voiced.astype(np.int32))
+    first = int(np.flatnonzero(level > level.max() / 20)[0])
+    return voiced[first : first + round(duration * RATE)]
 
 
 def cough(duration: float) -> bytes:

@@ -81,3 +81,25 @@ def test_what_the_agent_says_takes_no_floor_from_it():
     assert not interruption.confirmed_by("the train to Rome leaves a noon")
     assert interruption.confirmed_by("when does the train leave")
     assert interruption.confirmed_by("Rome? No")
+
+
+def test_a_sound_is_suspected_once_and_again_after_a_voice():
+    interruption = Interruption(POLICY)
+    assert interruption.suspect(3.0)
+    assert interruption.stage is Stage.SUSPECTED
+    assert not interruption.suspect(3.1)
+    assert interruption.next_step == pytest.approx(3.2)
+    interruption.end()
+    assert not interruption.suspect(4.0)
+    interruption.voice_began(5.0)
+    interruption.end()
+    assert interruption.suspect(6.0)
+
+
+def test_a_suspected_sound_that_is_a_voice_counts_from_its_beginning():
+    interruption = Interruption(POLICY)
+    interruption.suspect(3.05)
+    assert not interruption.voiced
+    interruption.voice_began(2.98)
+    assert interruption.voiced
+    assert interruption.next_step == pytest.approx(3.13)

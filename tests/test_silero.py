@@ -23,7 +23,7 @@ from voicecli import detector, silero
 from voicecli.audio import AudioBlock, AudioFormat, samples_of
 from voicecli.detector import available, make_detector
 from voicecli.errors import UsageError
-from voicecli.events import Event, SpeechStarted, SpeechStopped
+from voicecli.events import Event, SpeechStarted, SpeechStopped, SpeechSuspected
 from voicecli.silero import Silero, SileroDetector
 from voicecli.vad import EnergyDetector, stretches
 
@@ -83,12 +83,24 @@ def blocks(pcm: bytes, rate: int = RATE, size: int | None = None) -> Iterator[Au
 
 
 def hear(pcm: bytes, rate: int = RATE, hangover: float = 0.2) -> list[Event]:
+    """What it says of voices, suspicions aside."""
     ear = SileroDetector(AudioFormat(rate), hangover)
-    return [event for block in blocks(pcm, rate) for event in ear.feed(block)]
+    return voices_only([event for block in blocks(pcm, rate) for event in ear.feed(block)])
+
+
+def suspected(pcm: bytes) -> list[float]:
+    """When it took a sound for what may be a voice."""
+    ear = SileroDetector(AudioFormat(RATE))
+    events = [event for block in blocks(pcm) for event in ear.feed(block)]
+    return [event.at for event in events if isinstance(event, SpeechSuspected)]
+
+
+def voices_only(events: list[Event]) -> list[Event]:
+    return [event for event in events if not isinstance(event, SpeechSuspected)]
 
 
 def one_stretch(events: list[Event]) -> tuple[SpeechStarted, SpeechStopped]:
-    started, stopped = events
+    started, stopped = voices_only(events)
     assert isinstance(started, SpeechStarted)
     assert isinstance(stopped, SpeechStopped)
     return started, stopped
@@ -148,6 +160,16 @@ def test_in_noise_a_sentence_stays_together(
     assert len(events) == 2 * len(stops)
     # the noise drowns the last of the voice: a final f, or what the room makes of it
     assert -early <= stops[-1] - true_end(name) <= late
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sentence_is_suspected_before_it_is_noticed(name: str) -> None:
+    started, _ = one_stretch(hear(spoken(name)))
+    first = suspected(spoken(name))[0]
+
+    assert first < started.at
+    # 40 ms of voice, and the block must be complete; some voices rise slowly
+    assert 0.03 <= first - started.speech_start <= 0.13
 
 
 def test_a_stretch_ends_after_the_hangover_asked_for() -> None:
@@ -230,6 +252,7 @@ def test_typing_is_no_voice_though_its_energy_says_so() -> None:
     pcm = keys(20.0)
 
     assert hear(pcm) == []
+    assert suspected(pcm) == []
     assert [*stretches([AudioBlock(pcm, 0.0)], AudioFormat(RATE))] != []
 
 
@@ -239,6 +262,7 @@ def test_noise_is_no_voice(dbfs: float) -> None:
     samples = np.clip(np.round(pink(20 * RATE, 5) * level), -32768, 32767)
 
     assert hear(samples.astype("<i2").tobytes()) == []
+    assert len(suspected(samples.astype("<i2").tobytes())) <= 1  # as it begins
 
 
 def test_music_is_no_voice() -> None:
@@ -278,7 +302,7 @@ def test_detectors_share_the_network_but_not_what_they_heard() -> None:
         heard += one.feed(block)
         assert other.feed(still) == []
 
-    assert heard == hear(pcm)
+    assert voices_only(heard) == hear(pcm)
     assert Silero()._session is Silero()._session
 
 

@@ -40,6 +40,7 @@ from voicecli.events import (
     Resume,
     SpeechStarted,
     SpeechStopped,
+    SpeechSuspected,
     TextTyped,
     TurnYielded,
     UserQuit,
@@ -779,6 +780,34 @@ def test_a_short_cough_only_ducks():
     ]
 
 
+@both
+def test_a_sound_that_may_be_a_voice_only_ducks_and_not_for_long(strategy):
+    talk = speaking(strategy)
+    assert talk.tell(SpeechSuspected(at=3), until=4) == ["3 duck 1", "3.2 resume 1"]
+    assert talk.tell(SpeechSuspected(at=4), until=5) == []
+
+
+@both
+def test_a_sound_that_was_a_voice_goes_on_to_be_one(strategy):
+    talk = speaking(strategy)
+    assert talk.tell(SpeechSuspected(at=3.05), voice(3, at=3.17), until=6) == [
+        "3.05 duck 1",
+        "3.17 hold 1",
+        "3.8 cut 1",
+    ]
+
+
+def test_words_cut_the_reply_while_a_voice_is_only_suspected():
+    talk = speaking()
+    assert talk.tell(SpeechSuspected(at=3), interim("Wait", 3)) == ["3 duck 1", "3.1 cut 1"]
+
+
+def test_in_half_duplex_no_sound_ducks_the_reply():
+    talk = vad()
+    talk.tell(typed("Hello", 1), sounds(1, 2))
+    assert talk.tell(SpeechSuspected(at=3), until=4) == []
+
+
 def test_a_false_alarm_may_be_followed_by_another():
     talk = speaking()
     talk.tell(voice(3), stop(3.1), until=4)
@@ -1206,6 +1235,9 @@ class AnyConversation(RuleBasedStateMachine):
             return
         self.passes(delay)
         self.voiced = not self.voiced
+        if self.voiced and delay > 0.1:
+            self.happens(SpeechSuspected(at=self.now))
+            self.passes(0.1)
         if self.voiced:
             self.happens(SpeechStarted(at=self.now, speech_start=self.now - 0.05))
         else:
@@ -1359,6 +1391,7 @@ TURNS = st.integers(0, 4)
 ANYTHING = st.one_of(
     st.builds(SpeechStarted, at=TIMES, speech_start=TIMES),
     st.builds(SpeechStopped, at=TIMES, speech_end=TIMES),
+    st.builds(SpeechSuspected, at=TIMES),
     st.builds(InterimTranscript, at=TIMES, text=TEXTS, speech_start=TIMES, speech_end=TIMES),
     st.builds(
         FinalTranscript,

@@ -1,8 +1,8 @@
 """Whether somebody who makes a sound while the agent speaks takes the floor.  Pure.
 
-In two stages: at the first voiced frames the reply is ducked, and soon held, for the user must not
-have to shout; only words, or a voice that goes on, cut it.  A cough, "uh-huh" or the agent's own
-echo does not: the reply goes on from where it was held.
+In two stages: at the first voiced frames, or what may be such, the reply is ducked, and soon held,
+for the user must not have to shout; only words, or a voice that goes on, cut it.  A cough,
+"uh-huh" or the agent's own echo does not: the reply goes on from where it was held.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from enum import Enum, auto
 
 from voicecli.audio import Seconds
 from voicecli.text import is_backchannel, repeats
+
+CREDIT: Seconds = 0.2
+"""So long a sound may be taken for a voice; a detector that needs longer was wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,8 @@ class Stage(Enum):
     """How far an interruption has come."""
 
     NONE = auto()
+    SUSPECTED = auto()
+    """Ducked, too, but by a sound that may be no voice."""
     DUCKED = auto()
     HELD = auto()
 
@@ -52,10 +57,26 @@ class Interruption:
         self.said = ""
         self._since: Seconds = 0.0
         self._ended: Seconds | None = None
+        self._credulous = True
+
+    @property
+    def voiced(self) -> bool:
+        """Whether a voice was heard."""
+        return self.stage in (Stage.DUCKED, Stage.HELD)
+
+    def suspect(self, at: Seconds) -> bool:
+        """A sound may be a voice; whether to believe it: once wrong, not again before a voice."""
+        if self.stage is not Stage.NONE or not self._credulous:
+            return False
+        self.stage = Stage.SUSPECTED
+        self._since = at
+        self._credulous = False
+        return True
 
     def voice_began(self, speech_start: Seconds) -> None:
         """A voice is heard, for the first time or again; gaps do not count."""
-        if self.stage is Stage.NONE:
+        self._credulous = True
+        if not self.voiced:
             self.stage = Stage.DUCKED
             self._since = speech_start
         elif self._ended is not None:
@@ -72,8 +93,12 @@ class Interruption:
 
     @property
     def next_step(self) -> Seconds:
-        """When a voice that goes on is to silence the reply, or else to cut it."""
+        """When a voice that goes on is to silence the reply, or else to cut it; or, a sound that
+        is none, to be forgotten.
+        """
         policy = self._policy
+        if self.stage is Stage.SUSPECTED:
+            return self._since + CREDIT
         return self._since + (policy.hold if self.stage is Stage.DUCKED else policy.confirm)
 
     def confirmed_by(self, text: str) -> bool:

@@ -65,6 +65,11 @@ class SpeechStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechSuspected(Event):
+    """The local detector hears something loud; whether it is a voice it will know later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechStopped(Event):
     """The local detector has heard silence for a while.
 

@@ -91,7 +91,10 @@ class Detector(Protocol):
     """Tells voice from silence, locally; on the sample clock, so files and life are alike."""
 
     def feed(self, block: AudioBlock) -> Iterable[Event]:
-        """SpeechStarted and SpeechStopped that this block brings to light, stamped with its end."""
+        """SpeechSuspected, SpeechStarted and SpeechStopped that this block brings to light.
+
+        They are stamped with its end.
+        """
 
     def reset(self) -> None:
         """What follows does not continue what came before; a voice under way is forgotten."""

@@ -49,6 +49,7 @@ from voicecli.events import (
     Resume,
     SpeechStarted,
     SpeechStopped,
+    SpeechSuspected,
     TextTyped,
     TurnId,
     TurnYielded,
@@ -366,9 +367,13 @@ class TurnMachine:
                 interruption.voice_began(event.speech_start)
                 self._sleep_until(max(interruption.next_step, event.at), "barge-in")
                 return [Duck(at=event.at, turn=self.turn)] if first else []
+            case SpeechSuspected() if self.policy.barge_in.allowed:
+                if interruption.suspect(event.at):
+                    self._sleep_until(interruption.next_step, "barge-in")
+                    return [Duck(at=event.at, turn=self.turn)]
             case SpeechStopped():
                 self._voice_ends(event)
-                if interruption.stage is not Stage.NONE:
+                if interruption.voiced:
                     interruption.voice_ended(event.speech_end)
                     return self._ask(event.at, "false alarm")
             case InterimTranscript() | FinalTranscript():
@@ -388,14 +393,14 @@ class TurnMachine:
             return self._cut(event)
         if self._wake == "false alarm" and isinstance(event, FinalTranscript) and self._asked:
             return self._false_alarm(event.at)
-        if isinstance(event, FinalTranscript) and self._interruption.stage is Stage.NONE:
+        if isinstance(event, FinalTranscript) and not self._interruption.voiced:
             self._utterance.take()  # a back-channel or an echo, too soft or too late for a voice
         return []
 
     def _interrupted_still(self, at: Seconds) -> list[Action]:
         """The voice has gone on, or the words after it did not come."""
         interruption = self._interruption
-        if self._wake == "false alarm":
+        if self._wake == "false alarm" or interruption.stage is Stage.SUSPECTED:
             return self._false_alarm(at)
         if interruption.stage is Stage.DUCKED:
             interruption.stage = Stage.HELD
@@ -441,7 +446,7 @@ class TurnMachine:
         self.phase = Phase.LISTENING
         if not self.policy.barge_in.allowed:  # nobody listened while the agent spoke
             self._voiced, self._stopped_at = False, None
-        elif self._interruption.stage is Stage.NONE:
+        elif not self._interruption.voiced:
             self._utterance.take()  # had it been more than a back-channel, it had cut the reply
         self._interruption.end()
         if self.policy.detect == "vad" and not self._voiced:
