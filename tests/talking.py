@@ -151,7 +151,7 @@ QUESTIONS = {
     "llm": {
         "ttft_ms": 100,
         "says": [
-            f"It is {hour} o'clock, {tail}."
+            f"It is {hour} o'clock {tail}."
             for hour in ("one", "two", "three", "four", "five", "six", "seven")
             for tail in ("more or less", "and getting late", "as far as I know")
         ],

@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 
 from voicecli import clock
@@ -226,10 +227,23 @@ def hedge_delay(profile: Profile) -> HedgeDelay:
     return HedgeDelay(_seconds(hedge) if isinstance(hedge, int) else hedge)
 
 
+_LAZY = (
+    "anyio._backends._asyncio",
+    "anyio.streams.memory",
+    "httpcore2",
+    "openai.lib.streaming.chat",
+    "openai.resources.chat",
+    "openai.resources.chat.completions",
+)
+"""What the LLM's client would import when it is first asked."""
+
+
 def preload(profile: Profile) -> None:
     """Load what takes half a second, before there is a sound card that it would keep waiting."""
-    import openai  # noqa: F401
-
+    for module in _LAZY:
+        import_module(module)
+    if profile.standin is not None:
+        import_module("voicecli.standin.script_file")
     make_detector(profile.audio.vad, AudioFormat(profile.audio.sample_rate))
 
 

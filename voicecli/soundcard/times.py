@@ -66,19 +66,23 @@ class _Pace:
 
     Samples come and go at the device's rate, so that every callback says when the first of all was
     due.  Callbacks come late but never early: the earliest counts, whatever a sound server's
-    buffers do later (behind PulseAudio, 9 ms in the first seconds).  How far from it the converter
-    is the times of the ADC or DAC say, but only while they keep the same distance: behind
-    PulseAudio, those of a microphone wander off by 25 ms in its first ten seconds.
+    buffers do later (behind PulseAudio, 9 ms in the first seconds), but for the drift of the
+    clocks.  How far from it the converter is the times of the ADC or DAC say, but only while they
+    keep the same distance: behind PulseAudio, those of a microphone wander off by 25 ms in its
+    first ten seconds.
     """
-
-    _DRIFT = 0.0003
-    """Seconds per second by which clocks may differ: what was early then is late now."""
-
-    _LOST: Seconds = 0.02
-    """All callbacks of a window so late mean that samples were lost, though nobody said so."""
 
     _WINDOW: Seconds = 1.0
     """Fifty blocks, one of which was not late."""
+
+    _DRIFT: Seconds = 0.0003
+    """From one window to the next, what is no more than this is the clocks' drift."""
+
+    _LOST: Seconds = 0.02
+    """And more than this means that samples were lost, though nobody said so."""
+
+    _HEAL: Seconds = 0.00002
+    """What is too early comes nearer by so much in each window."""
 
     _STEADY: Seconds = 0.0005
     """Distance of the quartiles.  Wandering times have 1 to 5 ms, steady ones 0.1 (measured)."""
@@ -86,27 +90,37 @@ class _Pace:
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._count: Samples = 0
-        self._said: deque[tuple[Seconds, Seconds, Seconds]] = deque()
-        self._first_due: Seconds = inf
         self._distance: Seconds | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._said: deque[tuple[Seconds, Seconds]] = deque()
+        self._first_due = self._earliest = self._earliest_before = inf
+        self._window_ends: Seconds | None = None
 
     def note(self, count: Samples, time: BlockTime) -> Seconds:
         """When the callback for the next ``count`` samples was due."""
         if time.broken:
-            self._said.clear()
-            self._first_due = inf
-        before = self._said[-1][0] if self._said else time.called
+            self._begin()
         begun = self._count / self._rate
         self._count += count
-        self._said.append((time.called, time.called - begun, time.at - begun))
+        self._said.append((time.called, time.at - begun))
         while self._said[0][0] < time.called - self._WINDOW:
             self._said.popleft()
-        drifted = self._first_due + self._DRIFT * (time.called - before)
-        self._first_due = min(drifted, time.called - begun)
-        earliest = min(due for _, due, _ in self._said)
-        if earliest > self._first_due + self._LOST:
-            self._first_due = earliest
+        if self._window_ends is None or time.called >= self._window_ends:
+            self._window_ends = time.called + self._WINDOW
+            self._follow()
+        self._earliest = min(self._earliest, time.called - begun)
+        self._first_due = min(self._first_due, self._earliest)
         return begun + self._first_due
+
+    def _follow(self) -> None:
+        """Another window is over."""
+        moved = self._earliest - self._earliest_before
+        if abs(moved) <= self._DRIFT or self._LOST < moved < inf:
+            self._first_due += moved
+        self._first_due = min(self._first_due + self._HEAL, self._earliest)
+        self._earliest_before, self._earliest = self._earliest, inf
 
     @property
     def blocks(self) -> int:
@@ -120,7 +134,7 @@ class _Pace:
         The last steady one, as long as there is no other.
         """
         if self._said[-1][0] - self._said[0][0] > 0.9 * self._WINDOW:
-            first, median, third = quantiles(at for _, _, at in self._said)
+            first, median, third = quantiles(at for _, at in self._said)
             if third - first <= self._STEADY:
                 self._distance = median - self._first_due
         return self._distance

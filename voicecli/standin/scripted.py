@@ -10,9 +10,11 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncGenerator
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voicecli import clock
 from voicecli.audio import AudioFormat, Samples, Seconds
@@ -32,6 +34,10 @@ PITCH = 140.0
 HARMONICS = 6
 SYLLABLES = 4.0
 """Per second."""
+
+BREATH = 0.3
+"""Noise beside the tone.  Voices have some; a tone without any was too narrow for echo cancellers,
+which lost it whenever another tone had spoken."""
 
 PEAK = 8000
 
@@ -143,8 +149,17 @@ def tone(start: Samples, count: Samples, rate: int) -> bytes:
     voice = sum(np.cos(2 * np.pi * PITCH * n * time) / n for n in harmonics)
     # Speech has dips, and detectors count on it: 40 ms of silence between two syllables.
     loudness = np.clip(2.2 + 2.5 * np.cos(2 * np.pi * SYLLABLES * time), 0, 1) * (time >= 0)
-    peak = sum(1 / n for n in harmonics)
+    voice += BREATH * np.take(_breath(rate), start + np.arange(count), mode="wrap")
+    peak = sum(1 / n for n in harmonics) + BREATH
     return (PEAK / peak * voice * loudness).astype("<i2").tobytes()
+
+
+@cache
+def _breath(rate: int) -> NDArray[np.float64]:
+    """A second of noise, always the same, between -1 and 1; 1 at first."""
+    noise = np.random.default_rng(1).uniform(-1, 1, rate)
+    noise[0] = 1
+    return noise
 
 
 async def _until(when: Seconds) -> None:
