@@ -88,7 +88,6 @@ class Chat:
         self._options = options
         self._endpoint = endpoint
         self._client = client
-        self._rehearsed = False
         self.request_id = ""
 
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
@@ -128,7 +127,7 @@ class Chat:
         """
         import openai
 
-        await self._rehearse()
+        await rehearse()
         try:
             async with asyncio.timeout(self._options.first_token_timeout):
                 await self._client.models.retrieve(self._options.model)
@@ -136,24 +135,6 @@ class Chat:
             raise self._refused(error) from None
         except (TimeoutError, ValueError, openai.APIError) as error:
             _log.info("LLM: warming up failed: %s", clean(str(error)))
-
-    async def _rehearse(self) -> None:
-        """Have the library build what it builds at its first request (60 ms), going nowhere."""
-        import httpx2
-
-        if self._rehearsed:
-            return
-        self._rehearsed = True
-        nowhere = httpx2.MockTransport(
-            lambda _: httpx2.Response(
-                200, headers={"content-type": "text/event-stream"}, content=REHEARSAL
-            )
-        )
-        async with httpx2.AsyncClient(transport=nowhere) as http_client:
-            client = self._client.copy(http_client=http_client)
-            rehearsal = Chat(self._options, self._endpoint, client)
-            async for _ in rehearsal.reply([Message("user", "")]):
-                pass
 
     # Errors are raised "from None": the library's own may quote a part of the key.
 
@@ -264,6 +245,36 @@ async def open_chat(options: ChatOptions) -> AsyncGenerator[Chat, None]:
         http_client=http_client,
     ) as client:
         yield Chat(options, endpoint, client)
+
+
+_rehearsed = False
+
+
+async def rehearse() -> None:
+    """Have the library load and build what it does at its first request; once per process.
+
+    That takes 0.5 s in which nothing else happens.  Nothing is sent anywhere.
+    """
+    global _rehearsed
+    if _rehearsed:
+        return
+    _rehearsed = True
+    import httpx2
+    import openai
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "GET":
+            return httpx2.Response(200, json={"id": "", "object": "model"})
+        headers = {"content-type": "text/event-stream"}
+        return httpx2.Response(200, headers=headers, content=REHEARSAL)
+
+    options = ChatOptions(base_url="http://localhost")
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http_client:
+        client = openai.AsyncOpenAI(api_key="unused", max_retries=0, http_client=http_client)
+        chat = Chat(options, check_url("llm", options.base_url), client)
+        async for _ in chat.reply([Message("user", "")]):
+            pass
+        await client.models.retrieve("model")
 
 
 def _choice(chunk: object) -> object:

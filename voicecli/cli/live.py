@@ -67,7 +67,8 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(libraries_hushed())
         signals = stack.enter_context(_Signals())
-        preload(profile)
+        await preload(profile)
+        services = await stack.enter_async_context(open_services(profile))
         sound = await stack.enter_async_context(open_sound(profile, typed=wishes.typed))
         terminal = stack.enter_context(ExitStack())
         leave = partial(_leave, terminal)
@@ -77,7 +78,6 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
         terminal.enter_context(_listening_to(hands, wishes.typed, shown, timeline))
         timeline.follow(shown.note)
         shown.say(clock.now(), _told(profile, sound, typed=wishes.typed))
-        services = await stack.enter_async_context(open_services(profile))
         session = await stack.enter_async_context(
             open_session(profile, services, sound.source, sound.sink, timeline=timeline, tap=tap)
         )
