@@ -83,6 +83,16 @@ def test_nothing_sounds_before_the_prebuffer_is_full():
     assert card.draw()[0] == 10_000
 
 
+def test_a_longer_prebuffer_is_waited_for():
+    ring = Ring(RATE, prebuffer=0.3)
+    card = Card(ring)
+    ring.start()
+    ring.write(steady(round(0.3 * RATE) - 1))
+    assert not card.draw(3).any()
+    ring.write(steady(1))
+    assert card.draw()[0] == 10_000
+
+
 def test_the_end_of_a_reply_waits_for_no_prebuffer():
     _, card = playing(counting(10))
     assert np.array_equal(card.draw()[:10], counting(10))

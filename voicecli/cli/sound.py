@@ -50,7 +50,8 @@ async def open_sound(profile: Profile, *, typed: bool) -> AsyncIterator[Sound]:
 
     audio = profile.audio
     async with AsyncExitStack() as stack:
-        opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate)
+        prebuffer = audio.prebuffer_ms / 1000
+        opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate, prebuffer=prebuffer)
         try:
             loudspeaker = await stack.enter_async_context(opening)
         except DeviceError as error:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from voicecli import clock
 from voicecli.audio import SAMPLE_SIZE, AudioFormat, Samples, Seconds, samples_of
 from voicecli.events import Event
+from voicecli.playout import PREBUFFER
 from voicecli.soundcard.card import Card, opened
 from voicecli.soundcard.echo_tape import EchoTape
 from voicecli.soundcard.resampling import Resampler
@@ -30,7 +31,7 @@ _WATCH: Seconds = 0.1
 
 @asynccontextmanager
 async def open_loudspeaker(
-    name: str | None, rate: int, block: Seconds = 0.01
+    name: str | None, rate: int, block: Seconds = 0.01, prebuffer: Seconds = PREBUFFER
 ) -> AsyncIterator[Loudspeaker]:
     """A loudspeaker, silent until the first reply.
 
@@ -38,10 +39,11 @@ async def open_loudspeaker(
     rate: of what is written in hertz, whatever the device's own is.
     block: seconds of sound in one callback: the device queues 2.5 of them, so that 10 ms are
         heard after 29 ms and 20 ms, which bear a busier machine, after 49.
+    prebuffer: so many seconds of a reply are queued before it sounds.
 
     Raises DeviceError.
     """
-    loudspeaker = Loudspeaker(name, rate, block)
+    loudspeaker = Loudspeaker(name, rate, block, prebuffer)
     async with opened(loudspeaker.stream) as card:
         loudspeaker.card = card
         yield loudspeaker
@@ -56,14 +58,14 @@ class Loudspeaker:
 
     card: Card
 
-    def __init__(self, name: str | None, rate: int, block: Seconds) -> None:
+    def __init__(self, name: str | None, rate: int, block: Seconds, prebuffer: Seconds) -> None:
         self._format = AudioFormat(rate)
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()  # over what both threads use: the ring and what goes with it
         self._changed = asyncio.Event()
         self._tape = Tape(rate)
         self._echo_tape = EchoTape(rate)
-        self._ring = Ring(rate)
+        self._ring = Ring(rate, prebuffer)
         self._resampler = Resampler(rate, rate)
         self._times = PlaybackTimes(rate)
         self._reply = bytearray()  # kept for another device to go on with
@@ -87,7 +89,7 @@ class Loudspeaker:
             self._ended = False
 
     def write(self, pcm: bytes) -> None:
-        """Queue whole samples; they sound once 60 to 200 ms are queued, or at the end."""
+        """Queue whole samples; they sound once the pre-buffer is queued, or at the end."""
         with self._lock:
             if not self._ended:  # what comes after a ``clear`` belongs to nothing
                 self._reply += pcm

@@ -21,11 +21,11 @@ class Ring:
     are samples from the reply's start, at ``rate``.  Not safe to use from two threads at once.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, prebuffer: Seconds = PREBUFFER) -> None:
         self.rate = rate
         self._fade = round(FADE * rate)
         self._tail = np.zeros(0, np.float32)  # the fade of what was cut off
-        self._prebuffer = PREBUFFER
+        self._prebuffer = self._least_prebuffer = prebuffer
         self._reset()
 
     def _reset(self) -> None:
@@ -42,7 +42,7 @@ class Ring:
 
     def successor(self, rate: int) -> Ring:
         """A ring for another device, to be given what has not sounded of this reply yet."""
-        ring = Ring(rate)
+        ring = Ring(rate, self._least_prebuffer)
         ring._prebuffer, ring.underruns = self._prebuffer, self.underruns
         ring._gain, ring._goal, ring._held = 0.0, self._goal, self._held
         ring._cleared, ring.audible_at = self._cleared, self.audible_at
@@ -51,8 +51,8 @@ class Ring:
     def start(self) -> None:
         """Begin a reply; what is left of the one before falls silent."""
         self.clear()
-        dry = bool(self.underruns)
-        self._prebuffer = self._prebuffer if dry else max(self._prebuffer / 2, PREBUFFER)
+        if not self.underruns:
+            self._prebuffer = max(self._prebuffer / 2, self._least_prebuffer)
         self._reset()
 
     def write(self, samples: NDArray[np.int16]) -> None:
@@ -145,7 +145,8 @@ class Ring:
             out[count - length : count] *= np.linspace(1, 0, length, dtype=np.float32)
             self._gain, self._flowing = 0.0, False
             self.underruns += 1
-            self._prebuffer = min(2 * self._prebuffer, LONGEST_PREBUFFER)
+            longest = max(LONGEST_PREBUFFER, self._least_prebuffer)
+            self._prebuffer = min(2 * self._prebuffer, longest)
 
     def _note(self, at: Seconds, count: Samples) -> None:
         """Remember when what is drawn sounds."""
