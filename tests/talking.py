@@ -109,7 +109,7 @@ class Talk:
         """Ctrl-C; what it tells at the end."""
         self.program.send_signal(signal.SIGINT)
         out, err = self.program.communicate(timeout=20)
-        assert (self.program.returncode, err) == (0, "")
+        assert (self.program.returncode, err) == (0, ""), err
         return out
 
 

@@ -7,7 +7,6 @@ the environment.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -233,17 +232,11 @@ _LAZY = ("anyio._backends._asyncio", "anyio._core._sockets", "anyio._core._strea
 
 
 async def preload(profile: Profile) -> None:
-    """Load what takes half a second, before there is a sound card that it would keep waiting.
-
-    And have the garbage collector never look at it: to go over all of it took 35 ms, in the midst
-    of which a loudspeaker runs dry.
-    """
+    """Load what takes half a second, before there is a sound card that it would keep waiting."""
     for module in _LAZY:
         import_module(module)
     await rehearse()
     make_detector(profile.audio.vad, AudioFormat(profile.audio.sample_rate))
-    gc.collect()
-    gc.freeze()
 
 
 # ── the conversation ─────────────────────────────────────────────────────────
