@@ -269,9 +269,14 @@ async def rehearse() -> None:
         return httpx2.Response(200, headers=headers, content=REHEARSAL)
 
     options = ChatOptions(base_url="http://localhost")
-    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http_client:
-        client = openai.AsyncOpenAI(api_key="unused", max_retries=0, http_client=http_client)
-        chat = Chat(options, check_url("llm", options.base_url), client)
+    endpoint = check_url("llm", options.base_url)
+    async with httpx2.AsyncClient(
+        transport=httpx2.MockTransport(answer), trust_env=False
+    ) as http_client:
+        client = openai.AsyncOpenAI(
+            api_key="unused", base_url=endpoint.http(), max_retries=0, http_client=http_client
+        )
+        chat = Chat(options, endpoint, client)
         async for _ in chat.reply([Message("user", "")]):
             pass
         await client.models.retrieve("model")
