@@ -34,6 +34,8 @@ QUESTION = "What is the time?"
 STORY = "Once upon a time there was a king who lived in a castle by the sea and never left it."
 STOP = "Please stop, that is enough."
 CHARACTER = 0.065
+THREE_FLUSHES = 9.5
+"""In so many seconds: the TTS takes 20 a minute."""
 UH_HUH = ("Uh-huh.", "Right.", "I see.", "Mm-hmm.")
 
 LOUDER = 1000
@@ -226,7 +228,7 @@ def barge_ins(
     *options: str,
     words: NDArray[np.int16] | None = None,
 ) -> list[BargeIn]:
-    """So many replies of seven seconds, each talked over after one or so.
+    """So many replies of seven seconds, each talked over after one or so; at most ten.
 
     words: how the user says it, at RATE; None for the tone of ``voice``.
     """
@@ -243,8 +245,11 @@ def barge_ins(
     duplex = ("--set", "interrupt.policy=headphones")
     chance = random.Random(1)
     with Bus(audio) as bus, Talk(*duplex, *options, profile=name) as talk:
+        again_at = 0.0
         for _ in range(count):
             talk.until("you can speak now")
+            time.sleep(max(0.0, again_at - time.monotonic()))
+            again_at = time.monotonic() + THREE_FLUSHES
             audio.speak(question, RATE)
             talk.until("reply audio started")
             time.sleep(chance.uniform(0.8, 1.3))

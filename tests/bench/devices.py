@@ -82,8 +82,12 @@ def _waits(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
 
 def _barge_ins(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
     tried = {
-        "energy": barge_ins(audio, folder, COUNT),
-        "silero": barge_ins(audio, folder, COUNT, *SILERO, words=recorded(1.8)),
+        "energy": [one for _ in range(2) for one in barge_ins(audio, folder, COUNT // 2)],
+        "silero": [
+            one
+            for _ in range(2)
+            for one in barge_ins(audio, folder, COUNT // 2, *SILERO, words=recorded(1.8))
+        ],
     }
     print("   Barge-in, from the user's first voiced sample, in ms")
     rows = [row for name, found in tried.items() for row in _stops(name, found)]
