@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from tests.bench.devices import open_virtual_audio
 from tests.bench.table import verdict
 from tests.bus import stretches
 from tests.talking import QUESTIONS, Talk, profile, say
-from tests.virtual_audio import VirtualAudio
+from tests.virtual_audio import RATE, VirtualAudio
 from voicecli.audio import Seconds
 
 LENGTH: Seconds = float(os.environ.get("BENCH_SECONDS", "1800"))
@@ -95,9 +96,12 @@ def _apart(folder: Path) -> Sequence[Seconds]:
     """In each turn, how much longer the reply is away from the question than it sounded."""
     bus = np.memmap(folder / "bus.raw", "<i2").reshape(-1, 2)
     kept, rate = soundfile.read(folder / "kept" / "conversation.wav", dtype="int16")
-    asked, replied = (stretches(bus[:, channel], 0.4) for channel in (0, 1))
-    user, agent = (stretches(kept[:, channel], 0.4, rate) for channel in (0, 1))
-    assert len(asked) == len(replied) == len(user) == len(agent)
-    heard = [reply[0] - question[1] for question, reply in zip(asked, replied, strict=True)]
-    recorded = [reply[0] - question[1] for question, reply in zip(user, agent, strict=True)]
+    heard, recorded = _waits(bus, RATE), _waits(kept, rate)
     return [one - other for one, other in zip(recorded, heard, strict=True)]
+
+
+def _waits(both: NDArray[np.int16], rate: int) -> list[Seconds]:
+    """From the end of each question on the left to the beginning of the reply on the right."""
+    questions, sounds = (stretches(both[:, channel], 0.4, rate) for channel in (0, 1))
+    begins = np.array([begin for begin, _ in sounds])
+    return [float(begins[np.searchsorted(begins, end)] - end) for _, end in questions]
