@@ -68,6 +68,13 @@ def test_no_words_and_back_channels_take_none(text):
     assert not ducked(3).confirmed_by(text)
 
 
+def test_words_that_may_become_a_back_channel_wait_for_the_others():
+    interruption = ducked(3)
+    assert not interruption.confirmed_by("I", interim=True)
+    assert interruption.confirmed_by("I want", interim=True)
+    assert interruption.confirmed_by("I")
+
+
 def test_as_many_words_as_are_wanted():
     interruption = Interruption(BargeInPolicy(allowed=True, min_words=3))
     assert not interruption.confirmed_by("wait a")

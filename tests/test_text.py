@@ -120,6 +120,15 @@ def test_no_backchannels(text: str):
     assert not is_backchannel(text, KNOWN)
 
 
+def test_a_backchannel_may_be_begun_only():
+    assert is_backchannel("I", ["i see", "yeah"], begun=True)
+    assert is_backchannel("Yeah, I", ["i see", "yeah"], begun=True)
+    assert not is_backchannel("I", ["i see", "yeah"])
+    assert not is_backchannel("I want", ["i see", "yeah"], begun=True)
+    assert not is_backchannel("see", ["i see", "yeah"], begun=True)
+    assert not is_backchannel("stop", ["", "-"], begun=True)
+
+
 def test_without_a_list_nothing_is_a_backchannel():
     assert not is_backchannel("yeah", ())
     assert not is_backchannel("yeah", ["", "-"])

@@ -101,10 +101,10 @@ class Interruption:
             return self._since + CREDIT
         return self._since + (policy.hold if self.stage is Stage.DUCKED else policy.confirm)
 
-    def confirmed_by(self, text: str) -> bool:
-        """Whether these words take the floor."""
+    def confirmed_by(self, text: str, *, interim: bool = False) -> bool:
+        """Whether these words take the floor; ``interim``: more of them may be on their way."""
         return (
             len(text.split()) >= self._policy.min_words
-            and not is_backchannel(text, self._policy.backchannels)
+            and not is_backchannel(text, self._policy.backchannels, begun=interim)
             and not repeats(text, self.said)
         )

@@ -111,10 +111,13 @@ def ending(text: str) -> Ending:
     return "complete" if final and spoken[-1] not in PARTICLES else "default"
 
 
-def is_backchannel(text: str, known: Collection[str]) -> bool:
-    """Whether ``text`` consists of ``known`` back-channels, of one word or several, and no else."""
+def is_backchannel(text: str, known: Collection[str], *, begun: bool = False) -> bool:
+    """Whether ``text`` consists of ``known`` back-channels, of one word or several, and no else.
+
+    begun: the last of them may lack words that are still to come.
+    """
     spoken = words(text)
-    return bool(spoken) and _made_of(spoken, [words(phrase) for phrase in known])
+    return bool(spoken) and _made_of(spoken, [words(phrase) for phrase in known], begun)
 
 
 def repeats(heard: str, said: str) -> bool:
@@ -151,7 +154,7 @@ def _counts_on(text: str) -> bool:
     return bool(in_groups or _NUMBERED.search(text[: found.start()].casefold()))
 
 
-def _made_of(spoken: list[str], phrases: Collection[list[str]]) -> bool:
+def _made_of(spoken: list[str], phrases: Collection[list[str]], begun: bool = False) -> bool:
     """Whether ``spoken`` is some of ``phrases``, one after the other."""
     reached = [True] + [False] * len(spoken)
     for start in range(len(spoken)):
@@ -159,6 +162,8 @@ def _made_of(spoken: list[str], phrases: Collection[list[str]]) -> bool:
             end = start + len(phrase)
             if phrase and spoken[start:end] == phrase:
                 reached[end] = True
+            elif begun and spoken[start:] == phrase[: len(spoken) - start]:
+                return True
     return reached[-1]
 
 

@@ -389,7 +389,8 @@ class TurnMachine:
         self._utterance.hear(event)
         if not self.policy.barge_in.allowed:
             return []
-        if self._interruption.confirmed_by(self._utterance.text):
+        interim = isinstance(event, InterimTranscript)
+        if self._interruption.confirmed_by(self._utterance.text, interim=interim):
             return self._cut(event)
         if self._wake == "false alarm" and isinstance(event, FinalTranscript) and self._asked:
             return self._false_alarm(event.at)
