@@ -270,7 +270,7 @@ def _barge_in(speaker: NDArray[np.int16], began: float, ended: float) -> BargeIn
     expected = np.frombuffer(tone(0, last - first, RATE), "<i2")
     ducked = _softer(speaker[first:last], expected, round(began * RATE) - first)
     stale = sum(story[1] < begin < ended for begin, _ in sounds)
-    return BargeIn((first + ducked) / RATE - began, story[1] - began, stale)
+    return BargeIn(float((first + ducked) / RATE - began), float(story[1] - began), int(stale))
 
 
 def _softer(heard: NDArray[np.int16], expected: NDArray[np.int16], start: int) -> int:

@@ -62,12 +62,12 @@ def run() -> dict[str, Any]:
         judged += met
         for line in met:
             print(verdict(*line))
-    return numbers | {"judged": [{"what": what, "met": met} for what, met in judged]}
+    return numbers | {"judged": [{"what": what, "met": bool(met)} for what, met in judged]}
 
 
 def _waits(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
     told = waits(questions(audio, folder, COUNT))
-    off = [one.printed - one.heard for one in told]
+    off = [float(one.printed - one.heard) for one in told]
     of = spread(off)
     early = round(1000 * HEARD_EARLY)
     print(

@@ -62,7 +62,7 @@ def run() -> dict[str, Any]:
         "turns": len(turns),
         "memory_mb": [[round(at), round(size, 1)] for at, size in used],
         "apart_ms": [round(1000 * one, 1) for one in apart],
-        "judged": [{"what": what, "met": met} for what, met in judged],
+        "judged": [{"what": what, "met": bool(met)} for what, met in judged],
     }
 
 
