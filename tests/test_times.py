@@ -86,11 +86,21 @@ def test_lost_samples_are_no_drift():
     assert clock.place(BLOCK, BlockTime(10.5, 10.52, broken=True)) == pytest.approx(10.5)
 
 
-def test_buffers_that_fill_after_the_opening_move_nothing():
+def test_buffers_that_fill_as_a_stream_opens_are_allowed_for():
     clock = CaptureTimes(RATE)
     for index in range(500):
         true = 10 + index * LENGTH
         buffered = 0.009 if index > 40 else 0.0
+        placed = clock.place(BLOCK, BlockTime(true + buffered, called=true + LENGTH + buffered))
+        if index > 153:
+            assert placed == pytest.approx(true + buffered, abs=0.0001), index
+
+
+def test_buffers_that_fill_later_move_nothing():
+    clock = CaptureTimes(RATE)
+    for index in range(800):
+        true = 10 + index * LENGTH
+        buffered = 0.009 if index > 300 else 0.0
         placed = clock.place(BLOCK, BlockTime(true, called=true + LENGTH + buffered))
         assert placed == pytest.approx(true, abs=0.0003), index
 
@@ -100,9 +110,21 @@ def test_a_device_that_drifts_after_its_buffers_have_filled_is_followed(ppm):
     clock = CaptureTimes(RATE)
     for index in range(3000):
         true = 10 + index * LENGTH * (1 + ppm * 1e-6)
-        buffered = 0.009 if index > 40 else 0.0
+        buffered = 0.009 if index > 300 else 0.0
         placed = clock.place(BLOCK, BlockTime(true, called=true + LENGTH + buffered))
         assert placed == pytest.approx(true, abs=0.0015), index
+
+
+def test_a_busy_machine_moves_nothing():
+    chance = random.Random(1)
+    clock = CaptureTimes(RATE)
+    for index in range(15_000):
+        true = 10 + index * LENGTH
+        # whole windows in which no callback is on time: up in one step, and down in two
+        busy = (0.0, 0.0005, 0.00025)[index // 51 % 3]
+        called = true + LENGTH + busy + chance.choice([0.0, 0.004])
+        placed = clock.place(BLOCK, BlockTime(true, called=called))
+        assert placed == pytest.approx(true, abs=0.001), index
 
 
 def test_samples_lost_without_a_word_are_noticed_in_two_seconds():

@@ -66,10 +66,10 @@ class _Pace:
 
     Samples come and go at the device's rate, so that every callback says when the first of all was
     due.  Callbacks come late but never early: the earliest counts, whatever a sound server's
-    buffers do later (behind PulseAudio, 9 ms in the first seconds), but for the drift of the
-    clocks.  How far from it the converter is the times of the ADC or DAC say, but only while they
-    keep the same distance: behind PulseAudio, those of a microphone wander off by 25 ms in its
-    first ten seconds.
+    buffers do once it has settled (behind PulseAudio, they grow by 9 ms in the first seconds), but
+    for the drift of the clocks.  How far from it the converter is the times of the ADC or DAC say,
+    but only while they keep the same distance: behind PulseAudio, those of a microphone wander off
+    by 25 ms in its first ten seconds.
     """
 
     _WINDOW: Seconds = 1.0
@@ -80,6 +80,13 @@ class _Pace:
 
     _LOST: Seconds = 0.02
     """And more than this means that samples were lost, though nobody said so."""
+
+    _SETTLING = 3
+    """Windows in which a sound server's buffers may still fill."""
+
+    _PATIENCE = 5
+    """Windows after which what was neither is what a sound server's buffers do; sooner, the machine
+    was busy."""
 
     _HEAL: Seconds = 0.00002
     """What is too early comes nearer by so much in each window."""
@@ -95,7 +102,9 @@ class _Pace:
 
     def _begin(self) -> None:
         self._said: deque[tuple[Seconds, Seconds]] = deque()
-        self._first_due = self._earliest = self._earliest_before = inf
+        self._first_due = self._earliest = self._level = inf
+        self._windows = 0
+        self._off = 0  # of them, since one was near the level
         self._window_ends: Seconds | None = None
 
     def note(self, count: Samples, time: BlockTime) -> Seconds:
@@ -116,11 +125,21 @@ class _Pace:
 
     def _follow(self) -> None:
         """Another window is over."""
-        moved = self._earliest - self._earliest_before
-        if abs(moved) <= self._DRIFT or self._LOST < moved < inf:
-            self._first_due += moved
-        self._first_due = min(self._first_due + self._HEAL, self._earliest)
-        self._earliest_before, self._earliest = self._earliest, inf
+        if self._level < inf:
+            moved = self._earliest - self._level
+            self._windows += 1
+            self._off += 1
+            drifted = abs(moved) <= self._DRIFT * self._off
+            lost = moved > self._LOST
+            if drifted or lost or self._windows <= self._SETTLING:
+                self._first_due += moved
+                self._level, self._off = self._earliest, 0
+            elif self._off == self._PATIENCE:
+                self._level, self._off = self._earliest, 0
+            self._first_due = min(self._first_due + self._HEAL, self._earliest)
+        else:
+            self._level = self._earliest
+        self._earliest = inf
 
     @property
     def blocks(self) -> int:
