@@ -88,7 +88,7 @@ def _measured(turn: Turn) -> str:
 
 def _marks(turn: Turn, budgets: Budgets) -> list[str]:
     """What else a reader should know, the rule that ended the user's turn first."""
-    marks = [f"[{turn.reason}]"]
+    marks = [f"[{washed(turn.reason)}]"]
     if turn.outcome == "interrupted":
         marks.append(f"interrupted after {turn.heard:.1f} s")
     if turn.failure is not None:
