@@ -266,7 +266,7 @@ def test_the_first_signal_ends_the_conversation_and_tells_its_numbers(running, n
 
 def test_the_second_signal_leaves_at_once(running):
     # A service that is silent keeps a proper end waiting.
-    write("long", LONG + "faults: [{service: stt, kind: half_open, after_ms: 300}]\n")
+    write("long", LONG + "faults: [{service: stt, kind: half_open, after_ms: 50}]\n")
     program = began(running)
     program.send_signal(signal.SIGINT)
     seen(program, "playback stopped after")
@@ -356,7 +356,7 @@ def test_escape_stops_the_agent_and_ctrl_c_quits():
 
 
 def test_the_second_ctrl_c_restores_the_terminal_as_well():
-    write("long", LONG + "faults: [{service: stt, kind: half_open, after_ms: 300}]\n")
+    write("long", LONG + "faults: [{service: stt, kind: half_open, after_ms: 50}]\n")
     with Terminal([*TALK, "-p", "long.yaml"]) as terminal:
         terminal.until("listening")
         terminal.press("Hello?\r")
