@@ -290,7 +290,6 @@ class FalseAlarms:
     replies: how many were to be given.
     alarms: how often somebody made a sound.
     outcomes: of the turns, one for each reply.
-    said: their texts, as the program tells them.
     repeated: seconds that were heard beyond what was to be said: a fade in repeats the fade out.
     stopped: how often a reply was silent for longer than between two syllables.
     """
@@ -298,7 +297,6 @@ class FalseAlarms:
     replies: int
     alarms: int
     outcomes: Sequence[str]
-    said: Sequence[str]
     repeated: float
     stopped: int
 
@@ -358,7 +356,6 @@ def false_alarms(
         replies=count,
         alarms=len(noises) * count,
         outcomes=[turn["outcome"] for turn in turns],
-        said=[turn["said"] for turn in turns],
         repeated=float(sum(np.count_nonzero(one) for one in heard) - whole) / RATE,
         stopped=sum(len(stretches(one, DIP, threshold=0)) - 1 for one in heard),
     )

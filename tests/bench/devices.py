@@ -141,7 +141,6 @@ def _resumed(name: str, found: FalseAlarms) -> tuple[str, bool]:
 
 
 def _echo(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
-    # A recorded user: a tone that follows another AEC3 takes for a part of it.
     judged: Judged = []
     for delay in DELAYS_MS:
         for name, options in (("echo cancelled", SPEAKERS), ("half duplex", ())):

@@ -70,10 +70,10 @@ def _held(audio: VirtualAudio, folder: Path) -> list[tuple[Seconds, float]]:
     """Hold the conversation; megabytes of memory over time."""
     used = []
     chance = random.Random(1)
-    options = ("--out", str(folder / "kept"), profile(folder, "questions", **QUESTIONS))
+    name = profile(folder, "questions", **QUESTIONS)
     recorder = audio.listen("--raw", "--format=s16le", str(folder / "bus.raw"))
     began = time.monotonic()
-    with Talk(*options[:2], profile=options[2]) as talk:
+    with Talk("--out", str(folder / "kept"), profile=name) as talk:
         while (now := time.monotonic() - began) < LENGTH:
             talk.until("you can speak now")
             used.append((now, _resident(talk.program.pid)))

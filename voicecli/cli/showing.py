@@ -19,6 +19,7 @@ from voicecli.report.outlet import Outlet
 from voicecli.report.plain import PlainLines
 from voicecli.report.screen import Screen
 from voicecli.report.stream import JsonLines
+from voicecli.stderr import hushed
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
@@ -79,23 +80,15 @@ def libraries_hushed() -> Iterator[None]:
 
     PortAudio tells of a device that vanishes in a line of its own, in the middle of everything.
     """
-    try:
-        saved = os.dup(2)
-    except OSError:  # there is none
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
+    with hushed() as saved:
+        if saved is None:
+            yield
+            return
         with (
             open(saved, "w", buffering=1, errors="backslashreplace", closefd=False) as ours,
             redirect_stderr(ours),
         ):
             yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 @contextmanager

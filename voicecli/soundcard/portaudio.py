@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
@@ -12,6 +11,7 @@ from typing import Any
 
 from voicecli.soundcard import failures
 from voicecli.soundcard.devices import Device, Direction, described
+from voicecli.stderr import hushed
 
 INPUT_UNDERFLOW, INPUT_OVERFLOW, OUTPUT_UNDERFLOW, OUTPUT_OVERFLOW = 1, 2, 4, 8
 """PortAudio's status flags; 16 says that a stream is being primed and is no fault."""
@@ -86,19 +86,8 @@ def quiet() -> Iterator[None]:
 
     For opening and closing only; it takes the messages of other threads with it.
     """
-    try:
-        saved = os.dup(2)
-    except OSError:  # there is none
+    with hushed():
         yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
 
 
 def _default(ask: Any) -> int | None:
