@@ -55,7 +55,7 @@ def run() -> dict[str, Any]:
     print("e. Through virtual devices, by a recording of both of them.")
     numbers: dict[str, Any] = {}
     judged: Judged = []
-    for part in (_waits, _barge_ins, _false_alarms, _echo):
+    for part in (_waits, _barge_ins, _false_alarms, _echo, _barge_ins_over_echo):
         with open_virtual_audio() as audio, TemporaryDirectory() as folder:
             kept, met = part(audio, Path(folder))
         numbers |= kept
@@ -156,3 +156,18 @@ def _echo(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
             )
             judged.append((what, outcomes == ["answered"] * REPLIES))
     return {}, judged
+
+
+def _barge_ins_over_echo(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
+    name, delay = "over a cancelled echo", DELAYS_MS[1]
+    audio.echo(ECHO_DB, delay)
+    try:
+        found = barge_ins(audio, folder, COUNT // 2, *SPEAKERS, words=recorded(1.8))
+    finally:
+        audio.echo_off()
+    print(f"   Barge-in with an echo of {ECHO_DB} dB after {delay} ms, in ms")
+    print(table(("", "n", "P50", "P95", "max"), _stops(name, found)))
+    kept = [list(map(round, values)) for values in _in_ms(found)]
+    stale = sum(one.stale for one in found)
+    judged = [(f"{name}: heard again after a cut {stale} times, never", not stale)]
+    return {"barge_in_over_echo_ms": kept}, judged
