@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voicecli.soundcard.resampling import Resampler
+from voicecli.resampling import Resampler
 
 RATES = [
     (48_000, 16_000),

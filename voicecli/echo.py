@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from voicecli.audio import AudioBlock, AudioFormat, Samples, Seconds, samples_of
 from voicecli.errors import UsageError
-from voicecli.soundcard.resampling import Resampler
+from voicecli.resampling import Resampler
 from voicecli.stages import Source
 
 RATE = 16_000

@@ -15,9 +15,9 @@ from voicecli import clock
 from voicecli.audio import SAMPLE_SIZE, AudioFormat, Samples, Seconds, samples_of
 from voicecli.events import Event
 from voicecli.playout import PREBUFFER
+from voicecli.resampling import Resampler
 from voicecli.soundcard.card import Card, opened
 from voicecli.soundcard.echo_tape import EchoTape
-from voicecli.soundcard.resampling import Resampler
 from voicecli.soundcard.ring import Ring
 from voicecli.soundcard.stream import Sound, Stream
 from voicecli.soundcard.tape import Tape

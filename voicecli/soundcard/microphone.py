@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 
 from voicecli.audio import AudioBlock, AudioFormat, Seconds
 from voicecli.events import Event
+from voicecli.resampling import Resampler
 from voicecli.soundcard import failures
 from voicecli.soundcard.card import Card, opened
-from voicecli.soundcard.resampling import Resampler
 from voicecli.soundcard.stream import Sound, Stream
 from voicecli.soundcard.times import BlockTime, CaptureTimes
 

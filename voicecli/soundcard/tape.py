@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecli.audio import Samples, Seconds
-from voicecli.soundcard.resampling import Resampler
+from voicecli.resampling import Resampler
 
 _PAUSE: Seconds = 0.05
 """Silence that is kept after sound, so that what sounds in one go stays in one piece."""
