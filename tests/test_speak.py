@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from voicecli import clock
 from voicecli.deepgram.budget import Budget
 from voicecli.deepgram.speak import Speak, SpeakOptions, open_speak, speak_query
-from voicecli.deepgram.synthesis import LEAD, LONGEST_TEXT, REFUSED_PAUSE, WINDOW, Synthesis
+from voicecli.deepgram.synthesis import LONGEST_TEXT, REFUSED_PAUSE, WINDOW, Synthesis
 from voicecli.errors import ServiceError
 from voicecli.stages import FLUSHED, Flushed
 
@@ -234,11 +234,15 @@ def test_white_space_waits_for_the_word_after_it() -> None:
 
 def test_long_text_is_cut_at_spaces_and_nowhere_else() -> None:
     text = "word " * 900
-    synthesis = Synthesis(flushes=20, characters=10_000, rate=24_000)
-    pieces = list(synthesis.pieces(text))
+    pieces = list(Synthesis(flushes=20, characters=10_000).pieces(text))
     assert "".join(pieces) == text
     assert [len(piece) for piece in pieces] == [2000, 2000, 500]
-    assert [len(piece) for piece in synthesis.pieces("x" * 2001)] == [LONGEST_TEXT, 1]
+    assert [
+        len(piece) for piece in Synthesis(flushes=20, characters=10_000).pieces("x" * 2001)
+    ] == [
+        LONGEST_TEXT,
+        1,
+    ]
 
 
 def test_an_odd_byte_waits_for_its_other_half() -> None:
@@ -293,41 +297,6 @@ def test_a_flush_beyond_the_budget_waits_and_is_joined_by_the_next() -> None:
     assert clock.run(main(), virtual=True) == [audio_of("Three. Four."), FLUSHED, FLUSHED]
     assert server.times_of("Three. ") == [pytest.approx(0.2)]
     assert server.times_of("Flush") == pytest.approx([0.0, 0.1, WINDOW])
-
-
-def test_with_half_of_the_flushes_spent_one_that_nobody_would_hear_yet_waits_for_company() -> None:
-    server = Aura()
-
-    async def main() -> list[bytes | Flushed]:
-        async with speaking(server, flushes_per_minute=4, sample_rate=10) as speak:
-            for text in ("x" * 21, "y" * 10, "z" * 10):  # 0.1 s a letter
-                await speak.send(text, flush=True)
-                await heard(speak, 1)
-            await speak.send("Four. ", flush=True)
-            reply = asyncio.create_task(heard(speak, 2))
-            await asyncio.sleep(2.0)
-            await speak.send("Five.", flush=True)
-            return await reply
-
-    assert clock.run(main(), virtual=True) == [audio_of("Four. Five."), FLUSHED, FLUSHED]
-    comes, lasts = 0.1, 4.1
-    assert server.times_of("Flush") == pytest.approx([0.0, 0.1, 0.2, comes + lasts - LEAD])
-
-
-def test_the_first_flush_of_a_reply_never_waits_for_company() -> None:
-    server = Aura()
-
-    async def main() -> None:
-        async with speaking(server, flushes_per_minute=4, sample_rate=10) as speak:
-            for text in ("One.", "Two.", "Three."):
-                await speak.send(text, flush=True)
-                await heard(speak, 1)
-            await speak.clear()  # the user cut it
-            await speak.send("Four.", flush=True)
-            await heard(speak, 1)
-
-    clock.run(main(), virtual=True)
-    assert server.times_of("Flush") == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_characters_beyond_the_budget_wait() -> None:

@@ -8,8 +8,7 @@ Three things make it delicate (https://developers.deepgram.com/docs/tts-ws-flush
   each ``send(…, flush=True)``, in order.  It costs a round trip between clauses, while the clause
   before still plays: audio comes faster than it sounds.
 - The service takes 20 Flushes and 2,400 characters a minute.  A Flush beyond that waits, and those
-  after it join it; text beyond that waits in ``send``.  So that it hardly comes to this, one that
-  follows another waits, too, once half of them are spent, until what came is nearly played.
+  after it join it; text beyond that waits in ``send``.
 - After a Clear, audio already on its way still arrives: all is dropped until Cleared.
 """
 
@@ -78,9 +77,7 @@ class _Line:
             at=clock.now(), service="tts", took=socket.took, request_id=socket.request_id
         )
         self.synthesis = Synthesis(
-            flushes=options.flushes_per_minute,
-            characters=options.characters_per_minute,
-            rate=options.sample_rate,
+            flushes=options.flushes_per_minute, characters=options.characters_per_minute
         )
         self.lost = False
         self._stall = options.first_audio_timeout

@@ -21,9 +21,6 @@ LONGEST_TEXT = 2000
 WINDOW: Seconds = 64.0
 """The documentation says 60 s; measured, the allowance for Flushes is back after 64 s."""
 
-LEAD: Seconds = 0.5
-"""A Flush that may wait is sent so long before what came is heard: first audio takes 0.3 s."""
-
 REFUSED_PAUSE: Seconds = 3.0
 """Before a refused Flush is tried again, though our own count allows it: 20 a minute."""
 
@@ -39,15 +36,13 @@ class Synthesis:
     unflushed: whether the service holds text that no Flush has covered.
     """
 
-    def __init__(self, *, flushes: int, characters: int, rate: int) -> None:
+    def __init__(self, *, flushes: int, characters: int) -> None:
         self.in_flight = self.waiting = self.due = 0
         self.unflushed = False
         self.progress: Seconds = 0.0
         self._flushes = Budget(flushes, WINDOW)
         self._characters = Budget(characters, WINDOW)
         self._not_before: Seconds = 0.0
-        self._heard_until: Seconds = 0.0
-        self._rate = rate
         self._clears = 0
         self._held = ""
         self._odd = b""
@@ -92,17 +87,10 @@ class Synthesis:
             self.due += 1
 
     def flush_at(self, now: Seconds) -> Seconds | None:
-        """When the next Flush may be sent; None when there is none to send, or one is in flight.
-
-        Once less than half of what the minute allows is left, it waits for more to ride on it, as
-        long as nobody hears that: until what came is nearly played, were it played as it came.
-        """
+        """When the next Flush may be sent; None when there is none to send, or one is in flight."""
         if self.in_flight or not self.waiting:
             return None
-        allowed = max(self._not_before, self._flushes.allowed_at(1, now))
-        if self._flushes.allowed_at(self._flushes.limit // 2, now) > now:
-            allowed = max(allowed, self._heard_until - LEAD)
-        return allowed
+        return max(self._not_before, self._flushes.allowed_at(1, now))
 
     def flush_sent(self, now: Seconds) -> None:
         """A Flush is being sent; it carries all that waits."""
@@ -116,7 +104,6 @@ class Synthesis:
         self.in_flight = self.waiting = self.due = 0
         self.unflushed = False
         self._held, self._odd = "", b""
-        self._heard_until = 0.0
         self._clears += needed
         return needed
 
@@ -134,7 +121,6 @@ class Synthesis:
         pcm = self._odd + message
         whole = len(pcm) // SAMPLE_SIZE * SAMPLE_SIZE
         self._odd = pcm[whole:]
-        self._heard_until = max(self._heard_until, now) + whole / SAMPLE_SIZE / self._rate
         return pcm[:whole]
 
     def _note(self, message: str, now: Seconds) -> None:
