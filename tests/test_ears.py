@@ -12,7 +12,7 @@ import pytest
 
 from voicecli import clock
 from voicecli.audio import AudioBlock, AudioFormat
-from voicecli.ears import CATCH_UP, KEPT, PROVEN, Ears
+from voicecli.ears import CATCH_UP, KEPT, PROVEN, SILENT, Ears
 from voicecli.errors import ServiceError
 from voicecli.events import (
     ConnectionLost,
@@ -169,6 +169,31 @@ def test_what_the_service_says_is_passed_on():
     ]
     listening = listen(lambda: Recogniser(1e6, *said))
     assert listening.events == said
+
+
+def test_interims_without_words_are_passed_on_only_when_they_take_words_back():
+    texts = ["", "", "Hel", "", "", "Hello.", "final", "", "Yes.", "Yes."]
+    said: list[Event] = [
+        final(1.2, at=1 + 0.1 * number)
+        if text == "final"
+        else InterimTranscript(at=1 + 0.1 * number, text=text, speech_start=0.5, speech_end=0.9)
+        for number, text in enumerate(texts)
+    ]
+    listening = listen(lambda: Recogniser(1e6, *said))
+    assert listening.events == [said[number] for number in (2, 3, 5, 6, 8, 9)]
+
+
+def test_an_interim_without_words_says_that_the_service_is_there():
+    nothing = InterimTranscript(at=1.5, text="", speech_start=0.5, speech_end=2.0)
+
+    async def main(*said: Event) -> list[float]:
+        listening = Listening(lambda: Recogniser(1e6, *said), Recogniser)
+        listening.ears.expect()
+        await listening.run(4.0)
+        return listening.tries
+
+    assert clock.run(main(), virtual=True) == [pytest.approx(SILENT)]
+    assert clock.run(main(nothing), virtual=True) == []
 
 
 def test_an_end_that_was_meant_is_no_loss():

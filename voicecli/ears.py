@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from voicecli import clock
 from voicecli.audio import AudioBlock, AudioFormat, Seconds
 from voicecli.errors import ServiceError, StalledError
-from voicecli.events import ConnectionLost, Event, FinalTranscript, Warned
+from voicecli.events import ConnectionLost, Event, FinalTranscript, InterimTranscript, Warned
 from voicecli.stages import Transcriber
 
 KEPT: Seconds = 60.0
@@ -63,6 +63,7 @@ class Ears:
         self._news = asyncio.Event()
         self._owed: Seconds | None = None
         self._patience: asyncio.Timeout | None = None
+        self._open_words = False  # whether the last interim has words, and no final followed
         self.failure: ServiceError | None = None
 
     def hear(self, block: AudioBlock) -> None:
@@ -165,7 +166,8 @@ class Ears:
                 while (event := await self._next(events)) is not None:
                     if isinstance(event, FinalTranscript):
                         self._done(event.speech_end)
-                    self._post(event)
+                    if self._is_news(event):
+                        self._post(event)
             return None
         except ServiceError as error:
             return error
@@ -183,6 +185,18 @@ class Ears:
             ) from None
         finally:
             self._owed = self._patience = None
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether it says anything: an interim without words does when it takes words back.
+
+        The others never cease in silence, and would be a third of a long conversation's timeline.
+        """
+        if isinstance(event, InterimTranscript):
+            before, self._open_words = self._open_words, bool(event.text)
+            return before or self._open_words
+        if isinstance(event, FinalTranscript):
+            self._open_words = False
+        return True
 
     @property
     def _kept(self) -> Seconds:
