@@ -25,6 +25,7 @@ from tests.bus import Bus, stretches
 from tests.virtual_audio import RATE, VirtualAudio
 from tests.voices import voice
 from voicecli.playout import FADE
+from voicecli.resampling import Resampler
 from voicecli.standin.scripted import tone
 
 TALK = [sys.executable, "-m", "voicecli", "talk", "--set", "audio.vad=energy"]
@@ -34,15 +35,15 @@ QUESTION = "What is the time?"
 STORY = "Once upon a time there was a king who lived in a castle by the sea and never left it."
 STOP = "Please stop, that is enough."
 CHARACTER = 0.065
+TTS_RATE = 24_000
+"""Of the profile scripted."""
+
 THREE_FLUSHES = 9.5
 """In so many seconds: the TTS takes 20 a minute."""
 UH_HUH = ("Uh-huh.", "Right.", "I see.", "Mm-hmm.")
 
 LOUDER = 1000
 """What a user is beside an echo."""
-
-ROUNDING = 0.00025
-"""Where a reply goes on is rounded; 16 samples of 48 kHz were seen after three pauses."""
 
 DIP = 0.08
 """Silence of so many seconds is more than what lies between two syllables."""
@@ -306,7 +307,7 @@ class FalseAlarms:
     @property
     def fades(self) -> float:
         """The most that may be repeated, in seconds."""
-        return self.alarms * (FADE + ROUNDING)
+        return self.alarms * FADE
 
     @property
     def whole(self) -> bool:
@@ -352,7 +353,7 @@ def false_alarms(
     replies = stretches(bus.speaker, PAUSE, threshold=0)
     heard = [bus.speaker[round(begin * RATE) : round(end * RATE)] for begin, end in replies]
     whole = sum(
-        np.count_nonzero(np.frombuffer(tone(0, round(CHARACTER * len(clause) * RATE), RATE), "<i2"))
+        np.count_nonzero(_spoken(CHARACTER * len(clause)))
         for clause in _clauses(out / "timeline.jsonl")
     )
     return FalseAlarms(
@@ -362,6 +363,13 @@ def false_alarms(
         repeated=float(sum(np.count_nonzero(one) for one in heard) - whole) / RATE,
         stopped=sum(len(stretches(one, DIP, threshold=0)) - 1 for one in heard),
     )
+
+
+def _spoken(duration: float) -> NDArray[np.int16]:
+    """So much of the TTS's voice at RATE: the filter adds a few samples to every syllable."""
+    resampler = Resampler(TTS_RATE, RATE)
+    voiced = np.frombuffer(tone(0, round(duration * TTS_RATE), TTS_RATE), "<i2")
+    return np.concatenate([resampler.feed(voiced), resampler.flush()])
 
 
 def _clauses(timeline: Path) -> Iterator[str]:
