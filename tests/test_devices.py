@@ -246,11 +246,8 @@ def test_the_list_as_json(virtual_audio: VirtualAudio):
 
 @pytest.mark.soundcard
 def test_loopback_finds_delay_and_attenuation(virtual_audio: VirtualAudio):
-    virtual_audio.echo(-20, 80)
-    try:
+    with virtual_audio.echoing(-20, 80):
         result = devices("test", "--loopback", "--json")
-    finally:
-        virtual_audio.echo_off()
     found = json.loads(result.stdout)["loopback"]
     assert (found["found"], found["played"]) == (5, 5)
     assert found["attenuation_db"] == pytest.approx(20, abs=0.3)

@@ -498,9 +498,8 @@ def test_nothing_is_heard_of_a_real_loudspeaker(virtual_audio):
             hearing.cancel()
             return heard, clean, loudspeaker.xruns + microphone.xruns
 
-    virtual_audio.echo(-12, 80)
-    heard, clean, xruns = clock.run(main())
-    virtual_audio.echo_off()
+    with virtual_audio.echoing(-12, 80):
+        heard, clean, xruns = clock.run(main())
     _, silero = detectors(48_000)
     if not xruns:  # a machine too busy for its sound moves the echo, which is learnt anew
         assert starts(clean, silero) == []

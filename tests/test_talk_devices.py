@@ -110,11 +110,8 @@ def test_what_is_kept_is_what_sounded(virtual_audio: VirtualAudio, tmp_path: Pat
 
 
 def test_half_duplex_hears_nothing_of_its_own_voice(virtual_audio: VirtualAudio, tmp_path: Path):
-    virtual_audio.echo(-20, 80)
-    try:
+    with virtual_audio.echoing(-20, 80):
         held = questions(virtual_audio, tmp_path, 3)
-    finally:
-        virtual_audio.echo_off()
     assert [turn["outcome"] for turn in held.turns] == ["answered"] * 3
 
 
@@ -122,11 +119,8 @@ def test_half_duplex_hears_nothing_of_its_own_voice(virtual_audio: VirtualAudio,
 def test_with_its_echo_cancelled_it_does_not_answer_itself(
     virtual_audio: VirtualAudio, tmp_path: Path
 ):
-    virtual_audio.echo(-20, 40)
-    try:
+    with virtual_audio.echoing(-20, 40):
         held = questions(virtual_audio, tmp_path, 4, "--set", "interrupt.policy=speakers")
-    finally:
-        virtual_audio.echo_off()
     assert [turn["outcome"] for turn in held.turns] == ["answered"] * 4
 
 

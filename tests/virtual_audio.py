@@ -21,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 RATE = 48_000
@@ -155,6 +156,15 @@ class VirtualAudio:
     def echo_off(self) -> None:
         """End the echo."""
         self.pactl("unload-module", "module-loopback")
+
+    @contextmanager
+    def echoing(self, decibels: float, delay_ms: int) -> Iterator[None]:
+        """An ``echo`` for as long as the block lasts."""
+        self.echo(decibels, delay_ms)
+        try:
+            yield
+        finally:
+            self.echo_off()
 
     @property
     def _env(self) -> dict[str, str]:

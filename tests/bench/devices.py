@@ -144,11 +144,8 @@ def _echo(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
     judged: Judged = []
     for delay in DELAYS_MS:
         for name, options in (("echo cancelled", SPEAKERS), ("half duplex", ())):
-            audio.echo(ECHO_DB, delay)
-            try:
+            with audio.echoing(ECHO_DB, delay):
                 held = questions(audio, folder, REPLIES, *options, words=recorded(1.5))
-            finally:
-                audio.echo_off()
             outcomes = [turn["outcome"] for turn in held.turns]
             what = (
                 f"echo of {ECHO_DB} dB after {delay} ms, {name}: {REPLIES} questions, "
@@ -160,11 +157,8 @@ def _echo(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
 
 def _barge_ins_over_echo(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
     name, delay = "over a cancelled echo", DELAYS_MS[1]
-    audio.echo(ECHO_DB, delay)
-    try:
+    with audio.echoing(ECHO_DB, delay):
         found = barge_ins(audio, folder, COUNT // 2, *SPEAKERS, words=recorded(1.8))
-    finally:
-        audio.echo_off()
     print(f"   Barge-in with an echo of {ECHO_DB} dB after {delay} ms, in ms")
     print(table(("", "n", "P50", "P95", "max"), _stops(name, found)))
     kept = [list(map(round, values)) for values in _in_ms(found)]
