@@ -26,7 +26,7 @@ from voicecli.events import (
 )
 from voicecli.hedge import HedgeDelay
 from voicecli.reply import Reply, ReplyOptions
-from voicecli.speaking import PREROLL
+from voicecli.speaking import LEAD, PREROLL
 from voicecli.stages import FLUSHED, Flushed, Message, Usage
 from voicecli.wav import VirtualSpeaker
 
@@ -92,6 +92,7 @@ class Voice:
     lead: seconds of silence before each.
     shrink: so many times shorter is what is spoken after a fault.
     refusals: what ``send`` raises, first to last.
+    sparing: whether it has but few flushes left.
     """
 
     opened = ConnectionOpened(at=0.0, service="tts", took=0.1, request_id="id")
@@ -103,7 +104,9 @@ class Voice:
         silent: bool = False,
         shrink: int = 1,
         refusals: Sequence[ServiceError | None] = (),
+        sparing: bool = False,
     ) -> None:
+        self.sparing = sparing
         self._faults = list(faults)
         self._lead = FORMAT.silence(lead)
         self._silent = silent
@@ -299,6 +302,49 @@ def test_all_can_be_flushed_at_the_end():
     assert len(pieces) == 4
     assert [flush for *_, flush in held.voice.sent] == [False, False, False, True]
     assert held.sink.written == sound(TEXT)
+
+
+FIRST = "So much of it is clear, "
+"""1.44 s: LEAD of it is left 0.44 s after it began to sound, 0.1 s after its flush."""
+REST = ["it is noon, and time for a long lunch in the shade. ", "And then we sleep. "]
+
+
+def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed():
+    held = turn(FIRST, *REST, voice=Voice(sparing=True), commit=0.0)
+    due = round(0.1 + length(FIRST) - LEAD, 3)
+    assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], False), (due, REST[1], True)]
+    assert held.sink.written == sound(FIRST) + sound("".join(REST))
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.at == pytest.approx(0.1 + length(FIRST + "".join(REST)))
+    assert (held.end.said, held.end.underruns) == ((FIRST + "".join(REST)).strip(), 0)
+
+
+def test_what_comes_later_than_that_is_waited_for_no_longer():
+    held = turn(FIRST, REST[0], 5.0, REST[1], voice=Voice(sparing=True), commit=0.0)
+    due = round(0.1 + length(FIRST) - LEAD, 3)
+    assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], True), (5.0, REST[1], True)]
+
+
+def test_playback_on_hold_puts_a_flush_off_further():
+    held = turn(
+        *(FIRST, *REST),
+        voice=Voice(sparing=True),
+        commit=0.0,
+        meanwhile=[(0.3, lambda held: held.sink.hold()), (2.0, lambda held: held.sink.resume())],
+    )
+    due = 0.1 + length(FIRST) - LEAD + 1.7
+    (_, *rest) = [at for at, *_ in held.voice.sent]
+    assert rest == [pytest.approx(due, abs=0.1)] * 2
+    assert held.end.said == (FIRST + "".join(REST)).strip()
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("flush", [0, 1])
+def test_a_connection_lost_while_a_flush_is_put_off_costs_no_word(flush, after):
+    faults = [*[None] * flush, Fault(after, LOST)]
+    held = turn(FIRST, *REST, voice=Voice(*faults, sparing=True), commit=0.0)
+    assert held.sink.written == sound(FIRST) + sound("".join(REST))
+    assert held.end.said == (FIRST + "".join(REST)).strip()
 
 
 def test_silence_at_the_head_is_not_played_and_counted():

@@ -299,6 +299,22 @@ def test_a_flush_beyond_the_budget_waits_and_is_joined_by_the_next() -> None:
     assert server.times_of("Flush") == pytest.approx([0.0, 0.1, WINDOW])
 
 
+def test_with_half_of_its_flushes_spent_it_is_sparing_of_the_others() -> None:
+    server = Aura()
+
+    async def main() -> list[bool]:
+        async with speaking(server, flushes_per_minute=4) as speak:
+            sparing = [speak.sparing]
+            for text in ("One.", "Two.", "Three."):
+                await speak.send(text, flush=True)
+                sparing.append(speak.sparing)
+                await heard(speak, 1)
+            await asyncio.sleep(WINDOW)
+            return [*sparing, speak.sparing]
+
+    assert clock.run(main(), virtual=True) == [False, False, False, True, False]
+
+
 def test_characters_beyond_the_budget_wait() -> None:
     server = Aura()
 

@@ -76,8 +76,8 @@ class Thought:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.thinking.run(tasks))
-            while (clause := await self.thinking.clause(len(self.clauses))) is not None:
-                self.clauses.append((round(clock.now(), 3), clause))
+            while pieces := await self.thinking.following(len(self.clauses)):
+                self.clauses += [(round(clock.now(), 3), piece) for piece in pieces]
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert len(self.model.closed) == len(self.model.asked)
 

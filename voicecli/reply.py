@@ -91,7 +91,7 @@ class Reply:
             tts,
             sink,
             options=options,
-            clause=self._thinking.clause,
+            following=self._thinking.following,
             committed=self._committed,
             post=post,
         )

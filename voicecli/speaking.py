@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from typing import Protocol
 
 from voicecli import clock
@@ -16,6 +16,9 @@ from voicecli.stages import Flushed, Sink, Synthesizer
 
 PREROLL: Seconds = 0.010
 """Silence kept before the first audible sample: a soft consonant lies below what is "audible"."""
+
+LEAD: Seconds = 1.0
+"""A flush is put off at most until so much is left to play: first audio takes some 0.3 s."""
 
 CONNECTIONS = 2
 """So many may be lost under one reply before it is given up."""
@@ -40,7 +43,7 @@ class SpeakingOptions(Protocol):
 class Speaking:
     """One reply on its way from text to sound.
 
-    clause: gives the piece of a number when it is there, None when there are fewer.
+    following: the pieces from a number on, once there is one; none when no more come.
     committed: set when the reply may sound.
     ended_by: how the end of the audio was known.
     """
@@ -52,7 +55,7 @@ class Speaking:
         sink: Sink,
         *,
         options: SpeakingOptions,
-        clause: Callable[[int], Awaitable[str | None]],
+        following: Callable[[int], Awaitable[Sequence[str]]],
         committed: asyncio.Event,
         post: Callable[[Event], None],
     ) -> None:
@@ -60,11 +63,12 @@ class Speaking:
         self._tts = tts
         self._sink = sink
         self._options = options
-        self._clause = clause
+        self._following = following
         self._committed = committed
         self._post = post
         self._progress = asyncio.Event()
         self._next = 0
+        self._complete = False
         self._spoken = Spoken(sink.format)
         self._audible = False
         self._first_byte: Seconds | None = None
@@ -90,7 +94,7 @@ class Speaking:
             if failure is None:
                 return
             await self._tts.clear()
-            if isinstance(failure, StalledError) and self._spoken.plausible:
+            if isinstance(failure, StalledError) and self._complete and self._spoken.plausible:
                 self.ended_by = "stalled"
                 return
             if failure.final or lost == CONNECTIONS:
@@ -119,11 +123,33 @@ class Speaking:
         return failure
 
     async def _send(self) -> None:
+        """All pieces, each with its flush, or one for all.
+
+        While the service is sparing of flushes, what follows the first waits until it would soon be
+        missed; what comes meanwhile is covered by the same flush.
+        """
         each = self._options.flush_each
-        while (clause := await self._clause(self._next)) is not None:
-            await self._send_piece(clause, flush=each)
+        while pieces := await self._following(self._next):
+            if each and self._next and self._tts.sparing:
+                await self._nearly_played()
+                *before, last = await self._following(self._next)
+            else:
+                before, last = [], pieces[0]
+            for piece in before:
+                await self._send_piece(piece, flush=False)
+            await self._send_piece(last, flush=each)
         if not each and self._next:
             await self._send_piece("", flush=True)
+        self._complete = True
+
+    async def _nearly_played(self) -> None:
+        """Until all that was flushed has come, and no more than LEAD of it is left to play."""
+        while self._spoken.outstanding or self._sink.queued > LEAD:
+            spare = max(self._sink.queued - LEAD, 0.1)  # on hold, nothing is played
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if self._spoken.outstanding else spare):
+                    await self._progress.wait()
+            self._progress.clear()
 
     async def _send_piece(self, text: str, *, flush: bool) -> None:
         self._next += 1

@@ -160,6 +160,10 @@ class Synthesizer(Protocol):
     def opened(self) -> ConnectionOpened:
         """When it was opened, how long that took, and the service's id of it."""
 
+    @property
+    def sparing(self) -> bool:
+        """Flushes are running short: one that need not be heard yet had better cover more."""
+
     async def send(self, text: str, *, flush: bool) -> None:
         """Text to speak, joined to the text before it as it stands; ``flush``: synthesise now."""
 

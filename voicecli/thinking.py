@@ -92,12 +92,12 @@ class Thinking:
         self.complete = True
         self._changed.set()
 
-    async def clause(self, index: int) -> str | None:
-        """The piece number ``index``, when it is there; None when there are fewer."""
+    async def following(self, index: int) -> Sequence[str]:
+        """The pieces from number ``index`` on, once there is one; none when no more come."""
         while index >= len(self.clauses) and not self.complete:
             self._changed.clear()
             await self._changed.wait()
-        return self.clauses[index] if index < len(self.clauses) else None
+        return self.clauses[index:]
 
     async def _race(self, tasks: asyncio.TaskGroup) -> None:
         """Send requests until one has a token; raises the last error when none has."""

@@ -174,6 +174,11 @@ class Speak:
         """When the present connection was opened, how long it took, and the service's id of it."""
         return self._line.opened
 
+    @property
+    def sparing(self) -> bool:
+        """Whether less than half of the flushes of a minute is left to the connection."""
+        return self._line.synthesis.sparing(clock.now())
+
     async def send(self, text: str, *, flush: bool) -> None:
         """Text to be spoken, joined to the text before as it stands; ``flush``: synthesise now.
 
