@@ -26,7 +26,7 @@ from voicecli.events import (
 )
 from voicecli.hedge import HedgeDelay
 from voicecli.reply import Reply, ReplyOptions
-from voicecli.speaking import LEAD, PREROLL
+from voicecli.speaking import FEW, LAST, LEAD, PREROLL
 from voicecli.stages import FLUSHED, Flushed, Message, Usage
 from voicecli.wav import VirtualSpeaker
 
@@ -92,7 +92,7 @@ class Voice:
     lead: seconds of silence before each.
     shrink: so many times shorter is what is spoken after a fault.
     refusals: what ``send`` raises, first to last.
-    sparing: whether it has but few flushes left.
+    flushes: how many it has left.
     """
 
     opened = ConnectionOpened(at=0.0, service="tts", took=0.1, request_id="id")
@@ -104,9 +104,9 @@ class Voice:
         silent: bool = False,
         shrink: int = 1,
         refusals: Sequence[ServiceError | None] = (),
-        sparing: bool = False,
+        flushes: int = 20,
     ) -> None:
-        self.sparing = sparing
+        self.flushes = flushes
         self._faults = list(faults)
         self._lead = FORMAT.silence(lead)
         self._silent = silent
@@ -310,7 +310,7 @@ REST = ["it is noon, and time for a long lunch in the shade. ", "And then we sle
 
 
 def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed():
-    held = turn(FIRST, *REST, voice=Voice(sparing=True), commit=0.0)
+    held = turn(FIRST, *REST, voice=Voice(flushes=FEW - 1), commit=0.0)
     due = round(0.1 + length(FIRST) - LEAD, 3)
     assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], False), (due, REST[1], True)]
     assert held.sink.written == sound(FIRST) + sound("".join(REST))
@@ -319,8 +319,15 @@ def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed(
     assert (held.end.said, held.end.underruns) == ((FIRST + "".join(REST)).strip(), 0)
 
 
+def test_of_its_last_flushes_a_reply_takes_one():
+    held = turn(FIRST, *REST, voice=Voice(flushes=LAST - 1), commit=0.0)
+    assert held.voice.sent == [(0.0, text, False) for text in (FIRST, *REST)] + [(0.0, "", True)]
+    assert held.sink.written == sound(FIRST + "".join(REST))
+    assert held.end.said == (FIRST + "".join(REST)).strip()
+
+
 def test_what_comes_later_than_that_is_waited_for_no_longer():
-    held = turn(FIRST, REST[0], 5.0, REST[1], voice=Voice(sparing=True), commit=0.0)
+    held = turn(FIRST, REST[0], 5.0, REST[1], voice=Voice(flushes=FEW - 1), commit=0.0)
     due = round(0.1 + length(FIRST) - LEAD, 3)
     assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], True), (5.0, REST[1], True)]
 
@@ -328,7 +335,7 @@ def test_what_comes_later_than_that_is_waited_for_no_longer():
 def test_playback_on_hold_puts_a_flush_off_further():
     held = turn(
         *(FIRST, *REST),
-        voice=Voice(sparing=True),
+        voice=Voice(flushes=FEW - 1),
         commit=0.0,
         meanwhile=[(0.3, lambda held: held.sink.hold()), (2.0, lambda held: held.sink.resume())],
     )
@@ -342,7 +349,7 @@ def test_playback_on_hold_puts_a_flush_off_further():
 @pytest.mark.parametrize("flush", [0, 1])
 def test_a_connection_lost_while_a_flush_is_put_off_costs_no_word(flush, after):
     faults = [*[None] * flush, Fault(after, LOST)]
-    held = turn(FIRST, *REST, voice=Voice(*faults, sparing=True), commit=0.0)
+    held = turn(FIRST, *REST, voice=Voice(*faults, flushes=FEW - 1), commit=0.0)
     assert held.sink.written == sound(FIRST) + sound("".join(REST))
     assert held.end.said == (FIRST + "".join(REST)).strip()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -13,6 +14,7 @@ from voicecli import clock
 from voicecli.audio import Seconds
 from voicecli.events import (
     CancelReply,
+    ClauseSent,
     CommitReply,
     DraftReply,
     Duck,
@@ -392,3 +394,34 @@ def test_the_twentieth_turn_is_as_quick_as_the_first(detect: str) -> None:
     assert len(took) == 20
     assert max(took) - min(took) <= EXACT
     assert [len(request) for request in held.requests] == [2 * n + 2 for n in range(20)]
+
+
+# ── the TTS's flushes ────────────────────────────────────────────────────────
+
+SENTENCES = (
+    "It is sunny. ",
+    "Tomorrow the sun will shine on us all day long. ",
+    "Only then will there be some rain.",
+)
+
+
+def test_quick_turns_that_use_up_the_flushes_of_a_minute_cost_no_silence() -> None:
+    said = "".join(SENTENCES)
+    token = 0.05  # so slow that each sentence is flushed alone
+    quick = script(says=(said,) * 12)
+    quick = replace(quick, llm=replace(quick.llm, token=Latency(token)))
+    held = hold(profile("turn.detect=vad"), quick, speech(*[1.0, 1.0] * 12, 2.0))
+
+    assert [turn.outcome for turn in held.turns] == ["answered"] * 12
+    replies = held.all(ReplyFinished)
+    assert [(reply.said, reply.underruns) for reply in replies] == [(said, 0)] * 12
+    flushes = [
+        sum(sent.flushed for sent in held.all(ClauseSent) if sent.turn == reply.turn)
+        for reply in replies
+    ]
+    assert set(flushes) == {3, 1}
+    soonest = min(held.mouth_to_ear())
+    rest = token * (len("".join(SENTENCES[1:]).split()) - 1)  # "Tomorrow" ended the first clause
+    for flushed, waited in zip(flushes, held.mouth_to_ear(), strict=True):
+        expectation = soonest + rest if flushed == 1 else soonest
+        assert waited == pytest.approx(expectation, abs=BLOCK + EXACT)

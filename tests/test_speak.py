@@ -275,7 +275,7 @@ def test_a_budget_is_never_overspent_and_never_idle(
         now = max(now + pause, budget.allowed_at(amount, now + pause))
         budget.spend(amount, now)
         spent.append((now, amount))
-        assert sum(units for at, units in spent if at + 60.0 > now) <= limit
+        assert budget.left(now) == limit - sum(units for at, units in spent if at + 60.0 > now) >= 0
     for amount in range(1, limit + 1):
         at = budget.allowed_at(amount, now)
         within = sum(units for when, units in spent if when + 60.0 >= at)
@@ -299,20 +299,20 @@ def test_a_flush_beyond_the_budget_waits_and_is_joined_by_the_next() -> None:
     assert server.times_of("Flush") == pytest.approx([0.0, 0.1, WINDOW])
 
 
-def test_with_half_of_its_flushes_spent_it_is_sparing_of_the_others() -> None:
+def test_it_tells_how_many_flushes_are_left() -> None:
     server = Aura()
 
-    async def main() -> list[bool]:
-        async with speaking(server, flushes_per_minute=4) as speak:
-            sparing = [speak.sparing]
-            for text in ("One.", "Two.", "Three."):
+    async def main() -> list[int]:
+        async with speaking(server, flushes_per_minute=2) as speak:
+            left = [speak.flushes]
+            for text in ("One.", "Two.", "Three."):  # the third waits
                 await speak.send(text, flush=True)
-                sparing.append(speak.sparing)
+                left.append(speak.flushes)
                 await heard(speak, 1)
             await asyncio.sleep(WINDOW)
-            return [*sparing, speak.sparing]
+            return [*left, speak.flushes]
 
-    assert clock.run(main(), virtual=True) == [False, False, False, True, False]
+    assert clock.run(main(), virtual=True) == [2, 1, 0, 0, 2]
 
 
 def test_characters_beyond_the_budget_wait() -> None:

@@ -17,6 +17,12 @@ from voicecli.stages import Flushed, Sink, Synthesizer
 PREROLL: Seconds = 0.010
 """Silence kept before the first audible sample: a soft consonant lies below what is "audible"."""
 
+FEW = 10
+"""With fewer flushes left, a later piece's is put off until it would soon be missed."""
+
+LAST = 3
+"""With fewer left, a reply has one: it waits for the whole text, not in mid-reply for a flush."""
+
 LEAD: Seconds = 1.0
 """A flush is put off at most until so much is left to play: first audio takes some 0.3 s."""
 
@@ -125,12 +131,11 @@ class Speaking:
     async def _send(self) -> None:
         """All pieces, each with its flush, or one for all.
 
-        While the service is sparing of flushes, what follows the first waits until it would soon be
-        missed; what comes meanwhile is covered by the same flush.
+        A flush that is put off covers what came meanwhile.
         """
-        each = self._options.flush_each
+        each = self._options.flush_each and self._tts.flushes >= LAST
         while pieces := await self._following(self._next):
-            if each and self._next and self._tts.sparing:
+            if each and self._next and self._tts.flushes < FEW:
                 await self._nearly_played()
                 *before, last = await self._following(self._next)
             else:

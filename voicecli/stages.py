@@ -161,8 +161,8 @@ class Synthesizer(Protocol):
         """When it was opened, how long that took, and the service's id of it."""
 
     @property
-    def sparing(self) -> bool:
-        """Flushes are running short: one that need not be heard yet had better cover more."""
+    def flushes(self) -> int:
+        """So many flushes it would take now without a wait; beyond that, replies fall silent."""
 
     async def send(self, text: str, *, flush: bool) -> None:
         """Text to speak, joined to the text before it as it stands; ``flush``: synthesise now."""

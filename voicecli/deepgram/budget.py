@@ -21,6 +21,10 @@ class Budget:
             self._spent.popleft()
         self._spent.append((now, amount))
 
+    def left(self, now: Seconds) -> int:
+        """How much may be spent now."""
+        return self.limit - sum(spent for at, spent in self._spent if at + self._window > now)
+
     def allowed_at(self, amount: int, now: Seconds) -> Seconds:
         """When, from ``now`` on, ``amount`` (at most the limit) may be spent."""
         recent = [(at, spent) for at, spent in self._spent if at + self._window > now]

@@ -8,7 +8,8 @@ Three things make it delicate (https://developers.deepgram.com/docs/tts-ws-flush
   each ``send(…, flush=True)``, in order.  It costs a round trip between clauses, while the clause
   before still plays: audio comes faster than it sounds.
 - The service takes 20 Flushes and 2,400 characters a minute.  A Flush beyond that waits, and those
-  after it join it; text beyond that waits in ``send``.
+  after it join it; text beyond that waits in ``send``.  ``flushes`` tells how many are left, so
+  that replies can do with fewer before it comes to that.
 - After a Clear, audio already on its way still arrives: all is dropped until Cleared.
 """
 
@@ -175,9 +176,9 @@ class Speak:
         return self._line.opened
 
     @property
-    def sparing(self) -> bool:
-        """Whether less than half of the flushes of a minute is left to the connection."""
-        return self._line.synthesis.sparing(clock.now())
+    def flushes(self) -> int:
+        """How many Flushes of this minute are left to the connection."""
+        return self._line.synthesis.flushes(clock.now())
 
     async def send(self, text: str, *, flush: bool) -> None:
         """Text to be spoken, joined to the text before as it stands; ``flush``: synthesise now.

@@ -92,9 +92,9 @@ class Synthesis:
             return None
         return max(self._not_before, self._flushes.allowed_at(1, now))
 
-    def sparing(self, now: Seconds) -> bool:
-        """Whether less than half of the minute's flushes is left."""
-        return self._flushes.allowed_at(max(1, self._flushes.limit // 2), now) > now
+    def flushes(self, now: Seconds) -> int:
+        """How many of the minute's flushes are left."""
+        return self._flushes.left(now)
 
     def flush_sent(self, now: Seconds) -> None:
         """A Flush is being sent; it carries all that waits."""
