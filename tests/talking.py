@@ -84,7 +84,6 @@ class Talk:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_heed_ctrl_c,
         )
         return self
 
@@ -117,11 +116,6 @@ class Talk:
         out, err = self.program.communicate(timeout=20)
         assert (self.program.returncode, err) == (0, ""), err
         return out
-
-
-def _heed_ctrl_c() -> None:
-    """Who was started by a shell in the background ignores it, and so would its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def say(audio: VirtualAudio, duration: float = 1.2) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main() -> int:
     if not set(asked) <= set(PARTS):
         print(tests.bench.__doc__)
         return 2
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
     for part in asked:
