@@ -19,6 +19,7 @@ from voicecli.events import (
     CancelReply,
     ClauseSent,
     CommitReply,
+    ConnectionOpened,
     DraftReply,
     Event,
     FinalTranscript,
@@ -453,6 +454,13 @@ def test_what_was_used():
     assert (book.false_alarms, book.xruns) == (1, 2)
     assert (book.flushes, book.characters) == (2, 2 * len("It is noon."))
     assert book.seconds == pytest.approx(records[-1].at - 0.1)
+    assert book.listened == 0.0
+    tts, stt = (
+        ConnectionOpened(at=at, service=service, took=0.1, request_id="id")
+        for at, service in ((0.2, "tts"), (0.3, "stt"))
+    )
+    again = replace(stt, at=5.0)
+    assert ledger([tts, stt, *records, again], []).listened == book.seconds + 0.1 - 0.3
     assert ledger([], []).tokens is None
 
 
@@ -575,7 +583,7 @@ def test_any_text_is_an_expectation_or_a_usage_error(text: str):
 # ── cost ─────────────────────────────────────────────────────────────────────
 
 USED = Ledger(
-    llm_requests=2, tokens=1_000_000, prompt_tokens=2_000_000, characters=2000, seconds=120.0
+    llm_requests=2, tokens=1_000_000, prompt_tokens=2_000_000, characters=2000, listened=120.0
 )
 OURS = Models(stt="nova-3", llm="gpt-4o-mini", tts="aura-2-thalia-en")
 

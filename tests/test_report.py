@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from timelines import Exchange
 
 from voicecli.cost import Cost, Models, cost
-from voicecli.events import AudioGlitched, ConnectionLost, Warned
+from voicecli.events import AudioGlitched, ConnectionLost, ConnectionOpened, Warned
 from voicecli.expectation import judged, parsed
 from voicecli.ledger import ledger
 from voicecli.metrics import Turn, turns
@@ -169,12 +169,18 @@ def closing(records: list[Record], spent: Cost | None = None) -> list[str]:
     )
 
 
+OPENED = ConnectionOpened(at=0.0, service="stt", took=0.1, request_id="id")
+
+
 def test_the_closing_lines():
     records = session(
         replace(PLAIN, tokens=7, prompt_tokens=50),
         later(ends="taken back"),
         replace(PLAIN, number=3, start=20.0, ttft=0.5, ends="interrupted"),
-        more=(AudioGlitched(at=20.5, xruns=2),),
+        more=(
+            OPENED,
+            AudioGlitched(at=20.5, xruns=2),
+        ),
     )
     assert closing(records) == [
         "3 turns: 1 answered, 1 interrupted, 1 discarded",

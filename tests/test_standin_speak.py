@@ -317,6 +317,11 @@ def test_a_flush_can_leave_the_connection_half_open() -> None:
     assert clock.run(main(), virtual=True) == [pytest.approx(0.12), pytest.approx(0.14)]
 
 
+def test_the_first_close_may_be_lost() -> None:
+    spoken = say(CLOSE, 1.0, CLOSE, faults=(Fault("tts", "close_lost"),))
+    assert (spoken.code, spoken.closed_at) == (1000, pytest.approx(1.0))
+
+
 def test_a_flush_can_be_refused_in_the_specifications_spelling() -> None:
     spoken = say(*TWO, faults=(Fault("tts", "warning"),))
 

@@ -149,7 +149,6 @@ def test_typed_lines_are_answered_one_after_the_other():
     begin, _, end = ran.stdout.partition("\n\n")
     assert texts(begin.splitlines()) == [
         "no loudspeaker",
-        "STT open (… ms)",
         "TTS open (… ms)",
         'you: "What is the time?"',
         "LLM first token … ms",
@@ -180,6 +179,16 @@ def test_a_file_may_be_typed(tmp_path: Path):
     assert "\n3 turns: 3 answered\n" in ran.stdout
 
 
+def test_who_types_needs_no_stt_and_pays_for_none(tmp_path: Path):
+    write("deaf", SCRIPT + "faults: [{service: stt, kind: refuse, on: every}]\n")
+    ran = talk("--json", typed="What is the time?\n", profile="deaf.yaml")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    result = json.loads(ran.stdout.splitlines()[-1])["result"]
+    assert [turn["outcome"] for turn in result["turns"]] == ["answered"]
+    assert result["ledger"]["listened_s"] == 0.0
+    assert result["ledger"]["session_s"] > 0.0
+
+
 def test_nothing_typed_is_no_failure():
     ran = talk()
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -198,7 +207,7 @@ def test_json_is_every_event_and_at_last_the_result():
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
     assert {line["schema_version"] for line in lines} == {1}
     names = [line.get("event") or line.get("action") for line in lines]
-    assert names[:2] == ["ConnectionOpened", "ConnectionOpened"]
+    assert names[0] == "ConnectionOpened"
     assert [name for name in names if name in ("TextTyped", "CommitReply", "FirstToken")] == [
         "TextTyped",
         "CommitReply",
@@ -266,7 +275,7 @@ def test_the_first_signal_ends_the_conversation_and_tells_its_numbers(running, n
 
 def test_the_second_signal_leaves_at_once(running):
     # A service that is silent keeps a proper end waiting.
-    write("long", LONG + "faults: [{service: stt, kind: half_open, after_ms: 50}]\n")
+    write("long", LONG + "faults: [{service: tts, kind: close_lost}]\n")
     program = began(running)
     program.send_signal(signal.SIGINT)
     seen(program, "playback stopped after")
@@ -356,7 +365,7 @@ def test_escape_stops_the_agent_and_ctrl_c_quits():
 
 
 def test_the_second_ctrl_c_restores_the_terminal_as_well():
-    write("long", LONG + "faults: [{service: stt, kind: half_open, after_ms: 50}]\n")
+    write("long", LONG + "faults: [{service: tts, kind: close_lost}]\n")
     with Terminal([*TALK, "-p", "long.yaml"]) as terminal:
         terminal.until("listening")
         terminal.press("Hello?\r")
@@ -416,7 +425,7 @@ def test_a_smaller_window_leaves_no_rubbish():
 )
 def test_a_terminal_without_a_screen_gets_plain_lines(arguments, environment):
     with Terminal([*TALK, "-p", "quick.yaml", *arguments], environment) as terminal:
-        terminal.until("STT open")
+        terminal.until("TTS open")
         terminal.press("What is the time?\n")
         terminal.until("you can type now")
         terminal.press("\x04")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -252,10 +252,12 @@ async def open_session(
     timeline: Timeline | None = None,
     tap: Callable[[AudioBlock], None] | None = None,
     recorded: bool = False,
+    typed: bool = False,
 ) -> AsyncGenerator[Session, None]:
     """A conversation, its connections open side by side; ``run`` holds it, leaving closes them.
 
     recorded: the user is a recording: nothing limits it, and in half duplex it waits for replies.
+    typed: the user types: there is no connection to the STT, which would bill the silence.
 
     Raises VoiceError, perhaps in a group, when a service cannot be reached.
     """
@@ -263,8 +265,9 @@ async def open_session(
     listen = services.listen()
     async with AsyncExitStack() as stack:
         llm = await stack.enter_async_context(open_chat(services.chat()))
+        ears = nullcontext() if typed else open_listen(listen)
         async with asyncio.TaskGroup() as tasks:
-            stt = tasks.create_task(stack.enter_async_context(open_listen(listen)))
+            stt = tasks.create_task(stack.enter_async_context(ears))
             tts = tasks.create_task(stack.enter_async_context(open_speak(services.speak())))
             tasks.create_task(llm.warm())
         minutes = profile.limits.minutes

@@ -61,11 +61,11 @@ class Cost:
 
 
 def cost(ledger: Ledger, models: Models) -> Cost:
-    """What the session in ``ledger`` cost, if the microphone was streamed all the time."""
+    """What the session in ``ledger`` cost, if the STT was sent audio whenever it was connected."""
     if models.standin:
         return Cost(stt=0.0, llm=0.0, tts=0.0)
     parts = (
-        _stt(ledger.seconds / 60, models),
+        _stt(ledger.listened / 60, models),
         _llm(ledger, models.llm),
         _priced(TTS_THOUSAND, models.tts, ledger.characters / 1000),
     )

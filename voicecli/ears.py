@@ -42,18 +42,18 @@ class Ears:
 
     ``hear`` is called with each block; ``send`` and ``receive`` run side by side until cancelled.
 
+    stt: the connection to begin with; None where nobody will speak.
     failure: why the STT is lost for good; None while it is not.
     """
 
     def __init__(
         self,
-        stt: Transcriber,
+        stt: Transcriber | None,
         reconnect: Connect,
         format: AudioFormat,
         post: Callable[[Event], None],
     ) -> None:
-        self._stt: Transcriber | None = stt
-        self._first = stt
+        self._stt = self._first = stt
         self._reconnect = reconnect
         self._format = format
         self._post = post
@@ -124,7 +124,7 @@ class Ears:
 
         Ends with ConnectionLost when that does not help.
         """
-        failure = await self._listen(self._first)
+        failure = await self._listen(self._first) if self._first is not None else None
         while failure is not None:
             if failure.temporary:
                 self._post(

@@ -14,6 +14,7 @@ from voicecli.events import (
     AudioGlitched,
     CancelReply,
     ClauseSent,
+    ConnectionOpened,
     DraftReply,
     LlmRequested,
     ReplyFinished,
@@ -41,6 +42,7 @@ class Ledger:
     underruns: how often the loudspeaker ran dry in a reply.
     xruns: how often the sound card lost samples.
     seconds: length of the session.
+    listened: so much of it the STT was connected.
     """
 
     turns: int = 0
@@ -65,6 +67,7 @@ class Ledger:
     underruns: int = 0
     xruns: int = 0
     seconds: Seconds = 0.0
+    listened: Seconds = 0.0
 
     @property
     def draft_discard_rate(self) -> float | None:
@@ -98,7 +101,8 @@ def ledger(timeline: Iterable[Record], turns: Sequence[Turn]) -> Ledger:
         tokens=sum(spent.tokens) if spent.tokens else None,
         prompt_tokens=sum(spent.prompt_tokens) if spent.prompt_tokens else None,
         uncounted=spent.counts["llm_requests"] - len(spent.prompt_tokens),
-        seconds=spent.until - spent.since if spent.since is not None else 0.0,
+        seconds=_since(spent.since, spent.until),
+        listened=_since(spent.listened_since, spent.until),
     )
 
 
@@ -111,6 +115,7 @@ class _Spending:
         self.tokens: list[int] = []
         self.prompt_tokens: list[int] = []
         self.since: Seconds | None = None
+        self.listened_since: Seconds | None = None
         self.until: Seconds = 0.0
 
     def note(self, record: Record) -> None:
@@ -118,6 +123,8 @@ class _Spending:
         self.since = record.at if self.since is None else min(self.since, record.at)
         self.until = max(self.until, record.at)
         match record:
+            case ConnectionOpened(service="stt") if self.listened_since is None:
+                self.listened_since = record.at
             case DraftReply():
                 self._add(drafts=1)
             case CancelReply(committed=False):
@@ -143,6 +150,10 @@ class _Spending:
     def _add(self, **counts: int) -> None:
         for name, count in counts.items():
             self.counts[name] += count
+
+
+def _since(start: Seconds | None, end: Seconds) -> Seconds:
+    return end - start if start is not None else 0.0
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -81,13 +81,14 @@ class SessionOptions:
 class Stages:
     """What a conversation is made of.
 
-    reconnect: opens another connection to the STT.
+    stt: None where nobody speaks; then nobody listens.
+    reconnect: opens another connection to it.
     tap: is given each block of the microphone, whether anybody listens or not.
     """
 
     source: Source
     detector: Detector
-    stt: Transcriber
+    stt: Transcriber | None
     reconnect: Connect
     llm: LanguageModel
     tts: Synthesizer
@@ -155,7 +156,8 @@ class Session:
         """
         self._started = self._active_at = clock.now()
         self.timeline.follow(self._conversation.note)
-        self.post(self._stages.stt.opened)
+        if self._stages.stt is not None:
+            self.post(self._stages.stt.opened)
         self.post(self._stages.tts.opened)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -328,12 +330,16 @@ class Session:
                 self._notice_lag(block.came)
                 if tap is not None:
                     tap(block)
-                if not (self._deaf or self._muted or block.at < self._hears_from):
+                if self._listens_at(block.at):
                     for event in self._stages.detector.feed(block):
                         self.post(event)
                     self._ears.hear(block)
                 if block.last:
                     self.post(InputEnded(at=clock.now()))
+
+    def _listens_at(self, at: Seconds) -> bool:
+        nobody = self._stages.stt is None
+        return not (nobody or self._deaf or self._muted or at < self._hears_from)
 
     def _notice_lag(self, came: Seconds | None) -> None:
         """A block that was left waiting tells that the loop was busy."""

@@ -81,7 +81,15 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
         timeline.follow(shown.note)
         shown.say(clock.now(), _told(profile, sound, typed=wishes.typed))
         session = await stack.enter_async_context(
-            open_session(profile, services, sound.source, sound.sink, timeline=timeline, tap=tap)
+            open_session(
+                profile,
+                services,
+                sound.source,
+                sound.sink,
+                timeline=timeline,
+                tap=tap,
+                typed=wishes.typed,
+            )
         )
         if wishes.out is not None:
             taps.append(stack.enter_context(_recorded(wishes.out, profile, sound, timeline)))

@@ -37,7 +37,7 @@ def estimated(
     llm, stt, tts = ("llm" in wanted), ("stt" in wanted), ("tts" in wanted)
     return cost(
         Ledger(
-            seconds=stt * UTTERANCE * (uses + (kinds - 1) * readings),
+            listened=stt * UTTERANCE * (uses + (kinds - 1) * readings),
             llm_requests=llm * uses,
             prompt_tokens=round(llm * uses * prompt / LETTERS),
             tokens=llm * uses * max_tokens,

@@ -147,7 +147,7 @@ class Findings:
         sums = self.counts()
         requests = int(sums.get("llm.requests", 0))
         return Ledger(
-            seconds=sums.get("stt.seconds", 0.0),
+            listened=sums.get("stt.seconds", 0.0),
             llm_requests=requests,
             tokens=int(sums.get("llm.tokens", 0)),
             prompt_tokens=int(sums.get("llm.prompt_tokens", 0)),

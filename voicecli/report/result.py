@@ -121,8 +121,8 @@ def _spread(spread: Spread) -> dict[str, Any]:
 
 def _ledger(ledger: Ledger) -> dict[str, Any]:
     counts = asdict(ledger)
-    seconds = counts.pop("seconds")
-    return counts | {name: getattr(ledger, name) for name in RATES} | {"session_s": seconds}
+    times = {"session_s": counts.pop("seconds"), "listened_s": counts.pop("listened")}
+    return counts | {name: getattr(ledger, name) for name in RATES} | times
 
 
 def priced(cost: Cost) -> dict[str, Any]:

@@ -21,6 +21,7 @@ Kind = Literal[
     "finalize_lost",
     "warning",
     "odd_frames",
+    "close_lost",
 ]
 """What goes wrong.
 
@@ -32,14 +33,24 @@ malformed: one frame leaves torn in half.
 finalize_lost: the STT does not answer a Finalize.
 warning: the TTS refuses a Flush, in the specification's spelling (``code``, ``description``).
 odd_frames: the TTS cuts its audio in the middle of samples.
+close_lost: the TTS does not hang up when it is told to Close.
 """
 
-Occasion = Literal["connection", "request", "finalize", "flush"]
+Occasion = Literal["connection", "request", "finalize", "flush", "close"]
 
 KINDS: dict[Service, tuple[Kind, ...]] = {
     "stt": ("refuse", "drop", "stall", "half_open", "malformed", "finalize_lost"),
     "llm": ("refuse", "drop", "stall", "half_open", "malformed"),
-    "tts": ("refuse", "drop", "stall", "half_open", "malformed", "warning", "odd_frames"),
+    "tts": (
+        "refuse",
+        "drop",
+        "stall",
+        "half_open",
+        "malformed",
+        "warning",
+        "odd_frames",
+        "close_lost",
+    ),
 }
 assert set(get_args(Kind)) == {kind for kinds in KINDS.values() for kind in kinds}
 
@@ -49,7 +60,7 @@ class Fault:
     """One thing that goes wrong.
 
     on: at which occasion, counted from 1 over the server's life; or at every one.  An occasion is a
-        connection (stt; tts when refusing), a request (llm), a Finalize or a Flush (tts).
+        connection (stt; tts when refusing), a request (llm), a Finalize, a Flush or a Close (tts).
     status: of a refusal.
     after: seconds from the beginning of the occasion.
     lasts: seconds that a stall lasts.
@@ -67,6 +78,8 @@ class Fault:
         """What ``on`` counts."""
         if self.kind == "finalize_lost":
             return "finalize"
+        if self.kind == "close_lost":
+            return "close"
         if self.service == "llm":
             return "request"
         return "flush" if self.service == "tts" and self.kind != "refuse" else "connection"

@@ -156,7 +156,7 @@ class SpeakSession:
             case {"type": "Clear"}:
                 await self._clear()
             case {"type": "Close"}:
-                await self._socket.close(1000, "Connection was closed successfully.")
+                await self._close()
             case _:
                 await self._socket.close(1008, "DATA-0000")
 
@@ -190,6 +190,10 @@ class SpeakSession:
         await self._send({"type": "Cleared", "sequence_id": self._cleared})
         self._cleared += 1
         self._start_speaking()
+
+    async def _close(self) -> None:
+        if not self._faults.at("tts", "close").find("close_lost"):
+            await self._socket.close(1000, "Connection was closed successfully.")
 
     # ── what goes out ────────────────────────────────────────────────────────
 
