@@ -133,6 +133,7 @@ class Speaking:
 
         A flush that is put off covers what came meanwhile.
         """
+        self._complete = False
         each = self._options.flush_each and self._tts.flushes >= LAST
         while pieces := await self._following(self._next):
             if each and self._next and self._tts.flushes < FEW:
