@@ -514,6 +514,13 @@ def test_a_reply_whose_end_nobody_tells_is_over_when_nothing_is_left_to_play():
     assert held.voice.clears == 1
 
 
+def test_a_tts_that_stalls_while_the_llm_still_writes_loses_no_word():
+    held = turn(CLAUSES[0], 10.0, CLAUSES[1], commit=0.0, voice=Voice(Fault(0.5, None)))
+    assert held.sink.written == sound(CLAUSES[0]) + sound(CLAUSES[1])
+    assert isinstance(held.end, ReplyFinished)
+    assert (held.end.said, held.end.ended_by) == ("".join(CLAUSES[:2]).strip(), "flushed")
+
+
 def test_a_long_reply_whose_end_nobody_tells_is_over_when_the_tts_has_stalled():
     """The last flush sounds for longer than the TTS is waited for."""
     clause = "And if that is not enough we will go on and on about it until the moon is up again."
