@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from tests.bench.devices import open_virtual_audio
+from tests.bench.gaps import Gap, gaps, worst
 from tests.bench.table import verdict
 from tests.bus import stretches
 from tests.talking import QUESTIONS, Talk, profile, say
@@ -34,17 +35,21 @@ FEW = 20
 def run() -> dict[str, Any]:
     """Print the numbers; the same, for bench.json."""
     with TemporaryDirectory() as folder, open_virtual_audio() as audio:
-        used = _held(audio, Path(folder))
+        with gaps() as still:
+            used = _held(audio, Path(folder))
+        xruns = _xruns(Path(folder) / "kept" / "timeline.jsonl", still)
         result = json.loads((Path(folder) / "kept" / "result.json").read_text(encoding="utf-8"))
         apart = _apart(Path(folder))
     turns = result["turns"]
     answered = sum(turn["outcome"] == "answered" for turn in turns)
     steady = [size for at, size in used if at >= SETTLED]
     drift = 1000 * (median(apart[-FEW:]) - median(apart[:FEW]))
-    xruns = result["ledger"]["xruns"]
     print(f"f. {LENGTH / 60:.0f} minutes through virtual devices: {len(turns)} turns.")
     print(f"   Resident memory in MB, from the first minute on: {steady[0]:.1f} at first,")
     print(f"   {min(steady):.1f} to {max(steady):.1f}, {steady[-1]:.1f} at last.")
+    for xrun in xruns:
+        print(f"   After {xrun.at:.1f} s {xrun}.")
+    ours = sum(xrun.count for xrun in xruns if not xrun.still)
     judged = [
         (f"{answered} of {len(turns)} turns answered", answered == len(turns)),
         (
@@ -53,7 +58,7 @@ def run() -> dict[str, Any]:
             max(abs(size - steady[0]) for size in steady) <= 5,
         ),
         (f"recorded channels drift by {drift:.1f} ms, within 5", abs(drift) <= 5),
-        (f"{xruns} xruns, none", xruns == 0),
+        (f"{ours} xruns while the machine ran, none", ours == 0),
     ]
     for what, met in judged:
         print(verdict(what, met))
@@ -62,8 +67,34 @@ def run() -> dict[str, Any]:
         "turns": len(turns),
         "memory_mb": [[round(at), round(size, 1)] for at, size in used],
         "apart_ms": [round(1000 * one, 1) for one in apart],
+        "xruns": [[round(xrun.at, 1), xrun.count, round(1000 * xrun.still)] for xrun in xruns],
         "judged": [{"what": what, "met": bool(met)} for what, met in judged],
     }
+
+
+class _Xrun(NamedTuple):
+    """Samples were lost: when the session noticed, how often, and how long the machine had stood
+    still in the second before.
+    """
+
+    at: Seconds
+    count: int
+    still: Seconds
+
+    def __str__(self) -> str:
+        still = f"{1000 * self.still:.0f} ms of standing still" if self.still else "no gap"
+        return f"{self.count} xruns, the machine having had {still} in the second before"
+
+
+def _xruns(timeline: Path, still: list[Gap]) -> list[_Xrun]:
+    header, *records = map(json.loads, timeline.read_text(encoding="utf-8").splitlines())
+    origin = header["clock_origin"]
+    return [
+        _Xrun(at, record["xruns"], worst(still, origin + at - 1.0, origin + at))
+        for record in records
+        if record.get("event") == "AudioGlitched"
+        for at in [record["at"]]
+    ]
 
 
 def _held(audio: VirtualAudio, folder: Path) -> list[tuple[Seconds, float]]:
