@@ -208,6 +208,7 @@ def test_json_is_every_event_and_at_last_the_result():
     assert {line["schema_version"] for line in lines} == {1}
     names = [line.get("event") or line.get("action") for line in lines]
     assert names[0] == "ConnectionOpened"
+    assert names.count("ConnectionOpened") == 1
     assert [name for name in names if name in ("TextTyped", "CommitReply", "FirstToken")] == [
         "TextTyped",
         "CommitReply",

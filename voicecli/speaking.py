@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Protocol
 
 from voicecli import clock
@@ -152,10 +152,7 @@ class Speaking:
         """Until all that was flushed has come, and no more than LEAD of it is left to play."""
         while self._spoken.outstanding or self._sink.queued > LEAD:
             spare = max(self._sink.queued - LEAD, 0.1)  # on hold, nothing is played
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if self._spoken.outstanding else spare):
-                    await self._progress.wait()
-            self._progress.clear()
+            await self._progressed(None if self._spoken.outstanding else spare)
 
     async def _send_piece(self, text: str, *, flush: bool) -> None:
         self._next += 1
@@ -168,15 +165,20 @@ class Speaking:
         while self._spoken.outstanding:
             obvious = self._spoken.plausible and self._committed.is_set()
             limit = self._sink.queued + self._options.empty if obvious else None
-            try:
-                async with asyncio.timeout(limit):
-                    await self._progress.wait()
-            except TimeoutError:
-                if self._sink.queued <= 0:
-                    self.ended_by = "empty"
-                    await self._tts.clear()
-                    return
-            self._progress.clear()
+            if not await self._progressed(limit) and self._sink.queued <= 0:
+                self.ended_by = "empty"
+                await self._tts.clear()
+                return
+
+    async def _progressed(self, limit: Seconds | None) -> bool:
+        """Wait for the next audio or FLUSHED, no longer than ``limit``; whether it came."""
+        try:
+            async with asyncio.timeout(limit):
+                await self._progress.wait()
+        except TimeoutError:
+            return False
+        self._progress.clear()
+        return True
 
     async def _hear(self) -> None:
         async with aclosing(self._tts.audio()) as audio:

@@ -23,16 +23,18 @@ class Budget:
 
     def left(self, now: Seconds) -> int:
         """How much may be spent now."""
-        return self.limit - sum(spent for at, spent in self._spent if at + self._window > now)
+        return self.limit - sum(spent for _, spent in self._recent(now))
 
     def allowed_at(self, amount: int, now: Seconds) -> Seconds:
         """When, from ``now`` on, ``amount`` (at most the limit) may be spent."""
-        recent = [(at, spent) for at, spent in self._spent if at + self._window > now]
-        excess = sum(spent for _, spent in recent) + amount - self.limit
+        excess = amount - self.left(now)
         allowed = now
-        for at, spent in recent:
+        for at, spent in self._recent(now):
             if excess <= 0:
                 break
             excess -= spent
             allowed = at + self._window
         return allowed
+
+    def _recent(self, now: Seconds) -> list[tuple[Seconds, int]]:
+        return [(at, spent) for at, spent in self._spent if at + self._window > now]
