@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timelines import any_record
 
+from tests.support.timelines import any_record
 from voicecli import events
 from voicecli.errors import InputError, UsageError
 from voicecli.events import (
@@ -25,8 +25,18 @@ from voicecli.events import (
     UtteranceEnded,
     Warned,
 )
-from voicecli.record import KINDS, Record, decoded, encoded
-from voicecli.timeline import Header, Timeline, TimelineWriter, load, save, writing
+from voicecli.timeline import (
+    KINDS,
+    Header,
+    Record,
+    Timeline,
+    TimelineWriter,
+    decoded,
+    encoded,
+    load,
+    save,
+    writing,
+)
 
 HEADER = Header(profile={"stt": {"model": "nova-3"}}, clock_origin=5231.5, started="2026-11-25")
 HEARD = FinalTranscript(at=1.5, text="Grüß dich,\n\x1b[31m\u2028", speech_start=0.1, speech_end=1.2)

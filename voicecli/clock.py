@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple
 
-from voicecli.audio import Seconds
+from voicecli.units import Seconds
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from voicecli.audio import Seconds
+from voicecli.units import Seconds
 
 TurnId = int
 """Counts the agent's turns from 1."""

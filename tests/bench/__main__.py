@@ -6,20 +6,20 @@ import importlib
 import json
 import signal
 import sys
-from pathlib import Path
 
 import tests.bench
 from tests.bench.table import machine
+from tests.support import ROOT
 
 PARTS = {
     "a": "waiting",
-    "b": "added",
+    "b": "overhead",
     "c": "load",
     "d": "startup",
     "e": "devices",
-    "f": "lasting",
+    "f": "soak",
 }
-FILE = Path(__file__).parents[2] / "bench.json"
+FILE = ROOT / "bench.json"
 
 
 def main() -> int:

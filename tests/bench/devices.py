@@ -14,8 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.bench.table import table, verdict
-from tests.bus import HEARD_EARLY
-from tests.talking import (
+from tests.support.live_talk import (
     BargeIn,
     FalseAlarms,
     barge_ins,
@@ -24,8 +23,9 @@ from tests.talking import (
     recorded,
     waits,
 )
-from tests.virtual_audio import VirtualAudio
-from voicecli.percentiles import percentile, spread
+from tests.support.recorded_bus import HEARD_EARLY
+from tests.support.virtual_audio import VirtualAudio
+from voicecli.metrics.percentiles import percentile, spread
 
 COUNT = 20
 REPLIES = 10

@@ -14,14 +14,14 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from tests.bench.dull import open_dull
-from tests.bench.exact import Talk, hold, new_talk
+from tests.bench.fixed import Talk, hold, new_talk
+from tests.bench.null_services import open_dull
 from tests.bench.table import table, verdict
-from tests.conversing import profile
+from tests.support.conversations import profile
 from voicecli import clock
-from voicecli.audio import Seconds
-from voicecli.percentiles import spread
+from voicecli.metrics.percentiles import spread
 from voicecli.standin.server import Endpoints
+from voicecli.units import Seconds
 
 NUMBERS = (1, 8, 32, 64)
 SPREAD: Seconds = 5.0

@@ -16,10 +16,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.bench.table import table, verdict
-from tests.voices import utterances
+from tests.support.speech_like import utterances
 from voicecli import clock
-from voicecli.audio import Seconds, samples_of
-from voicecli.percentiles import percentile
+from voicecli.audio.pcm import samples_of
+from voicecli.metrics.percentiles import percentile
+from voicecli.units import Seconds
 
 RUNS = 9
 

@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from tests.voices import voice
+from tests.support.speech_like import voice
 from voicecli import clock
-from voicecli.audio import AudioBlock, AudioFormat, Seconds
 from voicecli.events import (
     CommitReply,
     PlaybackStarted,
@@ -23,7 +22,8 @@ from voicecli.events import (
     ReplyFinished,
     TurnId,
 )
-from voicecli.record import Record
+from voicecli.timeline import Record
+from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 WORDS_PER_SECOND = 2.7
 PATIENCE: Seconds = 15.0

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from tests.bench.table import table, verdict
-from tests.bench.trying import (
+from tests.bench.strategies import (
     CONDITIONS,
     FIXED,
     SENTENCES,
@@ -17,8 +16,9 @@ from tests.bench.trying import (
     tried,
     tried_fixed,
 )
+from tests.bench.table import table, verdict
 from tests.bench.user import Said
-from voicecli.audio import Seconds
+from voicecli.units import Seconds
 
 Judged = list[tuple[str, bool]]
 

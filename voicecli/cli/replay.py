@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli.cli.failure import wash
-from voicecli.cli.holding import (
+from voicecli.cli.errors import wash
+from voicecli.cli.options import (
     RESULT,
     TIMELINE,
     Out,
@@ -27,7 +27,7 @@ from voicecli.cli.holding import (
 from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
-    from voicecli.cli.outcome import Outcome
+    from voicecli.cli.result import Outcome
     from voicecli.profile import Profile
     from voicecli.timeline import Timeline
 
@@ -67,8 +67,9 @@ def replay_command(
     Streams at the pace of real time, answers into a virtual loudspeaker, and ends when the last
     reply was heard.
     """
-    from voicecli import clock, expectation
-    from voicecli.cli.outcome import Asked, Outcome
+    from voicecli import clock
+    from voicecli.cli.result import Asked, Outcome
+    from voicecli.metrics import thresholds as expectation
     from voicecli.profile import load_profile
 
     expectations = [expectation.parsed(text) for text in expect or ()]
@@ -105,7 +106,7 @@ def _check(profile: Profile, fast: bool) -> None:
 
 def _channel(file: Path) -> int | None:
     """Of a conversation that was kept, the user: left.  Of other recordings all."""
-    from voicecli.recorder import CONVERSATION
+    from voicecli.audio.recorder import CONVERSATION
 
     kept = file.name == CONVERSATION and (file.parent / TIMELINE).exists()
     return 0 if kept else None
@@ -115,12 +116,13 @@ async def _replay(
     file: Path, profile: Profile, folder: Path, say: Callable[[str], None]
 ) -> Timeline:
     """Hold the conversation; all of it is in ``folder`` then."""
-    from voicecli.assemble import open_services, open_session
-    from voicecli.cli.outcome import budgets_of
-    from voicecli.recorder import Recorder
-    from voicecli.report.lines import TurnLines
+    from voicecli.audio.recorder import Recorder
+    from voicecli.audio.virtual import VirtualSpeaker
+    from voicecli.audio.wav import open_wav
+    from voicecli.cli.result import budgets_of
+    from voicecli.pipeline.wiring import open_services, open_session
+    from voicecli.report.turn_lines import TurnLines
     from voicecli.timeline import Timeline, writing
-    from voicecli.wav import VirtualSpeaker, open_wav
 
     audio, timeline = profile.audio, Timeline()
     timeline.follow(TurnLines(say, budgets_of(profile)))

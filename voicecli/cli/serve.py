@@ -94,7 +94,7 @@ async def _serve(opening: Opening, serving: Serving, *, as_json: bool, attached:
 
 def _local(llm_model: Path | None, threads: int | None) -> Opening:
     from voicecli.cli.models import fetch_missing
-    from voicecli.standin.local import open_local, require_packages
+    from voicecli.standin.engines.local import open_local, require_packages
 
     require_packages()
     fetch_missing(llm_model)
@@ -102,9 +102,9 @@ def _local(llm_model: Path | None, threads: int | None) -> Opening:
 
 
 def _scripted(name: str) -> tuple[Opening, Sequence[Fault]]:
-    from voicecli.profile.search import find_script
+    from voicecli.profile.lookup import find_script
+    from voicecli.standin.engines.scripted import scripted
     from voicecli.standin.script_file import load_script
-    from voicecli.standin.scripted import scripted
 
     script = load_script(find_script(name))
     return nullcontext(scripted(script)), script.faults

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli.cli.holding import (
+from voicecli.cli.options import (
     RESULT,
     Out,
     PredictedBy,
@@ -23,11 +23,17 @@ from voicecli.cli.holding import (
 from voicecli.errors import ServiceError
 
 if TYPE_CHECKING:
-    from voicecli.cli.live import Wishes
-    from voicecli.cli.outcome import Outcome
-    from voicecli.cli.showing import Showing
+    from voicecli.cli.conversation import Wishes
+    from voicecli.cli.output import Showing
+    from voicecli.cli.result import Outcome
     from voicecli.profile import Profile
     from voicecli.timeline import Timeline
+
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voicecli.profile import Profile
 
 # what the pipeline needs takes 0.5 s to import: the command does, --help does not
 
@@ -68,9 +74,9 @@ def talk_command(
 
     Ends with 0 unless a service failed and nothing was answered, or a connection was lost.
     """
-    from voicecli.cli.live import Wishes
-    from voicecli.cli.outcome import Asked, Outcome
-    from voicecli.cli.showing import has_screen
+    from voicecli.cli.conversation import Wishes
+    from voicecli.cli.output import has_screen
+    from voicecli.cli.result import Asked, Outcome
     from voicecli.timeline import Timeline
 
     options = [*(overrides or ()), *_options(mic, speaker, max_minutes, text)]
@@ -94,8 +100,8 @@ def _settings(
     profile: str, options: Sequence[str], *, typed: bool
 ) -> tuple[Profile, Sequence[str]]:
     """What is possible of the profile, and what is not."""
-    from voicecli.cli import duplex
-    from voicecli.echo import available
+    from voicecli.audio.echo import available
+    from voicecli.cli import talk as duplex
     from voicecli.profile import load_profile
 
     settings = load_profile(profile, overrides=options)
@@ -108,7 +114,7 @@ def _settings(
 def _held(profile: Profile, wishes: Wishes, timeline: Timeline) -> Exception | None:
     """Hold the conversation; why it did not end well, which is told after its numbers."""
     from voicecli import clock
-    from voicecli.cli.live import hold
+    from voicecli.cli.conversation import hold
 
     try:
         clock.run(hold(profile, wishes, timeline))
@@ -136,7 +142,7 @@ def _tell(outcome: Outcome, out: Path | None, as_json: bool) -> None:
     if out is not None:
         outcome.write(out / RESULT)
     if as_json:
-        from voicecli.report.stream import result_line
+        from voicecli.report.json_lines import result_line
 
         typer.echo(result_line(outcome.as_json()))
     else:
@@ -157,3 +163,25 @@ def _judge(outcome: Outcome, timeline: Timeline) -> None:
     failed = any(turn.failure is not None for turn in outcome.turns)
     if outcome.turns and (failed or not left):
         outcome.judge()
+
+
+FALLBACK = "interrupt.policy=off"
+"""The setting that makes a conversation half duplex."""
+
+
+def warning(profile: Profile, *, cancels: bool) -> str | None:
+    """Why the conversation has to be half duplex against the profile's wish; None: it need not.
+
+    Who turns the cancellation off, or insists on it, is not second-guessed.
+
+    cancels: whether echo cancellation is installed.
+    """
+    from voicecli.audio.echo import MISSING
+
+    audio, interrupt = profile.audio, profile.interrupt
+    if interrupt.policy != "speakers" or audio.echo_cancellation != "auto" or cancels:
+        return None
+    return (
+        f"{MISSING}. Half duplex until then; or wear headphones, with "
+        "--set interrupt.policy=headphones."
+    )

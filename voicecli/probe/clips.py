@@ -16,8 +16,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from voicecli.audio import AudioBlock, AudioFormat, Samples, Seconds
-from voicecli.vad import stretches
+from voicecli.audio.vad.energy import stretches
+from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 _CLIPS = {
     "librivox-0880": "he was not an ill disposed young man",

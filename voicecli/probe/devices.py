@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from voicecli import clock
-from voicecli.audio import Seconds
 from voicecli.errors import DeviceError
-from voicecli.probe.findings import Findings
+from voicecli.probe.results import Findings
+from voicecli.units import Seconds
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
@@ -39,8 +39,9 @@ async def measure_audio(profile: Profile, findings: Findings) -> None:
 
 
 async def _listen(profile: Profile, findings: Findings) -> None:
-    from voicecli.soundcard import open_microphone, portaudio
-    from voicecli.soundcard.devices import choose
+    from voicecli.audio.devices import host as portaudio
+    from voicecli.audio.devices import open_microphone
+    from voicecli.audio.devices.select import choose
 
     audio = profile.audio
     with portaudio.initialised() as library:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from voicecli.audio import Seconds
-from voicecli.endpoints import is_loopback
-from voicecli.probe.network import Route
+from voicecli.probe.trace import Route
+from voicecli.services.endpoint import is_loopback
+from voicecli.units import Seconds
 
 SLOW_NAMES: Seconds = 0.1
 FAR: Seconds = 0.1

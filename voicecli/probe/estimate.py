@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from voicecli.cost import Cost, Models, cost
 from voicecli.events import Service
-from voicecli.ledger import Ledger
-from voicecli.probe.clearing import CLEARS, TO_CLEAR
+from voicecli.metrics.cost import Cost, Models, cost
+from voicecli.metrics.usage import Ledger
 from voicecli.probe.llm import EXCHANGES
-from voicecli.probe.series import Plan
-from voicecli.probe.tts import CLAUSES
+from voicecli.probe.schedule import Plan
+from voicecli.probe.tts import CLAUSES, CLEARS, TO_CLEAR
 
 FEW_CENTS = 0.03
 """US dollars; what costs less is not worth a sentence before it."""

@@ -16,7 +16,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from voicecli.endpoints import Endpoint
+from voicecli.services.endpoint import Endpoint
 
 # websockets writes the handshake's headers, the key among them, to its logger at DEBUG.
 _SILENT = logging.Logger("voicecli.probe.silent", logging.CRITICAL + 1)

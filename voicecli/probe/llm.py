@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from voicecli import clock
-from voicecli.audio import Seconds
-from voicecli.clauses import Pieces
 from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, LlmRequested, Service
-from voicecli.hedge import HedgeDelay
-from voicecli.llm import Chat, ChatOptions, open_chat
-from voicecli.probe.reading import Reading
-from voicecli.probe.series import Post, Turns
-from voicecli.stages import LanguageModel, Message, Usage
-from voicecli.thinking import Thinking
+from voicecli.pipeline.generation import HedgeDelay, Thinking
+from voicecli.probe.samples import Reading
+from voicecli.probe.schedule import Post, Turns
+from voicecli.services.interfaces import LanguageModel, Message, Usage
+from voicecli.services.openai import Chat, ChatOptions, open_chat
+from voicecli.text.chunker import Pieces
+from voicecli.units import Seconds
 
 STALL: Seconds = 2.0
 """A pause that a listener takes for the end."""

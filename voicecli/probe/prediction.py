@@ -17,11 +17,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voicecli.audio import Seconds
-from voicecli.hedge import LEAST, MOST
-from voicecli.percentiles import NEEDED, Spread, spread
-from voicecli.text import Ending
-from voicecli.turn import CommitWaits
+from voicecli.metrics.percentiles import NEEDED, Spread, spread
+from voicecli.pipeline.generation import LEAST, MOST
+from voicecli.turns.end_of_turn import Ending
+from voicecli.turns.policy import CommitWaits
+from voicecli.units import Seconds
 
 DRAWS = 20_000
 SEED = 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import SplitResult, unquote
 from urllib.request import proxy_bypass
 
-from voicecli.endpoints import Endpoint
+from voicecli.services.endpoint import Endpoint
 
 
 def proxy_for(endpoint: Endpoint, proxies: Mapping[str, str]) -> str:

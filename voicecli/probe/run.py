@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from voicecli.assemble import Services
 from voicecli.events import Service
-from voicecli.probe.findings import Findings
-from voicecli.probe.network import travel
-from voicecli.probe.reading import Mishap, Reading
-from voicecli.probe.series import Plan, series
+from voicecli.pipeline.wiring import Services
+from voicecli.probe.results import Findings
+from voicecli.probe.samples import Mishap, Reading
+from voicecli.probe.schedule import Plan, series
 from voicecli.probe.settings import prober, visit
+from voicecli.probe.trace import travel
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile

@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from voicecli.assemble import Services, reply_options, turn_policy
-from voicecli.audio import AudioFormat, Seconds
-from voicecli.cost import Models
-from voicecli.deepgram.listen import listen_query
-from voicecli.deepgram.speak import speak_query
-from voicecli.detector import make_detector
-from voicecli.endpoints import Endpoint, check_key, check_url
+from voicecli.audio.vad import make_detector
 from voicecli.errors import CredentialsError
 from voicecli.events import Service
+from voicecli.metrics.cost import Models
+from voicecli.metrics.summary import Budgets
+from voicecli.pipeline.wiring import Services, reply_options, turn_policy
 from voicecli.probe.llm import LlmProber, LlmSetting
-from voicecli.probe.names import SERVICES
-from voicecli.probe.network import Visit
+from voicecli.probe.metrics import SERVICES
 from voicecli.probe.prediction import Waits
-from voicecli.probe.series import Prober
+from voicecli.probe.schedule import Prober
 from voicecli.probe.stt import SttProber, SttSetting
+from voicecli.probe.trace import Visit
 from voicecli.probe.tts import TtsProber, TtsSetting
-from voicecli.summary import Budgets
+from voicecli.services.deepgram.aura import speak_query
+from voicecli.services.deepgram.nova import listen_query
+from voicecli.services.endpoint import Endpoint, check_key, check_url
+from voicecli.units import AudioFormat, Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

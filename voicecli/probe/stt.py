@@ -13,8 +13,7 @@ from statistics import median
 from typing import Literal
 
 from voicecli import clock
-from voicecli.audio import AudioBlock, Seconds
-from voicecli.deepgram.listen import ListenOptions
+from voicecli.audio.interfaces import Detector
 from voicecli.events import (
     Event,
     FinalTranscript,
@@ -24,10 +23,11 @@ from voicecli.events import (
     UtteranceEnded,
 )
 from voicecli.probe.clips import LEAD, Clip, clips
-from voicecli.probe.ear import Ear, open_ear
-from voicecli.probe.reading import Reading
-from voicecli.probe.series import Post, Turns
-from voicecli.stages import Detector
+from voicecli.probe.samples import Reading
+from voicecli.probe.schedule import Post, Turns
+from voicecli.probe.stt_tap import Ear, open_ear
+from voicecli.services.deepgram.nova import ListenOptions
+from voicecli.units import AudioBlock, Seconds
 
 FINALIZE_PATIENCE: Seconds = 2.0
 """A conversation waits less (``stt.finalize_timeout_ms``): here, the tail is of interest."""
@@ -212,7 +212,7 @@ def errors(reference: str, text: str) -> tuple[int, int]:
     """Words of ``text`` that are wrong, missing or too many; and words of the reference."""
     import jiwer
 
-    from voicecli.text import words
+    from voicecli.turns.end_of_turn import words
 
     spoken = " ".join(words(text))
     found = jiwer.process_words(reference, spoken)

@@ -6,11 +6,11 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from voicecli.percentiles import NEEDED, Spread, spread
-from voicecli.probe.findings import Findings
-from voicecli.probe.names import COLD_PREFIX, METRICS, NETWORK, PREDICTED
-from voicecli.probe.statistics import outliers
-from voicecli.probe.verdicts import Verdicts
+from voicecli.metrics.percentiles import NEEDED, Spread, spread
+from voicecli.probe.compare import outliers
+from voicecli.probe.evaluation import Verdicts
+from voicecli.probe.metrics import COLD_PREFIX, METRICS, NETWORK, PREDICTED
+from voicecli.probe.results import Findings
 
 Row = list[str]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from voicecli.cost import PRICES_OF, Cost
 from voicecli.events import Service
-from voicecli.probe.comparison import Change
+from voicecli.metrics.cost import PRICES_OF, Cost
+from voicecli.probe.compare import Change
 from voicecli.probe.diagnosis import diagnosis
-from voicecli.probe.findings import Findings
-from voicecli.probe.names import SERVICES
-from voicecli.probe.result import Setting, doubts_of
+from voicecli.probe.evaluation import Verdicts
+from voicecli.probe.json_result import Setting, doubts_of
+from voicecli.probe.metrics import SERVICES
+from voicecli.probe.results import Findings
 from voicecli.probe.tables import Row, budget_rows, markdown, metric_rows, network_rows, number
-from voicecli.probe.verdicts import Verdicts
-from voicecli.report.words import rounded, table, washed
+from voicecli.report.format import rounded, table, washed
 
 
 def text_lines(

@@ -7,25 +7,29 @@ is waited for before the clock starts, and said.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
+from urllib.parse import urlencode
 
 from voicecli import clock
-from voicecli.audio import SAMPLE_SIZE, AudioFormat, Samples, Seconds, first_audible
-from voicecli.deepgram.budget import Budget
-from voicecli.deepgram.speak import Speak, SpeakOptions, open_speak
-from voicecli.deepgram.synthesis import WINDOW
+from voicecli.audio.pcm import first_audible
+from voicecli.audio.playout import PlayoutBuffer
 from voicecli.errors import ServiceError
 from voicecli.events import Service
-from voicecli.playout import PlayoutBuffer
-from voicecli.probe.clearing import CLEARS, cleared
-from voicecli.probe.reading import Reading
-from voicecli.probe.series import Post, Turns
-from voicecli.speaking import PREROLL
-from voicecli.stages import Flushed
+from voicecli.pipeline.speech import PREROLL
+from voicecli.probe.samples import Reading
+from voicecli.probe.schedule import Post, Turns
+from voicecli.services.deepgram.aura import Speak, SpeakOptions, open_speak, speak_query
+from voicecli.services.deepgram.socket import Socket, open_socket
+from voicecli.services.deepgram.synthesis import WINDOW
+from voicecli.services.endpoint import check_url
+from voicecli.services.interfaces import Flushed
+from voicecli.services.rate_limit import Budget
+from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
 
 CLAUSES = (
     "The capital of Australia is Canberra. ",
@@ -197,3 +201,60 @@ def _playout(
         buffer.end(chunks[-1].at)
     assert buffer.audible_at is not None
     return max(buffer.audible_at - chunks[0].at, 0.0)
+
+
+CLEARS = 5
+"""At most so many readings; each takes a Flush."""
+
+TO_CLEAR = "This sentence is long enough that it is still being spoken when it is cleared away. "
+
+
+async def cleared(options: SpeakOptions, count: int) -> list[Reading]:
+    """So many readings; raises as ``open_socket`` does, or where no answer comes."""
+    if not count:
+        return []
+    async with open_socket(
+        "tts",
+        check_url("tts", options.url),
+        "/v1/speak?" + urlencode(speak_query(options)),
+        key=options.key,
+        key_env=options.key_env,
+        connect_timeout=options.connect_timeout,
+    ) as socket:
+        return [await _reading(socket, options.first_audio_timeout) for _ in range(count)]
+
+
+async def _reading(socket: Socket, patience: Seconds) -> Reading:
+    await socket.send(json.dumps({"type": "Speak", "text": TO_CLEAR}))
+    await socket.send('{"type":"Flush"}')
+    await _await(socket, "audio", patience)
+    asked = clock.now()
+    await socket.send('{"type":"Clear"}')
+    await _await(socket, "Cleared", patience)
+    return Reading(
+        service="tts",
+        at=clock.now(),
+        values={"tts.clear": clock.now() - asked},
+        counts={"tts.flushes": 1, "tts.characters": len(TO_CLEAR)},
+        request_id=socket.request_id,
+    )
+
+
+async def _await(socket: Socket, wanted: str, patience: Seconds) -> None:
+    """Wait for a frame of that kind."""
+    try:
+        async with asyncio.timeout(patience):
+            while _kind(await socket.receive()) != wanted:
+                pass
+    except TimeoutError as error:
+        raise ServiceError("tts", f"no {wanted} within {patience:g} s", temporary=True) from error
+
+
+def _kind(frame: str | bytes) -> str:
+    """ "audio", or the type that a message says it is."""
+    if isinstance(frame, bytes):
+        return "audio"
+    try:
+        return str(json.loads(frame).get("type"))
+    except (ValueError, AttributeError):
+        return ""

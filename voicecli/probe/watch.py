@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from voicecli import clock
-from voicecli.audio import Seconds
 from voicecli.events import Service
-from voicecli.percentiles import spread
-from voicecli.probe.names import METRICS
-from voicecli.probe.reading import Mishap, Reading
+from voicecli.metrics.percentiles import spread
+from voicecli.probe.metrics import METRICS
+from voicecli.probe.samples import Mishap, Reading
 from voicecli.probe.tables import number
-from voicecli.report.words import washed
+from voicecli.report.format import washed
+from voicecli.units import Seconds
 
 if TYPE_CHECKING:
     from rich.table import Table

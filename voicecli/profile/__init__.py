@@ -6,10 +6,10 @@ of it is checked before anything opens; what comes out is frozen.  pydantic is u
 else; importing it takes 0.1 s.
 """
 
-from voicecli.profile.schema import json_schema
-from voicecli.profile.search import KnownProfile, find_script, known_profiles, source_of
-from voicecli.profile.settings import Profile
-from voicecli.profile.stack import load_profile
+from voicecli.profile.load import load_profile
+from voicecli.profile.lookup import KnownProfile, find_script, known_profiles, source_of
+from voicecli.profile.model import Profile
+from voicecli.profile.validation import json_schema
 
 __all__ = [
     "KnownProfile",

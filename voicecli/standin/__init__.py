@@ -4,7 +4,7 @@
 ``/v1/chat/completions``; the program then runs unchanged, with two base URLs.
 """
 
-from voicecli.standin.engines import Engines
+from voicecli.standin.engines.interfaces import Engines
 from voicecli.standin.faults import Fault
 from voicecli.standin.server import Endpoints, serve
 

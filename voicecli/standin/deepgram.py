@@ -14,12 +14,11 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from voicecli.events import Service
-from voicecli.standin.engines import Engines
+from voicecli.standin.deepgram_stt import ListenSession
+from voicecli.standin.deepgram_tts import SpeakOptions, SpeakSession, speak_options
+from voicecli.standin.engines.interfaces import Engines
 from voicecli.standin.faults import Broken, Faults, Trouble
-from voicecli.standin.listen import ListenSession
-from voicecli.standin.listen_options import ListenOptions, listen_options
-from voicecli.standin.query import Query, Refusal
-from voicecli.standin.speak import SpeakOptions, SpeakSession, speak_options
+from voicecli.standin.query import ListenOptions, Query, Refusal, listen_options
 
 PATHS: dict[str, Service] = {"/v1/listen": "stt", "/v1/speak": "tts"}
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from voicecli import clock
-from voicecli.audio import Seconds
 from voicecli.events import Service
+from voicecli.units import Seconds
 
 Kind = Literal[
     "refuse",

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import h11
 
-from voicecli.audio import Seconds
+from voicecli.units import Seconds
 
 READ_SIZE = 65536
 CLOSE_TIMEOUT: Seconds = 1.0

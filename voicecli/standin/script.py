@@ -6,8 +6,8 @@ import math
 import random
 from dataclasses import dataclass, field
 
-from voicecli.audio import Seconds
 from voicecli.standin.faults import Fault
+from voicecli.units import Seconds
 
 Z95 = 1.6449
 """The 95th percentile of the normal distribution, in standard deviations."""

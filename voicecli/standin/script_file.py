@@ -10,11 +10,11 @@ from typing import Any, get_args
 
 import yaml
 
-from voicecli.audio import Seconds
 from voicecli.errors import InputError
 from voicecli.events import Service
 from voicecli.standin.faults import KINDS, Fault
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
+from voicecli.units import Seconds
 
 
 def load_script(file: Path) -> Script:

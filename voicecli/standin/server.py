@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from voicecli.errors import UsageError
-from voicecli.standin.chat import ChatService
 from voicecli.standin.deepgram import DeepgramServer
-from voicecli.standin.engines import Engines
+from voicecli.standin.engines.interfaces import Engines
 from voicecli.standin.faults import Fault, Faults
 from voicecli.standin.http import HttpServer
+from voicecli.standin.openai_chat import ChatService
 
 
 @dataclass(frozen=True, slots=True)

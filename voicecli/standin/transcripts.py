@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from voicecli.audio import Seconds
-from voicecli.standin.segments import ResultDue
+from voicecli.standin.segmenter import ResultDue
+from voicecli.units import Seconds
 
 Frame = dict[str, Any]
 

@@ -1,0 +1,89 @@
+"""The same services, asked by next to nothing: how late they are by themselves, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.bench.fixed import FINALIZE, TTFB, TTFT
+from tests.support.speech_like import voice
+from voicecli import clock
+from voicecli.metrics.percentiles import spread
+from voicecli.standin.server import Endpoints
+from voicecli.units import Seconds
+
+PAUSE: Seconds = 4.0
+"""Between two rounds: as often as a conversation asks."""
+
+_BODY = json.dumps(
+    {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": "Hello."}]}
+).encode()
+
+
+@dataclass
+class Late:
+    """By how much each answer came later than the script says."""
+
+    stt: list[Seconds] = field(default_factory=list)
+    llm: list[Seconds] = field(default_factory=list)
+    tts: list[Seconds] = field(default_factory=list)
+
+    @property
+    def usual(self) -> Seconds:
+        """All three of a turn together, at P50."""
+        return sum(spread(late).p50 or 0.0 for late in (self.stt, self.llm, self.tts))
+
+
+async def ask(endpoints: Endpoints, late: Late, rounds: int) -> None:
+    """Ask each service so many times."""
+    stt = f"{endpoints.deepgram}/v1/listen?encoding=linear16&sample_rate=16000&model=nova-3"
+    tts = (
+        f"{endpoints.deepgram}/v1/speak?encoding=linear16&sample_rate=24000&model=aura-2-thalia-en"
+    )
+    host, port = endpoints.openai.removeprefix("http://").partition("/")[0].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    async with connect(tts, compression=None) as mouth:
+        for _ in range(rounds):
+            async with connect(stt, compression=None) as ear:
+                late.stt.append(await _finalize(ear))
+            late.llm.append(await _complete(reader, writer))
+            late.tts.append(await _speak(mouth))
+            await asyncio.sleep(PAUSE)
+    writer.close()
+
+
+async def _finalize(ear: ClientConnection) -> Seconds:
+    await ear.send(voice(1.0))
+    await asyncio.sleep(0.2)
+    asked = clock.now()
+    await ear.send('{"type":"Finalize"}')
+    while b'"from_finalize": true' not in await ear.recv(decode=False):
+        pass
+    return clock.now() - asked - FINALIZE
+
+
+async def _complete(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Seconds:
+    asked = clock.now()
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+    )
+    await reader.readuntil(b'"delta":{"content":')
+    took = clock.now() - asked - TTFT
+    await reader.readuntil(b"\r\n0\r\n\r\n")
+    return took
+
+
+async def _speak(mouth: ClientConnection) -> Seconds:
+    asked = clock.now()
+    await mouth.send('{"type":"Speak","text":"It is sunny."}')
+    await mouth.send('{"type":"Flush"}')
+    while isinstance(await mouth.recv(), str):
+        pass
+    took = clock.now() - asked - TTFB
+    while b"Flushed" not in await mouth.recv(decode=False):
+        pass
+    return took

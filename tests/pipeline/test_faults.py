@@ -1,0 +1,195 @@
+"""What goes wrong with a service, and what the user has of it.
+
+Two questions, ten seconds apart; the fault comes with the first one, or before it.  Either
+the conversation lives on and the questions after are answered, or it ends at once with one sentence
+and its exit code; and nobody waits in silence for longer than the deadline.  The table is printed
+with ``pytest -s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.conversations import Held, hold, profile
+from tests.support.speech_like import utterances
+from voicecli.cli.errors import tell
+from voicecli.events import EndSession, PlaybackStarted, Service
+from voicecli.standin import Fault
+from voicecli.standin.faults import Kind
+from voicecli.standin.script import Latency, LlmScript, Script, SttScript
+from voicecli.units import Seconds
+
+DEADLINE: Seconds = 5.1
+"""In silence, after a question: 0.3 s until the text is there, 0.6 until the hedge, 4 for its first
+token, 0.12 for the apology."""
+
+GAP: Seconds = 10.0
+VOICE: Seconds = 1.2
+
+SPEECH, ENDS = utterances(0.5, VOICE, GAP, VOICE, 6.0)
+
+QUESTIONS = ("What is the capital of Australia?", "How far is it from Sydney?")
+SAYS = (
+    "The capital is Canberra. It is a quiet town.",
+    "About three hundred kilometres.",
+)
+
+
+def fault(
+    service: Service,
+    kind: Kind,
+    *,
+    status: int = 503,
+    after: Seconds = 0.0,
+    lasts: Seconds = 8.0,
+    on: int = 1,
+) -> Fault:
+    return Fault(service, kind, on=on, status=status, after=after, lasts=lasts)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, and what is to become of it.
+
+    ends: the exit code, where the conversation is to end; None where it is to live on.
+    absent: the service that cannot be reached at all.
+    settings: of the profile.
+    loses: whether words are lost for good; then the questions need not be answered word by word.
+    """
+
+    service: Service
+    name: str
+    faults: tuple[Fault, ...] = ()
+    ends: int | None = None
+    absent: Service | None = None
+    settings: tuple[str, ...] = ()
+    loses: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.service}: {self.name}"
+
+
+def cases() -> list[Case]:
+    listed = []
+    for service in ("stt", "llm", "tts"):
+        opens = service != "llm"  # a socket, which is there before anybody speaks
+        listed.append(Case(service, "nothing listens", absent=service, ends=5 if opens else None))
+        for status in (401, 429, 500):
+            refuse = (fault(service, "refuse", status=status),)
+            ends = 3 if status == 401 else 5 if opens else None
+            listed.append(Case(service, f"refused with {status}", refuse, ends=ends))
+    first = ENDS[0]
+    early = {"stt": 0.1, "llm": 0.0, "tts": 0.0}
+    midst = {"stt": first - 0.4, "llm": 0.25, "tts": 0.3}
+    for service in ("stt", "llm", "tts"):
+        broken: list[tuple[str, Kind, Seconds]] = [
+            ("dropped before", "drop", early[service]),
+            ("dropped in mid-stream", "drop", midst[service]),
+            ("stalled", "stall", early[service]),
+            ("stalled in mid-stream", "stall", midst[service]),
+            ("half open", "half_open", early[service]),
+            ("half open in mid-stream", "half_open", midst[service]),
+            ("malformed", "malformed", midst[service]),
+        ]
+        for name, kind, after in broken:
+            one = (fault(service, kind, after=after),)
+            listed.append(Case(service, name, one))
+    for status, ends in ((401, 3), (429, None), (500, None)):
+        again = (
+            fault("stt", "drop", after=midst["stt"]),
+            fault("stt", "refuse", status=status, on=2),
+        )
+        listed.append(Case("stt", f"dropped, then refused with {status}", again, ends=ends))
+    for status, ends in ((401, 3), (429, None), (500, None)):
+        again = (fault("tts", "drop", after=0.3), fault("tts", "refuse", status=status, on=2))
+        listed.append(Case("tts", f"dropped, then refused with {status}", again, ends=ends))
+    for on in (1, 2):
+        lost = (fault("stt", "finalize_lost", on=on),)
+        listed.append(Case("stt", f"Finalize {on} unanswered", lost, loses=True))
+    alone: list[tuple[str, Kind]] = [
+        ("stalled, no hedge", "stall"),
+        ("half open, no hedge", "half_open"),
+    ]
+    for name, kind in alone:
+        one = (fault("llm", kind),)
+        listed.append(Case("llm", name, one, settings=("llm.hedge_ms=null",)))
+    twice = (fault("llm", "half_open", on=1), fault("llm", "half_open", on=2))
+    listed.append(Case("llm", "half open, its hedge as well", twice))
+    return listed
+
+
+CASES = cases()
+STRATEGIES = ("endpointing", "vad")
+
+
+def conversation(case: Case, *settings: str) -> Held:
+    script = Script(
+        stt=SttScript(hears=QUESTIONS, gap=0.3, interim=0.3),
+        llm=LlmScript(ttft=Latency(0.2), says=SAYS),
+    )
+    return hold(
+        profile("limits.idle_s=60", *case.settings, *settings),
+        script,
+        SPEECH,
+        faults=case.faults,
+        absent=case.absent,
+        recorded=False,
+    )
+
+
+def silences(held: Held) -> list[Seconds]:
+    """After each question, until something was heard or the conversation had ended."""
+    over = held.timeline[-1].at if len(held.timeline) else 0.0
+    sounds = [record.at for record in held.all(PlaybackStarted)] + [over]
+    origin = held.began
+    return [
+        min((at for at in sounds if at >= origin + end), default=over) - origin - end
+        for end in ENDS
+        if origin + end < over
+    ]
+
+
+def line(case: Case, held: Held, told: str, code: int) -> str:
+    after = " ".join(f"{took:5.2f}" for took in silences(held))
+    became = f"ends with {code}: {told}" if code else "lives on"
+    return f"{case!s:<40} {after:<20} {became}"
+
+
+@pytest.mark.parametrize("detect", STRATEGIES)
+def test_nobody_is_left_alone_with_a_fault(detect: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines, wrong = [], []
+    for case in CASES:
+        held = conversation(case, f"turn.detect={detect}")
+        code = tell(held.error) if held.error is not None else 0
+        told = capsys.readouterr().err.strip()
+        lines.append(line(case, held, told, code))
+        wrong += [f"{case}: {why}" for why in mistakes(case, held, told, code)]
+    with capsys.disabled():
+        print(f"\n{detect}: seconds of silence after each question\n" + "\n".join(lines))
+    assert wrong == []
+
+
+def mistakes(case: Case, held: Held, told: str, code: int) -> Sequence[str]:
+    """What is not as it should be."""
+    found = []
+    if code != (case.ends or 0):
+        found.append(f"exit code {code}, not {case.ends or 0}: {told}")
+    if code and (told.count("\n") or not told.startswith(f"error: {case.service.upper()}: ")):
+        found.append(f"not one clear sentence: {told!r}")
+    waits = silences(held)
+    if any(wait > DEADLINE for wait in waits):
+        found.append(f"silent for {max(waits):.1f} s")
+    if not code:
+        if held.one(EndSession).reason not in ("input ended", "idle"):
+            found.append(f"ended: {held.one(EndSession).reason}")
+        answered = [turn.user_text for turn in held.turns if turn.outcome == "answered"]
+        # A new connection hears the script from its beginning: opened only after the first question
+        # was answered, as far as it was understood, it takes the second one for the first.
+        last = answered[-1] if answered else ""
+        missing = last not in QUESTIONS and not any(last.endswith(q) for q in QUESTIONS[1:])
+        if case.absent is None and ((missing and not case.loses) or not last or len(waits) < 2):
+            found.append(f"the question after it was not answered: {answered}")
+    return found

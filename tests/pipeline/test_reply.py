@@ -1,0 +1,620 @@
+"""One agent turn: drafted, committed, spoken, lost and found again, cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from voicecli import clock
+from voicecli.audio.virtual import VirtualSpeaker
+from voicecli.errors import ServiceError, StalledError
+from voicecli.events import (
+    ClauseSent,
+    ConnectionOpened,
+    Event,
+    FirstAudio,
+    PlaybackStarted,
+    ReplyFailed,
+    ReplyFinished,
+    Warned,
+)
+from voicecli.pipeline.generation import HedgeDelay
+from voicecli.pipeline.reply import Reply, ReplyOptions
+from voicecli.pipeline.speech import FEW, LAST, LEAD, PREROLL
+from voicecli.services.interfaces import FLUSHED, Flushed, Message, Usage
+from voicecli.units import AudioFormat
+
+RATE = 8000
+FORMAT = AudioFormat(RATE)
+CHARACTER = 480
+"""Samples: 60 ms."""
+
+ASKED = [Message("user", "What is the time?")]
+TEXT = "It is noon. Time for a long lunch in the shade of the old trees. And then we sleep a while."
+CLAUSES = [
+    "It is noon. ",
+    "Time for a long lunch in the shade of the old trees. ",
+    "And then we sleep a while.",
+]
+
+# ── doubles ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Model:
+    """An LLM that says its pieces, waits where one is a number, and fails where one is an error."""
+
+    def __init__(self, *script: str | float | ServiceError) -> None:
+        self._script = script
+
+    async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        for step in self._script:
+            if isinstance(step, ServiceError):
+                raise step
+            if isinstance(step, str):
+                yield step
+            else:
+                await asyncio.sleep(step)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What becomes of one flush.
+
+    after: seconds of its audio that still come.
+    then: the error that follows them; None: silence, and no FLUSHED ever.
+    """
+
+    after: float
+    then: ServiceError | None
+
+
+LOST = ServiceError("tts", "connection lost", temporary=True)
+REFUSED = ServiceError("tts", "no such key", status=401)
+STALL = 3.0
+
+
+def sound(text: str, shrink: int = 1) -> bytes:
+    """The speech of ``text``: each character its own loudness, so that places can be told apart."""
+    loudness = 1000 + 50 * np.arange(len(text)) % 20_000 + [ord(letter) for letter in text]
+    return np.repeat(loudness, CHARACTER // shrink).astype("<i2").tobytes()
+
+
+class Voice:
+    """A TTS that speaks each flush 0.1 s after it, much faster than it sounds.
+
+    faults: of the first flushes, None for none.
+    lead: seconds of silence before each.
+    shrink: so many times shorter is what is spoken after a fault.
+    refusals: what ``send`` raises, first to last.
+    flushes: how many it has left.
+    """
+
+    opened = ConnectionOpened(at=0.0, service="tts", took=0.1, request_id="id")
+
+    def __init__(
+        self,
+        *faults: Fault | None,
+        lead: float = 0.0,
+        silent: bool = False,
+        shrink: int = 1,
+        refusals: Sequence[ServiceError | None] = (),
+        flushes: int = 20,
+    ) -> None:
+        self.flushes = flushes
+        self._faults = list(faults)
+        self._lead = FORMAT.silence(lead)
+        self._silent = silent
+        self._shrink = shrink
+        self._refusals = list(refusals)
+        self._shrinks = False
+        self._text = ""
+        self._flushes: list[str] = []
+        self._asked = asyncio.Event()
+        self.sent: list[tuple[float, str, bool]] = []
+        self.clears = 0
+
+    async def send(self, text: str, *, flush: bool) -> None:
+        if self._refusals and (refusal := self._refusals.pop(0)) is not None:
+            raise refusal
+        self.sent.append((round(clock.now(), 3), text, flush))
+        self._text += text
+        if flush:
+            self._flushes.append(self._text)
+            self._text = ""
+            self._asked.set()
+
+    async def audio(self) -> AsyncGenerator[bytes | Flushed, None]:
+        while True:
+            while not self._flushes:
+                self._asked.clear()
+                await self._asked.wait()
+            pcm = self._spoken(self._flushes.pop(0))
+            fault = self._faults.pop(0) if self._faults else None
+            await asyncio.sleep(0.1)
+            if fault is not None:
+                self._shrinks = self._shrink > 1
+                pcm = pcm[: 2 * FORMAT.samples(fault.after)]
+            for at in range(0, len(pcm), 1600):
+                yield pcm[at : at + 1600]
+                await asyncio.sleep(0.01)
+            if fault is None:
+                yield FLUSHED
+            elif fault.then is None:
+                await asyncio.sleep(STALL)
+                raise StalledError("tts", f"no audio for {STALL:g} s", temporary=True)
+            else:
+                raise fault.then
+
+    def _spoken(self, text: str) -> bytes:
+        if self._silent:
+            return FORMAT.silence(len(text) * CHARACTER / RATE)
+        return self._lead + sound(text, self._shrink if self._shrinks else 1)
+
+    async def clear(self) -> None:
+        self.clears += 1
+        self._text = ""
+        self._flushes.clear()
+
+
+class Speaker(VirtualSpeaker):
+    """Keeps what was written."""
+
+    def __init__(self) -> None:
+        super().__init__(RATE)
+        self.written = b""
+
+    def write(self, pcm: bytes) -> None:
+        self.written += pcm
+        super().write(pcm)
+
+
+class Turn:
+    """A reply that is committed after a second, and what came of it."""
+
+    def __init__(self, model: Model, voice: Voice, commit: float, options: ReplyOptions) -> None:
+        self.voice = voice
+        self.sink = Speaker()
+        self.events: list[Event] = []
+        self._commit = commit
+        self.failure: ServiceError | None = None
+        self.reply = Reply(
+            1,
+            ASKED,
+            llm=model,
+            tts=voice,
+            sink=self.sink,
+            hedge=HedgeDelay(None),
+            options=options,
+            post=self.events.append,
+        )
+
+    async def run(self) -> None:
+        asyncio.get_running_loop().call_later(self._commit, self.reply.commit)
+        try:
+            await self.reply.run()
+        except ServiceError as error:
+            self.failure = error
+
+    def of(self, *kinds: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kinds)]
+
+    @property
+    def end(self) -> ReplyFinished | ReplyFailed:
+        event = self.events[-1]
+        assert isinstance(event, ReplyFinished | ReplyFailed)
+        assert len(self.of(ReplyFinished, ReplyFailed)) == 1
+        return event
+
+
+def turn(
+    *script: str | float | ServiceError,
+    voice: Voice | None = None,
+    commit: float = 1.0,
+    meanwhile: Sequence[tuple[float, Callable[[Turn], object]]] = (),
+    **options: Any,
+) -> Turn:
+    """One reply to its end; ``meanwhile``: what is done at which time."""
+
+    async def main() -> Turn:
+        chosen = ReplyOptions(**{"apology": "Sorry."} | options)
+        held = Turn(Model(*(script or (TEXT,))), voice or Voice(), commit, chosen)
+        for at, action in meanwhile:
+            asyncio.get_running_loop().call_later(at, action, held)
+        await held.run()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return held
+
+    return clock.run(main(), virtual=True)
+
+
+def length(text: str) -> float:
+    """Seconds that ``text`` sounds."""
+    return len(text) * CHARACTER / RATE
+
+
+# ── a reply to its end ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_reply_is_prepared_at_once_and_spoken_when_it_is_committed():
+    held = turn(0.3, TEXT)
+    assert held.voice.sent == [(1.0, clause, True) for clause in CLAUSES]
+    assert [(type(event).__name__, round(event.at, 3)) for event in held.events] == [
+        ("LlmRequested", 0),
+        ("FirstToken", 0.3),
+        ("ClauseReady", 0.3),
+        ("ClauseSent", 1),
+        ("ClauseSent", 1),
+        ("ClauseSent", 1),
+        ("FirstAudio", 1.1),
+        ("PlaybackStarted", 1.1),
+        ("ReplyFinished", round(1.1 + length(TEXT), 3)),
+    ]
+    assert held.sink.written == b"".join(map(sound, CLAUSES))
+
+
+def test_its_end_says_what_was_said_and_heard_and_what_it_cost():
+    class Counting(Model):
+        async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+            yield TEXT
+            yield Usage(prompt_tokens=30, completion_tokens=20)
+
+    async def main() -> Turn:
+        held = Turn(Counting(), Voice(), 0.0, ReplyOptions())
+        await held.run()
+        return held
+
+    held = clock.run(main(), virtual=True)
+    assert held.end == ReplyFinished(
+        at=held.end.at,
+        turn=1,
+        said=TEXT,
+        heard=length(TEXT),
+        tokens=20,
+        prompt_tokens=30,
+    )
+
+
+def test_a_clause_is_spoken_while_the_llm_still_writes():
+    held = turn("It is noon. ", 2.0, "Time for lunch.", commit=0.0)
+    assert held.voice.sent == [(0.0, "It is noon. ", True), (2.0, "Time for lunch.", True)]
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.underruns == 1
+
+
+def test_a_draft_may_be_sent_to_the_tts_but_sounds_no_sooner():
+    held = turn(speak_drafts=True)
+    assert held.voice.sent == [(0.0, clause, True) for clause in CLAUSES]
+    (started,) = held.of(PlaybackStarted)
+    assert started.at == 1
+    assert held.sink.written == b"".join(map(sound, CLAUSES))
+
+
+def test_all_can_be_flushed_at_the_end():
+    held = turn(chunking="batches", batch_chars=40, flush_each=False)
+    pieces = [text for _, text, _ in held.voice.sent]
+    assert "".join(pieces) == TEXT
+    assert len(pieces) == 4
+    assert [flush for *_, flush in held.voice.sent] == [False, False, False, True]
+    assert held.sink.written == sound(TEXT)
+
+
+FIRST = "So much of it is clear, "
+"""1.44 s: LEAD of it is left 0.44 s after it began to sound, 0.1 s after its flush."""
+REST = ["it is noon, and time for a long lunch in the shade. ", "And then we sleep. "]
+
+
+def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed():
+    held = turn(FIRST, *REST, voice=Voice(flushes=FEW - 1), commit=0.0)
+    due = round(0.1 + length(FIRST) - LEAD, 3)
+    assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], False), (due, REST[1], True)]
+    assert held.sink.written == sound(FIRST) + sound("".join(REST))
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.at == pytest.approx(0.1 + length(FIRST + "".join(REST)))
+    assert (held.end.said, held.end.underruns) == ((FIRST + "".join(REST)).strip(), 0)
+
+
+def test_of_its_last_flushes_a_reply_takes_one():
+    held = turn(FIRST, *REST, voice=Voice(flushes=LAST - 1), commit=0.0)
+    assert held.voice.sent == [(0.0, text, False) for text in (FIRST, *REST)] + [(0.0, "", True)]
+    assert held.sink.written == sound(FIRST + "".join(REST))
+    assert held.end.said == (FIRST + "".join(REST)).strip()
+
+
+def test_what_comes_later_than_that_is_waited_for_no_longer():
+    held = turn(FIRST, REST[0], 5.0, REST[1], voice=Voice(flushes=FEW - 1), commit=0.0)
+    due = round(0.1 + length(FIRST) - LEAD, 3)
+    assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], True), (5.0, REST[1], True)]
+
+
+def test_playback_on_hold_puts_a_flush_off_further():
+    held = turn(
+        *(FIRST, *REST),
+        voice=Voice(flushes=FEW - 1),
+        commit=0.0,
+        meanwhile=[(0.3, lambda held: held.sink.hold()), (2.0, lambda held: held.sink.resume())],
+    )
+    due = 0.1 + length(FIRST) - LEAD + 1.7
+    (_, *rest) = [at for at, *_ in held.voice.sent]
+    assert rest == [pytest.approx(due, abs=0.1)] * 2
+    assert held.end.said == (FIRST + "".join(REST)).strip()
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("flush", [0, 1])
+def test_a_connection_lost_while_a_flush_is_put_off_costs_no_word(flush, after):
+    faults = [*[None] * flush, Fault(after, LOST)]
+    held = turn(FIRST, *REST, voice=Voice(*faults, flushes=FEW - 1), commit=0.0)
+    assert held.sink.written == sound(FIRST) + sound("".join(REST))
+    assert held.end.said == (FIRST + "".join(REST)).strip()
+
+
+def test_silence_at_the_head_is_not_played_and_counted():
+    held = turn(voice=Voice(lead=0.25))
+    (audio,) = held.of(FirstAudio)
+    assert isinstance(audio, FirstAudio)
+    assert audio.lead == 0.25 - PREROLL
+    assert audio.first_byte == 1.1
+    assert audio.at == pytest.approx(1.12)
+    head, rest = FORMAT.silence(PREROLL), FORMAT.silence(0.25)
+    first, *others = map(sound, CLAUSES)
+    assert held.sink.written == head + first + b"".join(rest + other for other in others)
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.004, 0.1, 0.1001, 0.104, 0.2])
+def test_silence_is_cut_to_the_sample_wherever_the_pieces_end(lead):
+    held = turn("It is noon.", voice=Voice(lead=lead))
+    kept = len(held.sink.written) - len(sound("It is noon."))
+    (audio,) = held.of(FirstAudio)
+    assert isinstance(audio, FirstAudio)
+    assert FORMAT.seconds(kept) == pytest.approx(min(lead, PREROLL), abs=1 / RATE)
+    assert audio.lead + FORMAT.seconds(kept) == pytest.approx(lead, abs=1 / RATE)
+
+
+def test_a_reply_that_is_silent_throughout_ends_and_never_starts():
+    held = turn(voice=Voice(silent=True))
+    assert held.of(FirstAudio, PlaybackStarted) == []
+    assert isinstance(held.end, ReplyFinished)
+    assert (held.end.heard, held.end.ended_by) == (0, "flushed")
+
+
+# ── the LLM fails ────────────────────────────────────────────────────────────────────────────────
+
+NO_TOKEN = ServiceError("llm", "no token", temporary=False)
+UNKNOWN_KEY = ServiceError("llm", "no such key", status=401)
+
+
+def test_where_the_llm_fails_the_agent_apologises():
+    held = turn(0.3, NO_TOKEN)
+    assert held.voice.sent == [(1.0, "Sorry.", True)]
+    assert held.sink.written == sound("Sorry.")
+    assert held.end == ReplyFailed(
+        at=held.end.at, turn=1, service="llm", reason="LLM: no token", heard=length("Sorry.")
+    )
+    assert held.failure is None
+
+
+def test_an_empty_reply_is_apologised_for():
+    held = turn("\n")
+    assert held.sink.written == sound("Sorry.")
+    assert isinstance(held.end, ReplyFailed)
+
+
+def test_without_an_apology_a_failure_is_silent():
+    held = turn(NO_TOKEN, apology="")
+    assert held.sink.written == b""
+    assert held.end == ReplyFailed(at=1, turn=1, service="llm", reason="LLM: no token")
+
+
+def test_an_llm_that_breaks_off_is_heard_as_far_as_it_came():
+    held = turn("It is noon. ", "Time for", 0.5, NO_TOKEN, commit=0.0)
+    assert held.sink.written == sound("It is noon. ") + sound("Time for")
+    assert isinstance(held.end, ReplyFailed)
+    assert held.end.said == "It is noon. Time for"
+
+
+def test_a_service_that_refuses_ends_more_than_the_reply():
+    held = turn(UNKNOWN_KEY)
+    assert held.failure is UNKNOWN_KEY
+    assert isinstance(held.end, ReplyFailed)
+    assert held.voice.sent == []
+
+
+# ── the TTS fails ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("flush", [0, 1, 2])
+@pytest.mark.parametrize("lead", [0.0, 0.25])
+def test_a_lost_connection_costs_no_word_and_repeats_none(flush, after, lead):
+    held = turn(voice=Voice(*[None] * flush, Fault(after, LOST), lead=lead))
+    whole = turn(voice=Voice(lead=lead))
+    assert held.sink.written == whole.sink.written
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.said == TEXT
+    assert held.voice.clears == 1
+    (warned,) = held.of(Warned)
+    assert isinstance(warned, Warned)
+    assert "connection lost" in warned.text
+
+
+@pytest.mark.parametrize(("first", "second"), [(1.0, 0.4), (0.4, 1.0), (0.5, 0.5), (0.5, 0.0)])
+def test_nor_does_a_connection_that_is_lost_again(first, second):
+    held = turn(voice=Voice(None, Fault(first, LOST), Fault(second, LOST)))
+    assert held.sink.written == b"".join(map(sound, CLAUSES))
+    assert isinstance(held.end, ReplyFinished)
+
+
+def test_nor_do_connections_lost_under_different_clauses():
+    held = turn(voice=Voice(Fault(0.3, LOST), None, Fault(1.0, LOST)))
+    assert held.sink.written == b"".join(map(sound, CLAUSES))
+
+
+def test_what_is_flushed_at_the_end_is_all_spoken_again():
+    options: dict[str, Any] = {"chunking": "batches", "batch_chars": 40, "flush_each": False}
+    held = turn(voice=Voice(Fault(1.0, LOST)), **options)
+    assert held.sink.written == sound(TEXT)
+    assert "".join(text for _, text, _ in held.voice.sent) == 2 * TEXT
+
+
+def test_what_is_spoken_again_and_turns_out_shorter_does_not_eat_the_next_clause():
+    held = turn(voice=Voice(Fault(0.6, LOST), shrink=4))
+    first = sound(CLAUSES[0])[: 2 * FORMAT.samples(0.6)]
+    assert held.sink.written == first + b"".join(sound(clause, 4) for clause in CLAUSES[1:])
+
+
+def test_a_connection_that_is_lost_too_often_is_given_up():
+    held = turn(voice=Voice(None, *[Fault(1.0, LOST)] * 3))
+    assert isinstance(held.end, ReplyFailed)
+    assert (held.end.service, held.end.reason) == ("tts", "TTS: connection lost")
+    assert held.sink.written == sound(CLAUSES[0]) + sound(CLAUSES[1])[: 2 * RATE]
+    assert held.end.said == "It is noon. Time for a"
+    assert held.failure is None
+
+
+def test_a_tts_that_refuses_ends_more_than_the_reply():
+    held = turn(voice=Voice(Fault(0.0, REFUSED)))
+    assert held.failure is REFUSED
+    assert isinstance(held.end, ReplyFailed)
+
+
+def test_a_connection_that_cannot_be_opened_is_tried_again():
+    held = turn(voice=Voice(refusals=[None, LOST]))
+    assert held.sink.written == b"".join(map(sound, CLAUSES))
+    assert isinstance(held.end, ReplyFinished)
+
+
+def test_a_tts_that_fails_for_good_does_not_wait_for_the_llm():
+    held = turn("It is noon. ", 60.0, "Time for lunch.", voice=Voice(*[Fault(0.0, LOST)] * 3))
+    assert isinstance(held.end, ReplyFailed)
+    assert held.end.at < 2
+
+
+@pytest.mark.parametrize("after", [0.0, 0.2])
+def test_a_tts_that_is_silent_after_a_flush_is_asked_again(after):
+    held = turn("It is noon.", voice=Voice(Fault(after, None)))
+    assert held.sink.written == sound("It is noon.")
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.ended_by == "flushed"
+    assert held.voice.clears == 1
+
+
+def test_a_reply_whose_end_nobody_tells_is_over_when_nothing_is_left_to_play():
+    held = turn("It is noon.", voice=Voice(Fault(60.0, None)))
+    assert held.sink.written == sound("It is noon.")
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.ended_by == "empty"
+    over = 1.1 + length("It is noon.")
+    assert over + 0.2 < held.end.at < over + 0.3
+    assert held.voice.clears == 1
+
+
+def test_a_tts_that_stalls_while_the_llm_still_writes_loses_no_word():
+    held = turn(CLAUSES[0], 10.0, CLAUSES[1], commit=0.0, voice=Voice(Fault(0.5, None)))
+    assert held.sink.written == sound(CLAUSES[0]) + sound(CLAUSES[1])
+    assert isinstance(held.end, ReplyFinished)
+    assert (held.end.said, held.end.ended_by) == ("".join(CLAUSES[:2]).strip(), "flushed")
+
+
+def test_a_long_reply_whose_end_nobody_tells_is_over_when_the_tts_has_stalled():
+    """The last flush sounds for longer than the TTS is waited for."""
+    clause = "And if that is not enough we will go on and on about it until the moon is up again."
+    held = turn(clause, voice=Voice(None, Fault(60.0, None)))
+    assert held.sink.written == sound(held.voice.sent[0][1]) + sound(held.voice.sent[1][1])
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.ended_by == "stalled"
+    assert held.end.said == clause
+    assert held.end.heard == pytest.approx(length(clause))
+
+
+def test_a_reply_that_is_held_is_not_taken_for_over():
+    held = turn(
+        "It is noon.",
+        voice=Voice(Fault(60.0, None)),
+        meanwhile=[(1.3, lambda held: held.sink.hold()), (3.0, lambda held: held.sink.resume())],
+    )
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.heard == pytest.approx(length("It is noon."))
+    assert held.end.at > 3 + length("It is noon.") - 0.2
+
+
+# ── cancelled ────────────────────────────────────────────────────────────────────────────────────
+
+
+def cut(after: float, voice: Callable[[], Voice] = Voice, **options: Any) -> tuple[float, str]:
+    """Cancel as the session does; seconds and words that were heard."""
+
+    async def main() -> tuple[float, str]:
+        held = Turn(
+            Model(0.3, "It is noon. ", 0.3, TEXT[12:]), voice(), 1.0, ReplyOptions(**options)
+        )
+        task = asyncio.create_task(held.run())
+        await asyncio.sleep(after)
+        if task.done():
+            return 0.0, ""
+        heard = held.sink.clear()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert not held.of(ReplyFinished, ReplyFailed)
+        cancelled = held.reply.cancelled(heard)
+        assert cancelled.heard == heard / RATE
+        return cancelled.heard, cancelled.said
+
+    return clock.run(main(), virtual=True)
+
+
+def voices() -> dict[str, Callable[[], Voice]]:
+    return {
+        "well": Voice,
+        "lead": lambda: Voice(lead=0.25),
+        "lost": lambda: Voice(None, Fault(1.0, LOST)),
+        "lost twice": lambda: Voice(None, Fault(1.0, LOST), Fault(0.5, LOST)),
+        "silent": lambda: Voice(None, Fault(0.2, None)),
+        "refused": lambda: Voice(refusals=[LOST]),
+    }
+
+
+@pytest.mark.parametrize("name", voices())
+@pytest.mark.parametrize("options", [{}, {"speak_drafts": True}, {"flush_each": False}])
+def test_cancelled_at_any_time_it_leaves_nothing_behind_and_tells_what_was_heard(name, options):
+    cuts = [cut(after / 50, voices()[name], **options) for after in range(0, 360, 7)]
+    for heard, said in cuts:
+        assert TEXT.startswith(said)
+        assert heard > 0 or said == ""
+    running = cuts[: next((i for i, (heard, _) in enumerate(cuts) if i > 20 and not heard), None)]
+    for (before, less), (after, more) in pairwise(running):
+        assert before <= after
+        assert more.startswith(less)
+
+
+def test_cancelled_at_the_very_moment_the_connection_is_lost_it_is_cancelled():
+    """A TaskGroup that sees both tells of the error only."""
+    assert cut(1.12, lambda: Voice(Fault(0.2, LOST))) == (0.02, "")
+
+
+@pytest.mark.parametrize("name", ["well", "lost", "lost twice"])
+def test_the_words_that_were_heard_are_those_that_had_sounded(name):
+    """To within one word: words are not equally long, and one that was begun does not count."""
+    for after in range(150, 600, 10):
+        heard, said = cut(after / 100, voices()[name])
+        sounded = (TEXT + " ")[: round(heard / 0.06) + 1]
+        assert abs(len(said.split()) - sounded.count(" ")) <= 1, (heard, said, sounded)
+
+
+def test_the_words_of_a_reply_that_was_spoken_to_its_end_are_all_of_them():
+    heard, said = cut(1.1 + length(TEXT) - 0.01)
+    assert heard == pytest.approx(length(TEXT), abs=0.02)
+    assert TEXT.startswith(said)
+    assert len(said.split()) >= len(TEXT.split()) - 1
+
+
+def test_each_piece_is_told_once_as_it_is_sent():
+    held = turn()
+    assert [event.text for event in held.of(ClauseSent) if isinstance(event, ClauseSent)] == CLAUSES

@@ -1,0 +1,427 @@
+"""Whole conversations over real sockets against the stand-ins, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from tests.support.conversations import During, Held, hold, profile
+from tests.support.speech_like import silence, utterances, voice
+from voicecli import clock
+from voicecli.events import (
+    CancelReply,
+    ClauseSent,
+    CommitReply,
+    DraftReply,
+    Duck,
+    EndSession,
+    Finalize,
+    FirstAudio,
+    PlaybackStarted,
+    ReplyCancelled,
+    ReplyFinished,
+    Resume,
+    SpeechStarted,
+    TextTyped,
+)
+from voicecli.pipeline.session import Session
+from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
+from voicecli.units import Seconds
+
+EXACT: Seconds = 0.005
+"""The program's own part of a virtual conversation: there is no computing time in it."""
+
+BLOCK: Seconds = 0.020
+
+
+def script(
+    *hears: str,
+    says: tuple[str, ...] = ("It is sunny. It will be sunny tomorrow as well.",),
+    ttft: Seconds = 0.2,
+    gap: Seconds = 0.3,
+    interim: Seconds = 1.0,
+    char: Seconds = 0.06,
+) -> Script:
+    return Script(
+        stt=SttScript(hears=hears or ("What is the weather?",), gap=gap, interim=interim),
+        llm=LlmScript(ttft=Latency(ttft), says=says),
+        tts=TtsScript(char=char),
+    )
+
+
+def speech(*durations: Seconds) -> bytes:
+    """Silence and voice in turns, every voice ending with a block of the microphone."""
+    return utterances(*durations)[0]
+
+
+def answers(held: Held) -> list[str]:
+    """What was answered, turn by turn."""
+    return [turn.user_text for turn in held.turns if turn.outcome != "discarded"]
+
+
+# ── how long the user waits ──────────────────────────────────────────────────
+
+ENDPOINTING, FINAL = 0.2, 0.1
+HANGOVER, FINALIZE, COMMIT = 0.2, 0.05, 0.45
+TOKEN, TTFB = 0.015, 0.12
+
+FIRST_CLAUSE = 3
+"""So many tokens after the first comes the one that shows that "It is sunny." has ended."""
+
+
+def expected(detect: str, draft: str, ttft: Seconds) -> Seconds:
+    """Mouth-to-ear of a complete sentence, from the script's latencies."""
+    clause = ttft + FIRST_CLAUSE * TOKEN
+    if detect == "endpointing":
+        return ENDPOINTING + FINAL + clause + TTFB
+    text = HANGOVER + FINALIZE
+    match draft:
+        case "off":
+            return COMMIT + clause + TTFB
+        case "llm":
+            return max(COMMIT, text + clause) + TTFB
+        case _:
+            return max(COMMIT, text + clause + TTFB)
+
+
+STRATEGIES = [("endpointing", "llm"), ("vad", "off"), ("vad", "llm"), ("vad", "llm+tts")]
+
+
+@pytest.mark.parametrize("ttft", [0.03, 0.2, 0.6])
+@pytest.mark.parametrize(("detect", "draft"), STRATEGIES)
+def test_mouth_to_ear_is_the_arithmetic_of_the_script(
+    detect: str, draft: str, ttft: Seconds
+) -> None:
+    held = hold(
+        profile(f"turn.detect={detect}", f"turn.draft={draft}"),
+        script("What is the weather?", "And tomorrow?", "And after that?", ttft=ttft),
+        speech(0.5, 1.2, 1.0, 0.8, 1.0, 2.0),
+    )
+
+    assert held.error is None
+    assert answers(held) == ["What is the weather?", "And tomorrow?", "And after that?"]
+    for turn in held.turns:
+        assert turn.mouth_to_ear == pytest.approx(expected(detect, draft, ttft), abs=EXACT)
+        assert sum(turn.stages.values()) == pytest.approx(turn.mouth_to_ear, abs=1e-9)
+        assert turn.stages["pipeline"] < EXACT
+        assert turn.outcome == "answered"
+        assert not turn.unreliable
+
+
+def test_a_draft_is_not_heard_before_the_turn_is_committed() -> None:
+    held = hold(
+        profile("turn.detect=vad", "turn.draft=llm+tts", "turn.commit_ms.complete=1500"),
+        script(),
+        speech(0.5, 1.2, 2.0),
+    )
+
+    commit, audio, playback = map(held.one, (CommitReply, FirstAudio, PlaybackStarted))
+    assert audio.at < commit.at - 0.5
+    assert playback.at == pytest.approx(commit.at, abs=EXACT)
+    assert held.mouth_to_ear() == [pytest.approx(1.5, abs=EXACT)]
+
+
+def test_the_last_words_of_a_recording_that_ends_in_a_word_are_answered() -> None:
+    for detect in ("endpointing", "vad"):
+        held = hold(profile(f"turn.detect={detect}"), script(), speech(0.5, 1.2))
+
+        assert answers(held) == ["What is the weather?"]
+        assert held.one(EndSession).reason == "input ended"
+
+
+@pytest.mark.parametrize("detect", ["endpointing", "vad"])
+def test_a_recording_that_is_silent_ends_without_a_turn(detect: str) -> None:
+    held = hold(profile(f"turn.detect={detect}"), script(), silence(1.0))
+
+    assert held.turns == []
+    assert held.error is None
+    assert held.one(EndSession).reason == "input ended"
+
+
+# ── pauses ───────────────────────────────────────────────────────────────────
+
+PARTS = ("I would like to book a table for", "four people on Friday.")
+
+
+def test_a_pause_inside_a_sentence_is_waited_out_by_the_detector() -> None:
+    held = hold(
+        profile("turn.detect=vad"), script(*PARTS, gap=0.25), speech(0.5, 1.2, 0.5, 1.0, 2.0)
+    )
+
+    (turn,) = held.turns
+    assert turn.user_text == " ".join(PARTS)
+    assert not turn.cut_off
+    assert [draft.user_text for draft in held.all(DraftReply)] == [PARTS[0], " ".join(PARTS)]
+    assert [cancel.committed for cancel in held.all(CancelReply)] == [False]
+    assert len(held.all(Finalize)) == 2
+    assert turn.mouth_to_ear == pytest.approx(expected("vad", "llm", 0.2), abs=EXACT)
+
+
+def test_words_while_the_agent_thinks_are_joined_to_those_before() -> None:
+    """The service's endpointing is taken in by the pause; nothing of the reply is heard yet."""
+    held = hold(
+        profile("limits.idle_s=5"),
+        script(*PARTS, gap=0.25, interim=0.2, ttft=0.6),
+        speech(0.5, 1.2, 0.5, 1.0, 20.0),
+        recorded=False,
+    )
+
+    early, turn = held.turns
+    assert (early.user_text, early.outcome, early.cut_off) == (PARTS[0], "discarded", True)
+    assert (turn.user_text, turn.outcome) == (" ".join(PARTS), "answered")
+    assert len(held.all(ReplyFinished)) == 1
+    asked = [message["content"] for message in held.requests[-1]]
+    assert asked[1:] == [" ".join(PARTS)]
+    assert turn.mouth_to_ear == pytest.approx(expected("endpointing", "llm", 0.6), abs=EXACT)
+
+
+def test_a_commitment_that_was_too_early_is_taken_back_at_the_first_voice() -> None:
+    """The full stop is the STT's, not the user's: after 0.45 s the turn is committed."""
+    held = hold(
+        profile("turn.detect=vad", "limits.idle_s=5"),
+        script("I would like a table.", "For four people.", gap=0.25),
+        speech(0.5, 1.2, 0.5, 1.0, 20.0),
+        recorded=False,
+    )
+
+    early, turn = held.turns
+    assert (early.outcome, early.reason) == ("discarded", "complete")
+    assert turn.user_text == "I would like a table. For four people."
+    taken_back = next(cancel for cancel in held.all(CancelReply) if cancel.committed)
+    again = held.all(SpeechStarted)[1]
+    assert taken_back.at == again.at <= again.speech_start + 0.03 + BLOCK
+
+
+# ── interruptions ────────────────────────────────────────────────────────────
+
+LONG_REPLY = (
+    "It is sunny. Tomorrow there will be a few clouds over the mountains, and on Sunday it rains."
+)
+
+
+@pytest.mark.parametrize("detect", ["endpointing", "vad"])
+def test_a_barge_in_cuts_the_reply_and_the_llm_knows_what_was_heard(detect: str) -> None:
+    held = hold(
+        profile("interrupt.policy=headphones", f"turn.detect={detect}"),
+        script(
+            "What is the weather?",
+            "Stop. What about Sunday only?",
+            says=(LONG_REPLY, "It rains."),
+            interim=0.2,
+        ),
+        speech(0.5, 1.2, 2.6, 1.2, 3.0),
+    )
+
+    cut, turn = held.turns
+    assert (cut.outcome, turn.outcome) == ("interrupted", "answered")
+    assert turn.user_text == "Stop. What about Sunday only?"
+    cancelled = held.one(ReplyCancelled)
+    assert LONG_REPLY.startswith(cancelled.said)
+    assert 0.06 * len(cancelled.said) == pytest.approx(cancelled.heard, abs=0.06 * 10)
+    system, *told = held.requests[-1]
+    assert system["role"] == "system"
+    assert [(message["role"], message["content"]) for message in told] == [
+        ("user", "What is the weather?"),
+        ("assistant", f"{cancelled.said} …"),
+        ("user", "Stop. What about Sunday only?"),
+    ]
+    assert turn.mouth_to_ear == pytest.approx(
+        expected(detect, "llm", 0.2) - (FIRST_CLAUSE - 1) * TOKEN, abs=EXACT
+    )
+
+
+def test_an_interrupted_reply_is_ducked_at_once_and_silent_soon() -> None:
+    held = hold(
+        profile("interrupt.policy=headphones"),
+        script("What is the weather?", "Stop.", says=(LONG_REPLY,), interim=0.3),
+        speech(0.5, 1.2, 2.6, 1.2, 2.0),
+    )
+
+    start = held.all(SpeechStarted)[1].speech_start
+    assert held.one(Duck).at - start <= 0.1
+    assert held.one(ReplyCancelled).at - start <= 0.45
+
+
+def test_a_back_channel_is_listened_to_and_the_reply_goes_on() -> None:
+    held = hold(
+        profile("interrupt.policy=headphones"),
+        script("What is the weather?", "Uh-huh.", says=(LONG_REPLY,)),
+        speech(0.5, 1.2, 2.6, 0.4, 6.0),
+    )
+
+    (turn,) = held.turns
+    assert (turn.outcome, turn.said) == ("answered", LONG_REPLY)
+    assert len(held.all(Duck)) == len(held.all(Resume)) == 1
+    assert held.all(CancelReply) == []
+    assert turn.heard == pytest.approx(0.06 * len(LONG_REPLY), abs=0.2)
+    assert len(held.requests) == 1
+
+
+# ── half duplex ──────────────────────────────────────────────────────────────
+
+
+def test_nothing_is_sent_to_the_stt_while_the_agent_speaks_and_the_line_stays_open() -> None:
+    says = ("It is sunny. " + LONG_REPLY,)
+    held = hold(
+        profile(),
+        script("What is the weather?", "Thanks.", says=says),
+        speech(0.5, 1.2, 1.0, 0.5, 1.0),
+        tapped=True,
+    )
+
+    assert [turn.outcome for turn in held.turns] == ["answered", "answered"]
+    speaking = [
+        (audio.at, finished.at)
+        for audio, finished in zip(held.all(FirstAudio), held.all(ReplyFinished), strict=True)
+    ]
+    first, last = speaking[0]
+    assert last - first > 5
+    audio = [frame for frame in held.frames if frame.audio]
+    assert not [f for f in audio if any(start < f.at < end for start, end in speaking)]
+    spoken_over = sum(end - start for start, end in speaking)
+    total = held.timeline[-1].at - audio[0].at
+    assert sum(frame.audio for frame in audio) == pytest.approx(total - spoken_over, abs=0.1)
+    keep_alive = [frame for frame in held.frames if "KeepAlive" in frame.text]
+    assert keep_alive
+    assert all(any(start < f.at < end for start, end in speaking) for f in keep_alive)
+    longest = max(after.at - before.at for before, after in pairwise(held.frames))
+    assert longest <= 5  # the service hangs up after 10 s
+
+
+def test_what_is_said_over_a_half_duplex_agent_takes_no_floor() -> None:
+    held = hold(
+        profile("limits.idle_s=8"),
+        script("What is the weather?", "Stop.", says=(LONG_REPLY,)),
+        speech(0.5, 1.2, 2.6, 1.0, 1.0),
+        recorded=False,
+    )
+
+    (turn,) = held.turns
+    assert (turn.outcome, turn.said) == ("answered", LONG_REPLY)
+
+
+# ── limits ───────────────────────────────────────────────────────────────────
+
+
+def test_a_conversation_in_which_nobody_speaks_ends() -> None:
+    held = hold(
+        profile("limits.idle_s=30"),
+        script(),
+        speech(0.5, 1.2) + silence(60.0),
+        recorded=False,
+    )
+
+    end, finished = held.one(EndSession), held.one(ReplyFinished)
+    assert end.reason == "idle"
+    assert end.at - finished.at == pytest.approx(30, abs=EXACT)
+    assert held.error is None
+
+
+def test_a_conversation_does_not_outlast_its_limit_even_while_the_agent_speaks() -> None:
+    held = hold(
+        profile("limits.minutes=0.1"),
+        script(says=(LONG_REPLY * 2,)),
+        speech(0.5, 1.2) + silence(60.0),
+        recorded=False,
+    )
+
+    assert held.one(EndSession).reason == "time is up"
+    (turn,) = held.turns
+    assert turn.outcome == "interrupted"
+    assert held.one(EndSession).at == pytest.approx(6 + held.timeline[0].at, abs=0.1)
+
+
+# ── a typing user ────────────────────────────────────────────────────────────
+
+
+def typing(*lines: tuple[Seconds, str]) -> During:
+    async def type(session: Session) -> None:
+        for at, text in lines:
+            await asyncio.sleep(at - clock.now())
+            session.post(TextTyped(at=clock.now(), text=text))
+
+    return type
+
+
+def test_a_typed_turn_is_answered_at_once() -> None:
+    held = hold(
+        profile("limits.idle_s=5"),
+        script(says=("It is noon.", "It is sunny.")),
+        silence(30.0),
+        recorded=False,
+        during=typing((1.0, "What is the time?"), (5.0, "And the weather?")),
+    )
+
+    assert [(turn.user_text, turn.reason) for turn in held.turns] == [
+        ("What is the time?", "typed"),
+        ("And the weather?", "typed"),
+    ]
+    assert [message["content"] for message in held.requests[-1]][1:] == [
+        "What is the time?",
+        "It is noon.",
+        "And the weather?",
+    ]
+    assert all(turn.mouth_to_ear is None for turn in held.turns)
+    start = held.all(PlaybackStarted)[0].at
+    assert start - 1.0 == pytest.approx(0.2 + 2 * TOKEN + TTFB, abs=EXACT)
+
+
+def test_typing_cuts_the_reply_before() -> None:
+    held = hold(
+        profile("limits.idle_s=2"),
+        script(says=(LONG_REPLY, "Sunny.")),
+        silence(30.0),
+        recorded=False,
+        during=typing((1.0, "What is the time?"), (3.0, "Never mind.")),
+    )
+
+    assert [turn.outcome for turn in held.turns] == ["interrupted", "answered"]
+    assert held.one(ReplyCancelled).at == pytest.approx(3.0, abs=EXACT)
+
+
+# ── long conversations ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("detect", ["endpointing", "vad"])
+def test_the_twentieth_turn_is_as_quick_as_the_first(detect: str) -> None:
+    pcm = silence(0.5) + (voice(1.0) + silence(1.0)) * 20
+    held = hold(profile(f"turn.detect={detect}"), script(says=("It is sunny.",)), pcm)
+
+    took = held.mouth_to_ear()
+    assert len(took) == 20
+    assert max(took) - min(took) <= EXACT
+    assert [len(request) for request in held.requests] == [2 * n + 2 for n in range(20)]
+
+
+# ── the TTS's flushes ────────────────────────────────────────────────────────
+
+SENTENCES = (
+    "It is sunny. ",
+    "Tomorrow the sun will shine on us all day long. ",
+    "Only then will there be some rain.",
+)
+
+
+def test_quick_turns_that_use_up_the_flushes_of_a_minute_cost_no_silence() -> None:
+    said = "".join(SENTENCES)
+    token = 0.05  # so slow that each sentence is flushed alone
+    quick = script(says=(said,) * 12)
+    quick = replace(quick, llm=replace(quick.llm, token=Latency(token)))
+    held = hold(profile("turn.detect=vad"), quick, speech(*[1.0, 1.0] * 12, 2.0))
+
+    assert [turn.outcome for turn in held.turns] == ["answered"] * 12
+    replies = held.all(ReplyFinished)
+    assert [(reply.said, reply.underruns) for reply in replies] == [(said, 0)] * 12
+    flushes = [
+        sum(sent.flushed for sent in held.all(ClauseSent) if sent.turn == reply.turn)
+        for reply in replies
+    ]
+    assert set(flushes) == {3, 1}
+    soonest = min(held.mouth_to_ear())
+    rest = token * (len("".join(SENTENCES[1:]).split()) - 1)  # "Tomorrow" ended the first clause
+    for flushed, waited in zip(flushes, held.mouth_to_ear(), strict=True):
+        expectation = soonest + rest if flushed == 1 else soonest
+        assert waited == pytest.approx(expectation, abs=BLOCK + EXACT)

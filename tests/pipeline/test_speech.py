@@ -1,0 +1,177 @@
+"""Which words of a reply were heard, from what was flushed, delivered and played."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicecli.pipeline.speech import CHARACTER, Spoken
+from voicecli.units import AudioFormat
+
+FORMAT = AudioFormat(1000)
+"""A sample is a millisecond."""
+
+
+def spoken(*texts: str) -> Spoken:
+    reply = Spoken(FORMAT)
+    for text in texts:
+        reply.sent(text, flushed=True)
+    return reply
+
+
+def deliver(reply: Spoken, samples: int) -> None:
+    """All audio of the next flush."""
+    reply.received(samples, samples)
+    reply.flushed()
+
+
+def test_nothing_was_heard_of_what_was_not_delivered():
+    assert spoken("It is noon.").heard(0) == ""
+    assert spoken("It is noon.").heard(9999) == ""
+
+
+def test_each_flush_ends_where_its_audio_does():
+    reply = spoken("It is noon. ", "Time for lunch.")
+    deliver(reply, 900)
+    deliver(reply, 1100)
+    assert reply.heard(899) == "It is"
+    assert reply.heard(900) == "It is noon."
+    assert reply.heard(1999) == "It is noon. Time for"
+    assert reply.heard(2000) == "It is noon. Time for lunch."
+
+
+def test_between_two_ends_the_words_are_spoken_evenly():
+    reply = spoken("one two three four")
+    deliver(reply, 1000)
+    assert [reply.heard(at) for at in (0, 249, 250, 500, 999, 1000)] == [
+        "",
+        "",
+        "one",
+        "one two",
+        "one two three",
+        "one two three four",
+    ]
+
+
+def test_a_flush_still_under_way_is_taken_to_be_as_long_as_usual():
+    reply = spoken("one two three four")
+    reply.received(300, 300)
+    whole = round(1000 * CHARACTER * len("one two three four"))
+    assert reply.heard(whole // 4) == "one"
+    assert reply.heard(whole // 4 - 1) == ""
+
+
+def test_or_as_long_as_what_has_come_of_it():
+    reply = spoken("one two three four")
+    reply.received(8000, 8000)
+    assert reply.heard(3999) == "one"
+    assert reply.heard(4000) == "one two"
+
+
+def test_silence_that_was_not_played_is_no_part_of_what_was_heard():
+    reply = spoken("one two")
+    reply.received(500, 0)
+    reply.received(1000, 1000)
+    reply.flushed()
+    assert reply.heard(500) == "one"
+
+
+def test_pieces_that_are_flushed_together_are_one():
+    reply = Spoken(FORMAT)
+    reply.sent("It is ", flushed=False)
+    reply.sent("noon.", flushed=False)
+    assert reply.outstanding == 0
+    reply.sent("", flushed=True)
+    assert reply.outstanding == 1
+    deliver(reply, 900)
+    assert reply.outstanding == 0
+    assert reply.heard(900) == "It is noon."
+
+
+def test_a_flush_without_audio_is_heard_with_what_comes_after_it():
+    reply = spoken("It is noon. ", "🙂 ", "Lunch.")
+    for samples in (900, 0, 500):
+        deliver(reply, samples)
+    assert reply.heard(900) == "It is noon."
+    assert reply.heard(1400) == "It is noon. 🙂 Lunch."
+
+
+def test_what_is_lost_is_taken_back_with_what_had_come_of_it():
+    reply = spoken("It is noon. ", "Time for lunch. ", "And then?")
+    deliver(reply, 900)
+    reply.received(400, 400)
+    reply.sent("And", flushed=False)
+    assert reply.take_back() == (3, 400)
+    assert reply.outstanding == 0
+    assert reply.heard(1300) == "It is noon."
+
+
+def test_what_is_spoken_again_begins_where_it_first_did():
+    reply = spoken("one two three four")
+    reply.received(600, 600)
+    reply.take_back()
+    reply.take_back()
+    reply.sent("one two three four", flushed=True)
+    reply.received(1000, 400)
+    reply.flushed()
+    assert [reply.heard(at) for at in (250, 600, 1000)] == ["one", "one two", "one two three four"]
+    reply.sent(" five", flushed=True)
+    deliver(reply, 300)
+    assert reply.heard(1299) == "one two three four"
+
+
+def test_nothing_outstanding_is_nothing_lost():
+    reply = spoken("It is noon.")
+    deliver(reply, 900)
+    assert reply.take_back() == (0, 0)
+
+
+def test_a_flushed_that_nobody_asked_for_is_ignored():
+    reply = spoken()
+    reply.flushed()
+    reply.received(100, 100)
+    assert (reply.outstanding, reply.delivered, reply.written) == (0, 0, 100)
+
+
+def test_half_of_what_the_last_flush_should_sound_like_is_plausible():
+    reply = spoken("ten chars.", "ten chars.")
+    half = round(1000 * CHARACTER * 5)
+    reply.received(2 * half, 2 * half)
+    assert not reply.plausible
+    reply.flushed()
+    reply.received(half - 1, half - 1)
+    assert not reply.plausible
+    reply.received(1, 1)
+    assert reply.plausible
+    reply.flushed()
+    assert not reply.plausible
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.integers(0, 3000)), min_size=1, max_size=5),
+    st.data(),
+)
+def test_the_more_was_played_the_more_was_heard_up_to_all(flushes, data):
+    texts = [" ".join(["word"] * words) + " " for words, _ in flushes]
+    reply = spoken(*texts)
+    undelivered = data.draw(st.integers(0, 1))
+    for _, samples in flushes[: len(flushes) - undelivered]:
+        deliver(reply, samples)
+    if undelivered:
+        reply.received(flushes[-1][1], flushes[-1][1])
+    heard = [reply.heard(at).split() for at in range(0, reply.written + 2, 50)]
+    assert all(len(less) <= len(more) for less, more in pairwise(heard))
+    everything = len("".join(texts).split())
+    assert all(len(words) <= everything for words in heard)
+    if not undelivered and flushes[-1][1]:
+        assert len(reply.heard(reply.written).split()) == everything
+
+
+@pytest.mark.parametrize("samples", [-5, 0])
+def test_before_the_first_sample_nothing_was_heard(samples):
+    reply = spoken("It is noon.")
+    deliver(reply, 900)
+    assert reply.heard(samples) == ""

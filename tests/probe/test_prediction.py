@@ -1,0 +1,266 @@
+"""What to expect of a conversation: arithmetic by hand, and what a replay then measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.probes import probed, scripted, served
+from tests.support.speech_like import silence, voice
+from voicecli.audio.virtual import VirtualSpeaker
+from voicecli.audio.wav import open_wav
+from voicecli.metrics.percentiles import spread
+from voicecli.metrics.summary import Budgets
+from voicecli.metrics.turns import turns
+from voicecli.pipeline.wiring import Services, open_session
+from voicecli.probe import settings
+from voicecli.probe.advice import levers
+from voicecli.probe.prediction import (
+    Heard,
+    Measured,
+    Prediction,
+    Spoken,
+    Thought,
+    Waits,
+    drawn,
+    predicted,
+)
+from voicecli.profile import Profile
+from voicecli.timeline import Timeline
+from voicecli.turns.end_of_turn import Ending
+
+# ── by hand ──────────────────────────────────────────────────────────────────
+
+
+def measured(
+    *,
+    final: float | None = 0.05,
+    ending: Ending = "complete",
+    endpoint: float = 0.3,
+    ttft: Sequence[float] = (0.2,),
+    ttfa: float = 0.12,
+) -> Measured:
+    """Readings of services that always take the same, but for the LLM."""
+    return Measured(
+        heard=[Heard(noticed=0.21, final=final, ending=ending)],
+        endpoints=[endpoint],
+        thought=[Thought(ttft=one, clause=0.1, total=one + 0.5) for one in ttft],
+        spoken=[Spoken(ttfa=ttfa, playout=0.03)],
+    )
+
+
+def expected(measured: Measured, waits: Waits) -> Prediction:
+    found = predicted(measured, waits)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("waits", "more", "seconds"),
+    [
+        # The endpoint, and everything one after the other.
+        (Waits(), {}, 0.3 + 0.2 + 0.1 + 0.12 + 0.03),
+        # The detector, Finalize, and the draft, which takes longer than the commitment waits.
+        (Waits(detect="vad"), {}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
+        # The commitment comes after the draft.
+        (Waits(detect="vad"), {"ending": "incomplete"}, 1.2 + 0.12 + 0.03),
+        # And with the sound drafted, too, only playing is left then.
+        (Waits(detect="vad", draft="llm+tts"), {"ending": "incomplete"}, 1.2 + 0.03),
+        (Waits(detect="vad", draft="llm+tts"), {}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
+        (Waits(detect="vad", draft="off"), {}, 0.45 + 0.2 + 0.1 + 0.12 + 0.03),
+        # Finalize is not answered, or too late.
+        (Waits(detect="vad"), {"final": None}, 0.56 + 0.2 + 0.1 + 0.12 + 0.03),
+        (Waits(detect="vad"), {"final": 0.9}, 0.56 + 0.2 + 0.1 + 0.12 + 0.03),
+        # The service's own endpoint lies before the detector's.
+        (Waits(detect="vad", endpointing=0.1), {"endpoint": 0.23}, 0.23 + 0.2 + 0.1 + 0.12 + 0.03),
+        # The whole reply is waited for.
+        (Waits(flush_each=False), {}, 0.3 + 0.2 + 0.5 + 0.12 + 0.03),
+        # The loudspeaker has a latency of its own.
+        (Waits(output=0.04), {}, 0.3 + 0.2 + 0.1 + 0.12 + 0.03 + 0.04),
+        # A request that is late is hedged, and so is the hedge late, always.
+        (Waits(hedge=0.6), {"ttft": (5.0,)}, 0.3 + 5.0 + 0.1 + 0.12 + 0.03),
+    ],
+)
+def test_a_turn_passes_through_the_waits(
+    waits: Waits, more: dict[str, Any], seconds: float
+) -> None:
+    found = expected(measured(**more), waits)
+
+    assert found.spread.p50 == pytest.approx(seconds)
+    assert found.mean == pytest.approx(seconds)
+    assert sum(found.stages.values()) == pytest.approx(seconds)
+
+
+def test_a_hedge_bounds_the_tail() -> None:
+    stalls = measured(ttft=(*[0.2] * 17, 6.0, 6.0, 6.0))
+    rest = 0.3 + 0.1 + 0.12 + 0.03
+
+    assert expected(stalls, Waits()).spread.p90 == pytest.approx(6.0 + rest)
+    # The requests that win are as fast as ever, so the delay stays the least there is.
+    hedged = expected(stalls, Waits(hedge="auto")).spread
+    assert hedged.p90 == pytest.approx(0.6 + 0.2 + rest)
+    assert hedged.max == pytest.approx(6.0 + rest)  # both stalled
+
+
+def test_the_percentiles_rest_on_the_readings() -> None:
+    few = expected(measured(), Waits())
+    assert (few.spread.n, few.spread.p95) == (1, None)
+
+    one = measured()
+    enough = Measured(
+        heard=one.heard,  # not used by this strategy
+        endpoints=[*one.endpoints] * 20,
+        thought=[*one.thought] * 25,
+        spoken=[*one.spoken] * 30,
+    )
+    assert expected(enough, Waits()).spread.n == 20
+    assert expected(enough, Waits()).spread.p95 == pytest.approx(0.75)
+
+
+def test_nothing_is_expected_where_a_service_was_not_measured() -> None:
+    assert predicted(replace(measured(), thought=[]), Waits()) is None
+    assert predicted(replace(measured(), endpoints=[]), Waits()) is None
+    assert predicted(replace(measured(), endpoints=[]), Waits(detect="vad")) is not None
+    assert levers(Measured(), Waits(), Budgets()) == []
+
+
+times = st.floats(0.0, 10.0)
+
+
+@given(
+    final=st.none() | times,
+    endpoint=times,
+    ttft=st.lists(times, min_size=1, max_size=4),
+    ttfa=times,
+    waits=st.builds(
+        Waits,
+        detect=st.sampled_from(["endpointing", "vad"]),
+        draft=st.sampled_from(["off", "llm", "llm+tts"]),
+        hedge=st.sampled_from([None, "auto", 0.6]),
+        flush_each=st.booleans(),
+    ),
+)
+def test_stages_are_never_negative_and_a_commitment_is_never_overtaken(
+    final: float | None, endpoint: float, ttft: list[float], ttfa: float, waits: Waits
+) -> None:
+    stages = drawn(measured(final=final, endpoint=endpoint, ttft=ttft, ttfa=ttfa), waits)
+
+    assert all((took >= -1e-9).all() for took in stages.values())
+    total = np.sum(list(stages.values()), axis=0)
+    if waits.detect == "vad":
+        assert (total >= waits.commit.complete - 1e-9).all()
+
+
+# ── levers ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("more", "waits", "change", "saves"),
+    [
+        ({"ttft": (0.9,)}, Waits(), "an LLM that keeps its budget (llm.ttft 200 ms)", 0.7),
+        ({"ttfa": 0.6}, Waits(), "a TTS that keeps its budget (tts.ttfa 250 ms)", 0.35),
+        ({"endpoint": 1.3}, Waits(), "turn.detect: vad", 1.04),
+        ({}, Waits(detect="vad", draft="off"), "turn.draft: llm", 0.19),
+        ({"ending": "incomplete"}, Waits(detect="vad"), "turn.draft: llm+tts", 0.12),
+        ({}, Waits(flush_each=False), "tts.flush: clauses", 0.4),
+    ],
+)
+def test_the_best_lever(more: dict[str, Any], waits: Waits, change: str, saves: float) -> None:
+    best = levers(measured(**more), waits, Budgets())[0]
+
+    assert (best.change, best.saves) == (change, pytest.approx(saves))
+
+
+def test_a_change_that_saves_next_to_nothing_is_none() -> None:
+    assert levers(measured(endpoint=0.265, ttfa=0.12), Waits(), Budgets()) == []
+
+
+# ── against a conversation ───────────────────────────────────────────────────
+
+REPLY = {"says": ["The capital of Australia is Canberra."]}
+
+USUAL = {
+    "seed": 3,
+    "stt": {"final_ms": {"p50": 100, "p95": 180}, "hears": ["What is the capital of Australia?"]},
+    "llm": {"ttft_ms": {"p50": 250, "p95": 450}, **REPLY},
+    "tts": {"ttfb_ms": {"p50": 120, "p95": 220}},
+}
+SLOW = {
+    "seed": 4,
+    "stt": {"finalize_ms": {"p50": 120, "p95": 250}, "hears": ["What is the capital?"]},
+    "llm": {"ttft_ms": {"p50": 600, "p95": 1000}, "token_ms": {"p50": 40, "p95": 80}, **REPLY},
+    "tts": {"ttfb_ms": {"p50": 300, "p95": 450}, "speed": 2, "lead_ms": 60},
+}
+STALLING = {
+    "seed": 5,
+    "stt": {"final_ms": 80, "hears": ["I would like to know it now"]},
+    "llm": {
+        "ttft_ms": {"p50": 300, "p95": 600, "stall_share": 0.1, "stall_ms": [1500, 3000]},
+        **REPLY,
+    },
+    "tts": {"ttfb_ms": {"p50": 150, "p95": 200}, "lead_ms": 150},
+}
+
+TURNS = 60
+CLOSE = 0.10
+"""An expectation is within 10 % of what is measured then."""
+
+
+@pytest.mark.parametrize(
+    ("script", "strategy"),
+    [
+        (USUAL, ["turn.detect=endpointing"]),
+        (SLOW, ["turn.detect=vad"]),
+        (STALLING, ["turn.detect=vad", "turn.draft=llm+tts"]),
+    ],
+)
+def test_a_replay_measures_what_was_predicted(
+    tmp_path: Path, script: dict[str, Any], strategy: list[str]
+) -> None:
+    profile = scripted(tmp_path, script, "audio.block_ms=50", *strategy)
+
+    found = probed(profile, count=TURNS)
+    expected = predicted(found.measured(), settings.waits(profile))
+    measured = replayed(profile, recording(tmp_path))
+
+    assert expected is not None
+    assert len(measured) == TURNS
+    after = spread(measured)
+    assert expected.spread.p50 == pytest.approx(after.p50, rel=CLOSE)
+    assert expected.spread.p95 == pytest.approx(after.p95, rel=CLOSE)
+
+
+def recording(folder: Path) -> Path:
+    """Somebody who says something, and waits for an answer, again and again."""
+    dice = np.random.default_rng(7)
+    pcm = silence(0.5)
+    for _ in range(TURNS):
+        pcm += voice(1.0 + dice.random()) + silence(2.0 + 0.1 * dice.random())
+    file = folder / "recording.wav"
+    soundfile.write(file, np.frombuffer(pcm, "<i2"), 16_000)
+    return file
+
+
+def replayed(profile: Profile, file: Path) -> list[float]:
+    """The mouth-to-ears of the conversation."""
+
+    async def converse(services: Services) -> Timeline:
+        audio, timeline = profile.audio, Timeline()
+        speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer_ms / 1000)
+        with open_wav(file, audio.sample_rate, audio.block_ms / 1000) as source:
+            async with open_session(
+                profile, services, source, speaker, timeline=timeline, recorded=True
+            ) as session:
+                await session.run()
+        return timeline
+
+    found = turns(served(profile, converse))
+    return [turn.mouth_to_ear for turn in found if turn.mouth_to_ear is not None]

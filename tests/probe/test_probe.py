@@ -1,0 +1,312 @@
+"""Each service's figures against what its stand-in is told to do; cold told from warm."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.probes import SENTENCES, probed, scripted
+from voicecli import clock
+from voicecli.errors import RefusedError, ServiceError
+from voicecli.metrics.percentiles import spread
+from voicecli.pipeline.wiring import open_services
+from voicecli.probe import settings
+from voicecli.probe.clips import clips
+from voicecli.probe.results import Findings
+from voicecli.probe.run import Probe
+from voicecli.probe.schedule import Plan
+from voicecli.probe.stt_tap import Overheard
+from voicecli.profile import load_profile
+from voicecli.services.deepgram.socket import Socket
+
+CLOSE = 0.005
+SHARE = 0.03
+"""A figure is within 5 ms of the script, or 3 %."""
+
+LATENCIES = [
+    {"final": 100, "finalize": 50, "ttft": 200, "token": 15, "ttfb": 120, "speed": 4, "lead": 0},
+    {"final": 250, "finalize": 180, "ttft": 650, "token": 40, "ttfb": 310, "speed": 2, "lead": 90},
+    {"final": 30, "finalize": 20, "ttft": 90, "token": 5, "ttfb": 60, "speed": 8, "lead": 45},
+]
+
+SAYS = "The capital of Australia is Canberra. It was chosen as a compromise long ago."
+"""The first clause is complete when the seventh token has come."""
+
+
+def script(latencies: dict[str, float], **more: Any) -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        "stt": {
+            "final_ms": latencies["final"],
+            "finalize_ms": latencies["finalize"],
+            "hears": SENTENCES,
+        },
+        "llm": {"ttft_ms": latencies["ttft"], "token_ms": latencies["token"], "says": [SAYS]},
+        "tts": {
+            "ttfb_ms": latencies["ttfb"],
+            "speed": latencies["speed"],
+            "lead_ms": latencies["lead"],
+        },
+    }
+    return parts | more
+
+
+USUAL = script(LATENCIES[0])
+
+
+def median(findings: Findings, name: str) -> float:
+    value = spread(findings.values()[name]).p50
+    assert value is not None
+    return value
+
+
+def about(seconds: float) -> Any:
+    return pytest.approx(seconds, abs=CLOSE, rel=SHARE)
+
+
+# ── against the script ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("latencies", LATENCIES)
+def test_every_figure_is_that_of_the_script(tmp_path: Path, latencies: dict[str, float]) -> None:
+    found = probed(scripted(tmp_path, script(latencies)), count=6, warmup=1)
+
+    values = found.values()
+    assert {name: len(values[name]) for name in ("stt.final", "llm.ttft", "tts.ttfa")} == {
+        "stt.final": 6, "llm.ttft": 6, "tts.ttfa": 6,
+    }  # fmt: skip
+    ms = {name: one / 1000 for name, one in latencies.items()}
+    lead = ms["lead"]
+    first_loud = 0.08 / latencies["speed"] * (lead // 0.08)  # frames of 80 ms, faster than played
+    expected = {
+        "stt.final": ms["finalize"],
+        "stt.endpoint": 0.2 + ms["final"],
+        "stt.ttfs": 0.2 + ms["final"],
+        "llm.ttft": ms["ttft"],
+        "llm.clause": 6 * ms["token"],
+        "llm.total": ms["ttft"] + 13 * ms["token"],
+        "llm.gap": ms["token"],
+        "tts.ttfb": ms["ttfb"],
+        "tts.ttfa": ms["ttfb"] + first_loud,
+        "tts.lead": lead,
+        "tts.jitter": 0.0,
+        "tts.buffer": 0.0,
+        "tts.clear": 0.0,
+    }
+    assert {name: median(found, name) for name in expected} == {
+        name: about(value) for name, value in expected.items()
+    }
+    assert median(found, "llm.rate") == pytest.approx(1 / ms["token"], rel=SHARE)
+    assert median(found, "tts.rtf") == pytest.approx(1 / latencies["speed"], rel=SHARE)
+
+
+def test_with_the_local_detector_the_text_is_there_after_hangover_and_finalize(
+    tmp_path: Path,
+) -> None:
+    found = probed(scripted(tmp_path, USUAL, "turn.detect=vad"), ("stt",), count=8)
+
+    noticed, took = found.values()["stt.noticed"], found.values()["stt.ttfs"]
+    assert all(0.2 <= one <= 0.2 + 0.02 + 0.025 for one in noticed)  # hangover, block, frame
+    assert took == pytest.approx([one + 0.05 for one in noticed], abs=CLOSE)
+
+
+def test_interims_lag_by_what_they_do_not_cover(tmp_path: Path) -> None:
+    found = probed(scripted(tmp_path, USUAL), ("stt",), count=4)
+
+    assert max(found.values()["stt.lag"]) <= 0.02  # a block: the stand-in is never late
+    assert len(found.values()["stt.lag"]) == 4
+
+
+class Line(Socket):
+    """A socket with frames to be received."""
+
+    def __init__(self, *frames: str) -> None:
+        self.took, self.request_id = 0.0, "id"
+        self._frames = list(frames)
+
+    async def send(self, message: str | bytes) -> None:
+        pass
+
+    async def receive(self) -> str | bytes:
+        return self._frames.pop(0)
+
+
+def test_a_lag_is_what_was_sent_and_no_interim_covers() -> None:
+    interim = '{"type":"Results","is_final":false,"start":0.5,"duration":0.7}'
+    final = '{"type":"Results","is_final":true,"start":0.5,"duration":0.7}'
+
+    async def main() -> list[float]:
+        socket = Overheard(Line(interim, final, '{"type":"Metadata"}', "no JSON", interim), 16_000)
+        await socket.send(bytes(2 * 24_000))
+        await socket.send('{"type":"KeepAlive"}')
+        for _ in range(4):
+            await socket.receive()
+        await socket.send(bytes(2 * 8000))
+        await socket.receive()
+        return socket.lags
+
+    assert clock.run(main(), virtual=True) == pytest.approx([0.3, 0.8])
+
+
+# ── cold and warm ────────────────────────────────────────────────────────────
+
+
+def test_what_the_first_use_costs_is_told_apart(tmp_path: Path) -> None:
+    faults = [
+        *({"service": "llm", "kind": "stall", "on": n, "for_ms": 700} for n in (1, 2, 3)),
+        *({"service": "tts", "kind": "stall", "on": n, "for_ms": 400} for n in (1, 2, 3)),
+    ]
+    found = probed(scripted(tmp_path, {**USUAL, "faults": faults}), ("llm", "tts"), count=5)
+
+    assert median(found, "cold.llm.ttft") == about(
+        0.7 + 0.2
+    )  # the first chunk is held up, and has no token
+    assert median(found, "llm.ttft") == about(0.2)
+    assert median(found, "cold.tts.ttfa") == about(0.4)
+    assert median(found, "tts.ttfa") == about(0.12)
+    assert len(found.values()["cold.llm.ttft"]) == len(found.values()["cold.tts.ttfa"]) == 3
+
+
+def test_warm_ups_do_not_count(tmp_path: Path) -> None:
+    faults = [{"service": "llm", "kind": "stall", "on": n, "for_ms": 900} for n in (4, 5)]
+    found = probed(scripted(tmp_path, {**USUAL, "faults": faults}), ("llm",), count=5, warmup=2)
+
+    assert max(found.values()["llm.ttft"]) == about(0.2)
+
+
+# ── what else is counted ─────────────────────────────────────────────────────
+
+
+def test_words_are_counted_against_the_known_ones(tmp_path: Path) -> None:
+    only_finalize = ("turn.detect=vad", "stt.endpointing_ms=false")
+    profile = scripted(tmp_path, USUAL, *only_finalize)
+    found = probed(profile, ("stt",), count=4, warmup=0, cold=0)
+    assert [one.text for one in found.readings] == SENTENCES * 2
+    assert found.summary().counts["stt.wer"] == 0.0
+
+    wrong = {**USUAL, "stt": {"hears": ["He was an ill disposed young woman."]}}
+    found = probed(scripted(tmp_path, wrong), ("stt",), count=1, warmup=0)
+    first = found.readings[0].counts
+    assert (first["stt.wrong"], first["stt.words"]) == (2, 8)  # one missing, one for another
+
+
+def test_a_finalize_that_is_not_answered_is_counted(tmp_path: Path) -> None:
+    lost = [{"service": "stt", "kind": "finalize_lost", "on": on} for on in (1, 5)]
+    found = probed(scripted(tmp_path, {**USUAL, "faults": lost}), ("stt",), count=5, warmup=0)
+
+    sums = found.counts()
+    assert (sums["stt.asked"], sums["stt.answered"]) == (8, 6)  # three of them cold
+    assert found.summary().counts["stt.finalize_rate"] == 0.75
+    assert len(found.values()["stt.final"]) == 4
+    assert [heard.final for heard in found.measured().heard].count(None) == 1
+
+
+def test_a_retried_request_is_counted_and_measured(tmp_path: Path) -> None:
+    busy = {"service": "llm", "kind": "refuse", "status": 503, "on": 5}
+    found = probed(scripted(tmp_path, {**USUAL, "faults": [busy]}), ("llm",), count=3, warmup=0)
+
+    counts = found.summary().counts
+    assert (counts["llm.retries"], counts["llm.refusals"], counts["llm.errors"]) == (1, 0, 0)
+    assert found.values()["llm.ttft"] == [about(0.2)] * 3
+
+
+def test_a_rate_limit_is_a_refusal(tmp_path: Path) -> None:
+    limit = {"service": "llm", "kind": "refuse", "status": 429, "on": 4}
+    found = probed(scripted(tmp_path, {**USUAL, "faults": [limit]}), ("llm",), count=3, warmup=0)
+
+    counts = found.summary().counts
+    assert (counts["llm.retries"], counts["llm.refusals"], counts["llm.errors"]) == (1, 1, 0)
+
+
+def test_a_stall_is_counted(tmp_path: Path) -> None:
+    slow = {**USUAL, "llm": {"ttft_ms": 2500, "says": [SAYS]}}
+    found = probed(scripted(tmp_path, slow), ("llm",), count=2, warmup=0)
+
+    assert found.summary().counts["llm.stalls"] == 5  # three of them cold
+
+
+def test_an_error_is_counted_and_the_others_are_measured(tmp_path: Path) -> None:
+    lost = {"service": "tts", "kind": "drop", "on": 5, "after_ms": 50}
+    found = probed(scripted(tmp_path, {**USUAL, "faults": [lost]}), ("tts",), count=4, warmup=0)
+
+    assert found.summary().counts["tts.errors"] == 1
+    assert len(found.values()["tts.ttfa"]) == 3
+    assert not found.given_up
+    assert "connection was lost" in str(found.mishaps[0].error)
+
+
+def test_a_service_that_always_fails_is_given_up(tmp_path: Path) -> None:
+    lost = {"service": "stt", "kind": "drop", "on": "every", "after_ms": 1500}
+    found = probed(scripted(tmp_path, {**USUAL, "faults": [lost]}), count=3, warmup=0)
+
+    assert isinstance(found.given_up["stt"], ServiceError)
+    assert found.summary().counts["stt.errors"] == 3
+    assert len(found.values()["llm.ttft"]) == len(found.values()["tts.ttfa"]) == 3
+
+
+def test_a_service_that_fails_later_keeps_what_was_measured(tmp_path: Path) -> None:
+    refused = [{"service": "llm", "kind": "refuse", "status": 401, "on": n} for n in (6,)]
+    found = probed(scripted(tmp_path, {**USUAL, "faults": refused}), ("llm",), count=9, warmup=0)
+
+    assert isinstance(found.given_up["llm"], RefusedError)
+    assert len(found.values()["llm.ttft"]) == 2
+
+
+def test_flushes_are_paced_within_the_limit_and_that_is_said(tmp_path: Path) -> None:
+    found = probed(scripted(tmp_path, USUAL), ("tts",), count=22, warmup=1)
+
+    assert found.values()["tts.ttfa"] == [about(0.12)] * 22
+    assert len(found.notes) == 1
+    assert "20 Flushes" in found.notes[0]
+
+
+def test_several_connections_share_the_readings(tmp_path: Path) -> None:
+    found = probed(scripted(tmp_path, USUAL), count=6, warmup=0, workers=3)
+
+    warm = [one for one in found.readings if not one.cold and one.service == "stt"]
+    assert len(found.values()["llm.ttft"]) == 6
+    assert len({one.request_id for one in warm}) == 3
+    assert median(found, "stt.final") == about(0.05)
+
+
+def test_request_ids_are_kept(tmp_path: Path) -> None:
+    found = probed(scripted(tmp_path, USUAL), ("stt", "llm", "tts"), count=2, warmup=0)
+
+    assert len(found.request_ids("stt")) == 4  # three cold connections and a warm one
+    assert len(found.request_ids("tts")) == 5  # and the one that was cleared
+    assert all(re.fullmatch("req_[0-9a-f]{32}", one) for one in found.request_ids("llm"))
+    assert len(found.request_ids("llm")) == 5  # three on cold connections and two on a warm one
+
+
+# ── the clips ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
+def test_the_clips_are_what_they_are_at_any_rate(rate: int) -> None:
+    for clip, seconds in zip(clips(rate), (2.530, 2.696), strict=True):
+        assert len(clip.voice) / rate == pytest.approx(seconds, abs=0.001)
+        assert clip.format.seconds(len(clip.spoken(0.5))) == pytest.approx(seconds + 0.5, abs=0.001)
+        assert abs(clip.voice).max() > 10 * abs(clip.room).max()
+
+
+# ── the local engines ────────────────────────────────────────────────────────
+
+
+@pytest.mark.local
+@pytest.mark.realtime
+def test_the_local_engines_are_probed_without_a_key() -> None:
+    profile = load_profile("local")
+
+    async def main() -> Findings:
+        async with open_services(profile, environ={}) as services:
+            plan = Plan(count=1, warmup=0, cold=1)
+            return await Probe(profile, services, ("stt", "llm", "tts"), plan).run()
+
+    found = clock.run(main())
+
+    assert not found.given_up
+    assert found.measured().count(settings.waits(profile)) == 1
+    assert (found.summary().counts["stt.wer"] or 0) < 0.3
+    assert 0 < median(found, "tts.ttfb") <= median(found, "tts.ttfa") < 2

@@ -1,0 +1,584 @@
+"""What the LLM is asked, what its stream becomes, and what its failures are called."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from voicecli import clock
+from voicecli.errors import CredentialsError, ProfileError, RefusedError, ServiceError
+from voicecli.services.interfaces import Message, Usage
+from voicecli.services.openai import USAGE_TIMEOUT, Chat, ChatOptions, open_chat
+
+KEY = "sk-test-0123456789"
+ASKED = (Message("system", "Be brief."), Message("user", "Hello?"))
+HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-request-id: req-1\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+
+
+class Request:
+    """A request as it arrived, and the connection to answer it on."""
+
+    def __init__(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
+        self.line, *lines = head.strip().split("\r\n")
+        self.headers = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
+        }
+        self.body: dict[str, Any] = json.loads(body)
+        self._writer = writer
+
+    async def write(self, raw: bytes) -> None:
+        self._writer.write(raw)
+        await self._writer.drain()
+
+    async def event(self, data: object) -> None:
+        text = data if isinstance(data, str) else json.dumps(data)
+        await self._chunk(f"data: {text}\n\n".encode())
+
+    async def _chunk(self, data: bytes) -> None:
+        await self.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    async def done(self) -> None:
+        await self.event("[DONE]")
+        await self.write(b"0\r\n\r\n")
+
+    def hang_up(self) -> None:
+        self._writer.close()
+
+
+Answer = Callable[[Request], Awaitable[None]]
+
+
+class Server:
+    """An HTTP/1.1 server on loopback that answers every request as it is told."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.gone_at: list[float] = []
+        self._answer = answer
+        self._tasks: list[asyncio.Task[None] | None] = []
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.append(asyncio.current_task())
+        self.connections += 1
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                length = int(head.lower().partition("content-length: ")[2].partition("\r\n")[0])
+                request = Request(head, await reader.readexactly(length), writer)
+                self.requests.append(request)
+                await self._answer(request)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.gone_at.append(clock.now())
+        finally:
+            writer.close()
+
+    @asynccontextmanager
+    async def chat(self, **options: Any) -> AsyncGenerator[Chat, None]:
+        async with await asyncio.start_server(self._converse, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            async with open_chat(ChatOptions(**({"base_url": url, "key": KEY} | options))) as chat:
+                yield chat
+            await asyncio.gather(*filter(None, self._tasks))
+
+
+def chunk(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1694268190,
+        "model": "gpt-4o-mini",
+        "choices": [],
+    } | changes
+
+
+def delta(finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    return chunk(choices=[{"index": 0, "delta": fields, "finish_reason": finish}])
+
+
+USAGE = chunk(usage={"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15})
+
+
+def streaming(*events: object, pause: float = 0.0) -> Answer:
+    async def answer(request: Request) -> None:
+        await request.write(HEAD)
+        for event in events:
+            await asyncio.sleep(pause)
+            await request.event(event)
+        await request.done()
+
+    return answer
+
+
+def refusing(status: str, body: object, **headers: str) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    async def answer(request: Request) -> None:
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(raw)}", "x-request-id: req-9"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        lines.append("Content-Type: application/json")
+        await request.write("\r\n".join(lines).encode() + b"\r\n\r\n" + raw)
+
+    return answer
+
+
+async def heard(
+    chat: Chat, into: list[str | Usage] | None = None, pause: float = 0.0
+) -> list[str | Usage]:
+    """All of a reply; ``into`` keeps what there was when it fails, ``pause`` is taken per piece."""
+    pieces: list[str | Usage] = [] if into is None else into
+    async with aclosing(chat.reply(ASKED)) as reply:
+        async for piece in reply:
+            pieces.append(piece)
+            await asyncio.sleep(pause)
+    return pieces
+
+
+def reply_to(answer: Answer, **options: Any) -> tuple[list[str | Usage], Server]:
+    server = Server(answer)
+
+    async def main() -> list[str | Usage]:
+        async with server.chat(**options) as chat:
+            return await heard(chat)
+
+    return clock.run(main(), virtual=True), server
+
+
+def failure_of(answer: Answer, **options: Any) -> tuple[ServiceError, list[str | Usage], float]:
+    """The error a reply ends with, what was heard before it, and when it was raised."""
+    server = Server(answer)
+
+    async def main() -> tuple[ServiceError, list[str | Usage], float]:
+        pieces: list[str | Usage] = []
+        async with server.chat(**options) as chat:
+            with pytest.raises(ServiceError) as caught:
+                await heard(chat, into=pieces)
+            return caught.value, pieces, clock.now()
+
+    return clock.run(main(), virtual=True)
+
+
+# ── the request ──────────────────────────────────────────────────────────────
+
+
+def test_the_request_is_what_the_profile_says() -> None:
+    _, server = reply_to(
+        streaming(delta("stop", content="Hi")),
+        model="gpt-4o-mini",
+        max_tokens=99,
+        temperature=0.4,
+        extra={"service_tier": "priority"},
+    )
+    (request,) = server.requests
+    assert request.line == "POST /v1/chat/completions HTTP/1.1"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.body == {
+        "model": "gpt-4o-mini",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hello?"},
+        ],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_completion_tokens": 99,
+        "temperature": 0.4,
+        "service_tier": "priority",
+    }
+
+
+def test_the_cap_goes_by_the_name_the_service_knows_and_no_temperature_is_none() -> None:
+    _, server = reply_to(
+        streaming(delta("stop", content="Hi")), max_tokens=9, max_tokens_name="max_tokens"
+    )
+    body = server.requests[0].body
+    assert body["max_tokens"] == 9
+    assert "max_completion_tokens" not in body
+    assert "temperature" not in body
+
+
+def test_this_machine_needs_no_key() -> None:
+    _, server = reply_to(streaming(delta("stop", content="Hi")), key="")
+    assert server.requests[0].headers["authorization"] == "Bearer unused"
+
+
+def test_a_missing_key_names_its_variable() -> None:
+    async def main() -> None:
+        async with open_chat(ChatOptions(key="", key_env="MY_KEY")):
+            pytest.fail("it opened")
+
+    with pytest.raises(CredentialsError, match="Set MY_KEY"):
+        clock.run(main(), virtual=True)
+
+
+def test_the_key_goes_out_over_tls_only() -> None:
+    async def main() -> None:
+        async with open_chat(ChatOptions(base_url="http://example.org/v1", key=KEY)):
+            pytest.fail("it opened")
+
+    with pytest.raises(ProfileError, match="over TLS only"):
+        clock.run(main(), virtual=True)
+
+
+def test_a_proxy_has_no_business_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("all_proxy", "http://127.0.0.1:9")
+    pieces, _ = reply_to(streaming(delta("stop", content="Hi")))
+    assert pieces == ["Hi"]
+
+
+def test_connections_are_kept_from_turn_to_turn() -> None:
+    server = Server(streaming(delta("stop", content="Hi"), USAGE))
+
+    async def main() -> None:
+        async with server.chat() as chat:
+            for _ in range(3):
+                await heard(chat)
+                await asyncio.sleep(60.0)
+
+    clock.run(main(), virtual=True)
+    assert len(server.requests) == 3
+    assert server.connections == 1
+
+
+def test_importing_the_module_does_not_import_the_library() -> None:
+    check = (
+        "import sys, voicecli.services.openai;"
+        "sys.exit('openai' in sys.modules or 'httpx2' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+# ── the stream ───────────────────────────────────────────────────────────────
+
+
+def test_a_reply_comes_in_pieces_and_ends_with_its_usage() -> None:
+    pieces, _ = reply_to(
+        streaming(
+            delta(role="assistant", content=""),
+            delta(content="Hel"),
+            delta(content="lo."),
+            delta("stop"),
+            USAGE,
+        )
+    )
+    assert pieces == ["Hel", "lo.", Usage(prompt_tokens=12, completion_tokens=3)]
+
+
+def test_usage_on_the_last_piece_comes_last_too() -> None:
+    last = delta("stop", content="Hi") | {"usage": USAGE["usage"]}
+    assert reply_to(streaming(last))[0] == ["Hi", Usage(12, 3)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        chunk(),
+        chunk(choices=None),
+        chunk(choices=[5]),
+        chunk(choices=[{}]),
+        chunk(choices=[{"delta": None}]),
+        chunk(choices="none"),
+        delta(content=None),
+        delta(content=5),
+        delta(reasoning_content="Hmm."),
+        chunk(usage={"prompt_tokens": None}),
+        chunk(usage=7),
+        {},
+        {"id": 5},
+        {"error": None},
+    ],
+)
+def test_a_chunk_may_lack_anything(odd: dict[str, Any]) -> None:
+    assert reply_to(streaming(odd, delta("stop", content="Hi")))[0] == ["Hi"]
+
+
+def test_half_a_character_is_replaced() -> None:
+    assert reply_to(streaming(delta("stop", content="a\ud83d")))[0] == ["a?"]
+
+
+def test_a_usage_that_never_comes_holds_nothing_up() -> None:
+    async def answer(request: Request) -> None:
+        await request.write(HEAD)
+        await request.event(delta("stop", content="Hi"))
+        await asyncio.sleep(3.0)
+
+    async def main() -> tuple[list[str | Usage], float]:
+        async with Server(answer).chat() as chat:
+            return await heard(chat), clock.now()
+
+    pieces, ended = clock.run(main(), virtual=True)
+    assert pieces == ["Hi"]
+    assert ended == pytest.approx(USAGE_TIMEOUT)
+
+
+def test_leaving_early_ends_the_request() -> None:
+    server = Server(streaming(*[delta(content="word ")] * 100, pause=0.1))
+
+    async def main() -> float:
+        async with server.chat() as chat:
+            async with aclosing(chat.reply(ASKED)) as reply:
+                assert await anext(reply) == "word "
+            left = clock.now()
+            await asyncio.sleep(2.0)
+            return left
+
+    assert clock.run(main(), virtual=True) == pytest.approx(0.1)
+    assert server.gone_at[0] < 0.5
+
+
+@pytest.mark.parametrize("after", [0.05, 0.35])
+def test_a_cancelled_reply_ends_at_once_and_so_does_its_request(after: float) -> None:
+    server = Server(streaming(*[delta(content="word ")] * 100, pause=0.1))
+
+    async def main() -> float:
+        async with server.chat() as chat:
+            reply = asyncio.create_task(heard(chat))
+            await asyncio.sleep(after)
+            reply.cancel()
+            await asyncio.wait([reply])
+            assert reply.cancelled()
+            cancelled = clock.now()
+            await asyncio.sleep(2.0)
+            return cancelled
+
+    assert clock.run(main(), virtual=True) == pytest.approx(after)
+    assert server.gone_at[0] < after + 0.3
+
+
+def test_two_requests_may_race() -> None:
+    server = Server(streaming(delta("stop", content="Hi"), pause=1.0))
+
+    async def main() -> tuple[list[list[str | Usage]], float]:
+        async with server.chat() as chat:
+            return await asyncio.gather(heard(chat), heard(chat)), clock.now()
+
+    replies, ended = clock.run(main(), virtual=True)
+    assert replies == [["Hi"], ["Hi"]]
+    assert ended == pytest.approx(1.0)
+
+
+# ── refusals ─────────────────────────────────────────────────────────────────
+
+REFUSALS = [
+    ("400 Bad Request", {"message": "temperature?"}, "a setting is refused", "`llm`", False),
+    (
+        "400 Bad Request",
+        {"message": "Unsupported parameter: 'max_tokens' is not supported with this model."},
+        "a setting is refused",
+        "`llm.max_tokens_name`",
+        False,
+    ),
+    ("401 Unauthorized", {"message": "No."}, "the key is refused", "OPENAI_API_KEY", False),
+    ("402 Payment Required", {"message": "No."}, "no credit left", "Top it up", False),
+    ("403 Forbidden", {"message": "No."}, "the key may not", "OPENAI_API_KEY", False),
+    (
+        "404 Not Found",
+        {"message": "It is gone.", "code": "model_not_found"},
+        "the model gpt-4o-mini does not exist (any more)",
+        "`llm.model`",
+        False,
+    ),
+    (
+        "404 Not Found",
+        {"message": 'model "gpt-4o-mini" not found, try pulling it first'},
+        "the model gpt-4o-mini does not exist (any more)",
+        "`llm.model`",
+        False,
+    ),
+    ("404 Not Found", {"message": "?"}, "no such service", "`llm.base_url`", False),
+    (
+        "429 Too Many Requests",
+        {"message": "You exceeded your quota.", "code": "insufficient_quota"},
+        "no credit left",
+        "waiting does not help",
+        False,
+    ),
+    (
+        "429 Too Many Requests",
+        {"message": "Slow down.", "code": "rate_limit_exceeded"},
+        "too many requests",
+        "later",
+        True,
+    ),
+    ("418 Teapot", {"message": "No."}, "refuses the request", "", False),
+    ("500 Oops", {"message": "No."}, "failed", "later", True),
+    ("503 Service Unavailable", {"message": "No."}, "failed", "later", True),
+]
+
+
+@pytest.mark.parametrize(("status", "error", "cause", "mend", "temporary"), REFUSALS)
+def test_a_refusal_says_what_it_means(
+    status: str, error: dict[str, str], cause: str, mend: str, temporary: bool
+) -> None:
+    failure, pieces, raised = failure_of(refusing(status, {"error": error}))
+    code = int(status[:3])
+    assert cause in failure.cause
+    assert failure.cause.endswith(f"(HTTP {code}: {error['message']}) (request id req-9)")
+    assert mend in failure.mend
+    assert (failure.status, failure.request_id) == (code, "req-9")
+    assert failure.temporary == temporary
+    assert isinstance(failure, RefusedError) == (code in (401, 403))
+    assert (pieces, raised) == ([], 0.0)  # not tried again
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<h1>Bad gateway</h1>", b"\xff", [1], {"error": "plain"}, {"detail": "other"}]
+)
+def test_a_refusal_of_any_shape_is_survived(body: object) -> None:
+    failure, _, _ = failure_of(refusing("502 Bad Gateway", body))
+    assert failure.status == 502
+    assert failure.temporary
+
+
+def test_the_key_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    message = f"Incorrect API key provided: {KEY[:7]}****{KEY[-4:]}. Also {KEY}."
+    with caplog.at_level(logging.DEBUG):
+        failure, _, _ = failure_of(refusing("401 Unauthorized", {"error": {"message": message}}))
+    told = "".join(traceback.format_exception(failure)) + caplog.text + repr(failure)
+    assert KEY not in told
+    assert KEY[-4:] not in told
+    assert KEY not in repr(ChatOptions(key=KEY))
+
+
+def test_a_redirect_is_not_followed() -> None:
+    failure, _, _ = failure_of(refusing("307 Moved", {}, Location="http://127.0.0.1:9/"))
+    assert failure.status == 307
+    assert "refuses the request" in failure.cause
+
+
+# ── time-outs and breaks ─────────────────────────────────────────────────────
+
+
+async def never(request: Request) -> None:
+    await asyncio.sleep(60.0)
+
+
+async def role_and_comments_only(request: Request) -> None:
+    await request.write(HEAD)
+    await request.event(delta(role="assistant", content=""))
+    for _ in range(30):
+        await asyncio.sleep(1.0)
+        await request.write(b"4\r\n: a\n\r\n")
+
+
+@pytest.mark.parametrize("answer", [never, role_and_comments_only])
+def test_a_first_word_that_does_not_come_is_a_time_out(answer: Answer) -> None:
+    failure, pieces, raised = failure_of(answer, first_token_timeout=4.0)
+    assert "LLM: no word within 4 s" in failure.cause
+    assert failure.temporary
+    assert (pieces, raised) == ([], pytest.approx(4.0))
+
+
+def test_a_stream_that_stalls_is_a_time_out() -> None:
+    async def answer(request: Request) -> None:
+        await request.write(HEAD)
+        await asyncio.sleep(1.0)
+        await request.event(delta(content="Well"))
+        await asyncio.sleep(60.0)
+
+    failure, pieces, raised = failure_of(answer, token_timeout=2.5)
+    assert "no further word within 2.5 s (request id req-1)" in failure.cause
+    assert failure.temporary
+    assert (pieces, raised) == (["Well"], pytest.approx(3.5))
+
+
+def test_a_slow_listener_makes_no_stall() -> None:
+    server = Server(streaming(delta(content="One "), delta("stop", content="two.")))
+
+    async def main() -> list[str | Usage]:
+        async with server.chat(token_timeout=1.0) as chat:
+            return await heard(chat, pause=5.0)
+
+    assert clock.run(main(), virtual=True) == ["One ", "two."]
+
+
+async def cut(request: Request) -> None:
+    await request.write(HEAD)
+    await request.event(delta(content="Well"))
+    request.hang_up()
+
+
+async def ended_too_soon(request: Request) -> None:
+    await request.write(HEAD)
+    await request.event(delta(content="Well"))
+    await request.done()
+
+
+async def not_json(request: Request) -> None:
+    await request.write(HEAD)
+    await request.event(delta(content="Well"))
+    await request.event("{half")
+
+
+async def not_text(request: Request) -> None:
+    await request.write(HEAD)
+    await request.event(delta(content="Well"))
+    await request.write(b"9\r\ndata: \xff\n\n\r\n")
+
+
+def failing(error: object) -> Answer:
+    return streaming(delta(content="Well"), {"error": error})
+
+
+BREAKS = [
+    (cut, "the connection to .* failed", True),
+    (ended_too_soon, r"the reply broke off \(request id", True),
+    (not_json, "not JSON", True),
+    (not_text, "not JSON", True),
+    (
+        failing({"message": "The server\x1b[1m had an error.", "type": "server_error"}),
+        "had an",
+        True,
+    ),
+    (failing("plainly"), r"\(plainly\)", True),
+    (failing({"message": "Pay.", "code": "insufficient_quota"}), "no credit left", False),
+]
+
+
+@pytest.mark.parametrize(("answer", "cause", "temporary"), BREAKS)
+def test_a_stream_that_breaks_is_an_error_after_its_words(
+    answer: Answer, cause: str, temporary: bool
+) -> None:
+    failure, pieces, _ = failure_of(answer)
+    assert pieces == ["Well"]
+    with pytest.raises(ServiceError, match=cause):
+        raise failure
+    assert failure.request_id == "req-1"
+    assert failure.temporary == temporary
+    assert "\x1b" not in str(failure)
+
+
+def test_a_break_after_the_last_word_is_no_error() -> None:
+    async def answer(request: Request) -> None:
+        await request.write(HEAD)
+        await request.event(delta("stop", content="Hi"))
+        request.hang_up()
+
+    assert reply_to(answer)[0] == ["Hi"]
+
+
+def test_an_answer_that_is_no_stream_is_an_error() -> None:
+    failure, _, _ = failure_of(refusing("200 OK", {"choices": [{"message": {"content": "Hi"}}]}))
+    assert "the reply broke off" in failure.cause
+
+
+def test_nobody_listening_is_said_with_the_address() -> None:
+    async def main() -> None:
+        async with open_chat(ChatOptions(base_url="http://127.0.0.1:9/v1")) as chat:
+            await heard(chat)
+
+    with pytest.raises(ServiceError, match=r"the connection to 127\.0\.0\.1:9 failed") as caught:
+        clock.run(main(), virtual=True)
+    assert caught.value.temporary

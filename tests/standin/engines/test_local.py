@@ -1,0 +1,357 @@
+"""The local engines: threads, caching and resampling with models of our own; then the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from voicecli import clock
+from voicecli.audio.pcm import first_audible, samples_of
+from voicecli.audio.vad.energy import stretches
+from voicecli.errors import InputError, ServiceError
+from voicecli.standin.engines import models
+from voicecli.standin.engines.interfaces import Engines, Segment
+from voicecli.standin.engines.local import LocalRecogniser, LocalResponder, LocalVoice, open_local
+from voicecli.units import AudioBlock, AudioFormat
+
+RATE = 16_000
+
+
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+# ── hearing ──────────────────────────────────────────────────────────────────
+
+
+class Ear:
+    """Hears how long it listened, in milliseconds."""
+
+    rate = RATE
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def transcribe(self, samples: NDArray[np.float32]) -> str:
+        self.calls += 1
+        return str(round(1000 * len(samples) / self.rate))
+
+
+def segment(duration: float, *voiced: tuple[float, float], rate: int = RATE) -> Segment:
+    pcm = np.arange(round(duration * rate)).astype("<i2").tobytes()
+    return Segment(pcm, rate, voiced)
+
+
+def test_the_final_is_free_when_the_pause_was_heard_already(thread: ThreadPoolExecutor) -> None:
+    ear = Ear()
+
+    async def main() -> list[str]:
+        recogniser = LocalRecogniser(ear, thread)
+        pause = await recogniser.recognise(segment(2.1, (0.5, 2.0)), "interim")
+        return [pause, await recogniser.recognise(segment(2.2, (0.5, 2.0)), "final")]
+
+    assert clock.run(main()) == ["1700", "1700"]
+    assert ear.calls == 1
+
+
+def test_the_speaker_who_goes_on_is_heard_again(thread: ThreadPoolExecutor) -> None:
+    ear = Ear()
+
+    async def main() -> list[str]:
+        recogniser = LocalRecogniser(ear, thread)
+        await recogniser.recognise(segment(2.1, (0.5, 2.0)), "interim")
+        further = segment(3.2, (0.5, 2.0), (2.4, 3.0))
+        return [await recogniser.recognise(further, "final")]
+
+    assert clock.run(main()) == ["2700"]
+    assert ear.calls == 2
+
+
+def test_another_segment_of_the_same_length_is_heard_anew(thread: ThreadPoolExecutor) -> None:
+    ear = Ear()
+
+    async def main() -> None:
+        recogniser = LocalRecogniser(ear, thread)
+        first = segment(2.1, (0.5, 2.0))
+        await recogniser.recognise(first, "final")
+        await recogniser.recognise(Segment(first.pcm[::-1], RATE, first.voiced), "final")
+
+    clock.run(main())
+    assert ear.calls == 2
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
+def test_every_rate_is_heard_at_the_models_own(rate: int, thread: ThreadPoolExecutor) -> None:
+    async def main() -> str:
+        return await LocalRecogniser(Ear(), thread).recognise(
+            segment(1.5, (0.0, 1.0), rate=rate), "final"
+        )
+
+    assert clock.run(main()) == "1100"
+
+
+# ── answering ────────────────────────────────────────────────────────────────
+
+
+class Brain:
+    """Says tokens until it is stopped, and then may fail."""
+
+    def __init__(self, tokens: Iterable[str], *, fails: bool = False) -> None:
+        self.tokens = tokens
+        self.fails = fails
+        self.asked: list[Any] = []
+        self.stopped = threading.Event()
+
+    def answer(
+        self,
+        messages: list[dict[str, Any]],
+        on_token: Callable[[str], bool],
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> None:
+        self.asked = [messages, max_tokens, temperature]
+        for token in self.tokens:
+            if on_token(token):
+                self.stopped.set()
+                return
+        if self.fails:
+            raise ServiceError("llm", "the local model refuses the request", status=400)
+
+
+QUESTION = [{"role": "user", "content": "Why?"}]
+
+
+def test_the_reply_arrives_token_by_token(thread: ThreadPoolExecutor) -> None:
+    brain = Brain(["Because", " it", " is."])
+
+    async def main() -> list[str]:
+        reply = LocalResponder(brain, thread).reply(QUESTION, max_tokens=9, temperature=0.5)
+        return [token async for token in reply]
+
+    assert clock.run(main()) == ["Because", " it", " is."]
+    assert brain.asked == [QUESTION, 9, 0.5]
+
+
+def test_closing_a_reply_stops_the_model_and_frees_it_for_the_next(
+    thread: ThreadPoolExecutor,
+) -> None:
+    endless = Brain(itertools.repeat("on"))
+
+    async def main() -> list[str]:
+        reply = LocalResponder(endless, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        async with aclosing(reply):
+            await anext(reply)
+        after = LocalResponder(Brain(["next"]), thread)
+        return [t async for t in after.reply(QUESTION, max_tokens=None, temperature=None)]
+
+    assert clock.run(main()) == ["next"]
+    assert endless.stopped.is_set()
+
+
+def test_a_reply_that_waits_for_the_model_can_be_closed(thread: ThreadPoolExecutor) -> None:
+    busy = threading.Event()
+    thread.submit(busy.wait)
+    brain = Brain(["never"])
+
+    async def main() -> None:
+        reply = LocalResponder(brain, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        try:
+            async with asyncio.timeout(0.01):
+                await anext(reply)
+        except TimeoutError:
+            await reply.aclose()
+
+    clock.run(main())
+    busy.set()
+    thread.shutdown()
+    assert brain.asked == []
+
+
+def test_what_the_model_refuses_is_raised_after_the_tokens(thread: ThreadPoolExecutor) -> None:
+    brain = Brain(["Well"], fails=True)
+
+    async def main() -> str:
+        reply = LocalResponder(brain, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        token = await anext(reply)
+        with pytest.raises(ServiceError, match="refuses"):
+            await anext(reply)
+        return token
+
+    assert clock.run(main()) == "Well"
+
+
+# ── speaking ─────────────────────────────────────────────────────────────────
+
+
+class Mouth:
+    """Sings one note, in as many breaths as the text has words."""
+
+    sample_rate = 24_000
+    breath = 12_345
+
+    def __init__(self) -> None:
+        self.breaths = 0
+
+    def stream(self, text: str) -> Iterator[NDArray[np.float32]]:
+        for index, _ in enumerate(text.split()):
+            self.breaths += 1
+            time = np.arange(index * self.breath, (index + 1) * self.breath) / self.sample_rate
+            yield (0.4 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+
+
+async def spoken(voice: LocalVoice, text: str, rate: int) -> list[bytes]:
+    return [pcm async for pcm in voice.speak(text, rate)]
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])
+def test_no_click_and_no_gap_where_two_sentences_meet(
+    rate: int, thread: ThreadPoolExecutor
+) -> None:
+    chunks = clock.run(spoken(LocalVoice(Mouth(), thread), "la la la", rate))
+    samples = samples_of(b"".join(chunks)).astype(float)
+    assert abs(len(samples) - 3 * Mouth.breath * rate / Mouth.sample_rate) <= 1
+    edge = rate // 100  # at the very ends the note is cut, and a filter rings
+    steepest = 0.4 * 1.8 * 32767 * 2 * np.pi * 440 / rate
+    assert np.abs(np.diff(samples[edge:-edge])).max() <= steepest * 1.01
+
+
+def test_a_voice_too_loud_is_clipped_and_does_not_wrap_around(thread: ThreadPoolExecutor) -> None:
+    class Loud(Mouth):
+        def stream(self, text: str) -> Iterator[NDArray[np.float32]]:
+            yield np.full(2400, 0.9, np.float32)
+
+    (pcm,) = clock.run(spoken(LocalVoice(Loud(), thread), "AH", 24_000))
+    assert set(samples_of(pcm)) == {32767}
+
+
+def test_a_text_without_a_sound_is_no_audio(thread: ThreadPoolExecutor) -> None:
+    assert clock.run(spoken(LocalVoice(Mouth(), thread), " ", 48_000)) == []
+
+
+def test_a_closed_voice_speaks_no_further_sentence(thread: ThreadPoolExecutor) -> None:
+    mouth = Mouth()
+
+    async def main() -> None:
+        speech = LocalVoice(mouth, thread).speak("one two three four", 24_000)
+        async with aclosing(speech):
+            await anext(speech)
+
+    clock.run(main())
+    thread.shutdown()
+    assert mouth.breaths == 1
+
+
+# ── the real models ──────────────────────────────────────────────────────────
+
+needs_models = pytest.mark.skipif(
+    not all(models.find(model) for model in models.MODELS), reason="run: voicecli models fetch"
+)
+
+
+def with_engines(test: Callable[[Engines], Any]) -> Any:
+    pytest.importorskip("xllamacpp")
+
+    async def main() -> Any:
+        async with open_local() as engines:
+            return await test(engines)
+
+    return clock.run(main())
+
+
+@pytest.mark.local
+@needs_models
+def test_what_the_voice_says_is_heard_at_any_rate() -> None:
+    said = "What is the capital of Australia?"
+
+    async def conversation(engines: Engines) -> list[str]:
+        heard = []
+        for rate in (16_000, 24_000, 48_000):
+            pcm = b"".join([chunk async for chunk in engines.voice.speak(said, rate)])
+            voiced = tuple(stretches([AudioBlock(pcm, 0.0)], AudioFormat(rate)))
+            assert first_audible(pcm) is not None
+            heard.append(await engines.recogniser().recognise(Segment(pcm, rate, voiced), "final"))
+        return heard
+
+    for text in with_engines(conversation):
+        assert re.sub(r"\W+", " ", text.lower()).split() == said.rstrip("?").lower().split()
+
+
+@pytest.mark.local
+@needs_models
+def test_noise_is_not_turned_into_a_speech() -> None:
+    noise = np.random.default_rng(1).normal(0, 300, 3 * RATE).astype("<i2").tobytes()
+
+    async def conversation(engines: Engines) -> str:
+        return await engines.recogniser().recognise(Segment(noise, RATE, ((0.0, 3.0),)), "final")
+
+    assert len(with_engines(conversation).split()) <= 3
+
+
+@pytest.mark.local
+@needs_models
+def test_the_model_answers_within_its_limit_and_refuses_what_is_too_long() -> None:
+    question = [{"role": "user", "content": "What is the capital of Australia?"}]
+    story = [{"role": "user", "content": "word " * 5000}]
+
+    async def conversation(engines: Engines) -> list[list[str]]:
+        replies = [
+            [
+                token
+                async for token in engines.responder.reply(
+                    question, max_tokens=limit, temperature=0
+                )
+            ]
+            for limit in (60, 3)
+        ]
+        with pytest.raises(ServiceError, match="exceeds the available context") as refusal:
+            await anext(engines.responder.reply(story, max_tokens=1, temperature=None))
+        assert refusal.value.status == 400
+        return replies
+
+    whole, short = with_engines(conversation)
+    assert "Canberra" in "".join(whole)
+    assert 0 < len(short) <= 3
+
+
+@pytest.mark.local
+@needs_models
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    path = tmp_path / "novel.gguf"
+    path.write_text("It was a dark and stormy night.")
+
+    async def main() -> None:
+        async with open_local(path):
+            pass
+
+    with pytest.raises(InputError, match=r"novel\.gguf cannot be loaded"):
+        clock.run(main())
+
+
+def test_models_that_are_not_there_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("xllamacpp")
+    monkeypatch.setenv("VOICECLI_MODELS", str(tmp_path))
+
+    async def main() -> None:
+        async with open_local():
+            pass
+
+    with pytest.raises(InputError, match="has not been fetched") as error:
+        clock.run(main())
+    assert error.value.mend == "Run: voicecli models fetch."

@@ -1,0 +1,311 @@
+"""The worker process: it says where it serves, and never outlives its use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+from typer.testing import CliRunner
+
+from voicecli import clock
+from voicecli.cli.models import models_app
+from voicecli.cli.serve import Engine, serve_command
+from voicecli.errors import ServiceError, UsageError
+from voicecli.standin.engines import models
+from voicecli.standin.engines.process import open_worker
+from voicecli.standin.server import Endpoints
+
+READY = """
+import json, os, sys
+print(json.dumps({"deepgram": "ws://127.0.0.1:1", "openai": str(os.getpid())}), flush=True)
+"""
+SERVES = READY + "sys.stdin.read()"
+
+
+def python(program: str) -> list[str]:
+    return [sys.executable, "-c", program]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def failure_of(program: str, ready_within: float = 20) -> str:
+    with pytest.raises(ServiceError) as failure:
+        async with open_worker(python(program), ready_within=ready_within):
+            pytest.fail("it should not have become ready")
+    assert failure.value.exit_code == 5
+    return failure.value.cause
+
+
+def test_the_worker_says_where_it_serves_and_ends_with_the_context() -> None:
+    async def main() -> Endpoints:
+        async with open_worker(python(SERVES)) as endpoints:
+            assert alive(int(endpoints.openai))
+        return endpoints
+
+    endpoints = clock.run(main())
+    assert endpoints.deepgram == "ws://127.0.0.1:1"
+    assert not alive(int(endpoints.openai))
+
+
+def test_a_worker_that_dies_is_quoted() -> None:
+    program = 'import sys; print("one\\n\\n\\033[31mtwo", file=sys.stderr); sys.exit(2)'
+    cause = clock.run(failure_of(program))
+    assert cause == (
+        "LOCAL: the engines ended with exit code 2 before they were ready; "
+        "their last words: one / two"
+    )
+
+
+def test_a_worker_that_is_killed_is_told_from_one_that_gives_up() -> None:
+    cause = clock.run(failure_of("import os; os.kill(os.getpid(), 9)"))
+    assert cause == "LOCAL: the engines ended with signal SIGKILL before they were ready"
+
+
+def test_a_worker_that_says_nothing_is_given_up() -> None:
+    cause = clock.run(failure_of("import sys; sys.stdin.read()", ready_within=0.2))
+    assert cause == "LOCAL: the engines were not ready within 0.2 s"
+
+
+@pytest.mark.parametrize("line", ["Hello!", "[]", '{"deepgram": "ws://x"}'])
+def test_a_worker_that_says_something_else_is_given_up(line: str) -> None:
+    cause = clock.run(failure_of(f"import sys; print({line!r}, flush=True); sys.stdin.read()"))
+    assert cause == "LOCAL: the engines said something else than where they serve"
+
+
+def test_a_worker_that_dies_later_does_not_disturb_the_end() -> None:
+    async def main() -> None:
+        async with open_worker(python(SERVES)) as endpoints:
+            os.kill(int(endpoints.openai), signal.SIGKILL)
+
+    clock.run(main())
+
+
+def test_a_worker_that_will_not_end_is_killed() -> None:
+    program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + READY
+
+    async def main() -> int:
+        stubborn = python(program + "signal.pause()")
+        async with open_worker(stubborn, ended_within=0.1) as endpoints:
+            pass
+        return int(endpoints.openai)
+
+    assert not alive(clock.run(main()))
+
+
+def test_a_parent_cancelled_while_the_worker_starts_leaves_no_worker(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    os.mkfifo(noted)
+    program = f"import os, sys; open({str(noted)!r}, 'w').write(str(os.getpid())); sys.stdin.read()"
+
+    async def start() -> None:
+        async with open_worker(python(program)):
+            pytest.fail("it should not have become ready")
+
+    async def main() -> int:
+        starting = asyncio.create_task(start())
+        pid = int(await asyncio.to_thread(noted.read_text))
+        starting.cancel()
+        await asyncio.wait([starting])
+        assert starting.cancelled()
+        return pid
+
+    assert not alive(clock.run(main()))
+
+
+def test_a_parent_cancelled_while_the_worker_serves_leaves_no_worker() -> None:
+    async def serve(ready: asyncio.Future[int]) -> None:
+        async with open_worker(python(SERVES)) as endpoints:
+            ready.set_result(int(endpoints.openai))
+            await asyncio.Event().wait()
+
+    async def main() -> int:
+        ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(serve(ready))
+        pid = await ready
+        serving.cancel()
+        await asyncio.wait([serving])
+        assert serving.cancelled()
+        return pid
+
+    assert not alive(clock.run(main()))
+
+
+def test_a_parent_cancelled_twice_leaves_no_worker() -> None:
+    program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + READY
+
+    async def serve(ready: asyncio.Future[int]) -> None:
+        stubborn = python(program + "signal.pause()")
+        async with open_worker(stubborn, ended_within=60) as endpoints:
+            ready.set_result(int(endpoints.openai))
+            await asyncio.Event().wait()
+
+    async def main() -> int:
+        ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(serve(ready))
+        pid = await ready
+        serving.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        serving.cancel()
+        await asyncio.wait([serving])
+        assert serving.cancelled()
+        return pid
+
+    assert not alive(clock.run(main()))
+
+
+PARENT = f"""
+import asyncio, sys
+from voicecli import clock
+from voicecli.standin.engines.process import open_worker
+
+async def main():
+    async with open_worker([sys.executable, "-c", {SERVES!r}]) as endpoints:
+        print(endpoints.openai, flush=True)
+        await asyncio.Event().wait()
+
+clock.run(main())
+"""
+
+
+def test_the_worker_of_a_parent_that_is_killed_ends_too() -> None:
+    with subprocess.Popen(python(PARENT), stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        worker = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    readable, _, _ = select.select([worker], [], [], 10)
+    os.close(worker)
+    assert readable, "the worker is still there after 10 s"
+
+
+def test_ctrl_c_at_the_terminal_reaches_the_parent_only() -> None:
+    async def main() -> None:
+        async with open_worker(python(SERVES)) as endpoints:
+            assert os.getsid(int(endpoints.openai)) != os.getsid(0)
+
+    clock.run(main())
+
+
+# ── the command that the worker runs ─────────────────────────────────────────
+
+SERVE = [
+    *(sys.executable, "-c"),
+    "import typer; from voicecli.cli.serve import serve_command; typer.run(serve_command)",
+]
+
+
+def test_serve_speaks_both_protocols_and_ends_with_its_input() -> None:
+    async def main() -> tuple[list[str], int, int]:
+        command = [*SERVE, "--engine", "scripted", "--attached", "--json"]
+        async with (
+            open_worker(command) as endpoints,
+            httpx2.AsyncClient(trust_env=False) as client,
+        ):
+            models = (await client.get(f"{endpoints.openai}/models")).json()
+            deepgram = endpoints.deepgram.replace("ws:", "http:")
+            listen = (await client.get(f"{deepgram}/v1/listen")).status_code
+            elsewhere = (await client.get(f"{deepgram}/elsewhere")).status_code
+        return [model["id"] for model in models["data"]], listen, elsewhere
+
+    names, listen, elsewhere = clock.run(main())
+    assert "scripted" in names
+    assert (listen, elsewhere) == (426, 404)
+
+
+def test_serve_prints_shell_commands_and_ends_normally_with_ctrl_c() -> None:
+    with subprocess.Popen([*SERVE, "--engine", "scripted"], stdout=subprocess.PIPE) as serving:
+        assert serving.stdout
+        lines = [serving.stdout.readline().decode() for _ in range(2)]
+        serving.send_signal(signal.SIGINT)
+        assert serving.stdout.read() == b""
+    assert serving.returncode == 0
+    assert re.fullmatch(r"export DEEPGRAM_BASE_URL=ws://127\.0\.0\.1:\d+\n", lines[0])
+    assert re.fullmatch(r"export OPENAI_BASE_URL=http://127\.0\.0\.1:\d+/v1\n", lines[1])
+
+
+def test_an_attached_server_ends_with_its_input() -> None:
+    command = [*SERVE, "--engine", "scripted", "--attached"]
+    served = subprocess.run(command, input=b"", capture_output=True, timeout=20)
+    assert served.returncode == 0
+    assert served.stderr == b""
+    assert served.stdout.startswith(b"export DEEPGRAM_BASE_URL=")
+
+
+@pytest.mark.parametrize(
+    ("engine", "option", "value"),
+    [("local", "script", "demo"), ("scripted", "llm_model", Path("a")), ("scripted", "threads", 1)],
+)
+def test_an_option_of_the_other_engines_is_refused(engine: str, option: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"--engine {engine}"):
+        serve_command(engine=Engine(engine), **{option: value})
+
+
+@pytest.mark.local
+@pytest.mark.skipif(
+    not all(models.find(model) for model in models.MODELS), reason="run: voicecli models fetch"
+)
+def test_the_real_engines_serve_too() -> None:
+    async def main() -> str:
+        command = [*SERVE, "--engine", "local", "--attached", "--json"]
+        async with (
+            open_worker(command) as endpoints,
+            httpx2.AsyncClient(trust_env=False, timeout=20) as client,
+        ):
+            message = {"role": "user", "content": "What is the capital of Australia?"}
+            request = {"model": "local", "messages": [message], "temperature": 0}
+            answer = await client.post(f"{endpoints.openai}/chat/completions", json=request)
+            return str(answer.json()["choices"][0]["message"]["content"])
+
+    pytest.importorskip("xllamacpp")
+    assert "Canberra" in clock.run(main())
+
+
+# ── the models' commands ─────────────────────────────────────────────────────
+
+
+def test_the_list_of_models_says_what_is_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VOICECLI_MODELS", str(tmp_path))
+    listed = json.loads(CliRunner().invoke(models_app, ["list", "--json"]).stdout)
+    assert [(row["name"], row["licence"], row["fetched"]) for row in listed] == [
+        ("moonshine-tiny-en", "MIT", False),
+        ("smollm2-135m-instruct", "Apache-2.0", False),
+    ]
+    assert listed[0]["path"] == str(tmp_path / "moonshine-tiny-en")
+    table = CliRunner().invoke(models_app, ["list"], env={"COLUMNS": "200"}).stdout
+    assert "44 MB" in table
+    assert "98 MB" in table
+
+
+def test_models_that_are_here_are_not_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VOICECLI_MODELS", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    for model in models.MODELS:
+        (tmp_path / model.name).mkdir()
+        for file in model.files:
+            with (tmp_path / model.name / file.name).open("wb") as sparse:
+                sparse.truncate(file.size)
+    result = CliRunner().invoke(models_app, ["fetch"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{model.name}: {tmp_path / model.name}" for model in models.MODELS
+    ]

@@ -1,0 +1,263 @@
+"""Third-party truth: the services' own clients talk to the stand-ins and understand them.
+
+In virtual time, so the clients' own time-outs and retries cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import openai
+import pytest
+
+from tests.support.speech_like import silence, voice
+from voicecli import clock
+from voicecli.standin import Endpoints, Fault, serve
+from voicecli.standin.engines.scripted import scripted
+from voicecli.standin.script import LlmScript, Script, SttScript
+
+# What deepgram-sdk 7.17 imports, the first time that it connects.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:websockets.exceptions.InvalidStatusCode is deprecated:DeprecationWarning",
+    "ignore:websockets.legacy is deprecated:DeprecationWarning",
+)
+
+T = TypeVar("T")
+RATE = 16_000
+SCRIPT = Script(
+    stt=SttScript(hears=("What is the capital of Australia?", "Thank you.")),
+    llm=LlmScript(says=("The capital is Canberra.",)),
+)
+MESSAGES: Any = [{"role": "user", "content": "What is the capital of Australia?"}]
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    return clock.run(main, virtual=True)
+
+
+# ── deepgram-sdk ─────────────────────────────────────────────────────────────
+
+
+def deepgram_client(endpoints: Endpoints) -> Any:
+    from deepgram import AsyncDeepgramClient
+    from deepgram.environment import DeepgramClientEnvironment
+
+    environment = DeepgramClientEnvironment(
+        base=endpoints.deepgram.replace("ws:", "http:"),
+        production=endpoints.deepgram,
+        agent=endpoints.deepgram,
+        agent_rest=endpoints.deepgram.replace("ws:", "http:"),
+    )
+    return AsyncDeepgramClient(api_key="any-key", environment=environment)
+
+
+def checked(message: Any) -> Any:
+    """``message``, once its own type has validated it (the client does not)."""
+    type(message).model_validate(json.loads(message.model_dump_json()))
+    return message
+
+
+def test_deepgrams_client_holds_a_whole_listen_exchange() -> None:
+    async def main() -> list[Any]:
+        async with serve(scripted(SCRIPT), require_key=True) as endpoints:
+            client = deepgram_client(endpoints)
+            async with client.listen.v1.connect(
+                model="nova-3",
+                encoding="linear16",
+                sample_rate=RATE,
+                interim_results="true",
+                endpointing="300",
+                utterance_end_ms="1000",
+                vad_events="true",
+                punctuate="true",
+            ) as connection:
+                talking = asyncio.ensure_future(talk(connection))
+                messages = [checked(message) async for message in connection]
+                await talking
+                return messages
+
+    async def talk(connection: Any) -> None:
+        await pace(connection, silence(0.4) + voice(1.5) + silence(1.3))
+        await connection.send_keep_alive()
+        await pace(connection, voice(0.8))
+        await connection.send_finalize()
+        await pace(connection, silence(0.3))
+        await connection.send_close_stream()
+
+    async def pace(connection: Any, pcm: bytes) -> None:
+        for start in range(0, len(pcm), 640):
+            await asyncio.sleep(0.02)
+            await connection.send_media(pcm[start : start + 640])
+
+    messages = run(main())
+
+    kinds = [type(message).__name__ for message in messages]
+    assert kinds[-1] == "ListenV1Metadata"
+    assert kinds.count("ListenV1SpeechStarted") == 2
+    assert kinds.count("ListenV1UtteranceEnd") == 1
+    results = [m for m in messages if type(m).__name__ == "ListenV1Results"]
+    spoken = [m for m in results if m.channel.alternatives[0].transcript]
+    assert [
+        (m.channel.alternatives[0].transcript, m.is_final, m.speech_final, m.from_finalize)
+        for m in spoken
+    ] == [
+        ("What is", False, False, False),
+        ("What is the capital", False, False, False),
+        ("What is the capital of Australia?", True, True, False),
+        ("Thank you.", True, True, True),
+    ]
+    assert spoken[2].channel.alternatives[0].words[-1].end == pytest.approx(1.9)
+
+
+def test_deepgrams_client_sees_a_refused_key() -> None:
+    from deepgram.core.api_error import ApiError
+
+    async def main() -> int | None:
+        fault = Fault("stt", "refuse", status=401)
+        async with serve(scripted(SCRIPT), faults=(fault,)) as endpoints:
+            client = deepgram_client(endpoints)
+            with pytest.raises(ApiError) as caught:
+                async with client.listen.v1.connect(
+                    model="nova-3", encoding="linear16", sample_rate=RATE
+                ):
+                    pass
+            return caught.value.status_code
+
+    assert run(main()) == 401
+
+
+def test_deepgrams_client_holds_a_whole_speak_exchange() -> None:
+    from deepgram.speak.v1.types import SpeakV1Text
+
+    async def main() -> list[Any]:
+        async with serve(scripted(SCRIPT), require_key=True) as endpoints:
+            client = deepgram_client(endpoints)
+            async with client.speak.v1.connect(
+                model="aura-2-thalia-en", encoding="linear16", sample_rate="24000"
+            ) as connection:
+                await connection.send_text(SpeakV1Text(type="Speak", text="Hello there."))
+                await connection.send_flush()
+                messages = [await connection.recv()]
+                while getattr(messages[-1], "type", "") != "Flushed":
+                    messages.append(await connection.recv())
+                await connection.send_clear()
+                messages.append(await connection.recv())
+                await connection.send_close()
+                return messages + [message async for message in connection]
+
+    messages = run(main())
+
+    audio = b"".join(message for message in messages if isinstance(message, bytes))
+    others = [checked(message) for message in messages if not isinstance(message, bytes)]
+    assert [message.type for message in others] == ["Metadata", "Flushed", "Cleared"]
+    assert len(audio) == 2 * 24_000 * 0.06 * len("Hello there.")
+
+
+# ── openai ───────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def openai_client(*faults: Fault) -> AsyncGenerator[openai.AsyncOpenAI, None]:
+    async with serve(scripted(SCRIPT), faults=faults, require_key=True) as endpoints:
+        client = openai.AsyncOpenAI(base_url=endpoints.openai, api_key="any", max_retries=0)
+        async with client:
+            yield client
+
+
+def test_openais_client_streams_a_completion() -> None:
+    async def main() -> tuple[list[str], Any]:
+        async with openai_client() as client:
+            stream = await client.chat.completions.create(
+                model="gpt-4o-mini",
+                messages=MESSAGES,
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+            async with stream:
+                chunks = [chunk async for chunk in stream]
+            tokens = [c.choices[0].delta.content or "" for c in chunks if c.choices]
+            return tokens, chunks[-1].usage
+
+    tokens, usage = run(main())
+
+    assert tokens == ["", "The", " capital", " is", " Canberra.", ""]
+    assert (usage.prompt_tokens, usage.completion_tokens) == (6, 4)
+
+
+def test_openais_client_gets_a_whole_completion_and_the_models() -> None:
+    async def main() -> tuple[Any, list[str], str]:
+        async with openai_client() as client:
+            whole = await client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
+            models = [model.id async for model in client.models.list()]
+            return whole, models, (await client.models.retrieve("gpt-4o-mini")).id
+
+    whole, models, one = run(main())
+
+    assert whole.choices[0].message.content == "The capital is Canberra."
+    assert whole.choices[0].finish_reason == "stop"
+    assert whole._request_id.startswith("req_")
+    assert models == ["gpt-4o-mini", "scripted"]
+    assert one == "gpt-4o-mini"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (401, openai.AuthenticationError, "invalid_api_key"),
+        (403, openai.PermissionDeniedError, "unsupported_country_region_territory"),
+        (404, openai.NotFoundError, "model_not_found"),
+        (422, openai.UnprocessableEntityError, None),
+        (429, openai.RateLimitError, "rate_limit_exceeded"),
+        (500, openai.InternalServerError, None),
+    ],
+)
+def test_openais_client_sees_typed_errors(
+    status: int, error: type[openai.APIStatusError], code: str | None
+) -> None:
+    async def main() -> openai.APIStatusError:
+        async with openai_client(Fault("llm", "refuse", status=status)) as client:
+            with pytest.raises(error) as caught:
+                await client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
+            return caught.value
+
+    raised = run(main())
+
+    assert raised.code == code
+    assert raised.request_id is not None
+
+
+def test_openais_client_sees_an_unknown_model_and_a_bad_parameter() -> None:
+    async def main() -> tuple[str | None, str | None]:
+        async with openai_client() as client:
+            with pytest.raises(openai.NotFoundError) as unknown:
+                await client.chat.completions.create(model="claude", messages=MESSAGES)
+            with pytest.raises(openai.BadRequestError) as bad:
+                await client.chat.completions.create(
+                    model="gpt-4o-mini", messages=MESSAGES, temperature=7
+                )
+            return unknown.value.code, bad.value.param
+
+    assert run(main()) == ("model_not_found", "temperature")
+
+
+def test_openais_client_sees_a_cut_stream() -> None:
+    async def main() -> list[str]:
+        tokens: list[str] = []
+        async with openai_client(Fault("llm", "drop", after=0.22)) as client:
+            stream = await client.chat.completions.create(
+                model="gpt-4o-mini", messages=MESSAGES, stream=True
+            )
+
+            async def read() -> None:
+                async for chunk in stream:
+                    tokens.append(chunk.choices[0].delta.content or "")
+
+            with pytest.raises(openai.APIConnectionError):
+                await read()
+        return tokens
+
+    assert run(main()) == ["", "The", " capital"]

@@ -1,0 +1,267 @@
+"""Whole conversations: speech-like audio for a user, the stand-ins for the services, virtual time.
+
+Everything in between is the program's own: sockets, decoders, machine, replies, playout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterator,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import soundfile
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.exceptions import ConnectionClosed
+
+from voicecli import clock
+from voicecli.audio.interfaces import Source
+from voicecli.audio.pcm import samples_of
+from voicecli.audio.virtual import VirtualSpeaker
+from voicecli.audio.wav import open_wav
+from voicecli.events import Service
+from voicecli.metrics.turns import Turn, turns
+from voicecli.pipeline.session import Session
+from voicecli.pipeline.wiring import Services, open_session
+from voicecli.profile import Profile, load_profile
+from voicecli.services.deepgram.aura import SpeakOptions
+from voicecli.services.deepgram.nova import ListenOptions
+from voicecli.services.openai import ChatOptions
+from voicecli.standin import Fault, serve
+from voicecli.standin.engines.interfaces import Responder
+from voicecli.standin.engines.scripted import scripted
+from voicecli.standin.script import Script
+from voicecli.standin.server import Endpoints
+from voicecli.timeline import Follower, Record, Timeline
+from voicecli.units import SAMPLE_SIZE, Seconds
+
+R = TypeVar("R", bound=Record)
+
+RATE = 16_000
+
+NOWHERE = "ws://127.0.0.1:1"
+"""Where nobody listens: the port is reserved."""
+
+During = Callable[[Session], Coroutine[Any, Any, None]]
+"""What happens beside the conversation."""
+
+
+def profile(*overrides: str, name: str = "scripted") -> Profile:
+    """A shipped profile, its ear the one that needs nothing installed, and some settings."""
+    return load_profile(
+        name, overrides=[f"audio.sample_rate={RATE}", "audio.vad=energy", *overrides]
+    )
+
+
+@contextmanager
+def microphone(spoken: bytes | Source, profile: Profile) -> Iterator[Source]:
+    """``spoken`` as if into a microphone."""
+    if not isinstance(spoken, bytes):
+        yield spoken
+        return
+    rate, block = profile.audio.sample_rate, profile.audio.block_ms / 1000
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "spoken.wav"
+        soundfile.write(file, samples_of(spoken), rate, subtype="PCM_16")
+        with open_wav(file, rate, block) as source:
+            yield source
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Something that was sent to the STT; ``audio``: how long, 0 for text."""
+
+    at: Seconds
+    audio: Seconds
+    text: str = ""
+
+
+@dataclass
+class Held:
+    """A conversation that was held.
+
+    requests: the messages of each request that the LLM's stand-in had.
+    frames: what the STT's stand-in had, where the line was tapped.
+    began: when the microphone was opened.
+    error: what ended it, where something did.
+    """
+
+    timeline: Timeline = field(default_factory=Timeline)
+    requests: list[list[dict[str, Any]]] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    began: Seconds = 0.0
+    error: BaseException | None = None
+
+    @property
+    def turns(self) -> list[Turn]:
+        return turns(self.timeline)
+
+    def all(self, kind: type[R]) -> list[R]:
+        """The records of this kind, in order."""
+        return [record for record in self.timeline if isinstance(record, kind)]
+
+    def one(self, kind: type[R]) -> R:
+        """The only record of this kind."""
+        (record,) = self.all(kind)
+        return record
+
+    def mouth_to_ear(self) -> list[Seconds]:
+        """Of each turn that was answered."""
+        return [turn.mouth_to_ear for turn in self.turns if turn.mouth_to_ear is not None]
+
+
+class Overheard:
+    """A responder whose requests are noted."""
+
+    def __init__(self, responder: Responder, requests: list[list[dict[str, Any]]]) -> None:
+        self._responder = responder
+        self._requests = requests
+
+    def reply(
+        self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
+    ) -> AsyncGenerator[str, None]:
+        self._requests.append(messages)
+        return self._responder.reply(messages, max_tokens=max_tokens, temperature=temperature)
+
+
+def hold(
+    profile: Profile,
+    script: Script,
+    spoken: bytes | Source,
+    *,
+    faults: Sequence[Fault] = (),
+    absent: Service | None = None,
+    recorded: bool = True,
+    tapped: bool = False,
+    during: During | None = None,
+    follow: Follower | None = None,
+) -> Held:
+    """Hold a conversation in virtual time with a user who says ``spoken``.
+
+    absent: a service that cannot be reached.
+    recorded: the user is a recording: it waits for replies, in half duplex, and has no limits.
+    tapped: note what goes to the STT.
+    """
+    held = Held()
+    if follow is not None:
+        held.timeline.follow(follow)
+    conversation = _Conversation(held, profile, spoken, absent, recorded, tapped, during)
+    clock.run(conversation.hold(script, faults), virtual=True)
+    return held
+
+
+@dataclass
+class _Conversation:
+    """One that ``hold`` is to hold; see there."""
+
+    held: Held
+    profile: Profile
+    spoken: bytes | Source
+    absent: Service | None
+    recorded: bool
+    tapped: bool
+    during: During | None
+
+    async def hold(self, script: Script, faults: Sequence[Fault]) -> None:
+        engines = scripted(script)
+        engines = replace(engines, responder=Overheard(engines.responder, self.held.requests))
+        try:
+            async with serve(engines, faults=(*script.faults, *faults)) as endpoints:
+                await self._hold_over(endpoints)
+        except Exception as error:
+            self.held.error = error
+
+    async def _hold_over(self, endpoints: Endpoints) -> None:
+        profile = self.profile
+        async with AsyncExitStack() as stack:
+            if self.tapped:
+                endpoints = await stack.enter_async_context(_tap(endpoints, self.held.frames))
+            session = await stack.enter_async_context(
+                open_session(
+                    profile,
+                    _Absent(profile, endpoints, {}, absent=self.absent),
+                    stack.enter_context(microphone(self.spoken, profile)),
+                    VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000),
+                    timeline=self.held.timeline,
+                    recorded=self.recorded,
+                )
+            )
+            self.held.began = clock.now()
+            beside = asyncio.create_task(self.during(session)) if self.during else None
+            try:
+                await session.run()
+            finally:
+                if beside is not None:
+                    beside.cancel()
+
+
+class _Absent(Services):
+    """Services of which one listens nowhere."""
+
+    def __init__(
+        self, profile: Profile, endpoints: Endpoints, environ: dict[str, str], *, absent: str | None
+    ) -> None:
+        super().__init__(profile, endpoints, environ)
+        self._absent = absent
+
+    def listen(self) -> ListenOptions:
+        options = super().listen()
+        return replace(options, url=NOWHERE) if self._absent == "stt" else options
+
+    def speak(self) -> SpeakOptions:
+        options = super().speak()
+        return replace(options, url=NOWHERE) if self._absent == "tts" else options
+
+    def chat(self) -> ChatOptions:
+        options = super().chat()
+        url = NOWHERE.replace("ws:", "http:")
+        return replace(options, base_url=url) if self._absent == "llm" else options
+
+
+@asynccontextmanager
+async def _tap(endpoints: Endpoints, frames: list[Frame]) -> AsyncIterator[Endpoints]:
+    """A line to Deepgram's stand-in on which what goes to ``/v1/listen`` is noted."""
+
+    async def relay(client: ServerConnection) -> None:
+        assert client.request is not None
+        path = client.request.path
+        async with connect(f"{endpoints.deepgram}{path}", compression=None, max_queue=None) as far:
+
+            async def back() -> None:
+                async for message in far:
+                    await client.send(message)
+                await client.close()
+
+            task = asyncio.create_task(back())
+            try:
+                async for message in client:
+                    if path.startswith("/v1/listen"):
+                        frames.append(_frame(message))
+                    await far.send(message)
+            except ConnectionClosed:
+                pass
+            finally:
+                await far.close()
+                await asyncio.wait([task])
+
+    async with serve_websockets(relay, "127.0.0.1", 0, compression=None, max_queue=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield replace(endpoints, deepgram=f"ws://127.0.0.1:{port}")
+
+
+def _frame(message: str | bytes) -> Frame:
+    if isinstance(message, str):
+        return Frame(clock.now(), 0.0, message)
+    return Frame(clock.now(), len(message) / SAMPLE_SIZE / RATE)

@@ -1,0 +1,81 @@
+"""Probes of scripted stand-ins, in virtual time; and servers that are no stand-ins."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from voicecli import clock
+from voicecli.events import Service
+from voicecli.pipeline.wiring import Services, open_services
+from voicecli.probe.metrics import SERVICES
+from voicecli.probe.results import Findings
+from voicecli.probe.run import Probe
+from voicecli.probe.schedule import Plan
+from voicecli.profile import Profile, load_profile
+
+T = TypeVar("T")
+
+SENTENCES = [
+    "He was not an ill-disposed young man.",
+    "He might even have been made amiable himself.",
+]
+"""What the clips say, in the order in which they are played."""
+
+
+def scripted(folder: Path, script: dict[str, object], *settings: str) -> Profile:
+    """The profile ``scripted`` with another script, and whatever else is set."""
+    file = folder / "script.yaml"
+    file.write_text(yaml.safe_dump(script), encoding="utf-8")
+    overrides = [f"standin.script={file}", "audio.vad=energy", *settings]
+    return load_profile("scripted", overrides=overrides)
+
+
+def probed(profile: Profile, wanted: Sequence[Service] = SERVICES, **plan: int) -> Findings:
+    """What a probe of ``profile`` finds."""
+    return served(profile, lambda services: Probe(profile, services, wanted, Plan(**plan)).run())
+
+
+def served(profile: Profile, work: Callable[[Services], Awaitable[T]]) -> T:
+    """What comes of ``work`` with the profile's stand-ins up, in virtual time."""
+
+    async def main() -> T:
+        async with open_services(profile) as services:
+            return await work(services)
+
+    return clock.run(main(), virtual=True)
+
+
+Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def server(speak: Speak, context: ssl.SSLContext | None = None) -> AsyncGenerator[int, None]:
+    """A server on this machine that speaks as told; its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await speak(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+def says(text: bytes, after: float = 0.0) -> Speak:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(after)
+            writer.write(text)
+
+    return speak

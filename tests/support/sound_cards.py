@@ -1,0 +1,39 @@
+"""The virtual sound card as a fixture.
+
+A test module that imports ``running_virtual_audio`` has the fixture ``virtual_audio``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.virtual_audio import VirtualAudio, missing_programs
+
+
+@pytest.fixture(scope="module", name="virtual_audio")
+def running_virtual_audio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualAudio]:
+    """A running virtual sound card that this process finds, too."""
+    if importlib.util.find_spec("pyaudio") is None:
+        pytest.skip("PyAudio is not installed: pip install voicecli[mic]")
+    if missing := missing_programs():
+        pytest.skip(f"no {', '.join(missing)}: apt install pulseaudio pulseaudio-utils")
+    if not any(Path("/usr/lib").glob("**/libasound_module_pcm_pulse.so")):
+        pytest.skip("ALSA does not know PulseAudio: apt install libasound2-plugins")
+    audio = VirtualAudio(tmp_path_factory.mktemp("virtual_audio"))
+    audio.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in audio.environment.items():
+            patch.setenv(name, value)
+        yield audio
+    audio.stop()
+
+
+def tone(duration: float, rate: int, hertz: float = 600.0, peak: int = 10_000) -> bytes:
+    """A sine as linear16, which begins at its peak: loud from the first sample on."""
+    angles = 2 * np.pi * hertz * np.arange(round(duration * rate)) / rate
+    return (peak * np.cos(angles)).astype("<i2").tobytes()

@@ -1,0 +1,204 @@
+"""What a pause means, and which words mean nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voicecli.turns.end_of_turn import ending, is_backchannel, repeats, words
+
+UNHURRIED = settings(deadline=None)  # the machine may be busy
+
+KNOWN = frozenset({"uh-huh", "mhm", "mm-hmm", "yeah", "right", "okay", "I see", "got it"})
+
+WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat", "seven"]), max_size=12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is the weather in Berlin?",
+        "Tell me a joke.",
+        "Stop!",
+        "yes",
+        "No thanks",
+        "Okay",
+        "yeah okay",
+        "uh-huh",
+        "Mm-hmm.",
+        "I think so",
+        "I hope so.",
+        "Yes, it is.",
+        "I am 25.",
+        "Call me at 10:30.",
+        "It was on May 5, 2024.",
+        "It costs 1,000.",
+        "My number is 030 555 1234.",
+        "My number is five five five one two three four.",
+        "Where are you from?",
+        "Do you know?",
+        "What are you looking for?",
+        "Take plan A.",
+        'He said "stop."',
+        "你好。",
+    ],
+)
+def test_the_user_has_said_all(text: str):
+    assert ending(text) == "complete"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I was thinking and",
+        "I was thinking and.",
+        "I would like to",
+        "I would like to.",
+        "Give me the",
+        "Give me a.",
+        "Well, um",
+        "Uh.",
+        "It was raining, so.",
+        "Hmm.",
+        "My name is",
+        "My name is.",
+        "I'm.",
+        "I live in",
+        "I do not know how",
+        "If it rains,",
+        "Let me think.",
+        "It is, you know",
+        "I mean,",
+        "Let me think -",
+        "Let me think…",
+        "Let me think...",
+        "my number is five five",
+        "My number is 5 5.",
+        "My number is 555.",
+        "My phone number is five",
+        "five, five, three",
+        "It's 555-0",
+        "four one …",
+        "I’m",
+    ],
+)
+def test_the_user_will_go_on(text: str):
+    assert ending(text) == "incomplete"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "…!", "Turn it on.", "I live in.", "what is the weather", "I have seven", "number one"],
+)
+def test_neither_is_clear(text: str):
+    assert ending(text) == "default"
+
+
+@UNHURRIED
+@given(WORDS)
+def test_a_full_stop_does_not_end_what_hangs(spoken: list[str]):
+    text = " ".join([*spoken, "and"])
+    assert ending(text) == ending(text + ".") == ending(text.upper() + " .") == "incomplete"
+
+
+@UNHURRIED
+@given(st.text(max_size=40))
+def test_every_text_has_an_ending(text: str):
+    assert ending(text) in ("complete", "default", "incomplete")
+
+
+@pytest.mark.parametrize(
+    "text", ["Uh-huh.", "uh huh", "Mhm, yeah.", "I see!", "Okay. Got it, right.", "MM-HMM"]
+)
+def test_backchannels(text: str):
+    assert is_backchannel(text, KNOWN)
+
+
+@pytest.mark.parametrize("text", ["", " … ", "yeah but", "I", "see", "right now", "no", "uh"])
+def test_no_backchannels(text: str):
+    assert not is_backchannel(text, KNOWN)
+
+
+def test_a_backchannel_may_be_begun_only():
+    assert is_backchannel("I", ["i see", "yeah"], begun=True)
+    assert is_backchannel("Yeah, I", ["i see", "yeah"], begun=True)
+    assert not is_backchannel("I", ["i see", "yeah"])
+    assert not is_backchannel("I want", ["i see", "yeah"], begun=True)
+    assert not is_backchannel("see", ["i see", "yeah"], begun=True)
+    assert not is_backchannel("stop", ["", "-"], begun=True)
+
+
+def test_without_a_list_nothing_is_a_backchannel():
+    assert not is_backchannel("yeah", ())
+    assert not is_backchannel("yeah", ["", "-"])
+
+
+@UNHURRIED
+@given(st.lists(st.sampled_from(sorted(KNOWN)), min_size=1))
+def test_any_row_of_backchannels_is_one_and_no_other_word_is(spoken: list[str]):
+    assert is_backchannel(", ".join(spoken), KNOWN)
+    assert not is_backchannel(", ".join([*spoken, "stop"]), KNOWN)
+
+
+SAID = "Sure, I can stop the music. Tomorrow it's sunny, with a high of twenty-two degrees."
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        "stop",
+        "I can.",
+        "Tomorrow it’s sunny",
+        "sunny with a hive of twenty two",  # one word misheard
+        "sunny with high of twenty-two",  # one word missed
+        "with a a high of",  # one word made up
+        "tomorrow its sunny with a high of twenty to degrees",  # two of nine misheard
+    ],
+)
+def test_an_echo(heard: str):
+    assert repeats(heard, SAID)
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        "",
+        "…",
+        "wait",
+        "stop it",
+        "can I",  # not in order
+        "stop tomorrow",  # not together
+        "stop the radio",
+        "no stop the radio please",
+        "sure tomorrow sunny degrees",
+        "what about the day after tomorrow",
+    ],
+)
+def test_no_echo(heard: str):
+    assert not repeats(heard, SAID)
+
+
+def test_nothing_is_an_echo_of_silence():
+    assert not repeats("hello", "")
+    assert not repeats("", "")
+
+
+@UNHURRIED
+@given(WORDS, WORDS, WORDS)
+def test_every_part_of_what_is_said_may_be_an_echo(
+    before: list[str], part: list[str], after: list[str]
+):
+    assert repeats(" ".join(part), " ".join([*before, *part, *after])) == bool(part)
+
+
+@UNHURRIED
+@given(WORDS)
+def test_an_echo_has_three_words_in_four_in_common(said: list[str]):
+    assert not repeats("please be quiet now", " ".join(said))
+    assert not repeats(" ".join([*said[:2], "please", "stop"]), " ".join(said))
+
+
+def test_words():
+    assert words("Uh-huh, it’s 5 p.m.! E\u0301") == ["uh", "huh", "it's", "5", "p.m", "e"]
+    assert words(" … — ") == []

@@ -1,0 +1,1 @@
+"""Audio: sources, sinks, detectors, resampling, recording and echo cancellation."""

@@ -1,0 +1,172 @@
+"""What a session came to: its numbers, told or written, and the exit code they stand for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from voicecli.errors import ExpectationError, NoReplyError, ServiceError, UnreliableError
+
+if TYPE_CHECKING:
+    from voicecli.metrics.summary import Budgets
+    from voicecli.metrics.thresholds import Expectation, Verdict
+    from voicecli.metrics.turns import Turn
+    from voicecli.profile import Profile
+    from voicecli.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user asks of a session.
+
+    expectations: what is to hold of its numbers.
+    strict: whether every measurement is to be reliable.
+    predicted: what a probe predicted; None where nobody asked one.
+    """
+
+    profile_name: str
+    expectations: Sequence[Expectation] = ()
+    strict: bool = False
+    predicted: Mapping[str, Any] | None = None
+
+
+class Outcome:
+    """The numbers of one session."""
+
+    def __init__(
+        self, timeline: Timeline, turns: Sequence[Turn], profile: Profile, asked: Asked
+    ) -> None:
+        from voicecli.events import SpeechStarted
+        from voicecli.metrics.cost import Models, cost
+        from voicecli.metrics.summary import summary
+        from voicecli.metrics.thresholds import judged
+        from voicecli.metrics.usage import ledger
+
+        self._profile = profile
+        self._asked = asked
+        self.turns = turns
+        self._voiced = any(isinstance(record, SpeechStarted) for record in timeline)
+        self._ledger = ledger(timeline, turns)
+        self._summary = summary(turns, self._ledger)
+        self._cost = cost(
+            self._ledger,
+            Models(
+                stt=profile.stt.model,
+                language=profile.stt.language,
+                llm=profile.llm.model,
+                tts=profile.tts.model,
+                standin=profile.standin is not None,
+            ),
+        )
+        self._verdicts: list[Verdict] = [judged(one, self._summary) for one in asked.expectations]
+
+    def lines(self) -> list[str]:
+        """What is told at the end."""
+        from voicecli.report.summary_lines import closing_lines
+
+        budgets = budgets_of(self._profile)
+        lines = closing_lines(self.turns, self._ledger, self._summary, budgets, self._cost)
+        for verdict in self._verdicts:
+            mark = "✓" if verdict.met else "✗"
+            lines.append(f"{mark} {verdict.expectation.text}: {verdict.why}")
+        return [*lines, *self._predicted()]
+
+    def _predicted(self) -> list[str]:
+        """What a probe predicted, beside what was measured."""
+        from voicecli.metrics.stages import MOUTH_TO_EAR
+        from voicecli.report.format import milliseconds
+
+        if (predicted := self._asked.predicted) is None:
+            return []
+        measured = self._summary.spreads[MOUTH_TO_EAR]
+        both = [
+            f"{name.upper()} {_ms(predicted[f'{name}_ms'])} predicted, {_ms(value)} measured"
+            for name, value in (
+                ("p50", milliseconds(measured.p50)),
+                ("p95", milliseconds(measured.p95)),
+            )
+        ]
+        return [f"mouth-to-ear: {'; '.join(both)} (n = {measured.n})"]
+
+    def as_json(self) -> str:
+        """The same as JSON, and every turn."""
+        from voicecli.report.json_result import Setting, result, written
+
+        environment: dict[str, Any] = {
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+        }
+        setting = Setting(
+            profile=self._asked.profile_name,
+            resolved=self._profile.resolved(),
+            environment=environment,
+        )
+        numbers = result(
+            self.turns,
+            self._ledger,
+            self._summary,
+            budgets_of(self._profile),
+            self._cost,
+            setting=setting,
+            verdicts=self._verdicts,
+        )
+        return written(numbers | {"predicted": self._asked.predicted})
+
+    def write(self, file: Path) -> None:
+        """Write the JSON to ``file``."""
+        file.write_text(self.as_json() + "\n", encoding="ascii")
+
+    def judge(self) -> None:
+        """Raise the VoiceError that the session deserves, if any."""
+        failures = [turn.failure for turn in self.turns if turn.failure is not None]
+        if not any(turn.replied for turn in self.turns):
+            if failures:
+                raise ServiceError(failures[-1].service, _bare(failures[-1].reason))
+            raise NoReplyError(f"the agent never answered: {self._why_silent()}")
+        missed = [verdict for verdict in self._verdicts if not verdict.met]
+        if missed:
+            raise ExpectationError(
+                "not as expected: "
+                + "; ".join(f"{one.expectation.text} ({one.why})" for one in missed)
+            )
+        doubts = [why for turn in self.turns for why in turn.unreliable]
+        if self._asked.strict and doubts:
+            raise UnreliableError(f"measured, but not reliably: {doubts[0]}")
+
+    def _why_silent(self) -> str:
+        if self.turns:
+            return "nothing of its replies was heard"
+        return "what the user said was not understood" if self._voiced else "nobody spoke"
+
+
+def budgets_of(profile: Profile) -> Budgets:
+    """The budgets of a profile, in seconds."""
+    from voicecli.metrics.summary import Budgets
+
+    budgets = profile.budgets
+    return Budgets(
+        stt=budgets.stt_ms / 1000,
+        llm=budgets.llm_ms / 1000,
+        tts=budgets.tts_ms / 1000,
+        total=budgets.total_ms / 1000,
+    )
+
+
+def say(line: str) -> None:
+    """A line for whoever reads along, at once."""
+    typer.echo(line)
+
+
+def _bare(reason: str) -> str:
+    """``reason`` without the name of the service that an error puts before it."""
+    head, colon, rest = reason.partition(": ")
+    return rest if colon and head in ("STT", "LLM", "TTS") else reason
+
+
+def _ms(value: float | None) -> str:
+    return "withheld" if value is None else f"{value:.0f} ms"

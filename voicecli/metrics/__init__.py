@@ -1,0 +1,1 @@
+"""Folds over a timeline: turns, stages, usage, cost, summaries and thresholds.  Pure."""

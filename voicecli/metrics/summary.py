@@ -1,0 +1,106 @@
+"""A session in numbers, by name: the one vocabulary of tables, JSON, ``--expect`` and ``--slo``.
+
+mouth_to_ear.p95     a metric's statistic: see ``milestones`` and ``percentiles``
+raw.llm.ttft.p50     of a duration by itself, whether or not it was waited for
+no_reply             a count of the ledger, or a rate (0 to 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+from voicecli.metrics.percentiles import STATISTICS, Spread, spread
+from voicecli.metrics.stages import MOUTH_TO_EAR, RAW, STAGES
+from voicecli.metrics.turns import Turn
+from voicecli.metrics.usage import Ledger
+from voicecli.units import Seconds
+
+METRICS = (MOUTH_TO_EAR, *STAGES, *(f"raw.{name}" for name in RAW))
+"""Durations that are spread over turns, in the order in which they are shown."""
+
+MICROSECOND: Seconds = 1e-6
+"""Less than this is the arithmetic's: 1.3 - 1.0 is a little more than 0.3."""
+
+RATES = ("draft_discard_rate", "cutoff_rate", "interruption_rate")
+
+COUNTS = (*(one.name for one in fields(Ledger) if one.name != "seconds"), *RATES)
+"""What is counted once for a session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What expectations are held against.
+
+    spreads: durations in seconds, by metric.
+    counts: by name; None: unknown, or a share of nothing.
+    """
+
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
+    counts: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def summary(turns: Sequence[Turn], ledger: Ledger) -> Summary:
+    """The numbers of ``turns``, cold and unreliable ones included."""
+    values: dict[str, list[Seconds]] = {name: [] for name in METRICS}
+    for turn in turns:
+        if turn.mouth_to_ear is not None:
+            values[MOUTH_TO_EAR].append(turn.mouth_to_ear)
+        for name, took in turn.stages.items():
+            values[name].append(took)
+        for name, took in turn.raw.items():
+            values[f"raw.{name}"].append(took)
+    return Summary(
+        spreads={name: spread(took) for name, took in values.items()},
+        counts={name: getattr(ledger, name) for name in COUNTS},
+    )
+
+
+def names(metrics: Sequence[str] = METRICS, counts: Sequence[str] = COUNTS) -> list[str]:
+    """Every name that may be expected something of, statistics included."""
+    return [*(f"{metric}.{one}" for metric in metrics for one in STATISTICS), *counts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """What a turn may take, in seconds; see ``BUDGETED``."""
+
+    stt: Seconds = 0.3
+    llm: Seconds = 0.2
+    tts: Seconds = 0.25
+    total: Seconds = 3.0
+
+
+BUDGETED: Mapping[str, str] = {
+    "stt": "raw.stt.ttfs",
+    "llm": "raw.llm.ttft",
+    "tts": "raw.tts.ttfa",
+    "total": MOUTH_TO_EAR,
+}
+"""The metric that each budget is for.  A service's budget is for what it took by itself: it is not
+met by doing something else meanwhile.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrun:
+    """A budget that a turn missed.
+
+    metric: without "raw."; took, budget: seconds.
+    """
+
+    metric: str
+    took: Seconds
+    budget: Seconds
+
+
+def overruns(turn: Turn, budgets: Budgets) -> list[Overrun]:
+    """The budgets that ``turn`` missed."""
+    missed = []
+    for name, metric in BUDGETED.items():
+        metric = metric.removeprefix("raw.")
+        took = turn.mouth_to_ear if metric == MOUTH_TO_EAR else turn.raw.get(metric)
+        budget: Seconds = getattr(budgets, name)
+        if took is not None and took - budget >= MICROSECOND:
+            missed.append(Overrun(metric=metric, took=took, budget=budget))
+    return missed

@@ -1,0 +1,1 @@
+"""One conversation: the core that ``talk``, ``replay`` and ``probe`` share."""

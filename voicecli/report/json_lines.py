@@ -1,0 +1,45 @@
+"""A conversation as JSON lines, for a program that follows it.
+
+{"schema_version": 1, "event": "FinalTranscript", "at": 3.25, "text": "Hello.", …}
+{"schema_version": 1, "action": "CommitReply", "at": 3.25, "turn": 1, …}
+{"schema_version": 1, "event": "Result", "result": {…}}
+
+The records are those of ``timeline.jsonl``; the last line holds what ``result.json`` does.  ASCII
+only, so that nothing a service said commands a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from voicecli.timeline import Record, encoded
+from voicecli.units import AudioBlock, Seconds
+
+SCHEMA_VERSION = 1
+
+
+class JsonLines:
+    """A follower of a timeline.
+
+    write: is given one line, without its end.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def say(self, at: Seconds, text: str) -> None:
+        """What the program says in words is for people."""
+
+    def hear(self, block: AudioBlock) -> None:
+        """No block is news."""
+
+    def note(self, record: Record) -> None:
+        """``record`` is what comes next."""
+        self._write(f'{{"schema_version": {SCHEMA_VERSION}, {encoded(record)[1:]}')
+
+
+def result_line(result: str) -> str:
+    """The last line, of a ``result`` as ``report.result`` writes it."""
+    last = {"schema_version": SCHEMA_VERSION, "event": "Result", "result": json.loads(result)}
+    return json.dumps(last, allow_nan=False)

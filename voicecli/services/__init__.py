@@ -1,0 +1,1 @@
+"""Adapters of the three services, and the protocols the pipeline knows them by."""

@@ -1,0 +1,240 @@
+"""A WebSocket to Deepgram, and what its refusals and closes mean.
+
+Every failure leaves here as one ServiceError: what happened in a sentence, the service's own words,
+its request id, what to do, and whether trying again may help.
+Sources: https://developers.deepgram.com/docs/errors and, for closes,
+https://developers.deepgram.com/docs/stt-troubleshooting-websocket-data-and-net-errors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    ConnectionClosedOK,
+    InvalidMessage,
+    InvalidStatus,
+    WebSocketException,
+)
+from websockets.http11 import Response
+from websockets.protocol import State
+
+from voicecli import __version__, clock
+from voicecli.errors import ServiceError
+from voicecli.sanitize import clean
+from voicecli.services.endpoint import Endpoint, Refusal, check_key
+from voicecli.units import Seconds
+
+API_URL = "https://api.deepgram.com"
+KEY_ENV = "DEEPGRAM_API_KEY"
+
+PING_INTERVAL: Seconds = 20.0
+PING_TIMEOUT: Seconds = 10.0
+"""A peer that answers no ping for so long is dead; the pings also keep an idle TTS socket open."""
+
+CLOSE_TIMEOUT: Seconds = 1.0
+LARGEST_MESSAGE = 16 * 2**20
+
+# websockets writes the handshake's headers, the key among them, to its logger at DEBUG.  This one
+# has no parent, and a level that nothing reaches.
+_SILENT = logging.Logger("voicecli.deepgram.silent", logging.CRITICAL + 1)
+
+_STATUSES = {
+    400: Refusal("a setting is refused", "Check `{section}` in the profile."),
+    401: Refusal("the key is refused", "Check {key_env}; https://console.deepgram.com makes keys."),
+    402: Refusal("the project has no credit left", "Top it up at https://console.deepgram.com."),
+    403: Refusal(
+        "the key may not use this model, or no model has this name",
+        "Check `{section}.model` in the profile, then what the key in {key_env} may do.",
+    ),
+    404: Refusal("there is no such service at {host}", "Check the URL."),
+    429: Refusal(
+        "too many connections at once",
+        "End other sessions of the project, or wait.",
+        temporary=True,
+    ),
+}
+_SERVER_FAILED = Refusal("{host} failed", "Try again later.", temporary=True)
+_NO_WEBSOCKET = Refusal(
+    "{host} answered, but opened no WebSocket", "Check the URL, and any proxy in between."
+)
+
+_OURS = "This is a fault of voicecli: please report it."
+_CLOSES = {
+    "DATA-0000": Refusal("the service made no sense of what was sent", _OURS),
+    "DATA-0001": Refusal("too much text within a minute", "Wait a minute.", temporary=True),
+    "NET-0000": Refusal("the service failed to answer in time", temporary=True),
+    "NET-0001": Refusal("nothing from here reached the service in time", temporary=True),
+    "NET-0002": Refusal("the service could not send", temporary=True),
+    "NET-0003": Refusal("the connection reached its time limit", temporary=True),
+    1003: Refusal("the service takes no such message", _OURS),
+    1006: Refusal("the connection was lost", "Check the network.", temporary=True),
+    1008: Refusal("the service refuses what was sent"),
+    1009: Refusal("a message was too long", _OURS),
+    1011: Refusal("the service failed", temporary=True),
+    "ping": Refusal("the connection is dead", "Check the network.", temporary=True),
+}
+_UNKNOWN_CLOSE = Refusal("the service closed the connection", temporary=True)
+
+# "See https://dpgr.am/net0001" on the wire, NET-0001 in the documentation.
+_CODE = re.compile(r"\b(data|net)-?(\d{4})", re.IGNORECASE)
+
+
+class Closed(ServiceError):
+    """The service closed the connection in the normal way (1000, 1001, or without a code)."""
+
+
+class Socket:
+    """An open WebSocket.
+
+    took: seconds from the first packet to the open socket.
+    request_id: the service's id of the connection, to quote to its support; may be empty.
+    """
+
+    def __init__(self, service: str, connection: ClientConnection, took: Seconds) -> None:
+        assert connection.response is not None
+        self.took = took
+        self.request_id = clean(connection.response.headers.get("dg-request-id", ""))
+        self._service = service
+        self._connection = connection
+
+    @property
+    def open(self) -> bool:
+        """Whether it can still be used, as far as is known here."""
+        return self._connection.state is State.OPEN
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a text or a binary frame; raises ServiceError when the connection is gone."""
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed as error:
+            raise _closed(self._service, error, self.request_id) from error
+
+    async def receive(self) -> str | bytes:
+        """The next frame; raises Closed after a normal close, else ServiceError.  Cancel-safe."""
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed as error:
+            raise _closed(self._service, error, self.request_id) from error
+
+    def abort(self) -> None:
+        """Drop the connection without a word, because the other side has stopped listening."""
+        self._connection.transport.abort()
+
+
+@asynccontextmanager
+async def open_socket(
+    service: str,
+    endpoint: Endpoint,
+    path: str,
+    *,
+    key: str,
+    key_env: str,
+    connect_timeout: Seconds,
+) -> AsyncGenerator[Socket, None]:
+    """Connect to ``path`` (with its query) below ``endpoint``; leaving closes it.
+
+    Raises CredentialsError without a usable key, RefusedError or ServiceError when it stays shut.
+    """
+    check_key(service, endpoint, key, key_env)
+    started = clock.now()
+    opening = connect(
+        endpoint.websocket(path),
+        additional_headers={"Authorization": f"Token {key}"} if key else None,
+        user_agent_header=f"voicecli/{__version__}",
+        compression=None,  # PCM does not compress, and deflating costs time
+        proxy=None if endpoint.loopback else True,
+        open_timeout=connect_timeout,
+        ping_interval=PING_INTERVAL,
+        ping_timeout=PING_TIMEOUT,
+        close_timeout=CLOSE_TIMEOUT,
+        max_size=LARGEST_MESSAGE,
+        max_queue=None,  # a full queue would stop reading, pongs too, while nobody receives
+        logger=_SILENT,
+    )
+    try:
+        connection = await opening
+    except InvalidStatus as error:
+        raise _refused(service, endpoint, key_env, error.response) from error
+    except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy
+        raise _unreachable(service, endpoint, connect_timeout, error) from error
+    try:
+        yield Socket(service, connection, clock.now() - started)
+    finally:
+        try:
+            await connection.close()
+        finally:
+            connection.transport.abort()  # a second cancellation would leave it open
+
+
+def _refused(service: str, endpoint: Endpoint, key_env: str, response: Response) -> ServiceError:
+    """What an HTTP answer means where a WebSocket was asked for."""
+    status, headers = response.status_code, response.headers
+    meaning = _STATUSES.get(status, _SERVER_FAILED if status >= 500 else _NO_WEBSOCKET)
+    return meaning.error(
+        service,
+        status,
+        headers.get("dg-error") or _message_in(response.body),
+        request_id=headers.get("dg-request-id"),
+        section=service,
+        key_env=key_env,
+        host=endpoint.authority,
+    )
+
+
+def _message_in(body: bytes | bytearray | None) -> str:
+    """The message in an error's body: the JSON's ``err_msg``, or else the text as it stands."""
+    text = bytes(body or b"").decode(errors="replace")
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    message = parsed.get("err_msg") if isinstance(parsed, dict) else None
+    return message if isinstance(message, str) else text
+
+
+def _unreachable(
+    service: str, endpoint: Endpoint, timeout: Seconds, error: Exception
+) -> ServiceError:
+    """What it means that no answer came, or none that is HTTP."""
+    host = endpoint.authority
+    said, temporary, mend = clean(str(error)), True, "Check the network."
+    match error:
+        case TimeoutError():
+            cause = f"no answer from {host} within {timeout:g} s"
+        case ConnectionRefusedError():
+            cause, mend = f"nothing listens at {host}", "Check the URL, and that the service runs."
+        case socket.gaierror():
+            cause, mend = f"the name {endpoint.host} is unknown", "Check the network and the URL."
+        case ssl.SSLError():
+            cause, temporary = f"no secure connection to {host} ({said})", False
+            mend = "Check this machine's clock and certificates, and any proxy in between."
+        case InvalidMessage() if isinstance(error.__cause__, EOFError):
+            cause = f"{host} hung up before it answered"
+        case OSError():
+            cause = f"cannot reach {host} ({said})"
+        case _:
+            cause, mend = _NO_WEBSOCKET.cause.format(host=host) + f" ({said})", _NO_WEBSOCKET.mend
+            temporary = False
+    return ServiceError(service, cause, mend=mend, temporary=temporary)
+
+
+def _closed(service: str, error: ConnectionClosed, request_id: str) -> ServiceError:
+    """What a close means."""
+    close = error.rcvd or error.sent  # sent alone: this side gave up
+    code, reason = (int(close.code), close.reason) if close else (1006, "")
+    found = _CODE.search(reason)
+    by_reason = f"{found[1].upper()}-{found[2]}" if found else ""
+    if error.rcvd is None and "ping timeout" in reason:
+        by_reason = "ping"
+    meaning = _CLOSES.get(by_reason) or _CLOSES.get(code, _UNKNOWN_CLOSE)
+    kind = Closed if isinstance(error, ConnectionClosedOK) else ServiceError
+    return meaning.error(service, code, reason, request_id=request_id, kind=kind)

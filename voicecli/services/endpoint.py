@@ -1,0 +1,131 @@
+"""Where the services are, and what may be told of what they say.
+
+Rules that every adapter shares: a key leaves this machine over TLS only, and nothing a service says
+reaches the terminal unwashed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from voicecli.errors import CredentialsError, ProfileError, RefusedError, ServiceError
+from voicecli.sanitize import clean
+
+_SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A service's address, checked.
+
+    authority: host, and port if one was given.
+    path: without a trailing slash; may be empty.
+    """
+
+    secure: bool
+    host: str
+    authority: str
+    path: str
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is this machine: no key, no proxy and no TLS needed."""
+        return is_loopback(self.host)
+
+    def websocket(self, path: str) -> str:
+        """The URL of the WebSocket at ``path`` below it."""
+        return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.path}{path}"
+
+    def http(self) -> str:
+        """Its URL for HTTP requests."""
+        return f"{'https' if self.secure else 'http'}://{self.authority}{self.path}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is 127.0.0.0/8, ::1 or localhost."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_url(service: str, url: str) -> Endpoint:
+    """The address ``url`` stands for, in any of http, https, ws, wss; opens nothing.
+
+    Raises ProfileError where it is no such URL, or would send a key in the clear.
+    """
+    named = f"{service.upper()}: the URL {clean(url)!r}"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # the resolver would raise UnicodeError over "a..b"
+    except ValueError as error:
+        raise ProfileError(f"{named} cannot be read", mend="Write https://HOST.") from error
+    if parts.scheme not in _SCHEMES or not host:
+        raise ProfileError(f"{named} names no service", mend="Write https://HOST.")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ProfileError(f"{named} holds more than an address", mend="Write https://HOST/PATH.")
+    if not _SCHEMES[parts.scheme] and not is_loopback(host):
+        raise ProfileError(
+            f"{named} is not encrypted, and keys go out over TLS only",
+            mend="Write https:// or wss://; only 127.0.0.1, ::1 and localhost need no TLS.",
+        )
+    bracketed = f"[{host}]" if ":" in host else host
+    authority = bracketed if port is None else f"{bracketed}:{port}"
+    return Endpoint(_SCHEMES[parts.scheme], host, authority, parts.path.rstrip("/"))
+
+
+def check_key(service: str, endpoint: Endpoint, key: str, key_env: str) -> None:
+    """Raise CredentialsError where ``endpoint`` needs a key and ``key`` cannot be one."""
+    if not key and not endpoint.loopback:
+        raise CredentialsError(
+            f"{service.upper()}: there is no key for {endpoint.host}",
+            mend=f"Set {key_env} in the environment or in .env.",
+        )
+    # Refused here, because an HTTP library would quote the whole header in its exception.
+    if not all("!" <= character <= "~" for character in key):
+        raise CredentialsError(
+            f"{service.upper()}: the key in {key_env} holds a space, a line break or the like",
+            mend="Copy it again.",
+        )
+
+
+class Refusal(NamedTuple):
+    """One row of a table from a status or a close code to its meaning.
+
+    cause, mend: as in VoiceError; {names} are filled in.
+    temporary: whether the same call may succeed later.
+    """
+
+    cause: str
+    mend: str = ""
+    temporary: bool = False
+
+    def error(
+        self,
+        service: str,
+        code: int,
+        said: str,
+        *,
+        request_id: str | None,
+        kind: type[ServiceError] = ServiceError,
+        **names: str,
+    ) -> ServiceError:
+        """The error for the terminal: this meaning, and the service's own words, cleaned."""
+        label = f"HTTP {code}" if code < 1000 else str(code)  # closes of a WebSocket begin at 1000
+        words = clean(said)
+        return (RefusedError if code in (401, 403) else kind)(
+            service,
+            f"{self.cause.format_map(names)} ({label}: {words})"
+            if words
+            else f"{self.cause.format_map(names)} ({label})",
+            mend=self.mend.format_map(names),
+            status=code,
+            request_id=clean(request_id or "") or None,
+            temporary=self.temporary,
+        )

@@ -1,0 +1,320 @@
+"""The LLM: chat completions, streamed, from OpenAI or any server that speaks its protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from voicecli import clock
+from voicecli.errors import ServiceError
+from voicecli.sanitize import clean, well_formed
+from voicecli.services.endpoint import Endpoint, Refusal, check_key, check_url
+from voicecli.services.interfaces import Message, Usage
+from voicecli.units import Seconds
+
+if TYPE_CHECKING:
+    import openai
+    from openai import AsyncOpenAI, AsyncStream
+    from openai.types.chat import ChatCompletionChunk
+
+    Chunks = AsyncStream[ChatCompletionChunk]
+
+_log = logging.getLogger(__name__)
+
+API_URL = "https://api.openai.com/v1"
+KEY_ENV = "OPENAI_API_KEY"
+
+KEEP_WARM: Seconds = 300.0
+"""How long an idle connection is kept; the library's 5 s cost a TLS handshake at most turns."""
+
+REHEARSAL = b"""data: {"choices":[{"index":0,"delta":{"content":"-"},"finish_reason":"stop"}]}
+
+data: [DONE]
+
+"""
+
+USAGE_TIMEOUT: Seconds = 0.5
+"""After the last token, how long the count of tokens is waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions:
+    """What to ask of the service.  Durations in seconds.
+
+    max_tokens_name: what the service calls the longest reply; "max_tokens" for most but OpenAI.
+    temperature: None leaves it to the service; reasoning models refuse it.
+    first_token_timeout, token_timeout: from the request to the first word, and between words.
+    extra: further fields of the request, passed as they are.
+    """
+
+    base_url: str = API_URL
+    key: str = field(default="", repr=False)
+    key_env: str = KEY_ENV
+    model: str = "gpt-4o-mini"
+    max_tokens: int = 250
+    max_tokens_name: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    temperature: float | None = None
+    connect_timeout: Seconds = 2.0
+    first_token_timeout: Seconds = 4.0
+    token_timeout: Seconds = 4.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+_STATUSES = {
+    400: Refusal("a setting is refused", "Check `llm` in the profile."),
+    401: Refusal("the key is refused", "Check {key_env}."),
+    402: Refusal("the account has no credit left", "Top it up; waiting does not help."),
+    403: Refusal("the key may not do this", "Check what the key in {key_env} may do."),
+    404: Refusal("there is no such service at {host}", "Check `llm.base_url` in the profile."),
+    429: Refusal("too many requests or tokens a minute", "Try again later.", temporary=True),
+}
+_FAILED = Refusal("{host} failed", "Try again later.", temporary=True)
+_REFUSED = Refusal("{host} refuses the request")
+_NO_MODEL = Refusal("the model {model} does not exist (any more)", "Change `llm.model`.")
+_MAX_TOKENS = Refusal("a setting is refused", "Check `llm.max_tokens` and `llm.max_tokens_name`.")
+
+
+class Chat:
+    """An LLM, its connections kept warm; see ``stages.LanguageModel``.
+
+    request_id: the service's id of the last reply that began; "" where it gives none.
+    """
+
+    def __init__(self, options: ChatOptions, endpoint: Endpoint, client: AsyncOpenAI) -> None:
+        self._options = options
+        self._endpoint = endpoint
+        self._client = client
+        self.request_id = ""
+
+    async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        """The pieces of a reply as they arrive, none empty; then the Usage, where it is told.
+
+        Leaving early ends the request.  Raises ServiceError, also when the reply breaks off.
+        """
+        options = self._options
+        deadline = clock.now() + options.first_token_timeout
+        late = f"no word within {options.first_token_timeout:g} s"
+        stream = await self._request(messages, deadline, late)
+        self.request_id = _id_of(stream) or ""
+        usage, finished = None, False
+        try:
+            while (chunk := await self._next(stream, deadline, late, finished)) is not None:
+                usage = _usage(chunk) or usage
+                if text := _content(chunk):
+                    yield text
+                    deadline = clock.now() + options.token_timeout
+                    late = f"no further word within {options.token_timeout:g} s"
+                if _finishes(chunk):
+                    finished, deadline = True, clock.now() + USAGE_TIMEOUT
+        finally:
+            await stream.close()
+        if not finished:
+            raise ServiceError(
+                "llm", "the reply broke off", request_id=_id_of(stream), temporary=True
+            )
+        if usage is not None:
+            yield usage
+
+    async def warm(self) -> None:
+        """Have a connection open, and the library loaded, before they are waited for.
+
+        Asks for the model's description, which costs nothing.  Raises RefusedError when the key is
+        refused; whatever else goes wrong will show, or not, at the first reply.
+        """
+        import openai
+
+        await rehearse()
+        try:
+            async with asyncio.timeout(self._options.first_token_timeout):
+                await self._client.models.retrieve(self._options.model)
+        except openai.AuthenticationError as error:
+            raise self._refused(error) from None
+        except (TimeoutError, ValueError, openai.APIError) as error:
+            _log.info("LLM: warming up failed: %s", clean(str(error)))
+
+    # Errors are raised "from None": the library's own may quote a part of the key.
+
+    async def _request(self, messages: Sequence[Message], deadline: Seconds, late: str) -> Chunks:
+        import openai
+
+        options = self._options
+        told = [{"role": item.role, "content": item.content} for item in messages]
+        request: dict[str, Any] = {
+            "model": options.model,
+            # The library goes over each message, type by type: 17 ms for 40 of them, before the
+            # request leaves.  It goes over nothing that is in the extra body, which wins.
+            "messages": [],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            options.max_tokens_name: options.max_tokens,
+            "extra_body": {"messages": told, **options.extra},
+        }
+        if options.temperature is not None:
+            request["temperature"] = options.temperature
+        try:
+            async with asyncio.timeout_at(deadline):
+                return cast("Chunks", await self._client.chat.completions.create(**request))
+        except (TimeoutError, openai.APIError) as error:
+            raise self._failure(error, late) from None
+
+    async def _next(
+        self, stream: Chunks, deadline: Seconds, late: str, finished: bool
+    ) -> ChatCompletionChunk | None:
+        """The next chunk; None at the end, and at whatever goes wrong after the last word."""
+        import openai
+
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await anext(stream)
+        except StopAsyncIteration:
+            return None
+        except (TimeoutError, ValueError, openai.APIError) as error:
+            if finished:
+                return None
+            raise self._failure(error, late, _id_of(stream)) from None
+
+    def _failure(self, error: Exception, late: str, request_id: str | None = None) -> ServiceError:
+        """What an exception of the library, or of the time-out, means."""
+        import openai
+
+        host, mend, temporary = self._endpoint.authority, "", True
+        match error:
+            case openai.APIStatusError():
+                return self._refused(error)
+            case openai.APITimeoutError():
+                cause = f"no connection to {host} within {self._options.connect_timeout:g} s"
+                mend = "Check the network."
+            case openai.APIConnectionError():
+                cause = f"the connection to {host} failed ({_root(error)})"
+                mend = "Check the network and `llm.base_url`."
+            case openai.APIError(code="insufficient_quota"):
+                cause, mend, temporary = _STATUSES[402]
+            case openai.APIError():
+                cause = f"the reply broke off ({_said(error.body) or 'it does not say why'})"
+            case TimeoutError():
+                cause = late
+            case _:
+                cause = "the service sent something that is not JSON"
+        return ServiceError("llm", cause, mend=mend, request_id=request_id, temporary=temporary)
+
+    def _refused(self, error: openai.APIStatusError) -> ServiceError:
+        """What a status other than 200 means."""
+        status, said = error.status_code, _said(error.body)
+        meaning = _STATUSES.get(status, _FAILED if status >= 500 else _REFUSED)
+        if error.code == "insufficient_quota":  # comes as a 429
+            meaning = _STATUSES[402]
+        elif status == 404 and (error.code == "model_not_found" or "model" in said.lower()):
+            meaning = _NO_MODEL
+        elif status in (400, 422) and ("max_tokens" in said or "max_completion_tokens" in said):
+            meaning = _MAX_TOKENS
+        return meaning.error(
+            "llm",
+            status,
+            said,
+            request_id=error.request_id,
+            host=self._endpoint.authority,
+            key_env=self._options.key_env,
+            model=clean(self._options.model),
+        )
+
+
+@asynccontextmanager
+async def open_chat(options: ChatOptions) -> AsyncGenerator[Chat, None]:
+    """An LLM; connects at the first reply.  Raises ProfileError or CredentialsError."""
+    endpoint = check_url("llm", options.base_url)
+    check_key("llm", endpoint, options.key, options.key_env)
+    # Imported here, because it costs 0.6 s and 45 MB, and most commands need neither.
+    import httpx2
+    import openai
+
+    patience = httpx2.Timeout(None, connect=options.connect_timeout)  # the rest is timed here
+    http_client = httpx2.AsyncClient(
+        limits=httpx2.Limits(keepalive_expiry=KEEP_WARM),
+        trust_env=not endpoint.loopback,  # a proxy has no business on loopback
+        verify=endpoint.secure,  # without TLS, no 25 ms for loading the authorities
+    )
+    async with openai.AsyncOpenAI(
+        api_key=options.key or "unused",
+        base_url=endpoint.http(),
+        timeout=patience,
+        max_retries=0,  # a retry must show in the turn, so it is the caller's
+        http_client=http_client,
+    ) as client:
+        yield Chat(options, endpoint, client)
+
+
+_rehearsed = False
+
+
+async def rehearse() -> None:
+    """Have the library load and build what it does at its first request; once per process.
+
+    That takes 0.5 s in which nothing else happens.  Nothing is sent anywhere.
+    """
+    global _rehearsed
+    if _rehearsed:
+        return
+    _rehearsed = True
+    import httpx2
+    import openai
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "GET":
+            return httpx2.Response(200, json={"id": "", "object": "model"})
+        headers = {"content-type": "text/event-stream"}
+        return httpx2.Response(200, headers=headers, content=REHEARSAL)
+
+    options = ChatOptions(base_url="http://localhost")
+    endpoint = check_url("llm", options.base_url)
+    async with httpx2.AsyncClient(
+        transport=httpx2.MockTransport(answer), trust_env=False
+    ) as http_client:
+        client = openai.AsyncOpenAI(
+            api_key="unused", base_url=endpoint.http(), max_retries=0, http_client=http_client
+        )
+        chat = Chat(options, endpoint, client)
+        async for _ in chat.reply([Message("user", "")]):
+            pass
+        await client.models.retrieve("model")
+
+
+def _choice(chunk: object) -> object:
+    """The first choice.  Any field may be missing or odd: OpenAI's is not the only server."""
+    choices = getattr(chunk, "choices", None)
+    return choices[0] if isinstance(choices, list) and choices else None
+
+
+def _content(chunk: object) -> str:
+    content = getattr(getattr(_choice(chunk), "delta", None), "content", None)
+    return well_formed(content) if isinstance(content, str) else ""
+
+
+def _finishes(chunk: object) -> bool:
+    return bool(getattr(_choice(chunk), "finish_reason", None))
+
+
+def _usage(chunk: object) -> Usage | None:
+    usage = getattr(chunk, "usage", None)
+    prompt, reply = (getattr(usage, f"{of}_tokens", None) for of in ("prompt", "completion"))
+    return Usage(prompt, reply) if isinstance(prompt, int) and isinstance(reply, int) else None
+
+
+def _said(body: object) -> str:
+    """The message in an error's body."""
+    message = body.get("message") if isinstance(body, dict) else body
+    return clean(message) if isinstance(message, str) else ""
+
+
+def _root(error: BaseException) -> str:
+    """What lies at the bottom of the libraries' wrapping."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return clean(str(error)) or type(error).__name__
+
+
+def _id_of(stream: Chunks) -> str | None:
+    return clean(stream.response.headers.get("x-request-id", "")) or None

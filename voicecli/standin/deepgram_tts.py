@@ -1,0 +1,248 @@
+"""Deepgram's ``/v1/speak``: text in, audio out; nothing is synthesised until Flush."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from voicecli import clock
+from voicecli.standin.engines.interfaces import Engines
+from voicecli.standin.faults import Faults, Trouble
+from voicecli.standin.query import INVALID, Query, Refusal, undeserializable
+from voicecli.units import Seconds
+
+MODELS = re.compile(r"aura(-2)?-[a-z]+-[a-z]{2}")
+RATES = {
+    "linear16": (8000, 16000, 24000, 32000, 48000),
+    "mulaw": (8000, 16000),
+    "alaw": (8000, 16000),
+}
+MODEL_UUID = "00000000-0000-4000-8000-000000000002"
+
+WINDOW: Seconds = 60.0
+FLUSHES = 20
+"""Accepted per WINDOW; the next one is answered by a Warning."""
+
+CHARACTERS = 2400
+"""Accepted per WINDOW."""
+
+SPEAK_CHARACTERS = 2000
+"""Accepted per Speak."""
+
+MAX_AGE: Seconds = 3600.0
+"""A connection is closed at this age, even if active."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakOptions:
+    """What a connection asked for; its ``speed`` is checked, but no engine obeys it.
+
+    rate: of the linear16 audio, in hertz.
+    """
+
+    model: str
+    rate: int
+
+
+def speak_options(query: Query) -> SpeakOptions:
+    """The options in ``query``; raises Refusal as the service does."""
+    model = query.text("model", "aura-asteria-en")
+    if not MODELS.fullmatch(model):
+        message = "Bad Request: No such model/version combination found."
+        raise Refusal(400, "Bad Request", message)
+    encoding = query.text("encoding", "linear16")
+    if encoding not in RATES:
+        raise _unsupported(f"`encoding` must be one of {list(RATES)}")
+    rate = query.integer("sample_rate", 24000 if encoding == "linear16" else 8000)
+    if rate not in RATES[encoding]:
+        rates = list(RATES[encoding])
+        raise _unsupported(f"`sample_rate` must be {rates} when `encoding={encoding}`")
+    if encoding != "linear16":
+        raise _unsupported("this stand-in speaks linear16 only")
+    if query.text("container", "none") != "none":
+        raise _unsupported("`container` must be none")
+    if not 0.7 <= query.decimal("speed", 1.0) <= 1.5:
+        raise undeserializable("speed", "must be between 0.7 and 1.5")
+    query.flag("mip_opt_out")
+    return SpeakOptions(model, rate)
+
+
+def _unsupported(why: str) -> Refusal:
+    return Refusal(400, INVALID, f"Unsupported audio format: {why}")
+
+
+class Allowance:
+    """How much may still be used within any WINDOW."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used: deque[tuple[Seconds, int]] = deque()
+
+    def use(self, amount: int) -> bool:
+        """Whether ``amount`` more is allowed now; if so, it is used."""
+        while self._used and self._used[0][0] <= clock.now() - WINDOW:
+            self._used.popleft()
+        if sum(used for _, used in self._used) + amount > self._limit:
+            return False
+        self._used.append((clock.now(), amount))
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    number: int
+    text: str
+    trouble: Trouble
+
+
+class SpeakSession:
+    """One connection to ``/v1/speak``."""
+
+    def __init__(
+        self, socket: ServerConnection, options: SpeakOptions, engines: Engines, faults: Faults
+    ) -> None:
+        self._socket = socket
+        self._options = options
+        self._voice = engines.voice
+        self._faults = faults
+        self._flushes = Allowance(FLUSHES)
+        self._characters = Allowance(CHARACTERS)
+        self._text = ""
+        self._flushed = self._cleared = 0
+        self._waiting: asyncio.Queue[_Flush] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Serve the connection until it is closed by either side."""
+        await self._send(self._metadata())
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self._start_speaking()
+            await self._receive_all()
+            self._speaking.cancel()
+
+    def _start_speaking(self) -> None:
+        self._speaking = self._tasks.create_task(self._speak_all(), name="speak")
+
+    # ── what comes in ────────────────────────────────────────────────────────
+
+    async def _receive_all(self) -> None:
+        try:
+            async with asyncio.timeout(MAX_AGE):
+                async for message in self._socket:
+                    await self._receive(message)
+        except TimeoutError:
+            await self._socket.close(1011, "NET-0003")
+        except ConnectionClosed:
+            return
+
+    async def _receive(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            await self._socket.close(1003, "MESSAGE-0000")
+            return
+        match _json(message):
+            case {"type": "Speak", "text": str(text)} if text:
+                await self._take(text)
+            case {"type": "Flush"}:
+                await self._flush()
+            case {"type": "Clear"}:
+                await self._clear()
+            case {"type": "Close"}:
+                await self._close()
+            case _:
+                await self._socket.close(1008, "DATA-0000")
+
+    async def _take(self, text: str) -> None:
+        if len(text) > SPEAK_CHARACTERS:
+            await self._socket.close(1009, "BIG-0001")
+        elif not self._characters.use(len(text)):
+            await self._socket.close(1008, "DATA-0001")
+        else:
+            self._text += text
+
+    async def _flush(self) -> None:
+        trouble = self._faults.at("tts", "flush")
+        text = "Rate limit exceeded for flushes. Please try again later."
+        if trouble.find("warning"):
+            warning = {"type": "Warning", "code": "EXCESSIVE_FLUSH", "description": text}
+            await self._send(warning)
+        elif not self._flushes.use(1):
+            warning = {"type": "Warning", "warn_code": "EXCESSIVE_FLUSH", "warn_msg": text}
+            await self._send(warning)
+        else:
+            self._waiting.put_nowait(_Flush(self._flushed, self._text, trouble))
+            self._flushed += 1
+            self._text = ""
+
+    async def _clear(self) -> None:
+        self._speaking.cancel()
+        await asyncio.wait([self._speaking])
+        self._text = ""
+        self._waiting = asyncio.Queue()
+        await self._send({"type": "Cleared", "sequence_id": self._cleared})
+        self._cleared += 1
+        self._start_speaking()
+
+    async def _close(self) -> None:
+        if not self._faults.at("tts", "close").find("close_lost"):
+            await self._socket.close(1000, "Connection was closed successfully.")
+
+    # ── what goes out ────────────────────────────────────────────────────────
+
+    async def _speak_all(self) -> None:
+        while True:
+            flush = await self._waiting.get()
+            await flush.trouble.bear(self._speak(flush))
+
+    async def _speak(self, flush: _Flush) -> None:
+        if flush.text.strip():
+            async with aclosing(self._audio(flush)) as frames:
+                async for frame in frames:
+                    await self._send(frame, flush.trouble)
+        await self._send({"type": "Flushed", "sequence_id": flush.number}, flush.trouble)
+
+    async def _audio(self, flush: _Flush) -> AsyncGenerator[bytes, None]:
+        odd = b""
+        async with aclosing(self._voice.speak(flush.text, self._options.rate)) as chunks:
+            async for chunk in chunks:
+                if not flush.trouble.find("odd_frames"):
+                    yield chunk
+                    continue
+                audio = odd + chunk
+                end = len(audio) - 1 + len(audio) % 2  # an odd number of bytes
+                yield audio[:end]
+                odd = audio[end:]
+        if odd:
+            yield odd
+
+    async def _send(self, message: dict[str, Any] | bytes, trouble: Trouble | None = None) -> None:
+        frame = message if isinstance(message, bytes) else json.dumps(message)
+        if trouble:
+            await trouble.hold()
+            frame = frame if isinstance(frame, bytes) else trouble.tear(frame)
+        with suppress(ConnectionClosed):  # whoever receives is told
+            await self._socket.send(frame)
+
+    def _metadata(self) -> dict[str, Any]:
+        return {
+            "type": "Metadata",
+            "request_id": str(self._socket.id),
+            "model_name": self._options.model,
+            "model_version": "2025-04-07.0",
+            "model_uuid": MODEL_UUID,
+        }
+
+
+def _json(message: str) -> Any:
+    try:
+        return json.loads(message)
+    except ValueError:
+        return None

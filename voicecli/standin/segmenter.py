@@ -1,0 +1,190 @@
+"""Cuts the audio of a listen connection into segments, and says what falls due where.
+
+Pure: everything is driven by the audio cursor, the number of samples received.  Where a voice fell
+silent, and so where the endpoint lies, is known to the millisecond, however the audio was framed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from voicecli.audio.vad.energy import FRAME, EnergyDetector
+from voicecli.events import SpeechStarted, SpeechStopped
+from voicecli.standin.engines.interfaces import Result, Segment
+from voicecli.units import SAMPLE_SIZE, AudioBlock, AudioFormat, Samples, Seconds
+
+HANGOVER: Seconds = 0.03
+"""A dip this long may be the gap between two words, or the beginning of a pause."""
+
+LONG: Seconds = 5.0
+"""After so much speech a segment is cut at its last gap; after so much silence it ends empty."""
+
+LONGEST: Seconds = 8.5
+"""After so much speech without a gap a segment is cut anyway (8.49 s was seen)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that falls due where the cursor is at ``at``."""
+
+    at: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceStarted(Mark):
+    """The first voice of a segment is heard; ``at`` is where it began."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordsEnded(Mark):
+    """There has been no word for ``utterance_end``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultDue(Mark):
+    """A result is due: for all of ``segment``, which begins at ``start``.
+
+    shown: whether the client is to see it.
+    """
+
+    start: Samples
+    segment: Segment
+    result: Result
+    speech_final: bool = False
+    from_finalize: bool = False
+    shown: bool = True
+
+
+class Segmenter:
+    """The open segment of a connection.
+
+    endpointing: so much silence ends an utterance; None for never.
+    utterance_end: so much time without a word is worth telling; None for never.
+    interim: so often an interim is due; None for never.
+    pause: so early in a pause one more is due; None for never.
+    """
+
+    def __init__(
+        self,
+        rate: int,
+        *,
+        endpointing: Seconds | None,
+        utterance_end: Seconds | None,
+        interim: Seconds | None,
+        pause: Seconds | None,
+    ) -> None:
+        self.rate = rate
+        self.cursor: Samples = 0
+        self._format = AudioFormat(rate)
+        self._endpointing = self._samples(endpointing)
+        self._utterance_end = self._samples(utterance_end)
+        self._interim = self._samples(interim)
+        self._pause = self._samples(pause)
+        self._detector = EnergyDetector(self._format, HANGOVER)
+        self._pcm = bytearray()
+        self._start: Samples = 0
+        self._voiced: list[tuple[Samples, Samples]] = []
+        self._voice_from: Samples | None = None
+        self._last_voice: Samples | None = None  # WordsEnded is still to come for it
+        self._interim_at = self._interim
+        self._pause_at: Samples | None = None
+
+    def feed(self, pcm: bytes) -> Iterator[Mark]:
+        """What falls due with the next stretch of audio, in order."""
+        step = SAMPLE_SIZE * self._format.samples(FRAME)
+        for offset in range(0, len(pcm), step):
+            self._pcm += pcm[offset : offset + step]
+            yield from self._listen(pcm[offset : offset + step])
+            yield from self._due()
+
+    def cut(
+        self, at: Samples, result: Result = "final", *, from_finalize: bool = False
+    ) -> ResultDue:
+        """End the segment at ``at``, as finally as ``result`` says."""
+        due = self._result(at, result, speech_final=result == "final", from_finalize=from_finalize)
+        del self._pcm[: SAMPLE_SIZE * (at - self._start)]
+        self._voiced = [(max(start, at), end) for start, end in self._voiced if end > at]
+        if self._voice_from is not None:
+            self._voice_from = max(self._voice_from, at)
+        self._start = at
+        self._interim_at = self._interim and at + self._interim
+        self._pause_at = None
+        return due
+
+    def _samples(self, duration: Seconds | None) -> Samples | None:
+        return None if duration is None else self._format.samples(duration)
+
+    def _listen(self, pcm: bytes) -> Iterator[Mark]:
+        block = AudioBlock(pcm, self.cursor / self.rate)
+        self.cursor += len(pcm) // SAMPLE_SIZE
+        for event in self._detector.feed(block):
+            if isinstance(event, SpeechStarted):
+                self._voice_from = max(round(event.speech_start * self.rate), self._start)
+                self._pause_at = None
+                if not self._voiced:
+                    yield VoiceStarted(self._voice_from)
+            elif isinstance(event, SpeechStopped):
+                self._voice_stopped(round(event.speech_end * self.rate))
+
+    def _voice_stopped(self, end: Samples) -> None:
+        if self._voice_from is not None and end > self._voice_from:
+            self._voiced.append((self._voice_from, end))
+            self._pause_at = self._pause and end + self._pause
+        self._voice_from = None
+        self._last_voice = end
+
+    def _due(self) -> Iterator[Mark]:
+        if (long := self._too_long()) is not None:
+            yield self.cut(long, "forced")
+        if self._voice_from is None:
+            yield from self._due_in_silence()
+        if self._interim_at is not None and self.cursor >= self._interim_at:
+            yield self._result(self.cursor, "interim")
+            self._interim_at += self._interim or 0
+
+    def _due_in_silence(self) -> Iterator[Mark]:
+        if self._pause_at is not None and self.cursor >= self._pause_at:
+            yield self._result(self.cursor, "interim", shown=self._interim is not None)
+            self._pause_at = None
+        if self._voiced and self._endpointing is not None:
+            endpoint = self._voiced[-1][1] + self._endpointing
+            if self.cursor >= endpoint:
+                yield self.cut(endpoint)
+        if not self._voiced and self.cursor - self._start >= LONG * self.rate:
+            yield self.cut(self._start + self._format.samples(LONG))
+        if self._last_voice is not None and self._utterance_end is not None:
+            at = self._last_voice + self._utterance_end
+            if self.cursor >= at:
+                self._last_voice = None
+                yield WordsEnded(at)
+
+    def _too_long(self) -> Samples | None:
+        """Where to cut a segment that has become too long."""
+        first = self._voiced[0][0] if self._voiced else self._voice_from
+        if first is None or self.cursor - first < LONG * self.rate:
+            return None
+        if self._voice_from is None:
+            return self.cursor if self._endpointing is None else None
+        if self._voiced:
+            return (self._voiced[-1][1] + self._voice_from) // 2
+        return self.cursor if self.cursor - first >= LONGEST * self.rate else None
+
+    def _result(
+        self,
+        at: Samples,
+        result: Result,
+        *,
+        speech_final: bool = False,
+        from_finalize: bool = False,
+        shown: bool = True,
+    ) -> ResultDue:
+        open_stretch = [] if self._voice_from is None else [(self._voice_from, self.cursor)]
+        voiced = tuple(
+            ((start - self._start) / self.rate, (min(end, at) - self._start) / self.rate)
+            for start, end in self._voiced + open_stretch
+            if start < min(end, at)
+        )
+        pcm = bytes(self._pcm[: SAMPLE_SIZE * (at - self._start)])
+        segment = Segment(pcm, self.rate, voiced)
+        return ResultDue(at, self._start, segment, result, speech_final, from_finalize, shown)

@@ -1,0 +1,1 @@
+"""What the LLM writes, as text that a TTS can speak.  Pure."""
