@@ -31,11 +31,11 @@ from voicecli.timeline import (
     Record,
     Timeline,
     TimelineWriter,
-    decoded,
-    encoded,
+    decode,
+    encode,
     load,
+    open_writer,
     save,
-    writing,
 )
 
 HEADER = Header(profile={"stt": {"model": "nova-3"}}, clock_origin=5231.5, started="2026-11-25")
@@ -88,10 +88,10 @@ def test_every_event_and_every_action_has_a_name_of_its_own():
 
 @given(RECORDS)
 def test_a_record_survives_the_way_to_json_and_back(record: Record):
-    line = encoded(record)
+    line = encode(record)
     assert line.isascii()
     assert line.isprintable()
-    assert decoded(line) == record
+    assert decode(line) == record
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -110,7 +110,7 @@ def test_a_timeline_survives_the_way_to_disk_and_back(
 def test_what_was_appended_is_on_disk_before_the_file_is_closed(tmp_path):
     path = tmp_path / "timeline.jsonl"
     timeline = Timeline()
-    with writing(path, HEADER) as writer:
+    with open_writer(path, HEADER) as writer:
         timeline.follow(writer)
         for count, record in enumerate((HEARD, ASKED), 1):
             timeline.append(record)
@@ -140,14 +140,14 @@ def test_the_lines_are_as_documented(tmp_path):
     }
 
 
-@pytest.mark.parametrize("lost", range(1, len(encoded(ASKED)) + 2))
+@pytest.mark.parametrize("lost", range(1, len(encode(ASKED)) + 2))
 def test_a_torn_last_line_is_left_out_and_reported(tmp_path, lost):
     path = tmp_path / "timeline.jsonl"
     save([HEARD, ASKED], path, HEADER)
     path.write_bytes(path.read_bytes()[:-lost])
     saved = load(path)
     whole = lost == 1  # only the line end is missing
-    gone = lost == len(encoded(ASKED)) + 1  # not a byte of the line is there
+    gone = lost == len(encode(ASKED)) + 1  # not a byte of the line is there
     assert list(saved.timeline) == ([HEARD, ASKED] if whole else [HEARD])
     assert saved.torn == (not whole and not gone)
 
@@ -189,7 +189,7 @@ def test_a_wrong_line_is_refused_with_its_place(tmp_path, line, problem):
 
 
 def test_the_place_is_counted_from_the_header(tmp_path):
-    assert refusal(written(tmp_path, encoded(HEARD), encoded(ASKED), "?")).startswith("4: ")
+    assert refusal(written(tmp_path, encode(HEARD), encode(ASKED), "?")).startswith("4: ")
 
 
 @pytest.mark.parametrize(
@@ -211,15 +211,15 @@ def test_a_wrong_header_is_refused(tmp_path, header, problem):
 
 
 def test_optional_fields_may_be_missing():
-    assert decoded('{"event": "FirstToken", "at": 1, "turn": 2}').at == 1.0
-    assert decoded('{"event": "UtteranceEnded", "at": 1, "last_word_end": null}') == UtteranceEnded(
+    assert decode('{"event": "FirstToken", "at": 1, "turn": 2}').at == 1.0
+    assert decode('{"event": "UtteranceEnded", "at": 1, "last_word_end": null}') == UtteranceEnded(
         at=1.0, last_word_end=None
     )
 
 
 def test_an_infinite_time_is_not_written():
     with pytest.raises(ValueError, match="JSON compliant"):
-        encoded(SpeechStarted(at=float("inf"), speech_start=0))
+        encode(SpeechStarted(at=float("inf"), speech_start=0))
 
 
 def test_no_file_to_read(tmp_path):
@@ -260,7 +260,7 @@ def test_a_full_disk_ends_the_file_and_not_the_conversation():
 
 def test_a_full_disk_is_reported_at_the_end():
     def everything() -> Any:
-        with writing(Path("/dev/full"), HEADER) as writer:
+        with open_writer(Path("/dev/full"), HEADER) as writer:
             writer(DraftReply(at=1, turn=1, user_text="Hello?"))
 
     with pytest.raises(UsageError, match="/dev/full could not be written: No space left"):

@@ -3,7 +3,7 @@
     VoiceError
     ├── ExpectationError    1   a budget or an assertion that was asked for is missed
     ├── UsageError          2   the command line
-    │   ├── ProfileError    2   a profile: FILE:LINE, key, mend
+    │   ├── ProfileError    2   a profile: FILE:LINE, key, hint
     │   └── InputError      2   a recording, a script or another file given as input
     ├── CredentialsError    3   a key is missing, or the service refuses it
     ├── DeviceError         4   microphone or loudspeaker
@@ -14,7 +14,7 @@
     └── NoReplyError        7   the agent never answered
 
 A message is written for the person at the terminal: one sentence that says what failed and why,
-then what to do about it (``mend``).  Foreign exceptions are translated where they are raised.
+then what to do about it (``hint``).  Foreign exceptions are translated where they are raised.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ class VoiceError(Exception):
     """A failure that the program foresaw.
 
     cause: what failed and why, one sentence without its full stop.
-    mend: what the reader can do about it, a sentence of its own; may be empty.
+    hint: what the reader can do about it, a sentence of its own; may be empty.
     """
 
     exit_code = 1
 
-    def __init__(self, cause: str, *, mend: str = "") -> None:
-        super().__init__(cause, mend)
+    def __init__(self, cause: str, *, hint: str = "") -> None:
+        super().__init__(cause, hint)
         self.cause = cause
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.cause}. {self.mend}" if self.mend else self.cause
+        return f"{self.cause}. {self.hint}" if self.hint else self.cause
 
 
-class ExpectationError(VoiceError):
+class ThresholdError(VoiceError):
     """A budget or an assertion that the user asked to be held to is missed."""
 
     exit_code = 1
@@ -86,14 +86,14 @@ class ServiceError(VoiceError):
         service: str,
         cause: str,
         *,
-        mend: str = "",
+        hint: str = "",
         status: int | None = None,
         request_id: str | None = None,
         temporary: bool = False,
     ) -> None:
         if request_id:
             cause = f"{cause} (request id {request_id})"
-        super().__init__(f"{service.upper()}: {cause}", mend=mend)
+        super().__init__(f"{service.upper()}: {cause}", hint=hint)
         self.service = service
         self.status = status
         self.request_id = request_id

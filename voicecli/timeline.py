@@ -52,7 +52,7 @@ KINDS: Mapping[str, type[Record]] = {
 """Every record there is, by name."""
 
 
-def encoded(record: Record) -> str:
+def encode(record: Record) -> str:
     """``record`` as one line of JSON, without its end.
 
     ASCII only: what a service said can then neither break a line nor command a terminal.
@@ -62,13 +62,13 @@ def encoded(record: Record) -> str:
     return json.dumps({what: type(record).__name__, **values}, allow_nan=False)
 
 
-def decoded(line: str) -> Record:
+def decode(line: str) -> Record:
     """The record that ``line`` holds; raises ValueError with a clause that says what is wrong."""
     values = json_object(line)
-    return filled(_kind(values), values)
+    return build(_kind(values), values)
 
 
-def filled(kind: type[T], values: dict[str, Any]) -> T:
+def build(kind: type[T], values: dict[str, Any]) -> T:
     """The ``kind`` (a dataclass) with ``values``; raises ValueError where they do not fit it."""
     hints = _hints(cast(Hashable, kind))
     for name, value in values.items():
@@ -227,7 +227,7 @@ class TimelineWriter:
     def __call__(self, record: Record) -> None:
         """``record`` is what comes next."""
         if self.failure is None:
-            self._write(encoded(record))
+            self._write(encode(record))
 
     def close(self) -> None:
         """Close the file."""
@@ -244,7 +244,7 @@ class TimelineWriter:
 
 
 @contextmanager
-def writing(path: Path, header: Header) -> Iterator[TimelineWriter]:
+def open_writer(path: Path, header: Header) -> Iterator[TimelineWriter]:
     """A writer to ``path``, which is made anew; each line is handed to the system when written.
 
     Raises UsageError when the file cannot be opened, and at the end when not all was written.
@@ -264,7 +264,7 @@ def writing(path: Path, header: Header) -> Iterator[TimelineWriter]:
 
 def save(timeline: Iterable[Record], path: Path, header: Header) -> None:
     """Write the whole of ``timeline`` to ``path``; raises UsageError when that fails."""
-    with writing(path, header) as writer:
+    with open_writer(path, header) as writer:
         for record in timeline:
             writer(record)
 
@@ -277,11 +277,11 @@ def load(path: Path) -> SavedTimeline:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     lines = _Lines(path)
     header = lines.read(_header, whole[0] if whole else rest)
-    records = [lines.read(decoded, line) for line in whole[1:]]
+    records = [lines.read(decode, line) for line in whole[1:]]
     if not whole or not rest:
         return SavedTimeline(header, Timeline(records))
     try:
-        records.append(lines.read(decoded, rest))  # only its line end is missing
+        records.append(lines.read(decode, rest))  # only its line end is missing
     except InputError:
         return SavedTimeline(header, Timeline(records), torn=True)
     return SavedTimeline(header, Timeline(records))
@@ -294,12 +294,12 @@ def _header(line: str) -> Header:
         raise ValueError("this is no timeline of voicecli")
     if (schema := values.pop("schema_version", None)) != SCHEMA_VERSION:
         raise ValueError(f"schema_version is {schema!r}, and this program reads {SCHEMA_VERSION}")
-    return filled(Header, values)
+    return build(Header, values)
 
 
 def _unwritable(path: Path, why: str) -> UsageError:
     return UsageError(
-        f"{path} could not be written: {why}", mend="Give a file in a folder that you may write to."
+        f"{path} could not be written: {why}", hint="Give a file in a folder that you may write to."
     )
 
 
@@ -320,5 +320,5 @@ class _Lines:
             problem = clean(str(error))
         raise InputError(
             f"{self._path}:{self._number}: {problem}",
-            mend="Give a timeline.jsonl as voicecli wrote it.",
+            hint="Give a timeline.jsonl as voicecli wrote it.",
         )

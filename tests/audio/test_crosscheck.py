@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support.speech_like import voice
-from voicecli.audio.crosscheck import TOLERANCE, checked
+from voicecli.audio.crosscheck import TOLERANCE, check_recording
 from voicecli.audio.pcm import samples_of
 from voicecli.audio.playout import FADE
 from voicecli.metrics.turns import Turn
@@ -84,7 +84,7 @@ def test_true_stamps_agree(
 ) -> None:
     user, agent, turns = said
     path = recording(tmp_path_factory.mktemp("out") / "c.wav", user, agent)
-    assert checked(turns, path) == turns
+    assert check_recording(turns, path) == turns
 
 
 @settings(deadline=None, max_examples=30)
@@ -104,7 +104,7 @@ def test_stamps_that_are_30_ms_off_are_found_out(
         assert one.heard_at is not None
         heard_at = one.heard_at + off if of_the_agent else one.heard_at
         wrong.append(replace(one, heard_at=heard_at, mouth_to_ear=one.mouth_to_ear + off))
-    for one, found in zip(turns, checked(wrong, path), strict=True):
+    for one, found in zip(turns, check_recording(wrong, path), strict=True):
         assert one.mouth_to_ear is not None
         assert len(found.unreliable) == 1
         _, _, _, told, unit = found.unreliable[0].split()
@@ -117,7 +117,7 @@ def test_where_the_tolerance_lies(tmp_path: Path, off: float, agrees: bool) -> N
     path = recording(tmp_path / "c.wav", [(0.5, 1.0)], [(2.0, 1.0)])
     shifted = turn(1, speech_end=1.5 - off, commit=1.8, heard_at=2.0)
     assert TOLERANCE == 0.020
-    assert (checked([shifted], path) == [shifted]) is agrees
+    assert (check_recording([shifted], path) == [shifted]) is agrees
 
 
 def test_a_reply_that_was_cut_just_before_is_not_taken_for_the_next(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_reply_that_was_cut_just_before_is_not_taken_for_the_next(tmp_path: Pa
         [(2.0, 1.7 + FADE), (3.95, 1.0)],
         fade=FADE,
     )
-    assert checked([first, second], path) == [first, second]
+    assert check_recording([first, second], path) == [first, second]
 
 
 def test_a_recording_that_shows_nothing_of_it(tmp_path: Path) -> None:
@@ -139,20 +139,20 @@ def test_a_recording_that_shows_nothing_of_it(tmp_path: Path) -> None:
     unsaid = recording(tmp_path / "b.wav", [(3.0, 1.0)], [(2.0, 0.5)])
     short = recording(tmp_path / "c.wav", [(0.5, 0.3)], [(0.1, 0.2)])
     for path in (unheard, unsaid, short):
-        doubts = checked([there], path)[0].unreliable
+        doubts = check_recording([there], path)[0].unreliable
         assert doubts == ("the recording does not show it",)
 
 
 def test_turns_without_a_measurement_are_left_alone(tmp_path: Path) -> None:
     """And where there is none at all, the recording is not looked for."""
     typed = replace(turn(1, speech_end=1.5, commit=1.8, heard_at=2.0), mouth_to_ear=None)
-    assert checked([typed], tmp_path / "missing.wav") == [typed]
+    assert check_recording([typed], tmp_path / "missing.wav") == [typed]
     spoken = turn(2, speech_end=1.5, commit=1.8, heard_at=2.0)
     path = recording(tmp_path / "c.wav", [(0.5, 1.0)], [(2.0, 1.0)])
-    assert checked([typed, spoken], path) == [typed, spoken]
+    assert check_recording([typed, spoken], path) == [typed, spoken]
 
 
 def test_earlier_doubts_are_kept(tmp_path: Path) -> None:
     path = recording(tmp_path / "c.wav", [(0.5, 1.0)], [(2.0, 1.0)])
     one = replace(turn(1, speech_end=1.4, commit=1.8, heard_at=2.0), unreliable=("xruns",))
-    assert checked([one], path)[0].unreliable == ("xruns", "the recording says 500 ms")
+    assert check_recording([one], path)[0].unreliable == ("xruns", "the recording says 500 ms")

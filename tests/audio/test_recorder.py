@@ -219,7 +219,7 @@ def test_nothing_is_ever_overwritten(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="holds a recording already") as caught:
         recorder_to(tmp_path).__enter__()
     assert str(tmp_path) in caught.value.cause
-    assert caught.value.mend
+    assert caught.value.hint
     assert (tmp_path / name).read_bytes() == b"dear to somebody"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -245,7 +245,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="cannot be recorded to") as caught:
             recorder_to(path).__enter__()
         assert str(path) in caught.value.cause
-        assert caught.value.mend
+        assert caught.value.hint
 
 
 @contextmanager

@@ -347,10 +347,10 @@ def test_what_is_no_recording(tmp_path: Path, name: str, content: bytes, cause: 
 
 
 def refused(path: Path) -> str:
-    """Why ``path`` is refused; and there is a mend."""
+    """Why ``path`` is refused; and there is a hint."""
     with pytest.raises(InputError) as caught, open_wav(path, RATE, BLOCK):
         pass
-    assert caught.value.mend.endswith(".")
+    assert caught.value.hint.endswith(".")
     return caught.value.cause
 
 

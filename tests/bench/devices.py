@@ -25,7 +25,7 @@ from tests.support.live_talk import (
 )
 from tests.support.recorded_bus import HEARD_EARLY
 from tests.support.virtual_audio import VirtualAudio
-from voicecli.metrics.percentiles import percentile, spread
+from voicecli.metrics.percentiles import describe, percentile
 
 COUNT = 20
 REPLIES = 10
@@ -68,7 +68,7 @@ def run() -> dict[str, Any]:
 def _waits(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judged]:
     told = waits(questions(audio, folder, COUNT))
     off = [float(one.printed - one.heard) for one in told]
-    of = spread(off)
+    of = describe(off)
     early = round(1000 * HEARD_EARLY)
     print(
         "   Mouth to ear, printed minus heard, in ms; a null sink's microphone hears what is said"
@@ -116,7 +116,7 @@ def _in_ms(found: Iterable[BargeIn]) -> tuple[list[float], list[float]]:
 
 def _stops(name: str, found: Iterable[BargeIn]) -> Iterator[list[object]]:
     for what, values in zip(("ducked", "silent"), _in_ms(found), strict=True):
-        of = spread(values)
+        of = describe(values)
         yield [f"{name}: {what}", of.n, of.p50, of.p95, of.max]
 
 

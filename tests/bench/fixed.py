@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from tests.bench.user import Sentence, User
 from voicecli.audio.virtual import VirtualSpeaker
-from voicecli.metrics.turns import Turn, turns
+from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.profile import Profile
 from voicecli.standin.engines.process import open_worker
@@ -66,7 +66,7 @@ class Talk:
 
     @property
     def turns(self) -> list[Turn]:
-        return turns(self.timeline)
+        return measure_turns(self.timeline)
 
     @property
     def added(self) -> list[Seconds]:

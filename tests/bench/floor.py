@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.bench.fixed import FINALIZE, TTFB, TTFT
 from tests.support.speech_like import voice
 from voicecli import clock
-from voicecli.metrics.percentiles import spread
+from voicecli.metrics.percentiles import describe
 from voicecli.standin.server import Endpoints
 from voicecli.units import Seconds
 
@@ -34,7 +34,7 @@ class Late:
     @property
     def usual(self) -> Seconds:
         """All three of a turn together, at P50."""
-        return sum(spread(late).p50 or 0.0 for late in (self.stt, self.llm, self.tts))
+        return sum(describe(late).p50 or 0.0 for late in (self.stt, self.llm, self.tts))
 
 
 async def ask(endpoints: Endpoints, late: Late, rounds: int) -> None:

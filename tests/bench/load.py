@@ -19,7 +19,7 @@ from tests.bench.null_services import open_dull
 from tests.bench.table import table, verdict
 from tests.support.conversations import profile
 from voicecli import clock
-from voicecli.metrics.percentiles import spread
+from voicecli.metrics.percentiles import describe
 from voicecli.standin.server import Endpoints
 from voicecli.units import Seconds
 
@@ -109,9 +109,9 @@ async def _measure(n: int, rate: int, endpoints: Endpoints) -> dict[str, Any]:
         watching.cancel()
         for task in held:
             task.cancel()
-    lag = spread(late)
-    added = spread(wait for talk in talks for wait in talk.added_since(began))
-    pipeline = spread(
+    lag = describe(late)
+    added = describe(wait for talk in talks for wait in talk.added_since(began))
+    pipeline = describe(
         turn.stages["pipeline"]
         for talk in talks
         for turn in talk.turns

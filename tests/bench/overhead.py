@@ -24,7 +24,7 @@ from tests.bench.floor import Late, ask
 from tests.bench.table import table, verdict
 from tests.support.conversations import profile
 from voicecli import clock
-from voicecli.metrics.percentiles import spread
+from voicecli.metrics.percentiles import describe
 from voicecli.metrics.stages import STAGES
 from voicecli.metrics.turns import Turn
 from voicecli.profile import Profile
@@ -98,19 +98,19 @@ JUDGED = ("endpointing", "vad")
 
 
 def _row(talk: Talk) -> list[float | None]:
-    added = spread(talk.added)
-    pipeline = spread(turn.stages.get("pipeline", 0.0) for turn in talk.turns)
+    added = describe(talk.added)
+    pipeline = describe(turn.stages.get("pipeline", 0.0) for turn in talk.turns)
     times = [owed(talk.profile), added.p50, added.p95, added.max, pipeline.p50, pipeline.p95]
     return [added.n, *(None if took is None else 1000 * took for took in times)]
 
 
 def _by_stage(name: str, talk: Talk) -> list[object]:
-    return [name, *(1000 * (spread(late).p50 or 0.0) for late in lateness(talk).values())]
+    return [name, *(1000 * (describe(late).p50 or 0.0) for late in lateness(talk).values())]
 
 
 def _judged(name: str, talk: Talk, own: float) -> list[tuple[str, bool]]:
     """``own``, at P50, is what the services took beyond the script."""
-    added = spread(talk.added)
+    added = describe(talk.added)
     p50, p95 = 1000 * (added.p50 or 1), 1000 * (added.p95 or 1)
     return [
         (f"{name}: P50 {p50:.1f} ms <= 15, the stand-ins' own included", p50 <= 15),

@@ -9,9 +9,9 @@ from typing import Literal
 from tests.bench.material import FIXED_SAYS, SAYS, WHOLE, hears, sentences
 from tests.bench.user import Said, Sentence, User
 from tests.support.conversations import hold, profile
-from voicecli.metrics.percentiles import Spread, spread
-from voicecli.metrics.turns import Turn, turns
-from voicecli.metrics.usage import Ledger, ledger
+from voicecli.metrics.percentiles import Distribution, describe
+from voicecli.metrics.turns import Turn, measure_turns
+from voicecli.metrics.usage import SessionUsage, count_usage
 from voicecli.profile import Profile
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
 from voicecli.units import Seconds
@@ -82,7 +82,7 @@ class Result:
 
     said: list[Said] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
-    ledgers: list[Ledger] = field(default_factory=list)
+    ledgers: list[SessionUsage] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     @property
@@ -90,8 +90,8 @@ class Result:
         return [one.answered - one.end for one in self.said if one.answered and not one.talked_over]
 
     @property
-    def spread(self) -> Spread:
-        return spread(self.waits)
+    def spread(self) -> Distribution:
+        return describe(self.waits)
 
     def at(self, percentile: Literal["p50", "p95", "p99"]) -> float:
         """Milliseconds; infinite where there are too few to tell."""
@@ -162,9 +162,9 @@ def _hold(
 ) -> None:
     user = User(said, settings.audio.sample_rate, settings.audio.block_ms / 1000, seed=seed)
     held = hold(settings, script, user, recorded=False, follow=user.note)
-    found = turns(held.timeline)
+    found = measure_turns(held.timeline)
     result.said += user.said
     result.turns += found
-    result.ledgers.append(ledger(held.timeline, found))
+    result.ledgers.append(count_usage(held.timeline, found))
     if held.error is not None:
         result.errors.append(repr(held.error))

@@ -147,7 +147,7 @@ def test_the_installed_script_is_the_same_program(home: Path) -> None:
         (["--no-env", "--env-file", "a", "profiles", "list"], "contradict each other"),
     ],
 )
-def test_a_mistake_is_named_with_its_mend(home: Path, arguments: list[str], says: str) -> None:
+def test_a_mistake_is_named_with_its_hint(home: Path, arguments: list[str], says: str) -> None:
     ran = voicecli(*arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("error: ")
@@ -223,16 +223,16 @@ def test_a_pipe_gets_no_colour(home: Path) -> None:
 
 # ── how failures are told ────────────────────────────────────────────────────
 
-REFUSED = RefusedError("llm", "the key is refused", mend="Copy it again.", status=401)
+REFUSED = RefusedError("llm", "the key is refused", hint="Copy it again.", status=401)
 LOST = ServiceError("stt", "connection lost")
 
 
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (errors.ExpectationError("too slow"), 1, "error: too slow.\n"),
+        (errors.ThresholdError("too slow"), 1, "error: too slow.\n"),
         (
-            UsageError("--a is wrong", mend="Leave it out."),
+            UsageError("--a is wrong", hint="Leave it out."),
             2,
             "error: --a is wrong. Leave it out.\n",
         ),

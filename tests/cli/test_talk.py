@@ -16,7 +16,7 @@ import pytest
 from tests.support.terminals import Terminal
 from voicecli import clock
 from voicecli.cli import talk as duplex
-from voicecli.cli.keybindings import Hands
+from voicecli.cli.keybindings import KeyBindings
 from voicecli.cli.output import Above
 from voicecli.events import (
     AgentStopped,
@@ -443,7 +443,7 @@ def test_keys_of_a_user_who_speaks():
     events: list[Event] = []
 
     async def main() -> None:
-        hands = Hands()
+        hands = KeyBindings()
         hands.speaks("m")  # nobody is there yet
         hands.begin(events.append)
         for key in "mM\r\x1bxq":
@@ -463,7 +463,7 @@ def test_lines_of_a_user_who_types_wait_for_the_session():
     events: list[Event] = []
 
     async def main() -> None:
-        hands = Hands()
+        hands = KeyBindings()
         for key in "hi\r":
             hands.types(key)
         hands.types("\x04")

@@ -34,22 +34,22 @@ from voicecli.events import (
     SpeechStopped,
     UtteranceEnded,
 )
-from voicecli.metrics.cost import Cost, Models, cost
-from voicecli.metrics.percentiles import Spread, percentile, spread
-from voicecli.metrics.stages import STAGES, Milestones, raw, stages
+from voicecli.metrics.cost import Cost, PricedModels, estimate_cost
+from voicecli.metrics.percentiles import Distribution, describe, percentile
+from voicecli.metrics.stages import STAGES, Milestones, measure_raw, measure_stages
 from voicecli.metrics.summary import (
     BUDGETED,
     METRICS,
     Budgets,
     Overrun,
     Summary,
-    names,
-    overruns,
-    summary,
+    find_overruns,
+    list_metrics,
+    summarize,
 )
-from voicecli.metrics.thresholds import judged, parsed
-from voicecli.metrics.turns import Turn, TurnReader, turns
-from voicecli.metrics.usage import OUTCOMES, Ledger, ledger
+from voicecli.metrics.thresholds import evaluate, parse_threshold
+from voicecli.metrics.turns import Turn, TurnReader, measure_turns
+from voicecli.metrics.usage import OUTCOMES, SessionUsage, count_usage
 from voicecli.timeline import Record
 
 PLAIN = Exchange()
@@ -59,7 +59,7 @@ MILESTONES = st.builds(Milestones, **dict.fromkeys(Milestones.__dataclass_fields
 
 
 def only(records: list[Record]) -> Turn:
-    (turn,) = turns(records)
+    (turn,) = measure_turns(records)
     return turn
 
 
@@ -194,13 +194,13 @@ def test_speech_from_words_sent_without_a_flush_is_measured_from_there():
 
 @given(MILESTONES)
 def test_stages_are_never_negative_and_sum_to_mouth_to_ear(milestones: Milestones):
-    parts = stages(milestones)
+    parts = measure_stages(milestones)
     total = milestones.mouth_to_ear
     assert (total is None) == (parts == {})
     assert all(took >= 0 for took in parts.values())
     assert isclose(fsum(parts.values()), total or 0.0, abs_tol=1e-9)
     assert set(parts) <= set(STAGES)
-    assert all(took >= 0 for took in raw(milestones).values())
+    assert all(took >= 0 for took in measure_raw(milestones).values())
 
 
 DURATIONS = st.floats(0, 3, allow_subnormal=False)
@@ -314,7 +314,7 @@ def test_trouble_counts_until_the_reply_is_heard(trouble, doubts):
 def test_trouble_of_one_turn_is_not_that_of_the_next():
     second = replace(PLAIN, number=2, start=10.0)
     glitch = AudioGlitched(at=0.5, xruns=1)
-    first, after = turns(inserted([*PLAIN.records(), *second.records()], glitch))
+    first, after = measure_turns(inserted([*PLAIN.records(), *second.records()], glitch))
     assert first.unreliable
     assert not after.unreliable
     assert (first.cold, after.cold) == (True, False)
@@ -391,8 +391,8 @@ def test_a_greeting_and_a_dropped_draft_are_no_turns():
         CancelReply(at=1.1, turn=1, heard_nothing=True, committed=False),
         ReplyCancelled(at=1.1, turn=1, said="", heard=0.0),
     ]
-    assert turns(records) == []
-    book = ledger(records, [])
+    assert measure_turns(records) == []
+    book = count_usage(records, [])
     assert (book.turns, book.drafts, book.drafts_discarded) == (0, 1, 1)
     assert (book.characters, book.flushes, book.llm_requests) == (8, 1, 1)
     assert book.draft_discard_rate == 1.0
@@ -420,8 +420,8 @@ def test_the_ledger_balances(exchanges: list[Exchange]):
         for number, exchange in enumerate(exchanges, 1)
         for record in replace(exchange, number=number, start=number * 20.0).records()
     ]
-    found = turns(records)
-    book = ledger(records, found)
+    found = measure_turns(records)
+    book = count_usage(records, found)
     assert book.turns == len(exchanges) == sum(getattr(book, outcome) for outcome in OUTCOMES)
     ended = [exchange.ends for exchange in exchanges]
     assert book.answered == ended.count("finished")
@@ -436,8 +436,8 @@ def test_the_ledger_balances(exchanges: list[Exchange]):
 @settings(deadline=None)  # the machine may be busy
 @given(st.lists(any_record(at=st.floats(0, 60), turn=st.integers(0, 3)), max_size=60))
 def test_no_timeline_however_odd_is_refused_or_unbalanced(records: list[Record]):
-    found = turns(records)
-    book = ledger(records, found)
+    found = measure_turns(records)
+    book = count_usage(records, found)
     committed = {record.turn for record in records if isinstance(record, CommitReply)}
     assert [turn.turn for turn in found] == list(
         dict.fromkeys(record.turn for record in records if isinstance(record, CommitReply))
@@ -446,7 +446,7 @@ def test_no_timeline_however_odd_is_refused_or_unbalanced(records: list[Record])
     for turn in found:
         assert all(took >= 0 for took in (*turn.stages.values(), *turn.raw.values()))
         assert isclose(fsum(turn.stages.values()), turn.mouth_to_ear or 0, rel_tol=1e-9)
-    assert set(summary(found, book).spreads) == set(METRICS)
+    assert set(summarize(found, book).spreads) == set(METRICS)
 
 
 def test_what_was_used():
@@ -458,7 +458,7 @@ def test_what_was_used():
         AudioGlitched(at=4, xruns=2),
         *second.records(),
     ]
-    book = ledger(records, turns(records))
+    book = count_usage(records, measure_turns(records))
     assert (book.tokens, book.prompt_tokens, book.uncounted) == (7, 50, 1)
     assert (book.false_alarms, book.xruns) == (1, 2)
     assert (book.flushes, book.characters) == (2, 2 * len("It is noon."))
@@ -469,8 +469,8 @@ def test_what_was_used():
         for at, service in ((0.2, "tts"), (0.3, "stt"))
     )
     again = replace(stt, at=5.0)
-    assert ledger([tts, stt, *records, again], []).listened == book.seconds + 0.1 - 0.3
-    assert ledger([], []).tokens is None
+    assert count_usage([tts, stt, *records, again], []).listened == book.seconds + 0.1 - 0.3
+    assert count_usage([], []).tokens is None
 
 
 # ── percentiles ──────────────────────────────────────────────────────────────
@@ -483,12 +483,12 @@ def test_percentiles_are_numpys(values, share):
 
 
 def test_what_few_values_cannot_tell_is_withheld():
-    assert spread([]) == Spread()
-    assert spread([2.0]) == Spread(n=1, min=2.0, p50=2.0, p90=2.0, max=2.0)
-    assert spread(range(19)).p95 is None
-    assert spread(range(20)).p95 == pytest.approx(18.05)
-    assert spread(range(99)).p99 is None
-    assert spread(range(101)).p99 == 99.0
+    assert describe([]) == Distribution()
+    assert describe([2.0]) == Distribution(n=1, min=2.0, p50=2.0, p90=2.0, max=2.0)
+    assert describe(range(19)).p95 is None
+    assert describe(range(20)).p95 == pytest.approx(18.05)
+    assert describe(range(99)).p99 is None
+    assert describe(range(101)).p99 == 99.0
 
 
 # ── summary and budgets ──────────────────────────────────────────────────────
@@ -496,8 +496,8 @@ def test_what_few_values_cannot_tell_is_withheld():
 
 def summed(*exchanges: Exchange) -> Summary:
     records = [record for exchange in exchanges for record in exchange.records()]
-    found = turns(records)
-    return summary(found, ledger(records, found))
+    found = measure_turns(records)
+    return summarize(found, count_usage(records, found))
 
 
 def test_the_summary_has_every_metric_and_every_count():
@@ -514,7 +514,7 @@ def test_the_summary_has_every_metric_and_every_count():
 def test_a_budget_is_for_what_a_service_took_by_itself():
     turn = only(replace(DRAFTED, commit=2.0, ttft=0.5).records())
     budgets = Budgets(stt=0.3001, llm=0.3, tts=0.2, total=2.0)
-    assert overruns(turn, budgets) == [
+    assert find_overruns(turn, budgets) == [
         Overrun(metric="llm.ttft", took=pytest.approx(0.5), budget=0.3),
         Overrun(metric="mouth_to_ear", took=pytest.approx(2.18), budget=2.0),
     ]
@@ -540,15 +540,18 @@ def test_a_budget_is_for_what_a_service_took_by_itself():
     ],
 )
 def test_expectations(text, met, why):
-    verdict = judged(parsed(text), summed(PLAIN))
+    verdict = evaluate(parse_threshold(text), summed(PLAIN))
     assert (verdict.met, verdict.why) == (met, why)
 
 
 def test_what_was_never_measured_is_missed():
     numbers = summed()
-    assert judged(parsed("mouth_to_ear.p50<3000"), numbers).why == "mouth_to_ear was never measured"
-    assert not judged(parsed("mouth_to_ear.p50<3000"), numbers).met
-    assert judged(parsed("mouth_to_ear.n==0"), numbers).met
+    assert (
+        evaluate(parse_threshold("mouth_to_ear.p50<3000"), numbers).why
+        == "mouth_to_ear was never measured"
+    )
+    assert not evaluate(parse_threshold("mouth_to_ear.p50<3000"), numbers).met
+    assert evaluate(parse_threshold("mouth_to_ear.n==0"), numbers).met
 
 
 @pytest.mark.parametrize(
@@ -567,64 +570,64 @@ def test_what_was_never_measured_is_missed():
 )
 def test_what_is_no_expectation(text, message):
     with pytest.raises(UsageError) as caught:
-        parsed(text)
+        parse_threshold(text)
     assert message in str(caught.value)
 
 
 def test_a_probe_has_names_of_its_own():
-    known = names(["net.tls"], ["errors"])
-    expectation = parsed("net.tls.p50<100", known)
-    numbers = Summary(spreads={"net.tls": spread([0.05])})
-    assert judged(expectation, numbers).value == 50.0
+    known = list_metrics(["net.tls"], ["errors"])
+    expectation = parse_threshold("net.tls.p50<100", known)
+    numbers = Summary(spreads={"net.tls": describe([0.05])})
+    assert evaluate(expectation, numbers).value == 50.0
     with pytest.raises(UsageError, match=r"There are net\.tls, errors; durations with \.n, \.min"):
-        parsed("playout.p50<100", known)
+        parse_threshold("playout.p50<100", known)
 
 
 @given(st.text(max_size=30) | st.from_regex(r"[a-z_.]{1,12}(<|==)[0-9]{1,3}", fullmatch=True))
 def test_any_text_is_an_expectation_or_a_usage_error(text: str):
     try:
-        expectation = parsed(text)
+        expectation = parse_threshold(text)
     except UsageError:
         return
-    assert expectation.name in names()
+    assert expectation.name in list_metrics()
 
 
 # ── cost ─────────────────────────────────────────────────────────────────────
 
-USED = Ledger(
+USED = SessionUsage(
     llm_requests=2, tokens=1_000_000, prompt_tokens=2_000_000, characters=2000, listened=120.0
 )
-OURS = Models(stt="nova-3", llm="gpt-4o-mini", tts="aura-2-thalia-en")
+OURS = PricedModels(stt="nova-3", llm="gpt-4o-mini", tts="aura-2-thalia-en")
 
 
 def test_what_a_session_cost():
-    spent = cost(USED, OURS)
+    spent = estimate_cost(USED, OURS)
     assert spent == Cost(stt=pytest.approx(0.0154), llm=pytest.approx(0.9), tts=0.06)
     assert spent.total == pytest.approx(0.9754)
 
 
 def test_what_is_not_counted_makes_a_lower_bound():
-    assert cost(replace(USED, uncounted=1), OURS).lower_bound
-    unknown = cost(replace(USED, tokens=None, prompt_tokens=None, uncounted=2), OURS)
+    assert estimate_cost(replace(USED, uncounted=1), OURS).lower_bound
+    unknown = estimate_cost(replace(USED, tokens=None, prompt_tokens=None, uncounted=2), OURS)
     assert unknown.llm is None
     assert unknown.lower_bound
-    assert cost(Ledger(), OURS) == Cost(stt=0.0, llm=0.0, tts=0.0)
+    assert estimate_cost(SessionUsage(), OURS) == Cost(stt=0.0, llm=0.0, tts=0.0)
 
 
 def test_an_unknown_model_has_no_price():
-    spent = cost(USED, replace(OURS, llm="gpt-7"))
+    spent = estimate_cost(USED, replace(OURS, llm="gpt-7"))
     assert spent.llm is None
     assert spent.lower_bound
-    assert cost(USED, Models()).total is None
+    assert estimate_cost(USED, PricedModels()).total is None
 
 
 def test_several_languages_and_stand_ins():
-    assert cost(USED, replace(OURS, language="multi")).stt == pytest.approx(0.0184)
-    assert cost(USED, replace(OURS, standin=True)).total == 0.0
+    assert estimate_cost(USED, replace(OURS, language="multi")).stt == pytest.approx(0.0184)
+    assert estimate_cost(USED, replace(OURS, standin=True)).total == 0.0
 
 
 def test_events_about_nobody_are_no_trouble():
-    assert turns([Event(at=0.0)]) == []
+    assert measure_turns([Event(at=0.0)]) == []
 
 
 def test_a_click_after_the_last_word_is_not_when_the_user_stopped():
@@ -639,4 +642,4 @@ def test_a_click_after_the_last_word_is_not_when_the_user_stopped():
         PlaybackStarted(at=1.8, turn=1),
         ReplyFinished(at=2.5, turn=1, said="Good.", heard=0.7),
     ]
-    assert turns(timeline)[0].mouth_to_ear == pytest.approx(0.8)
+    assert measure_turns(timeline)[0].mouth_to_ear == pytest.approx(0.8)

@@ -10,9 +10,9 @@ import pytest
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, FirstToken, LlmRequested
-from voicecli.pipeline.generation import HedgeDelay, Thinking
+from voicecli.pipeline.generation import Generation, HedgeDelay
 from voicecli.services.interfaces import Message, Usage
-from voicecli.text.chunker import Clauses
+from voicecli.text.chunker import ClauseChunker
 
 ASKED = [Message("user", "What is the time?")]
 FOREVER = 1e6
@@ -61,11 +61,11 @@ class Thought:
         self.model = model
         self.events: list[Event] = []
         self.clauses: list[tuple[float, str]] = []
-        self.thinking = Thinking(
+        self.thinking = Generation(
             1,
             ASKED,
             model,
-            Clauses(12),
+            ClauseChunker(12),
             hedge=hedge or HedgeDelay(None),
             stall=0.15,
             apology=apology,
@@ -241,7 +241,7 @@ def test_a_service_that_refuses_is_asked_once_and_nothing_is_said():
     assert thought.thinking.failure.final
 
 
-def test_a_failure_that_a_second_request_would_not_mend_is_not_tried_again():
+def test_a_failure_that_a_second_request_would_not_fix_is_not_tried_again():
     thought = think([trouble(temporary=False)])
     assert len(thought.requests()) == 1
     assert thought.texts == ["Sorry."]

@@ -15,7 +15,7 @@ from voicecli.events import (
     ReplyFailed,
     ReplyFinished,
 )
-from voicecli.pipeline.history import Conversation, Memory, conversation
+from voicecli.pipeline.history import ChatHistory, HistoryLimits, conversation
 from voicecli.services.interfaces import Message
 from voicecli.timeline import Record
 
@@ -49,13 +49,15 @@ def interrupted(turn: int, text: str, said: str, *, heard_nothing: bool = False)
     ]
 
 
-def messages(timeline: list[Record], text: str, memory: Memory | None = None) -> list[Message]:
+def messages(
+    timeline: list[Record], text: str, memory: HistoryLimits | None = None
+) -> list[Message]:
     return conversation(timeline, "Be brief.", memory).messages(text)
 
 
 def test_at_first_there_is_only_the_question():
     assert messages([], "Hello?") == [SYSTEM, user("Hello?")]
-    assert Conversation().messages("Hello?") == [user("Hello?")]
+    assert ChatHistory().messages("Hello?") == [user("Hello?")]
 
 
 def test_what_was_said_comes_in_order():
@@ -143,12 +145,12 @@ def test_the_turn_to_answer_may_be_committed_already():
 
 def test_the_oldest_turns_are_forgotten_first():
     timeline = [record for turn in range(1, 9) for record in answered(turn, f"q{turn}", f"a{turn}")]
-    assert messages(timeline, "q9", Memory(turns=2)) == [
+    assert messages(timeline, "q9", HistoryLimits(turns=2)) == [
         SYSTEM,
         *(user("q7"), agent("a7"), user("q8"), agent("a8")),
         user("q9"),
     ]
-    assert messages(timeline, "q9", Memory(turns=0)) == [SYSTEM, user("q9")]
+    assert messages(timeline, "q9", HistoryLimits(turns=0)) == [SYSTEM, user("q9")]
 
 
 def test_a_long_turn_is_forgotten_with_all_before_it():
@@ -157,16 +159,16 @@ def test_a_long_turn_is_forgotten_with_all_before_it():
         *answered(2, "long" * 10, "long" * 10),
         *answered(3, "c", "d"),
     ]
-    assert messages(timeline, "e", Memory(characters=83)) == [
+    assert messages(timeline, "e", HistoryLimits(characters=83)) == [
         *(SYSTEM, user("long" * 10), agent("long" * 10), user("c"), agent("d"), user("e"))
     ]
-    assert messages(timeline, "e", Memory(characters=82)) == [
+    assert messages(timeline, "e", HistoryLimits(characters=82)) == [
         *(SYSTEM, user("c"), agent("d"), user("e"))
     ]
 
 
 def test_the_question_is_asked_however_long_it_is():
-    assert messages([], "long" * 10, Memory(characters=5)) == [SYSTEM, user("long" * 10)]
+    assert messages([], "long" * 10, HistoryLimits(characters=5)) == [SYSTEM, user("long" * 10)]
 
 
 WORDS = st.text("ab \n", max_size=5)
@@ -176,9 +178,9 @@ TURNS = st.lists(
 )
 
 
-@given(TURNS, WORDS.filter(bool), st.builds(Memory, turns=st.integers(0, 8)))
+@given(TURNS, WORDS.filter(bool), st.builds(HistoryLimits, turns=st.integers(0, 8)))
 def test_roles_alternate_and_the_question_comes_last(turns, text, memory):
-    told = Conversation("Be brief.", memory)
+    told = ChatHistory("Be brief.", memory)
     for number, (kind, asked, said) in enumerate(turns, 1):
         for record in kind(number, asked, said):
             told.note(record)

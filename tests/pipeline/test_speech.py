@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.pipeline.speech import CHARACTER, Spoken
+from voicecli.pipeline.speech import CHARACTER, HeardText
 from voicecli.units import AudioFormat
 
 FORMAT = AudioFormat(1000)
 """A sample is a millisecond."""
 
 
-def spoken(*texts: str) -> Spoken:
-    reply = Spoken(FORMAT)
+def spoken(*texts: str) -> HeardText:
+    reply = HeardText(FORMAT)
     for text in texts:
         reply.sent(text, flushed=True)
     return reply
 
 
-def deliver(reply: Spoken, samples: int) -> None:
+def deliver(reply: HeardText, samples: int) -> None:
     """All audio of the next flush."""
     reply.received(samples, samples)
     reply.flushed()
@@ -80,7 +80,7 @@ def test_silence_that_was_not_played_is_no_part_of_what_was_heard():
 
 
 def test_pieces_that_are_flushed_together_are_one():
-    reply = Spoken(FORMAT)
+    reply = HeardText(FORMAT)
     reply.sent("It is ", flushed=False)
     reply.sent("noon.", flushed=False)
     assert reply.outstanding == 0

@@ -20,7 +20,7 @@ from voicecli.events import (
     InterimTranscript,
     Warned,
 )
-from voicecli.pipeline.transcription import CATCH_UP, KEPT, PROVEN, SILENT, Ears
+from voicecli.pipeline.transcription import CATCH_UP, KEPT, PROVEN, SILENT, ReconnectingTranscriber
 from voicecli.units import AudioBlock, AudioFormat
 
 FORMAT = AudioFormat(1000)
@@ -102,7 +102,9 @@ class Listening:
         self.events: list[Event] = []
         self.tries: list[float] = []
         self.opened = [first()]
-        self.ears = Ears(self.opened[0], self._connect, FORMAT, self.events.append)
+        self.ears = ReconnectingTranscriber(
+            self.opened[0], self._connect, FORMAT, self.events.append
+        )
 
     @asynccontextmanager
     async def _connect(self) -> AsyncGenerator[Recogniser, None]:
@@ -329,7 +331,7 @@ def test_a_refusal_ends_it_at_once():
     assert isinstance(listening.events[-1], ConnectionLost)
 
 
-def test_a_loss_that_a_connection_would_not_mend_ends_it_at_once():
+def test_a_loss_that_a_connection_would_not_fix_ends_it_at_once():
     """Nor does it say that it would connect anew."""
     listening = listen(lambda: Recogniser(1.0, failure=trouble(temporary=False)), duration=30.0)
     assert listening.tries == []

@@ -8,12 +8,12 @@ from tests.support.sound_cards import running_virtual_audio  # noqa: F401
 from tests.support.virtual_audio import VirtualAudio
 from voicecli import clock
 from voicecli.probe.devices import measure_audio
-from voicecli.probe.results import Findings
+from voicecli.probe.results import ProbeResults
 from voicecli.profile import load_profile
 
 
-def found(*overrides: str, virtual: bool = False) -> Findings:
-    findings = Findings()
+def found(*overrides: str, virtual: bool = False) -> ProbeResults:
+    findings = ProbeResults()
     profile = load_profile("default", overrides=overrides)
     clock.run(measure_audio(profile, findings), virtual=virtual)
     return findings

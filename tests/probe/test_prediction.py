@@ -17,12 +17,12 @@ from tests.support.probes import probed, scripted, served
 from tests.support.speech_like import silence, voice
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
-from voicecli.metrics.percentiles import spread
+from voicecli.metrics.percentiles import describe
 from voicecli.metrics.summary import Budgets
-from voicecli.metrics.turns import turns
+from voicecli.metrics.turns import measure_turns
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.probe import settings
-from voicecli.probe.advice import levers
+from voicecli.probe.advice import find_advice
 from voicecli.probe.prediction import (
     Heard,
     Measured,
@@ -129,7 +129,7 @@ def test_nothing_is_expected_where_a_service_was_not_measured() -> None:
     assert predicted(replace(measured(), thought=[]), Waits()) is None
     assert predicted(replace(measured(), endpoints=[]), Waits()) is None
     assert predicted(replace(measured(), endpoints=[]), Waits(detect="vad")) is not None
-    assert levers(Measured(), Waits(), Budgets()) == []
+    assert find_advice(Measured(), Waits(), Budgets()) == []
 
 
 times = st.floats(0.0, 10.0)
@@ -174,13 +174,13 @@ def test_stages_are_never_negative_and_a_commitment_is_never_overtaken(
     ],
 )
 def test_the_best_lever(more: dict[str, Any], waits: Waits, change: str, saves: float) -> None:
-    best = levers(measured(**more), waits, Budgets())[0]
+    best = find_advice(measured(**more), waits, Budgets())[0]
 
     assert (best.change, best.saves) == (change, pytest.approx(saves))
 
 
 def test_a_change_that_saves_next_to_nothing_is_none() -> None:
-    assert levers(measured(endpoint=0.265, ttfa=0.12), Waits(), Budgets()) == []
+    assert find_advice(measured(endpoint=0.265, ttfa=0.12), Waits(), Budgets()) == []
 
 
 # ── against a conversation ───────────────────────────────────────────────────
@@ -233,7 +233,7 @@ def test_a_replay_measures_what_was_predicted(
 
     assert expected is not None
     assert len(measured) == TURNS
-    after = spread(measured)
+    after = describe(measured)
     assert expected.spread.p50 == pytest.approx(after.p50, rel=CLOSE)
     assert expected.spread.p95 == pytest.approx(after.p95, rel=CLOSE)
 
@@ -262,5 +262,5 @@ def replayed(profile: Profile, file: Path) -> list[float]:
                 await session.run()
         return timeline
 
-    found = turns(served(profile, converse))
+    found = measure_turns(served(profile, converse))
     return [turn.mouth_to_ear for turn in found if turn.mouth_to_ear is not None]

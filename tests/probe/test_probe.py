@@ -11,11 +11,11 @@ import pytest
 from tests.support.probes import SENTENCES, probed, scripted
 from voicecli import clock
 from voicecli.errors import RefusedError, ServiceError
-from voicecli.metrics.percentiles import spread
+from voicecli.metrics.percentiles import describe
 from voicecli.pipeline.wiring import open_services
 from voicecli.probe import settings
 from voicecli.probe.clips import clips
-from voicecli.probe.results import Findings
+from voicecli.probe.results import ProbeResults
 from voicecli.probe.run import Probe
 from voicecli.probe.schedule import Plan
 from voicecli.probe.stt_tap import Overheard
@@ -56,8 +56,8 @@ def script(latencies: dict[str, float], **more: Any) -> dict[str, Any]:
 USUAL = script(LATENCIES[0])
 
 
-def median(findings: Findings, name: str) -> float:
-    value = spread(findings.values()[name]).p50
+def median(findings: ProbeResults, name: str) -> float:
+    value = describe(findings.values()[name]).p50
     assert value is not None
     return value
 
@@ -299,7 +299,7 @@ def test_the_clips_are_what_they_are_at_any_rate(rate: int) -> None:
 def test_the_local_engines_are_probed_without_a_key() -> None:
     profile = load_profile("local")
 
-    async def main() -> Findings:
+    async def main() -> ProbeResults:
         async with open_services(profile, environ={}) as services:
             plan = Plan(count=1, warmup=0, cold=1)
             return await Probe(profile, services, ("stt", "llm", "tts"), plan).run()

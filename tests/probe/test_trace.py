@@ -16,7 +16,7 @@ from voicecli.errors import VoiceError
 from voicecli.events import Service
 from voicecli.pipeline.wiring import Services, open_services
 from voicecli.probe.diagnosis import diagnosis
-from voicecli.probe.results import Findings
+from voicecli.probe.results import ProbeResults
 from voicecli.probe.run import Probe
 from voicecli.probe.schedule import Plan
 from voicecli.probe.settings import visit
@@ -235,7 +235,7 @@ def given_up(
 ) -> VoiceError:
     """Why ``service`` is, where it is answered by that server."""
 
-    async def main() -> Findings:
+    async def main() -> ProbeResults:
         async with server(speak, context) as port:
             url = f"http{'s' if context else ''}://localhost:{port}"
             profile = scripted(folder, {}, f"{service}.base_url={url}")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support import PROFILES
 from voicecli.errors import ProfileError
 from voicecli.profile import Profile, find_script, json_schema, known_profiles, load_profile
-from voicecli.profile.overlay import Key, merged
+from voicecli.profile.overlay import Key, merge
 
 SHIPPED = PROFILES
 NAMES = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
@@ -282,7 +282,7 @@ def overlap(a: Key, b: Key) -> bool:
 
 @given(TREES, TREES)
 def test_what_lies_on_top_is_all_there_and_what_it_does_not_touch_as_well(base, over):
-    result = leaves(merged(base, over))
+    result = leaves(merge(base, over))
     on_top = {key: value for key, value in leaves(over).items() if value != {}}
     touched = leaves(over)
     beneath = {
@@ -296,13 +296,13 @@ def test_what_lies_on_top_is_all_there_and_what_it_does_not_touch_as_well(base, 
 
 @given(TREES)
 def test_merging_with_nothing_or_with_itself_changes_nothing(tree):
-    assert merged(tree, {}) == merged({}, tree) == merged(tree, tree) == tree
+    assert merge(tree, {}) == merge({}, tree) == merge(tree, tree) == tree
 
 
 @given(TREES, TREES)
 def test_merging_leaves_its_inputs_as_they_were(base, over):
     before = json.dumps([base, over])
-    merged(base, over)
+    merge(base, over)
     assert json.dumps([base, over]) == before
 
 

@@ -14,24 +14,24 @@ from hypothesis import strategies as st
 
 from tests.support.timelines import Exchange
 from voicecli.events import AudioGlitched, ConnectionLost, ConnectionOpened, Warned
-from voicecli.metrics.cost import Cost, Models, cost
-from voicecli.metrics.summary import Budgets, summary
-from voicecli.metrics.thresholds import judged, parsed
-from voicecli.metrics.turns import Turn, turns
-from voicecli.metrics.usage import ledger
+from voicecli.metrics.cost import Cost, PricedModels, estimate_cost
+from voicecli.metrics.summary import Budgets, summarize
+from voicecli.metrics.thresholds import evaluate, parse_threshold
+from voicecli.metrics.turns import Turn, measure_turns
+from voicecli.metrics.usage import count_usage
 from voicecli.report.format import listed, milliseconds, rounded, table, washed
 from voicecli.report.json_result import Setting, profile_hash, result, written
-from voicecli.report.summary_lines import closing_lines
+from voicecli.report.summary_lines import summary_lines
 from voicecli.report.turn_lines import TurnLines, turn_lines
 from voicecli.timeline import Record
 
 PLAIN = Exchange(ttft=0.2893)
 BUDGETS = Budgets(llm=0.3)
-OURS = Models(stt="nova-3", llm="gpt-4o-mini", tts="aura-2-thalia-en")
+OURS = PricedModels(stt="nova-3", llm="gpt-4o-mini", tts="aura-2-thalia-en")
 
 
 def lines(exchange: Exchange, *more: Record, budgets: Budgets = BUDGETS) -> list[str]:
-    second = turns([*PLAIN.records(), *more, *exchange.records()])[-1]
+    second = measure_turns([*PLAIN.records(), *more, *exchange.records()])[-1]
     return turn_lines(second, budgets)
 
 
@@ -43,7 +43,7 @@ def later(**changes: Any) -> Exchange:
 
 
 def test_the_lines_of_a_turn():
-    (turn,) = turns(PLAIN.records())
+    (turn,) = measure_turns(PLAIN.records())
     assert turn_lines(turn, BUDGETS) == [
         '#1 you   "What is the time?"',
         '#1 agent "It is noon."',
@@ -79,7 +79,7 @@ def test_what_became_of_a_turn_is_told(exchange, agent, told):
 
 
 def test_all_the_marks():
-    (turn,) = turns(PLAIN.records())
+    (turn,) = measure_turns(PLAIN.records())
     doubtful = ("the event loop was 30 ms late", "nobody says when the user stopped")
     worst = replace(
         turn, cold=False, requests=4, hedges=1, underruns=1, cut_off=True, unreliable=doubtful
@@ -92,7 +92,7 @@ def test_all_the_marks():
 
 
 def test_a_turn_without_an_end_of_speech_is_not_measured():
-    (turn,) = turns(PLAIN.records())
+    (turn,) = measure_turns(PLAIN.records())
     blind = replace(turn, mouth_to_ear=None, stages={})
     assert turn_lines(blind, BUDGETS)[-1].startswith("#1 ⏱ not measured   [speech_final]")
 
@@ -116,7 +116,7 @@ DURATIONS = st.floats(0, 3)
 
 @given(st.builds(Exchange, stop=DURATIONS, ttft=DURATIONS, clause=DURATIONS, playout=DURATIONS))
 def test_the_printed_stages_sum_to_the_printed_total(exchange: Exchange):
-    (turn,) = turns(exchange.records())
+    (turn,) = measure_turns(exchange.records())
     total, parts = waterfall(turn_lines(turn, BUDGETS)[-1])
     assert sum(parts) == total
     assert total == round((turn.mouth_to_ear or 0) * 1000)
@@ -141,7 +141,7 @@ def test_lines_are_written_when_something_happens():
         follower(record)
     assert told == ['#1 you   "What is the time?"']
     follower(records[-1])
-    assert told[1:] == turn_lines(turns(records)[0], BUDGETS)[1:]
+    assert told[1:] == turn_lines(measure_turns(records)[0], BUDGETS)[1:]
 
 
 def test_warnings_and_losses_are_written():
@@ -162,10 +162,14 @@ def session(*exchanges: Exchange, more: tuple[Record, ...] = ()) -> list[Record]
 
 
 def closing(records: list[Record], spent: Cost | None = None) -> list[str]:
-    found = turns(records)
-    book = ledger(records, found)
-    return closing_lines(
-        found, book, summary(found, book), BUDGETS, cost(book, OURS) if spent is None else spent
+    found = measure_turns(records)
+    book = count_usage(records, found)
+    return summary_lines(
+        found,
+        book,
+        summarize(found, book),
+        BUDGETS,
+        estimate_cost(book, OURS) if spent is None else spent,
     )
 
 
@@ -229,12 +233,12 @@ SETTING = Setting(
 
 
 def told(records: list[Record]) -> dict[str, Any]:
-    found = turns(records)
-    book = ledger(records, found)
-    numbers = summary(found, book)
-    verdicts = [judged(parsed("mouth_to_ear.p95<3000"), numbers)]
+    found = measure_turns(records)
+    book = count_usage(records, found)
+    numbers = summarize(found, book)
+    verdicts = [evaluate(parse_threshold("mouth_to_ear.p95<3000"), numbers)]
     data = result(
-        found, book, numbers, BUDGETS, cost(book, OURS), setting=SETTING, verdicts=verdicts
+        found, book, numbers, BUDGETS, estimate_cost(book, OURS), setting=SETTING, verdicts=verdicts
     )
     text = written(data)
     assert text.isascii()
@@ -302,11 +306,16 @@ def test_a_turn_in_the_result():
 
 
 def test_a_failure_in_the_result_is_washed():
-    (turn,) = turns(replace(PLAIN, ends="llm failed").records())
+    (turn,) = measure_turns(replace(PLAIN, ends="llm failed").records())
     assert turn.failure is not None
     nasty: Turn = replace(turn, failure=replace(turn.failure, reason="bad key sk-12345\x1b[2J"))
     data = result(
-        [nasty], ledger([], []), summary([], ledger([], [])), BUDGETS, Cost(), setting=SETTING
+        [nasty],
+        count_usage([], []),
+        summarize([], count_usage([], [])),
+        BUDGETS,
+        Cost(),
+        setting=SETTING,
     )
     assert data["turns"][0]["failure"] == {"service": "llm", "reason": "bad key [redacted]"}
 

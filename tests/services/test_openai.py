@@ -418,15 +418,15 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "error", "cause", "mend", "temporary"), REFUSALS)
+@pytest.mark.parametrize(("status", "error", "cause", "hint", "temporary"), REFUSALS)
 def test_a_refusal_says_what_it_means(
-    status: str, error: dict[str, str], cause: str, mend: str, temporary: bool
+    status: str, error: dict[str, str], cause: str, hint: str, temporary: bool
 ) -> None:
     failure, pieces, raised = failure_of(refusing(status, {"error": error}))
     code = int(status[:3])
     assert cause in failure.cause
     assert failure.cause.endswith(f"(HTTP {code}: {error['message']}) (request id req-9)")
-    assert mend in failure.mend
+    assert hint in failure.hint
     assert (failure.status, failure.request_id) == (code, "req-9")
     assert failure.temporary == temporary
     assert isinstance(failure, RefusedError) == (code in (401, 403))

@@ -20,7 +20,7 @@ from tests.support.speech_like import silence, utterances, voice
 from voicecli import clock
 from voicecli.standin import Fault, serve
 from voicecli.standin.engines.interfaces import Recogniser
-from voicecli.standin.engines.scripted import scripted
+from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import Latency, Script, SttScript
 from voicecli.standin.segmenter import ResultDue, Segmenter
 from voicecli.standin.transcripts import spread
@@ -83,7 +83,7 @@ async def listening(
     recogniser: Callable[[], Recogniser] | None = None,
     **query: Any,
 ) -> AsyncGenerator[ClientConnection, None]:
-    engines = scripted(Script(stt=stt or SttScript()))
+    engines = create_scripted_engines(Script(stt=stt or SttScript()))
     engines = replace(engines, recogniser=recogniser or engines.recogniser)
     async with serve(engines, faults=faults) as endpoints:
         asked = {name: value for name, value in (QUERY | query).items() if value is not None}
@@ -505,7 +505,7 @@ def test_a_binary_keep_alive_is_taken_for_audio() -> None:
 
 def refusal(key: str | None = None, *, require_key: bool = False, **query: Any) -> InvalidStatus:
     async def main() -> InvalidStatus:
-        async with serve(scripted(Script()), require_key=require_key) as endpoints:
+        async with serve(create_scripted_engines(Script()), require_key=require_key) as endpoints:
             asked = {name: value for name, value in (QUERY | query).items() if value is not None}
             url = f"{endpoints.deepgram}/v1/listen?{urlencode(asked, doseq=True)}"
             headers = {} if key is None else {"Authorization": key}
@@ -569,7 +569,7 @@ def test_a_missing_or_misplaced_key_is_refused(key: str | None) -> None:
 @pytest.mark.parametrize("key", ["Token abc", "token abc", "Bearer a.b.c"])
 def test_any_key_is_accepted(key: str) -> None:
     async def main() -> str:
-        async with serve(scripted(Script()), require_key=True) as endpoints:
+        async with serve(create_scripted_engines(Script()), require_key=True) as endpoints:
             url = f"{endpoints.deepgram}/v1/listen?{urlencode(QUERY)}"
             headers = {"Authorization": key}
             async with connect(url, compression=None, additional_headers=headers) as socket:
@@ -581,7 +581,7 @@ def test_any_key_is_accepted(key: str) -> None:
 
 def test_a_browser_sends_its_key_as_a_sub_protocol() -> None:
     async def main() -> str | None:
-        async with serve(scripted(Script()), require_key=True) as endpoints:
+        async with serve(create_scripted_engines(Script()), require_key=True) as endpoints:
             url = f"{endpoints.deepgram}/v1/listen?{urlencode(QUERY)}"
             async with connect(url, subprotocols=["token", "abc"]) as socket:  # type: ignore[list-item]
                 return socket.subprotocol
@@ -662,7 +662,7 @@ def test_a_handshake_can_be_refused_and_the_next_one_not() -> None:
     async def main() -> list[int]:
         fault = Fault("stt", "refuse", status=429, on=2)
         statuses = []
-        async with serve(scripted(Script()), faults=(fault,)) as endpoints:
+        async with serve(create_scripted_engines(Script()), faults=(fault,)) as endpoints:
             for _ in range(3):
                 try:
                     async with connect(f"{endpoints.deepgram}/v1/listen?{urlencode(QUERY)}"):

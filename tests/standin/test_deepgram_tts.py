@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from voicecli import clock
 from voicecli.audio.pcm import first_audible
 from voicecli.standin import Fault, serve
-from voicecli.standin.engines.scripted import scripted
+from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import Latency, Script, TtsScript
 
 RATE = 24_000
@@ -52,7 +52,9 @@ class Spoken:
 async def speaking(
     tts: TtsScript | None = None, faults: tuple[Fault, ...] = (), **query: Any
 ) -> AsyncGenerator[ClientConnection, None]:
-    async with serve(scripted(Script(tts=tts or TtsScript())), faults=faults) as endpoints:
+    async with serve(
+        create_scripted_engines(Script(tts=tts or TtsScript())), faults=faults
+    ) as endpoints:
         asked = {"model": "aura-2-thalia-en", "sample_rate": RATE} | query
         url = f"{endpoints.deepgram}/v1/speak?{urlencode(asked)}"
         async with connect(url, compression=None, ping_timeout=None) as socket:

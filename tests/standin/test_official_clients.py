@@ -17,7 +17,7 @@ import pytest
 from tests.support.speech_like import silence, voice
 from voicecli import clock
 from voicecli.standin import Endpoints, Fault, serve
-from voicecli.standin.engines.scripted import scripted
+from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import LlmScript, Script, SttScript
 
 # What deepgram-sdk 7.17 imports, the first time that it connects.
@@ -63,7 +63,7 @@ def checked(message: Any) -> Any:
 
 def test_deepgrams_client_holds_a_whole_listen_exchange() -> None:
     async def main() -> list[Any]:
-        async with serve(scripted(SCRIPT), require_key=True) as endpoints:
+        async with serve(create_scripted_engines(SCRIPT), require_key=True) as endpoints:
             client = deepgram_client(endpoints)
             async with client.listen.v1.connect(
                 model="nova-3",
@@ -118,7 +118,7 @@ def test_deepgrams_client_sees_a_refused_key() -> None:
 
     async def main() -> int | None:
         fault = Fault("stt", "refuse", status=401)
-        async with serve(scripted(SCRIPT), faults=(fault,)) as endpoints:
+        async with serve(create_scripted_engines(SCRIPT), faults=(fault,)) as endpoints:
             client = deepgram_client(endpoints)
             with pytest.raises(ApiError) as caught:
                 async with client.listen.v1.connect(
@@ -134,7 +134,7 @@ def test_deepgrams_client_holds_a_whole_speak_exchange() -> None:
     from deepgram.speak.v1.types import SpeakV1Text
 
     async def main() -> list[Any]:
-        async with serve(scripted(SCRIPT), require_key=True) as endpoints:
+        async with serve(create_scripted_engines(SCRIPT), require_key=True) as endpoints:
             client = deepgram_client(endpoints)
             async with client.speak.v1.connect(
                 model="aura-2-thalia-en", encoding="linear16", sample_rate="24000"
@@ -162,7 +162,7 @@ def test_deepgrams_client_holds_a_whole_speak_exchange() -> None:
 
 @asynccontextmanager
 async def openai_client(*faults: Fault) -> AsyncGenerator[openai.AsyncOpenAI, None]:
-    async with serve(scripted(SCRIPT), faults=faults, require_key=True) as endpoints:
+    async with serve(create_scripted_engines(SCRIPT), faults=faults, require_key=True) as endpoints:
         client = openai.AsyncOpenAI(base_url=endpoints.openai, api_key="any", max_retries=0)
         async with client:
             yield client

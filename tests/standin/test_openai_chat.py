@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from voicecli import clock
 from voicecli.errors import UsageError
 from voicecli.standin import Engines, Fault, serve
-from voicecli.standin.engines.scripted import scripted
+from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import Latency, LlmScript, Script
 
 MESSAGES = [{"role": "user", "content": "Hello?"}]
@@ -120,7 +120,7 @@ def chat(
 
     async def main() -> list[Answer]:
         async with (
-            serve(scripted(Script(llm=llm)), **serving) as endpoints,
+            serve(create_scripted_engines(Script(llm=llm)), **serving) as endpoints,
             connected(endpoints.openai) as client,
         ):
             payloads = [b if isinstance(b, bytes) else json.dumps(b).encode() for b in bodies]
@@ -217,7 +217,7 @@ def test_a_request_that_comes_during_an_answer_is_answered_next() -> None:
 
     async def main() -> bytes:
         async with (
-            serve(scripted(Script(llm=SAYS))) as endpoints,
+            serve(create_scripted_engines(Script(llm=SAYS))) as endpoints,
             connected(endpoints.openai) as client,
         ):
             for _ in range(2):
@@ -244,7 +244,7 @@ def test_the_reply_stops_when_the_client_leaves() -> None:
                 stopped.append(clock.now())
 
     async def main() -> None:
-        engines: Engines = replace(scripted(Script()), responder=Endless())
+        engines: Engines = replace(create_scripted_engines(Script()), responder=Endless())
         async with serve(engines) as endpoints:
             async with connected(endpoints.openai) as client:
                 await client.send("POST", "/v1/chat/completions", json.dumps(STREAM).encode())
@@ -342,7 +342,7 @@ def test_an_unknown_address_is_not_found() -> None:
 def test_what_is_no_http_is_hung_up_on() -> None:
     async def main() -> bytes:
         async with (
-            serve(scripted(Script())) as endpoints,
+            serve(create_scripted_engines(Script())) as endpoints,
             connected(endpoints.openai) as client,
         ):
             client.writer.write(b"\x16\x03\x01 TLS, perhaps\r\n\r\n")
@@ -353,11 +353,11 @@ def test_what_is_no_http_is_hung_up_on() -> None:
 
 def test_a_port_that_is_taken_is_a_usage_error() -> None:
     async def main() -> None:
-        async with serve(scripted(Script())) as endpoints:
+        async with serve(create_scripted_engines(Script())) as endpoints:
             taken = urlsplit(endpoints.openai).port
             assert taken
             with pytest.raises(UsageError, match="address already in use"):
-                async with serve(scripted(Script()), openai_port=taken):
+                async with serve(create_scripted_engines(Script()), openai_port=taken):
                     pass
 
     clock.run(main(), virtual=True)
@@ -367,7 +367,7 @@ def test_leaving_closes_whatever_is_under_way() -> None:
     async def main() -> tuple[float, int | None, int | None]:
         llm = LlmScript(token=Latency(10.0), says=("Slow and never done.",))
         async with AsyncExitStack() as clients:
-            async with serve(scripted(Script(llm=llm))) as endpoints:
+            async with serve(create_scripted_engines(Script(llm=llm))) as endpoints:
                 query = "model=nova-3&encoding=linear16&sample_rate=16000"
                 listen = await clients.enter_async_context(
                     connect(f"{endpoints.deepgram}/v1/listen?{query}")
@@ -391,7 +391,10 @@ def test_leaving_closes_whatever_is_under_way() -> None:
 
 def test_an_error_inside_passes_through() -> None:
     async def main() -> None:
-        async with serve(scripted(Script())) as endpoints, connected(endpoints.openai) as client:
+        async with (
+            serve(create_scripted_engines(Script())) as endpoints,
+            connected(endpoints.openai) as client,
+        ):
             await client.send("POST", "/v1/chat/completions", json.dumps(STREAM).encode())
             await asyncio.sleep(0.1)
             raise KeyError("of the caller")
@@ -430,7 +433,7 @@ def test_a_stream_can_be_cut() -> None:
     async def main() -> float:
         fault = Fault("llm", "drop", after=0.21)
         async with (
-            serve(scripted(Script(llm=SAYS)), faults=(fault,)) as endpoints,
+            serve(create_scripted_engines(Script(llm=SAYS)), faults=(fault,)) as endpoints,
             connected(endpoints.openai) as client,
         ):
             await client.send("POST", "/v1/chat/completions", json.dumps(STREAM).encode())
@@ -447,7 +450,7 @@ def test_a_stream_can_fall_silent_for_good() -> None:
         fault = Fault("llm", "half_open", after=0.21)
         received = b""
         async with (
-            serve(scripted(Script(llm=SAYS)), faults=(fault,)) as endpoints,
+            serve(create_scripted_engines(Script(llm=SAYS)), faults=(fault,)) as endpoints,
             connected(endpoints.openai) as client,
         ):
             await client.send("POST", "/v1/chat/completions", json.dumps(STREAM).encode())

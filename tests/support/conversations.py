@@ -32,16 +32,16 @@ from voicecli.audio.pcm import samples_of
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
 from voicecli.events import Service
-from voicecli.metrics.turns import Turn, turns
+from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.pipeline.session import Session
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.profile import Profile, load_profile
-from voicecli.services.deepgram.aura import SpeakOptions
-from voicecli.services.deepgram.nova import ListenOptions
+from voicecli.services.deepgram.aura import AuraOptions
+from voicecli.services.deepgram.nova import NovaOptions
 from voicecli.services.openai import ChatOptions
 from voicecli.standin import Fault, serve
 from voicecli.standin.engines.interfaces import Responder
-from voicecli.standin.engines.scripted import scripted
+from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import Script
 from voicecli.standin.server import Endpoints
 from voicecli.timeline import Follower, Record, Timeline
@@ -106,7 +106,7 @@ class Held:
 
     @property
     def turns(self) -> list[Turn]:
-        return turns(self.timeline)
+        return measure_turns(self.timeline)
 
     def all(self, kind: type[R]) -> list[R]:
         """The records of this kind, in order."""
@@ -175,7 +175,7 @@ class _Conversation:
     during: During | None
 
     async def hold(self, script: Script, faults: Sequence[Fault]) -> None:
-        engines = scripted(script)
+        engines = create_scripted_engines(script)
         engines = replace(engines, responder=Overheard(engines.responder, self.held.requests))
         try:
             async with serve(engines, faults=(*script.faults, *faults)) as endpoints:
@@ -216,11 +216,11 @@ class _Absent(Services):
         super().__init__(profile, endpoints, environ)
         self._absent = absent
 
-    def listen(self) -> ListenOptions:
+    def listen(self) -> NovaOptions:
         options = super().listen()
         return replace(options, url=NOWHERE) if self._absent == "stt" else options
 
-    def speak(self) -> SpeakOptions:
+    def speak(self) -> AuraOptions:
         options = super().speak()
         return replace(options, url=NOWHERE) if self._absent == "tts" else options
 

@@ -15,7 +15,7 @@ from voicecli import clock
 from voicecli.events import Service
 from voicecli.pipeline.wiring import Services, open_services
 from voicecli.probe.metrics import SERVICES
-from voicecli.probe.results import Findings
+from voicecli.probe.results import ProbeResults
 from voicecli.probe.run import Probe
 from voicecli.probe.schedule import Plan
 from voicecli.profile import Profile, load_profile
@@ -37,7 +37,7 @@ def scripted(folder: Path, script: dict[str, object], *settings: str) -> Profile
     return load_profile("scripted", overrides=overrides)
 
 
-def probed(profile: Profile, wanted: Sequence[Service] = SERVICES, **plan: int) -> Findings:
+def probed(profile: Profile, wanted: Sequence[Service] = SERVICES, **plan: int) -> ProbeResults:
     """What a probe of ``profile`` finds."""
     return served(profile, lambda services: Probe(profile, services, wanted, Plan(**plan)).run())
 

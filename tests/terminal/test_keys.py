@@ -27,7 +27,7 @@ from voicecli.terminal.keys import (
     is_ours,
     keys_pressed,
 )
-from voicecli.terminal.line_editor import Prompt
+from voicecli.terminal.line_editor import LineEditor
 
 # ── characters to keys ───────────────────────────────────────────────────────
 
@@ -92,8 +92,8 @@ def test_no_key_commands_a_terminal(sent: bytes):
 # ── the line that is typed ───────────────────────────────────────────────────
 
 
-def pressed(*keys: str) -> tuple[Prompt, list[str]]:
-    prompt = Prompt()
+def pressed(*keys: str) -> tuple[LineEditor, list[str]]:
+    prompt = LineEditor()
     return prompt, [line for key in keys if (line := prompt.press(key)) is not None]
 
 

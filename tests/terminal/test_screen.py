@@ -44,9 +44,9 @@ from voicecli.metrics.summary import Budgets
 from voicecli.report.json_lines import JsonLines, result_line
 from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import INTERVAL, Screen
-from voicecli.terminal.view import METER, ROWS, Moment, View, meter, region, wrapped
-from voicecli.terminal.writer import Outlet
-from voicecli.timeline import Record, decoded
+from voicecli.terminal.view import METER, ROWS, LiveView, Moment, meter, region, wrapped
+from voicecli.terminal.writer import NonBlockingWriter
+from voicecli.timeline import Record, decode
 from voicecli.units import AudioBlock
 
 PLAIN = Exchange()
@@ -61,8 +61,8 @@ def unstyled(line: str) -> str:
     return re.sub(r"\x1b\[\d+m", "", line)
 
 
-def viewed(*records: Record) -> View:
-    view = View()
+def viewed(*records: Record) -> LiveView:
+    view = LiveView()
     for record in records:
         view.note(record)
     return view
@@ -145,7 +145,7 @@ def test_whatever_happens_can_be_shown(records: list[Record]):
 # ── the region ───────────────────────────────────────────────────────────────
 
 
-def shown(view: View, width: int = 60, **moment: Any) -> list[str]:
+def shown(view: LiveView, width: int = 60, **moment: Any) -> list[str]:
     return [unstyled(row) for row in region(view, Moment(**moment), width)]
 
 
@@ -215,7 +215,7 @@ def test_wrapping_loses_nothing(text: str, width: int):
 # ── the screen ───────────────────────────────────────────────────────────────
 
 
-class Paper(Outlet):
+class Paper(NonBlockingWriter):
     """Takes all that is written, unless it is busy."""
 
     def __init__(self) -> None:
@@ -501,7 +501,7 @@ def test_json_lines_are_the_records(records: list[Record]):
         lines.note(record)
     parsed = [json.loads(line) for line in told]
     assert [one.pop("schema_version") for one in parsed] == [1] * len(records)
-    assert [decoded(json.dumps(one)) for one in parsed] == records
+    assert [decode(json.dumps(one)) for one in parsed] == records
     assert all(line.isascii() and line.isprintable() for line in told)
 
 
@@ -523,7 +523,7 @@ def test_a_full_pipe_is_not_waited_for_and_loses_nothing():
 
     async def main() -> bytes:
         taken = b""
-        with Outlet(writing, pytest.fail) as outlet:
+        with NonBlockingWriter(writing, pytest.fail) as outlet:
             outlet.write(text)
             assert outlet.busy
             outlet.line("last")
@@ -544,7 +544,7 @@ def test_a_pipe_that_nobody_reads_is_told_of_once():
     told: list[str] = []
 
     async def main() -> None:
-        with Outlet(writing, lambda: told.append("broken")) as outlet:
+        with NonBlockingWriter(writing, lambda: told.append("broken")) as outlet:
             os.close(reading)
             outlet.line("one")
             outlet.line("two")
@@ -559,7 +559,7 @@ def test_what_the_encoding_lacks_is_replaced(tmp_path):
     file = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
 
     async def main() -> None:
-        with Outlet(file, pytest.fail, "ascii") as outlet:
+        with NonBlockingWriter(file, pytest.fail, "ascii") as outlet:
             outlet.line("⏱ 1 ms")
 
     clock.run(main())

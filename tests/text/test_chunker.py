@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from voicecli.text.chunker import LONG, SHORT, Batches, Clauses, Pieces, boundary
+from voicecli.text.chunker import LONG, SHORT, BatchChunker, Chunker, ClauseChunker, find_boundary
 from voicecli.text.markdown import Speakable
 
 UNHURRIED = settings(deadline=None)  # the machine may be busy
@@ -25,7 +25,9 @@ REPLIES = st.lists(
     max_size=60,
 ).map("".join)
 
-PIECES = st.sampled_from([Clauses, lambda: Clauses(40), Batches, lambda: Batches(30)])
+PIECES = st.sampled_from(
+    [ClauseChunker, lambda: ClauseChunker(40), BatchChunker, lambda: BatchChunker(30)]
+)
 
 
 def tokens_of(text: str) -> list[str]:
@@ -33,8 +35,8 @@ def tokens_of(text: str) -> list[str]:
     return re.findall(r" ?\w+| ?[^\w\s]|\s", text)
 
 
-def cut(text: str, pieces: Pieces | None = None) -> list[str]:
-    pieces = pieces or Clauses()
+def cut(text: str, pieces: Chunker | None = None) -> list[str]:
+    pieces = pieces or ClauseChunker()
     return [
         *(piece for token in tokens_of(text) for piece in pieces.push(token)),
         *pieces.finish(),
@@ -94,17 +96,17 @@ def test_the_first_clause(reply: str, first: str):
 
 def test_how_long_the_first_clause_is_at_least_can_be_chosen():
     reply = "Sure, I can, if you like, do that for you."
-    assert cut(reply, Clauses(1))[0] == "Sure, I can, "
-    assert cut(reply, Clauses(20))[0] == "Sure, I can, if you like, "
+    assert cut(reply, ClauseChunker(1))[0] == "Sure, I can, "
+    assert cut(reply, ClauseChunker(20))[0] == "Sure, I can, if you like, "
 
 
 def test_a_first_clause_is_out_with_the_token_after_its_mark():
-    clauses = Clauses()
+    clauses = ClauseChunker()
     assert [clauses.push(token) for token in ("Sure", ".", " I")] == [[], [], ["Sure. "]]
 
 
 def test_a_first_clause_is_out_with_the_white_space_after_its_mark():
-    clauses = Clauses()
+    clauses = ClauseChunker()
     assert [clauses.push(token) for token in ("Sure", ".", "\n\n")] == [[], [], ["Sure. "]]
 
 
@@ -145,22 +147,26 @@ def test_long_sentences_without_a_mark_are_cut_at_a_space():
 
 
 def test_batches():
-    assert cut("one two three four five six", Batches(8)) == ["one two three ", "four five ", "six"]
-    assert cut("one", Batches()) == ["one"]
-    assert cut("", Batches()) == []
+    assert cut("one two three four five six", BatchChunker(8)) == [
+        "one two three ",
+        "four five ",
+        "six",
+    ]
+    assert cut("one", BatchChunker()) == ["one"]
+    assert cut("", BatchChunker()) == []
 
 
 @UNHURRIED
 @given(REPLIES, st.integers(1, 200))
 def test_batches_are_as_long_as_asked_for(reply: str, chars: int):
-    pieces = cut(reply, Batches(chars))
+    pieces = cut(reply, BatchChunker(chars))
     assert all(chars <= len(piece.rstrip()) for piece in pieces[:-1])
     assert all(len(piece) <= chars + LONG for piece in pieces)
 
 
 @UNHURRIED
 @given(REPLIES, PIECES)
-def test_nothing_is_lost_or_doubled(reply: str, make: type[Pieces]):
+def test_nothing_is_lost_or_doubled(reply: str, make: type[Chunker]):
     pieces = cut(reply, make())
     assert "".join(pieces) == speakable(reply)
     assert all(pieces)
@@ -168,7 +174,7 @@ def test_nothing_is_lost_or_doubled(reply: str, make: type[Pieces]):
 
 @UNHURRIED
 @given(REPLIES, PIECES, st.data())
-def test_tokens_may_be_cut_anywhere(reply: str, make: type[Pieces], data: st.DataObject):
+def test_tokens_may_be_cut_anywhere(reply: str, make: type[Chunker], data: st.DataObject):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(reply)))))
     pieces = make()
     found = [
@@ -185,7 +191,7 @@ def test_tokens_may_be_cut_anywhere(reply: str, make: type[Pieces], data: st.Dat
 @example("你" * 500)
 @example("word " * 500)
 def test_no_more_is_held_back_than_a_long_sentence(reply: str):
-    clauses = Clauses()
+    clauses = ClauseChunker()
     given_out = sum(len(piece) for token in tokens_of(reply) for piece in clauses.push(token))
     assert len(speakable(reply)) - given_out <= 2 * LONG
     assert all(len(piece) <= 2 * LONG for piece in cut(reply))
@@ -226,14 +232,14 @@ def test_a_clause_ends_where_a_word_does(reply: str):
     ],
 )
 def test_what_is_there_can_be_taken(there: str, taken: str | None, left: str):
-    clauses = Clauses()
+    clauses = ClauseChunker()
     assert clauses.push(there) == []
     assert clauses.take() == taken
     assert "".join(clauses.finish()) == left
 
 
 def test_after_a_taken_piece_come_whole_sentences():
-    clauses = Clauses()
+    clauses = ClauseChunker()
     clauses.push("Well, I th")
     assert clauses.take() == "Well, I "
     assert clauses.push("ink so. It is ") == []
@@ -241,7 +247,7 @@ def test_after_a_taken_piece_come_whole_sentences():
 
 
 def test_batches_can_be_taken():
-    batches = Batches()
+    batches = BatchChunker()
     batches.push("I think the weath")
     assert batches.take() == "I think the "
 
@@ -252,7 +258,7 @@ def test_batches_can_be_taken():
     PIECES,
     st.data(),
 )
-def test_no_word_is_cut(said: list[str], make: type[Pieces], data: st.DataObject):
+def test_no_word_is_cut(said: list[str], make: type[Chunker], data: st.DataObject):
     reply = " ".join(said)
     stall = data.draw(st.integers(0, len(reply)))
     pieces = make()
@@ -284,4 +290,4 @@ def test_no_word_is_cut(said: list[str], make: type[Pieces], data: st.DataObject
     ],
 )
 def test_boundaries(text: str, kind: str):
-    assert boundary(text) == kind
+    assert find_boundary(text) == kind

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.turns.barge_in import BargeInPolicy, Interruption, Stage
+from voicecli.turns.barge_in import BargeInPolicy, Escalation, Interruption
 
 POLICY = BargeInPolicy(
     allowed=True, hold=0.15, confirm=0.8, backchannels=frozenset({"uh-huh", "i see", "right"})
@@ -20,14 +20,14 @@ def ducked(since: float) -> Interruption:
 
 
 def test_nothing_is_suspected_at_first():
-    assert Interruption(POLICY).stage is Stage.NONE
+    assert Interruption(POLICY).stage is Escalation.NONE
 
 
 def test_a_voice_ducks_and_is_next_to_be_held_and_then_to_cut():
     interruption = ducked(3)
-    assert interruption.stage is Stage.DUCKED
+    assert interruption.stage is Escalation.DUCKED
     assert interruption.next_step == pytest.approx(3.15)
-    interruption.stage = Stage.HELD
+    interruption.stage = Escalation.HELD
     assert interruption.next_step == pytest.approx(3.8)
 
 
@@ -36,7 +36,7 @@ def test_only_the_voice_counts_and_not_its_gaps(parts):
     interruption, now, gaps = Interruption(POLICY), 3.0, 0.0
     for voiced, gap in parts:
         interruption.voice_began(now)
-        interruption.stage = Stage.HELD
+        interruption.stage = Escalation.HELD
         interruption.voice_ended(now + voiced)
         now, gaps = now + voiced + gap, gaps + gap
     interruption.voice_began(now)
@@ -53,7 +53,7 @@ def test_a_false_alarm_is_forgotten():
     interruption = ducked(3)
     interruption.voice_ended(3.1)
     interruption.end()
-    assert interruption.stage is Stage.NONE
+    assert interruption.stage is Escalation.NONE
     interruption.voice_began(9)
     assert interruption.next_step == pytest.approx(9.15)
 
@@ -93,7 +93,7 @@ def test_what_the_agent_says_takes_no_floor_from_it():
 def test_a_sound_is_suspected_once_and_again_after_a_voice():
     interruption = Interruption(POLICY)
     assert interruption.suspect(3.0)
-    assert interruption.stage is Stage.SUSPECTED
+    assert interruption.stage is Escalation.SUSPECTED
     assert not interruption.suspect(3.1)
     assert interruption.next_step == pytest.approx(3.2)
     interruption.end()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voicecli.turns.end_of_turn import ending, is_backchannel, repeats, words
+from voicecli.turns.end_of_turn import classify_ending, is_backchannel, is_echo, split_words
 
 UNHURRIED = settings(deadline=None)  # the machine may be busy
 
@@ -45,7 +45,7 @@ WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat", "seven"
     ],
 )
 def test_the_user_has_said_all(text: str):
-    assert ending(text) == "complete"
+    assert classify_ending(text) == "complete"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_user_has_said_all(text: str):
     ],
 )
 def test_the_user_will_go_on(text: str):
-    assert ending(text) == "incomplete"
+    assert classify_ending(text) == "incomplete"
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,25 @@ def test_the_user_will_go_on(text: str):
     ["", "…!", "Turn it on.", "I live in.", "what is the weather", "I have seven", "number one"],
 )
 def test_neither_is_clear(text: str):
-    assert ending(text) == "default"
+    assert classify_ending(text) == "default"
 
 
 @UNHURRIED
 @given(WORDS)
 def test_a_full_stop_does_not_end_what_hangs(spoken: list[str]):
     text = " ".join([*spoken, "and"])
-    assert ending(text) == ending(text + ".") == ending(text.upper() + " .") == "incomplete"
+    assert (
+        classify_ending(text)
+        == classify_ending(text + ".")
+        == classify_ending(text.upper() + " .")
+        == "incomplete"
+    )
 
 
 @UNHURRIED
 @given(st.text(max_size=40))
 def test_every_text_has_an_ending(text: str):
-    assert ending(text) in ("complete", "default", "incomplete")
+    assert classify_ending(text) in ("complete", "default", "incomplete")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +162,7 @@ SAID = "Sure, I can stop the music. Tomorrow it's sunny, with a high of twenty-t
     ],
 )
 def test_an_echo(heard: str):
-    assert repeats(heard, SAID)
+    assert is_echo(heard, SAID)
 
 
 @pytest.mark.parametrize(
@@ -176,12 +181,12 @@ def test_an_echo(heard: str):
     ],
 )
 def test_no_echo(heard: str):
-    assert not repeats(heard, SAID)
+    assert not is_echo(heard, SAID)
 
 
 def test_nothing_is_an_echo_of_silence():
-    assert not repeats("hello", "")
-    assert not repeats("", "")
+    assert not is_echo("hello", "")
+    assert not is_echo("", "")
 
 
 @UNHURRIED
@@ -189,16 +194,16 @@ def test_nothing_is_an_echo_of_silence():
 def test_every_part_of_what_is_said_may_be_an_echo(
     before: list[str], part: list[str], after: list[str]
 ):
-    assert repeats(" ".join(part), " ".join([*before, *part, *after])) == bool(part)
+    assert is_echo(" ".join(part), " ".join([*before, *part, *after])) == bool(part)
 
 
 @UNHURRIED
 @given(WORDS)
 def test_an_echo_has_three_words_in_four_in_common(said: list[str]):
-    assert not repeats("please be quiet now", " ".join(said))
-    assert not repeats(" ".join([*said[:2], "please", "stop"]), " ".join(said))
+    assert not is_echo("please be quiet now", " ".join(said))
+    assert not is_echo(" ".join([*said[:2], "please", "stop"]), " ".join(said))
 
 
 def test_words():
-    assert words("Uh-huh, it’s 5 p.m.! E\u0301") == ["uh", "huh", "it's", "5", "p.m", "e"]
-    assert words(" … — ") == []
+    assert split_words("Uh-huh, it’s 5 p.m.! E\u0301") == ["uh", "huh", "it's", "5", "p.m", "e"]
+    assert split_words(" … — ") == []

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicecli.events import FinalTranscript, InterimTranscript
-from voicecli.turns.transcript import SAME_WORD, Utterance
+from voicecli.turns.transcript import SAME_WORD, TurnTranscript
 
 
 def interim(text: str, end: float, start: float = 0.0) -> InterimTranscript:
@@ -17,8 +17,8 @@ def final(text: str, end: float, start: float = 0.0) -> FinalTranscript:
     return FinalTranscript(at=end, text=text, speech_start=start, speech_end=end)
 
 
-def utterance(*events: InterimTranscript | FinalTranscript) -> Utterance:
-    heard = Utterance()
+def utterance(*events: InterimTranscript | FinalTranscript) -> TurnTranscript:
+    heard = TurnTranscript()
     for event in events:
         heard.hear(event)
     return heard
@@ -46,7 +46,7 @@ def test_an_empty_final_closes_the_segment_and_takes_its_words_away():
 
 
 def test_it_tells_whether_the_words_have_changed():
-    heard = Utterance()
+    heard = TurnTranscript()
     assert not heard.hear(interim("", 0.5))
     assert heard.hear(interim("Hello", 1))
     assert not heard.hear(interim("Hello", 1.1))
@@ -133,7 +133,7 @@ def test_what_is_put_back_alone_ends_when_it_did():
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["", "close", "take", "back"]))))
 def test_every_word_is_had_once_and_in_order(steps):
     """Segments of words that are restated, closed, taken and put back at any time."""
-    heard, segment, taken = Utterance(), [], ""
+    heard, segment, taken = TurnTranscript(), [], ""
     words, had = 0, []
     for count, then in steps:
         segment += [f"w{words + index}" for index in range(count)]

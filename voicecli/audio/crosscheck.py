@@ -31,7 +31,7 @@ commitment."""
 _PIECE: Seconds = 1.0
 
 
-def checked(turns: Sequence[Turn], recording: Path) -> list[Turn]:
+def check_recording(turns: Sequence[Turn], recording: Path) -> list[Turn]:
     """``turns``, those that ``recording`` disagrees with marked unreliable.
 
     recording: stereo, the user left and the agent right, on the session's time line.

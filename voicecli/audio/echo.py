@@ -260,6 +260,6 @@ def _processor() -> Any:
     except ImportError as error:
         raise UsageError(
             "Echo cancellation needs pywebrtc-audio, which is not installed",
-            mend="Install it with: pip install 'voicecli[aec]'.",
+            hint="Install it with: pip install 'voicecli[aec]'.",
         ) from error
     return AudioProcessor(sample_rate=RATE, echo_cancellation=True)

@@ -83,7 +83,7 @@ class Recorder:
             self._folder.mkdir(parents=True, exist_ok=True)
             if any((self._folder / name).exists() for name in (CONVERSATION, REPLY)):
                 raise InputError(
-                    f"{self._folder} holds a recording already", mend="Name another folder."
+                    f"{self._folder} holds a recording already", hint="Name another folder."
                 )
             self._conversation = self._open(CONVERSATION, channels=2)
             self._reply = self._open(REPLY, channels=1)
@@ -189,5 +189,5 @@ class Recorder:
     def _unwritable(self, error: OSError) -> UsageError:
         return UsageError(
             f"{self._folder} cannot be recorded to: {error.strerror or error}",
-            mend="Name a folder that you may write to, with room in it.",
+            hint="Name a folder that you may write to, with room in it.",
         )

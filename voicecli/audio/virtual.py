@@ -110,7 +110,7 @@ _SILENCE: Seconds = 0.1
 """Length of a block of nothing; the recording has to move on."""
 
 
-class Silence:
+class SilentSource:
     """A ``stages.Source`` in which nobody speaks."""
 
     def __init__(self, rate: int) -> None:

@@ -176,11 +176,11 @@ def open_wav(
         raise _refusal(path, error) from error
     with sound:
         if sound.frames == 0:
-            raise InputError(f"there is no sound in {path}", mend="Record something into it.")
+            raise InputError(f"there is no sound in {path}", hint="Record something into it.")
         if sound.samplerate not in RATES:
             raise InputError(
                 f"{path} has a sample rate of {sound.samplerate} Hz",
-                mend="Its header is damaged: make the recording anew.",
+                hint="Its header is damaged: make the recording anew.",
             )
         channels = slice(None) if channel is None else slice(channel, channel + 1)
         yield WavSource(path, sound, rate, block, channels)
@@ -191,17 +191,17 @@ def _refusal(path: Path, error: Exception) -> InputError:
     try:
         path.open("rb").close()
     except FileNotFoundError:
-        return InputError(f"there is no file {path}", mend="Give the path of a recording.")
+        return InputError(f"there is no file {path}", hint="Give the path of a recording.")
     except IsADirectoryError:
-        return InputError(f"{path} is a folder", mend="Name a recording in it.")
+        return InputError(f"{path} is a folder", hint="Name a recording in it.")
     except OSError as why:
         return InputError(
-            f"{path} cannot be read: {why.strerror}", mend="Give a file that you may read."
+            f"{path} cannot be read: {why.strerror}", hint="Give a file that you may read."
         )
     said = str(getattr(error, "error_string", "there is no header")).rstrip(".")
     if "does not exist" in said:  # what the MP3 decoder says of anything that is none
         said = "Format not recognised"
     return InputError(
         f"{path} cannot be read as a recording: {said}",
-        mend="WAV, FLAC, OGG, AIFF and MP3 can; ffmpeg converts the rest.",
+        hint="WAV, FLAC, OGG, AIFF and MP3 can; ffmpeg converts the rest.",
     )

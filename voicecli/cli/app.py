@@ -112,14 +112,14 @@ def options(
 
 def _load_environment(env_file: Path | None, no_env: bool, **_: object) -> None:
     if env_file and no_env:
-        raise UsageError("--env-file and --no-env contradict each other", mend="Leave one out.")
+        raise UsageError("--env-file and --no-env contradict each other", hint="Leave one out.")
     if no_env:
         return
     try:
         file = env_file or environment.nearest(Path.cwd())
     except FileNotFoundError as error:
         raise UsageError(
-            "the current folder does not exist any more", mend="Change to another one."
+            "the current folder does not exist any more", hint="Change to another one."
         ) from error
     if file:
         environment.load(file)

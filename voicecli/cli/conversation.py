@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from voicecli import clock
 from voicecli.audio.recorder import Recorder
-from voicecli.cli.keybindings import Hands
-from voicecli.cli.opening import Sound, open_sound
+from voicecli.cli.keybindings import KeyBindings
+from voicecli.cli.opening import SoundDevices, open_devices
 from voicecli.cli.options import TIMELINE, header
 from voicecli.cli.output import Showing, Shown, libraries_hushed, open_shown, stdin
 from voicecli.errors import INTERRUPTED
@@ -26,7 +26,7 @@ from voicecli.pipeline.wiring import open_services, open_session, preload
 from voicecli.terminal.keys import is_ours, keys_pressed
 from voicecli.terminal.screen import Screen
 from voicecli.terminal.stdin_lines import TypedLines
-from voicecli.timeline import Record, Timeline, writing
+from voicecli.timeline import Record, Timeline, open_writer
 from voicecli.units import AudioBlock
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class TalkOptions:
     """What the user wants beside the profile.
 
     typed: to type instead of speaking.
@@ -50,12 +50,12 @@ class Wishes:
     warnings: Sequence[str] = ()
 
 
-async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
+async def run_conversation(profile: Profile, wishes: TalkOptions, timeline: Timeline) -> None:
     """Hold the conversation; what happened is in ``timeline``, however it ends.
 
     Raises VoiceError, perhaps in a group, and BrokenPipeError when nobody reads what is shown.
     """
-    hands, session, taps = Hands(), None, list[Callable[[AudioBlock], None]]()
+    hands, session, taps = KeyBindings(), None, list[Callable[[AudioBlock], None]]()
 
     def heard() -> str:
         return session.heard if session is not None else ""
@@ -70,7 +70,7 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
         await preload(profile)
         stack.enter_context(_loaded_left_alone())
         services = await stack.enter_async_context(open_services(profile))
-        sound = await stack.enter_async_context(open_sound(profile, typed=wishes.typed))
+        sound = await stack.enter_async_context(open_devices(profile, typed=wishes.typed))
         terminal = stack.enter_context(ExitStack())
         leave = partial(_leave, terminal)
         shown = terminal.enter_context(
@@ -94,7 +94,7 @@ async def hold(profile: Profile, wishes: Wishes, timeline: Timeline) -> None:
             taps.append(stack.enter_context(_recorded(wishes.out, profile, sound, timeline)))
         taps.append(hands.hear if wishes.typed else shown.hear)
         for notices in sound.notices:
-            session.attend(notices)
+            session.add_event_source(notices)
         asyncio.get_running_loop().call_soon(_begin, session, hands, wishes, sound)
         signals.arm(hands.quit, leave)
         await session.run()
@@ -115,14 +115,14 @@ def _loaded_left_alone() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _told(profile: Profile, sound: Sound, *, typed: bool) -> str:
+def _told(profile: Profile, sound: SoundDevices, *, typed: bool) -> str:
     """What the conversation is held with."""
     half = profile.interrupt.policy == "off"
     duplex = [] if typed else ["half duplex" if half else "the microphone stays live"]
     return ", ".join([*sound.names, *duplex])
 
 
-def _begin(session: Session, hands: Hands, wishes: Wishes, sound: Sound) -> None:
+def _begin(session: Session, hands: KeyBindings, wishes: TalkOptions, sound: SoundDevices) -> None:
     """The conversation runs: what there is to tell at its beginning."""
     for text in (*wishes.warnings, *sound.warnings):
         session.post(Warned(at=clock.now(), service="audio", text=text))
@@ -131,7 +131,7 @@ def _begin(session: Session, hands: Hands, wishes: Wishes, sound: Sound) -> None
 
 @contextmanager
 def _recorded(
-    folder: Path, profile: Profile, sound: Sound, timeline: Timeline
+    folder: Path, profile: Profile, sound: SoundDevices, timeline: Timeline
 ) -> Iterator[Callable[[AudioBlock], None]]:
     """What is to be given the microphone's blocks; all is in ``folder`` then."""
     with (
@@ -141,14 +141,14 @@ def _recorded(
             agent=sound.played,
             user_rate=profile.audio.sample_rate,
         ) as recorder,
-        writing(folder / TIMELINE, header(profile)) as writer,
+        open_writer(folder / TIMELINE, header(profile)) as writer,
     ):
         timeline.follow(writer)
         yield recorder.user
 
 
 def _listening_to(
-    hands: Hands, typed: bool, shown: Shown, timeline: Timeline
+    hands: KeyBindings, typed: bool, shown: Shown, timeline: Timeline
 ) -> AbstractContextManager[object]:
     """Has ``hands`` told of what the user presses or types."""
     file = stdin()

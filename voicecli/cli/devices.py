@@ -52,7 +52,7 @@ def list_(
             _print_table(rows)
         else:
             raise DeviceError(
-                "there is no sound device", mend="Connect one, or start the sound system."
+                "there is no sound device", hint="Connect one, or start the sound system."
             )
 
 

@@ -59,7 +59,7 @@ def read(file: Path) -> dict[str, str | None]:
             line = binding.original.line + blank.count("\n")
             raise UsageError(
                 f"{file}:{line}: this is no NAME=VALUE",
-                mend="Mend the line, or leave the file out with --no-env.",
+                hint="Mend the line, or leave the file out with --no-env.",
             )
     return DotEnv(None, stream=io.StringIO(text), override=False).dict()
 
@@ -70,10 +70,10 @@ def _text(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UsageError(
-            f"{file}:{line}: this is not UTF-8 text", mend="Save it as UTF-8, or use --no-env."
+            f"{file}:{line}: this is not UTF-8 text", hint="Save it as UTF-8, or use --no-env."
         ) from None
     except OSError as error:
         raise UsageError(
             f"{file} cannot be read: {error.strerror}",
-            mend="Name a file that can be read with --env-file, or use --no-env.",
+            hint="Name a file that can be read with --env-file, or use --no-env.",
         ) from error

@@ -1,6 +1,6 @@
 """How a command fails: what is said on standard error, and the exit code.
 
-What the program foresaw is one line, ``error: cause. mend``; so is what it did not foresee, with
+What the program foresaw is one line, ``error: cause. hint``; so is what it did not foresee, with
 where it happened.  A traceback is shown when it is asked for (``-vv``, ``VOICECLI_DEBUG=1``), a key
 never.
 """

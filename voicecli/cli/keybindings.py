@@ -16,13 +16,13 @@ from voicecli.events import (
     UserQuit,
 )
 from voicecli.terminal.keys import END, ENTER, ESCAPE
-from voicecli.terminal.line_editor import Prompt
+from voicecli.terminal.line_editor import LineEditor
 from voicecli.units import AudioBlock
 
 Post = Callable[[Event], None]
 
 
-class Hands:
+class KeyBindings:
     """Turns keys and lines into events; what is typed before there is a session waits for it."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Hands:
         self._early: list[str] = []
         self._ended_early = False
         self._muted = False
-        self._prompt = Prompt()
+        self._prompt = LineEditor()
 
     def begin(self, post: Post) -> None:
         """The session is there."""

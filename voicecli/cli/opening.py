@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from voicecli.audio.interfaces import Sink, Source
 from voicecli.audio.recorder import Agent
-from voicecli.audio.virtual import Silence, VirtualSpeaker
+from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.errors import DeviceError
 from voicecli.events import Event
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sound:
+class SoundDevices:
     """Where a conversation is heard.
 
     played: what the sink played, for the recording.
@@ -37,7 +37,7 @@ class Sound:
 
 
 @asynccontextmanager
-async def open_sound(profile: Profile, *, typed: bool) -> AsyncIterator[Sound]:
+async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundDevices]:
     """The profile's microphone and loudspeaker.
 
     typed: nobody speaks, so there is no microphone; and without a loudspeaker, unless the profile
@@ -67,12 +67,12 @@ async def open_sound(profile: Profile, *, typed: bool) -> AsyncIterator[Sound]:
         yield sound
 
 
-def _spoken(profile: Profile, microphone: Microphone, loudspeaker: Loudspeaker) -> Sound:
+def _spoken(profile: Profile, microphone: Microphone, loudspeaker: Loudspeaker) -> SoundDevices:
     from voicecli.audio.echo import EchoCancellingSource, wanted
 
     cancelled = wanted(profile.audio.echo_cancellation, profile.interrupt.policy)
     names = [f"microphone {microphone.name!r}", f"loudspeaker {loudspeaker.name!r}"]
-    return Sound(
+    return SoundDevices(
         source=EchoCancellingSource(microphone, loudspeaker) if cancelled else microphone,
         sink=loudspeaker,
         played=loudspeaker.take,
@@ -81,9 +81,9 @@ def _spoken(profile: Profile, microphone: Microphone, loudspeaker: Loudspeaker) 
     )
 
 
-def _typed(profile: Profile, loudspeaker: Loudspeaker) -> Sound:
-    return Sound(
-        source=Silence(profile.audio.sample_rate),
+def _typed(profile: Profile, loudspeaker: Loudspeaker) -> SoundDevices:
+    return SoundDevices(
+        source=SilentSource(profile.audio.sample_rate),
         sink=loudspeaker,
         played=loudspeaker.take,
         notices=[loudspeaker.events()],
@@ -91,10 +91,10 @@ def _typed(profile: Profile, loudspeaker: Loudspeaker) -> Sound:
     )
 
 
-def _shown_only(profile: Profile, why: DeviceError) -> Sound:
+def _shown_only(profile: Profile, why: DeviceError) -> SoundDevices:
     speaker = VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000)
-    return Sound(
-        source=Silence(profile.audio.sample_rate),
+    return SoundDevices(
+        source=SilentSource(profile.audio.sample_rate),
         sink=speaker,
         played=speaker.take,
         names=["no loudspeaker"],

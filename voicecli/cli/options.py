@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from voicecli.cli.result import Outcome
+    from voicecli.cli.result import SessionResult
     from voicecli.metrics.turns import Turn
     from voicecli.profile import Profile
     from voicecli.timeline import Header, Timeline
@@ -45,12 +45,12 @@ def prediction(file: Path | None) -> Mapping[str, Any] | None:
     if file is None:
         return None
     from voicecli.errors import InputError
-    from voicecli.probe.json_result import loaded
+    from voicecli.probe.json_result import load_result
 
-    found: Mapping[str, Any] | None = loaded(file)["prediction"]
+    found: Mapping[str, Any] | None = load_result(file)["prediction"]
     if found is None:
         raise InputError(
-            f"{file} predicts nothing", mend="Save a probe of all three services that succeeded."
+            f"{file} predicts nothing", hint="Save a probe of all three services that succeeded."
         )
     return found
 
@@ -80,17 +80,17 @@ def header(profile: Profile) -> Header:
 
 def measured(timeline: Timeline, folder: Path | None) -> Sequence[Turn]:
     """The turns, measured, and checked against the recording in ``folder``, if there is one."""
-    from voicecli.metrics.turns import turns
+    from voicecli.metrics.turns import measure_turns
 
     if folder is None:
-        return turns(timeline)
-    from voicecli.audio.crosscheck import checked
+        return measure_turns(timeline)
+    from voicecli.audio.crosscheck import check_recording
     from voicecli.audio.recorder import CONVERSATION
 
-    return checked(turns(timeline), folder / CONVERSATION)
+    return check_recording(measure_turns(timeline), folder / CONVERSATION)
 
 
-def tell(outcome: Outcome, out: Path | None) -> None:
+def tell(outcome: SessionResult, out: Path | None) -> None:
     """The closing lines, and what is kept in ``out``."""
     from voicecli.audio.recorder import CONVERSATION, REPLY
 

@@ -17,7 +17,7 @@ from voicecli.report.json_lines import JsonLines
 from voicecli.terminal.keys import is_ours
 from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import Screen
-from voicecli.terminal.writer import Outlet
+from voicecli.terminal.writer import NonBlockingWriter
 from voicecli.timeline import Record
 from voicecli.units import AudioBlock, Seconds
 
@@ -116,7 +116,7 @@ def open_shown(
 
     encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
     file = sys.stdout.fileno() if sys.stdout is not None else os.open(os.devnull, os.O_WRONLY)
-    with Outlet(file, closed, encoding) as outlet:
+    with NonBlockingWriter(file, closed, encoding) as outlet:
         match showing:
             case "json":
                 yield JsonLines(outlet.line)
@@ -132,7 +132,11 @@ def open_shown(
 
 @contextmanager
 def _on_screen(
-    outlet: Outlet, terminal: int, profile: Profile, typed: bool, heard: Callable[[], str]
+    outlet: NonBlockingWriter,
+    terminal: int,
+    profile: Profile,
+    typed: bool,
+    heard: Callable[[], str],
 ) -> Iterator[Screen]:
     keyed = is_ours(stdin())
     screen = Screen(

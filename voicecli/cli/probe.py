@@ -13,7 +13,7 @@ from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
     from voicecli.events import Service
-    from voicecli.metrics.thresholds import Expectation
+    from voicecli.metrics.thresholds import Threshold
     from voicecli.probe.schedule import Plan
     from voicecli.profile import Profile
 
@@ -103,18 +103,18 @@ def probe_command(
 
     Speech goes out in real time, so that 20 readings take some four minutes.
     """
-    from voicecli.cli.probe_run import Asked, Probing
-    from voicecli.metrics.thresholds import parsed
+    from voicecli.cli.probe_run import ProbeOptions, Probing
+    from voicecli.metrics.thresholds import parse_threshold
     from voicecli.probe.metrics import expectable
     from voicecli.profile import load_profile
 
     form = _format(as_json, as_csv, as_markdown)
     known = expectable() if slo else []
-    expectations: list[Expectation] = [parsed(text, known) for text in slo or ()]
+    expectations: list[Threshold] = [parse_threshold(text, known) for text in slo or ()]
     settings = load_profile(profile, overrides=overrides or ())
     _check(settings, fast=fast, watch=watch, form=form, compare=compare)
     fetch_models(settings)
-    asked = Asked(
+    asked = ProbeOptions(
         profile_name=profile,
         wanted=_wanted(what),
         plan=_plan(count, warmup, concurrency, watch),
@@ -132,7 +132,7 @@ def _format(as_json: bool, as_csv: bool, as_markdown: bool) -> Format:
     chosen = [form for form, wanted in asked.items() if wanted]
     if len(chosen) > 1:
         names = " and ".join(f"--{form}" for form in chosen)
-        raise UsageError(f"{names} contradict each other", mend="Leave one out.")
+        raise UsageError(f"{names} contradict each other", hint="Leave one out.")
     return chosen[0] if chosen else Format.TEXT
 
 
@@ -142,11 +142,11 @@ def _check(
     if fast and (profile.standin is None or profile.standin.engine != "scripted"):
         raise UsageError(
             "--fast is virtual time, in which no real service can keep up",
-            mend="Take a profile with scripted stand-ins: --profile scripted.",
+            hint="Take a profile with scripted stand-ins: --profile scripted.",
         )
     if watch is not None and (form is not Format.TEXT or compare is not None):
         other = "--compare" if compare is not None else f"--{form}"
-        raise UsageError(f"--watch and {other} contradict each other", mend="Leave one out.")
+        raise UsageError(f"--watch and {other} contradict each other", hint="Leave one out.")
 
 
 def _wanted(what: What) -> Sequence[Service]:

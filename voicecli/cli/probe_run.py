@@ -16,21 +16,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from voicecli import clock
 from voicecli.cli.errors import tell, wash
-from voicecli.errors import CredentialsError, ExpectationError, InputError, VoiceError
+from voicecli.errors import CredentialsError, InputError, ThresholdError, VoiceError
 from voicecli.events import Service
-from voicecli.metrics.cost import Cost, cost
-from voicecli.metrics.percentiles import spread
-from voicecli.metrics.thresholds import Expectation
+from voicecli.metrics.cost import Cost, estimate_cost
+from voicecli.metrics.percentiles import describe
+from voicecli.metrics.thresholds import Threshold
 from voicecli.pipeline.wiring import Services, open_services
 from voicecli.probe import settings
 from voicecli.probe.compare import Change, check_comparable, compared
 from voicecli.probe.devices import measure_audio
 from voicecli.probe.estimate import FEW_CENTS, estimated
-from voicecli.probe.evaluation import Verdicts, verdicts
-from voicecli.probe.json_result import Setting, loaded, result
-from voicecli.probe.results import Findings
+from voicecli.probe.evaluation import Evaluation, evaluate_probe
+from voicecli.probe.json_result import Setting, build_result, load_result
+from voicecli.probe.results import ProbeResults
 from voicecli.probe.run import Probe, Watcher
-from voicecli.probe.samples import Mishap, Reading
+from voicecli.probe.samples import FailedSample, Sample
 from voicecli.probe.schedule import Plan
 from voicecli.probe.tables import as_csv
 from voicecli.probe.text import text_lines
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ProbeOptions:
     """What the command line asks for."""
 
     profile_name: str
@@ -51,19 +51,19 @@ class Asked:
     form: str = "text"
     save: Path | None = None
     compare: Path | None = None
-    expectations: Sequence[Expectation] = ()
+    expectations: Sequence[Threshold] = ()
     fast: bool = False
 
 
 class Probing:
     """One run of the command."""
 
-    def __init__(self, profile: Profile, asked: Asked) -> None:
+    def __init__(self, profile: Profile, asked: ProbeOptions) -> None:
         self._profile = profile
         self._asked = asked
-        self._findings = Findings(wanted=tuple(asked.wanted))
+        self._findings = ProbeResults(wanted=tuple(asked.wanted))
         self._basis: dict[str, Any] = {}
-        self._before = None if asked.compare is None else loaded(asked.compare)
+        self._before = None if asked.compare is None else load_result(asked.compare)
         if asked.save is not None and not asked.save.absolute().parent.is_dir():
             raise InputError(f"there is no folder {asked.save.absolute().parent}")
 
@@ -128,12 +128,14 @@ class Probing:
 
     def _tell(self) -> int:
         findings = self._findings
-        output = spread(findings.audio.get("audio.output", ())).p50 or 0.0
+        output = describe(findings.audio.get("audio.output", ())).p50 or 0.0
         waits = settings.waits(self._profile, output)
-        found = verdicts(findings, waits, settings.budgets(self._profile), self._asked.expectations)
-        spent = cost(findings.ledger(), settings.models(self._profile))
+        found = evaluate_probe(
+            findings, waits, settings.budgets(self._profile), self._asked.expectations
+        )
+        spent = estimate_cost(findings.ledger(), settings.models(self._profile))
         setting = self._setting()
-        data = result(findings, found, spent, setting)
+        data = build_result(findings, found, spent, setting)
         changes = None if self._before is None else compared(self._before, data)
         if self._asked.save is not None:
             self._save(data)
@@ -161,11 +163,11 @@ class Probing:
             raise InputError(f"{self._asked.save} cannot be written: {error.strerror}") from error
 
     def _print(
-        self, found: Verdicts, spent: Cost, setting: Setting, changes: Sequence[Change] | None
+        self, found: Evaluation, spent: Cost, setting: Setting, changes: Sequence[Change] | None
     ) -> None:
         match self._asked.form:
             case "json":
-                typer.echo(written(result(self._findings, found, spent, setting, changes)))
+                typer.echo(written(build_result(self._findings, found, spent, setting, changes)))
             case "csv":
                 typer.echo(as_csv(self._findings, found), nl=False)
             case form:
@@ -175,17 +177,17 @@ class Probing:
                 for line in lines:
                     typer.echo(wash(line))
 
-    def _judge(self, found: Verdicts, changes: Sequence[Change]) -> int:
+    def _judge(self, found: Evaluation, changes: Sequence[Change]) -> int:
         """Tell what failed, a line each; the exit code."""
         failures: list[VoiceError] = list(self._findings.given_up.values())
         missed = [one for one in found.expectations if not one.met]
         worse = [one for one in changes if one.worse]
         if missed:
             why = "; ".join(f"{one.expectation.text} ({one.why})" for one in missed)
-            failures.append(ExpectationError(f"not as expected: {why}"))
+            failures.append(ThresholdError(f"not as expected: {why}"))
         if worse:
             names = ", ".join(f"{one.metric}.{one.difference.statistic}" for one in worse)
-            failures.append(ExpectationError(f"worse than before: {names}"))
+            failures.append(ThresholdError(f"worse than before: {names}"))
         for failure in failures:
             tell(failure)
         first = next((one for one in failures if isinstance(one, CredentialsError)), None)
@@ -202,10 +204,10 @@ class _Bars:
     def begun(self, service: Service, steps: int | None) -> None:
         self._tasks[service] = self._progress.add_task(f"probing {service}", total=steps)
 
-    def found(self, one: Reading | Mishap) -> None:
+    def found(self, one: Sample | FailedSample) -> None:
         if "tts.clear" not in getattr(one, "values", ()):  # they come on top
             self._progress.advance(self._tasks[one.service])
-        if isinstance(one, Mishap):
+        if isinstance(one, FailedSample):
             self.noted(str(one.error))
 
     def noted(self, text: str) -> None:

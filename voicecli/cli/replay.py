@@ -27,7 +27,7 @@ from voicecli.cli.options import (
 from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
-    from voicecli.cli.result import Outcome
+    from voicecli.cli.result import SessionResult
     from voicecli.profile import Profile
     from voicecli.timeline import Timeline
 
@@ -68,11 +68,11 @@ def replay_command(
     reply was heard.
     """
     from voicecli import clock
-    from voicecli.cli.result import Asked, Outcome
+    from voicecli.cli.result import ResultOptions, SessionResult
     from voicecli.metrics import thresholds as expectation
     from voicecli.profile import load_profile
 
-    expectations = [expectation.parsed(text) for text in expect or ()]
+    expectations = [expectation.parse_threshold(text) for text in expect or ()]
     settings = load_profile(profile, overrides=overrides or ())
     foreseen = prediction(predicted)
     _check(settings, fast)
@@ -81,11 +81,11 @@ def replay_command(
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
         say: Callable[[str], None] = (lambda _: None) if as_json else typer.echo
         timeline = clock.run(_replay(file, settings, folder, say), virtual=fast)
-        outcome = Outcome(
+        outcome = SessionResult(
             timeline,
             measured(timeline, folder),
             settings,
-            Asked(
+            ResultOptions(
                 profile_name=profile,
                 expectations=expectations,
                 strict=strict,
@@ -100,7 +100,7 @@ def _check(profile: Profile, fast: bool) -> None:
     if fast and (profile.standin is None or profile.standin.engine != "scripted"):
         raise UsageError(
             "--fast is virtual time, in which no real service can keep up",
-            mend="Take a profile with scripted stand-ins: --profile scripted.",
+            hint="Take a profile with scripted stand-ins: --profile scripted.",
         )
 
 
@@ -122,7 +122,7 @@ async def _replay(
     from voicecli.cli.result import budgets_of
     from voicecli.pipeline.wiring import open_services, open_session
     from voicecli.report.turn_lines import TurnLines
-    from voicecli.timeline import Timeline, writing
+    from voicecli.timeline import Timeline, open_writer
 
     audio, timeline = profile.audio, Timeline()
     timeline.follow(TurnLines(say, budgets_of(profile)))
@@ -132,7 +132,7 @@ async def _replay(
         Recorder(
             folder, profile.tts.sample_rate, agent=speaker.take, user_rate=audio.sample_rate
         ) as recorder,
-        writing(folder / TIMELINE, header(profile)) as writer,
+        open_writer(folder / TIMELINE, header(profile)) as writer,
     ):
         timeline.follow(writer)
         async with (
@@ -153,7 +153,7 @@ async def _replay(
     return timeline
 
 
-def _tell(outcome: Outcome, out: Path | None, as_json: bool) -> None:
+def _tell(outcome: SessionResult, out: Path | None, as_json: bool) -> None:
     if out is not None:
         outcome.write(out / RESULT)
     if as_json:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from voicecli.errors import ExpectationError, NoReplyError, ServiceError, UnreliableError
+from voicecli.errors import NoReplyError, ServiceError, ThresholdError, UnreliableError
 
 if TYPE_CHECKING:
     from voicecli.metrics.summary import Budgets
-    from voicecli.metrics.thresholds import Expectation, Verdict
+    from voicecli.metrics.thresholds import Threshold, Verdict
     from voicecli.metrics.turns import Turn
     from voicecli.profile import Profile
     from voicecli.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ResultOptions:
     """What the user asks of a session.
 
     expectations: what is to hold of its numbers.
@@ -30,32 +30,32 @@ class Asked:
     """
 
     profile_name: str
-    expectations: Sequence[Expectation] = ()
+    expectations: Sequence[Threshold] = ()
     strict: bool = False
     predicted: Mapping[str, Any] | None = None
 
 
-class Outcome:
+class SessionResult:
     """The numbers of one session."""
 
     def __init__(
-        self, timeline: Timeline, turns: Sequence[Turn], profile: Profile, asked: Asked
+        self, timeline: Timeline, turns: Sequence[Turn], profile: Profile, asked: ResultOptions
     ) -> None:
         from voicecli.events import SpeechStarted
-        from voicecli.metrics.cost import Models, cost
-        from voicecli.metrics.summary import summary
-        from voicecli.metrics.thresholds import judged
-        from voicecli.metrics.usage import ledger
+        from voicecli.metrics.cost import PricedModels, estimate_cost
+        from voicecli.metrics.summary import summarize
+        from voicecli.metrics.thresholds import evaluate
+        from voicecli.metrics.usage import count_usage
 
         self._profile = profile
         self._asked = asked
         self.turns = turns
         self._voiced = any(isinstance(record, SpeechStarted) for record in timeline)
-        self._ledger = ledger(timeline, turns)
-        self._summary = summary(turns, self._ledger)
-        self._cost = cost(
+        self._ledger = count_usage(timeline, turns)
+        self._summary = summarize(turns, self._ledger)
+        self._cost = estimate_cost(
             self._ledger,
-            Models(
+            PricedModels(
                 stt=profile.stt.model,
                 language=profile.stt.language,
                 llm=profile.llm.model,
@@ -63,14 +63,14 @@ class Outcome:
                 standin=profile.standin is not None,
             ),
         )
-        self._verdicts: list[Verdict] = [judged(one, self._summary) for one in asked.expectations]
+        self._verdicts: list[Verdict] = [evaluate(one, self._summary) for one in asked.expectations]
 
     def lines(self) -> list[str]:
         """What is told at the end."""
-        from voicecli.report.summary_lines import closing_lines
+        from voicecli.report.summary_lines import summary_lines
 
         budgets = budgets_of(self._profile)
-        lines = closing_lines(self.turns, self._ledger, self._summary, budgets, self._cost)
+        lines = summary_lines(self.turns, self._ledger, self._summary, budgets, self._cost)
         for verdict in self._verdicts:
             mark = "✓" if verdict.met else "✗"
             lines.append(f"{mark} {verdict.expectation.text}: {verdict.why}")
@@ -130,7 +130,7 @@ class Outcome:
             raise NoReplyError(f"the agent never answered: {self._why_silent()}")
         missed = [verdict for verdict in self._verdicts if not verdict.met]
         if missed:
-            raise ExpectationError(
+            raise ThresholdError(
                 "not as expected: "
                 + "; ".join(f"{one.expectation.text} ({one.why})" for one in missed)
             )

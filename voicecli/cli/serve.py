@@ -103,17 +103,17 @@ def _local(llm_model: Path | None, threads: int | None) -> Opening:
 
 def _scripted(name: str) -> tuple[Opening, Sequence[Fault]]:
     from voicecli.profile.lookup import find_script
-    from voicecli.standin.engines.scripted import scripted
+    from voicecli.standin.engines.scripted import create_scripted_engines
     from voicecli.standin.script_file import load_script
 
     script = load_script(find_script(name))
-    return nullcontext(scripted(script)), script.faults
+    return nullcontext(create_scripted_engines(script)), script.faults
 
 
 def _refuse(engine: Engine, options: dict[str, object]) -> None:
     for option, value in options.items():
         if value is not None:
-            raise UsageError(f"{option} means nothing to --engine {engine}", mend="Leave it out.")
+            raise UsageError(f"{option} means nothing to --engine {engine}", hint="Leave it out.")
 
 
 def _announce(endpoints: Endpoints, *, as_json: bool) -> None:

@@ -23,9 +23,9 @@ from voicecli.cli.options import (
 from voicecli.errors import ServiceError
 
 if TYPE_CHECKING:
-    from voicecli.cli.conversation import Wishes
+    from voicecli.cli.conversation import TalkOptions
     from voicecli.cli.output import Showing
-    from voicecli.cli.result import Outcome
+    from voicecli.cli.result import SessionResult
     from voicecli.profile import Profile
     from voicecli.timeline import Timeline
 
@@ -74,9 +74,9 @@ def talk_command(
 
     Ends with 0 unless a service failed and nothing was answered, or a connection was lost.
     """
-    from voicecli.cli.conversation import Wishes
+    from voicecli.cli.conversation import TalkOptions
     from voicecli.cli.output import has_screen
-    from voicecli.cli.result import Asked, Outcome
+    from voicecli.cli.result import ResultOptions, SessionResult
     from voicecli.timeline import Timeline
 
     options = [*(overrides or ()), *_options(mic, speaker, max_minutes, text)]
@@ -84,12 +84,12 @@ def talk_command(
     foreseen = prediction(predicted)
     fetch_models(settings)
     showing: Showing = "json" if as_json else "screen" if has_screen() and not plain else "plain"
-    wishes = Wishes(typed=text, showing=showing, out=out, warnings=warnings)
+    wishes = TalkOptions(typed=text, showing=showing, out=out, warnings=warnings)
     timeline = Timeline()
     failure = _held(settings, wishes, timeline)
     if len(timeline):
-        asked = Asked(profile_name=profile, predicted=foreseen)
-        outcome = Outcome(timeline, measured(timeline, out), settings, asked)
+        asked = ResultOptions(profile_name=profile, predicted=foreseen)
+        outcome = SessionResult(timeline, measured(timeline, out), settings, asked)
         _tell(outcome, out, as_json)
     if failure is not None:
         raise failure
@@ -111,13 +111,13 @@ def _settings(
     return load_profile(profile, overrides=[*options, duplex.FALLBACK]), [warning]
 
 
-def _held(profile: Profile, wishes: Wishes, timeline: Timeline) -> Exception | None:
+def _held(profile: Profile, wishes: TalkOptions, timeline: Timeline) -> Exception | None:
     """Hold the conversation; why it did not end well, which is told after its numbers."""
     from voicecli import clock
-    from voicecli.cli.conversation import hold
+    from voicecli.cli.conversation import run_conversation
 
     try:
-        clock.run(hold(profile, wishes, timeline))
+        clock.run(run_conversation(profile, wishes, timeline))
     except BrokenPipeError:  # nobody reads any numbers
         raise
     except Exception as error:
@@ -138,7 +138,7 @@ def _options(
     return [f"{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
 
 
-def _tell(outcome: Outcome, out: Path | None, as_json: bool) -> None:
+def _tell(outcome: SessionResult, out: Path | None, as_json: bool) -> None:
     if out is not None:
         outcome.write(out / RESULT)
     if as_json:
@@ -149,7 +149,7 @@ def _tell(outcome: Outcome, out: Path | None, as_json: bool) -> None:
         tell(outcome, out)
 
 
-def _judge(outcome: Outcome, timeline: Timeline) -> None:
+def _judge(outcome: SessionResult, timeline: Timeline) -> None:
     """Raise the VoiceError that the conversation deserves, if any.
 
     A user who says nothing, or leaves before the answer, is no failure.

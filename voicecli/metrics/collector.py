@@ -40,7 +40,7 @@ ReplyEnd = ReplyFinished | ReplyCancelled | ReplyFailed
 
 
 @dataclass(slots=True)
-class Story:
+class TurnTrace:
     """What the timeline tells of one reply.
 
     begin: when the reply before it had ended.
@@ -115,20 +115,20 @@ class Story:
         return self.sent[0].at if self.sent else None
 
 
-class Stories:
+class TraceCollector:
     """The stories of a timeline.
 
     committed: those whose reply was committed, in order.
     """
 
     def __init__(self) -> None:
-        self.committed: list[Story] = []
-        self._stories: dict[TurnId, Story] = {}
-        self._ears = _Ears()
+        self.committed: list[TurnTrace] = []
+        self._stories: dict[TurnId, TurnTrace] = {}
+        self._ears = _TranscriptTrace()
         self._glitches: list[AudioGlitched] = []
         self._lags: list[LoopLagged] = []
 
-    def note(self, record: Record) -> Story | None:
+    def note(self, record: Record) -> TurnTrace | None:
         """``record`` is what comes next; the story of the reply that it is about, if it is."""
         match record:
             case DraftReply():
@@ -149,30 +149,30 @@ class Stories:
                 self._ears.note(record, self.committed[-1] if self.committed else None)
         return None
 
-    def xruns(self, story: Story) -> int:
+    def xruns(self, story: TurnTrace) -> int:
         """How often the sound card lost samples up to the reply's first sound."""
         until = _first_sound(story)
         return sum(one.xruns for one in self._glitches if story.begin <= one.at <= until)
 
-    def lag(self, story: Story) -> Seconds:
+    def lag(self, story: TurnTrace) -> Seconds:
         """How late the event loop was, at worst, up to the reply's first sound."""
         until = _first_sound(story)
         lags = (one.lag for one in self._lags if story.begin <= one.at <= until + one.lag)
         return max(lags, default=0.0)
 
-    def _story(self, turn: TurnId) -> Story:
+    def _story(self, turn: TurnId) -> TurnTrace:
         if turn not in self._stories:
             before = self.committed[-1] if self.committed else None
             last = before and (before.end or before.commit)
-            self._stories[turn] = Story(begin=last.at if last else 0.0)
+            self._stories[turn] = TurnTrace(begin=last.at if last else 0.0)
         return self._stories[turn]
 
-    def _drafted(self, draft: DraftReply) -> Story:
+    def _drafted(self, draft: DraftReply) -> TurnTrace:
         story = self._story(draft.turn)
         story.text_at = self._ears.text_at(draft.at)
         return story
 
-    def _committed(self, commit: CommitReply) -> Story:
+    def _committed(self, commit: CommitReply) -> TurnTrace:
         story = self._story(commit.turn)
         if story.commit is None:
             self.committed.append(story)
@@ -183,7 +183,7 @@ class Stories:
         self._ears.voice_end = self._ears.words_end = None
         return story
 
-    def _replied(self, event: ReplyEvent, story: Story) -> Story:
+    def _replied(self, event: ReplyEvent, story: TurnTrace) -> TurnTrace:
         match event:
             case LlmRequested():
                 story.requests.append(event)
@@ -202,7 +202,7 @@ class Stories:
         return story
 
 
-class _Ears:
+class _TranscriptTrace:
     """What was heard of the user since the last commitment.
 
     voice_end, words_end: when they stopped, by the detector and by the STT; None: not said.
@@ -213,7 +213,7 @@ class _Ears:
         self.words_end: Seconds | None = None
         self._final_at: Seconds | None = None
         self._voiced = False
-        self._voiced_before: Story | None = None
+        self._voiced_before: TurnTrace | None = None
         self._voice_start: Seconds = 0.0
         self._earlier_end: Seconds | None = None
 
@@ -224,7 +224,7 @@ class _Ears:
         """
         return drafted if self._final_at is None else self._final_at
 
-    def note(self, record: Record, last: Story | None) -> None:
+    def note(self, record: Record, last: TurnTrace | None) -> None:
         """``record`` is what comes next, after the commitment in ``last``."""
         match record:
             case SpeechStarted():
@@ -252,7 +252,7 @@ def _at(record: Record | None) -> Seconds | None:
     return None if record is None else record.at
 
 
-def _first_sound(story: Story) -> Seconds:
+def _first_sound(story: TurnTrace) -> Seconds:
     """When the reply was first heard, or else had ended."""
     last = story.playback or story.end
     return last.at if last else float("inf")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from voicecli.metrics.usage import Ledger
+from voicecli.metrics.usage import SessionUsage
 
 PRICES_OF = "2026-08"
 """When the prices were last compared with those of the sources."""
@@ -31,7 +31,7 @@ MULTILINGUAL_MINUTE = 0.0092
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Models:
+class PricedModels:
     """Who does the work; ``standin``: servers on this machine, which cost nothing."""
 
     stt: str = ""
@@ -60,7 +60,7 @@ class Cost:
         return sum(known) if known else None
 
 
-def cost(ledger: Ledger, models: Models) -> Cost:
+def estimate_cost(ledger: SessionUsage, models: PricedModels) -> Cost:
     """What the session in ``ledger`` cost, if the STT was sent audio whenever it was connected."""
     if models.standin:
         return Cost(stt=0.0, llm=0.0, tts=0.0)
@@ -73,13 +73,13 @@ def cost(ledger: Ledger, models: Models) -> Cost:
     return Cost(stt=stt, llm=llm, tts=tts, lower_bound=bool(ledger.uncounted) or None in parts)
 
 
-def _stt(minutes: float, models: Models) -> float | None:
+def _stt(minutes: float, models: PricedModels) -> float | None:
     if models.language == "multi" and models.stt.startswith("nova-3"):
         return MULTILINGUAL_MINUTE * minutes
     return _priced(STT_MINUTE, models.stt, minutes)
 
 
-def _llm(ledger: Ledger, model: str) -> float | None:
+def _llm(ledger: SessionUsage, model: str) -> float | None:
     prices = LLM_MILLION.get(model)
     if prices is None:
         return None

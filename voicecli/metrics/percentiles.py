@@ -18,7 +18,7 @@ STATISTICS = ("n", "min", "p50", "p90", "p95", "p99", "max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class Distribution:
     """Of ``n`` values, in their unit.  None: there is no value, or too few for this one."""
 
     n: int = 0
@@ -42,13 +42,13 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return min(low + (rank - below) * (high - low), high)
 
 
-def spread(values: Iterable[float]) -> Spread:
+def describe(values: Iterable[float]) -> Distribution:
     """The spread of ``values``, in any order."""
     ordered = sorted(values)
     count = len(ordered)
     if not count:
-        return Spread()
-    return Spread(
+        return Distribution()
+    return Distribution(
         n=count,
         min=ordered[0],
         p50=percentile(ordered, 0.5),

@@ -92,7 +92,7 @@ class Milestones:
         return max(self.sound - self.speech_end, 0.0)
 
 
-def stages(at: Milestones) -> dict[str, Seconds]:
+def measure_stages(at: Milestones) -> dict[str, Seconds]:
     """The stages that sum to mouth-to-ear; without those whose milestone is missing.
 
     A draft waits for the commitment with its first clause in hand, any other request is made after
@@ -120,7 +120,7 @@ def stages(at: Milestones) -> dict[str, Seconds]:
     return {stage: took[stage] for stage in STAGES if stage in took}
 
 
-def raw(at: Milestones) -> dict[str, Seconds]:
+def measure_raw(at: Milestones) -> dict[str, Seconds]:
     """The durations by themselves that are known, none negative."""
     spans = {
         "endpointing": (at.speech_end, at.commit),

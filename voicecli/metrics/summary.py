@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from voicecli.metrics.percentiles import STATISTICS, Spread, spread
+from voicecli.metrics.percentiles import STATISTICS, Distribution, describe
 from voicecli.metrics.stages import MOUTH_TO_EAR, RAW, STAGES
 from voicecli.metrics.turns import Turn
-from voicecli.metrics.usage import Ledger
+from voicecli.metrics.usage import SessionUsage
 from voicecli.units import Seconds
 
 METRICS = (MOUTH_TO_EAR, *STAGES, *(f"raw.{name}" for name in RAW))
@@ -24,7 +24,7 @@ MICROSECOND: Seconds = 1e-6
 
 RATES = ("draft_discard_rate", "cutoff_rate", "interruption_rate")
 
-COUNTS = (*(one.name for one in fields(Ledger) if one.name != "seconds"), *RATES)
+COUNTS = (*(one.name for one in fields(SessionUsage) if one.name != "seconds"), *RATES)
 """What is counted once for a session."""
 
 
@@ -36,11 +36,11 @@ class Summary:
     counts: by name; None: unknown, or a share of nothing.
     """
 
-    spreads: Mapping[str, Spread] = field(default_factory=dict)
+    spreads: Mapping[str, Distribution] = field(default_factory=dict)
     counts: Mapping[str, float | None] = field(default_factory=dict)
 
 
-def summary(turns: Sequence[Turn], ledger: Ledger) -> Summary:
+def summarize(turns: Sequence[Turn], ledger: SessionUsage) -> Summary:
     """The numbers of ``turns``, cold and unreliable ones included."""
     values: dict[str, list[Seconds]] = {name: [] for name in METRICS}
     for turn in turns:
@@ -51,12 +51,12 @@ def summary(turns: Sequence[Turn], ledger: Ledger) -> Summary:
         for name, took in turn.raw.items():
             values[f"raw.{name}"].append(took)
     return Summary(
-        spreads={name: spread(took) for name, took in values.items()},
+        spreads={name: describe(took) for name, took in values.items()},
         counts={name: getattr(ledger, name) for name in COUNTS},
     )
 
 
-def names(metrics: Sequence[str] = METRICS, counts: Sequence[str] = COUNTS) -> list[str]:
+def list_metrics(metrics: Sequence[str] = METRICS, counts: Sequence[str] = COUNTS) -> list[str]:
     """Every name that may be expected something of, statistics included."""
     return [*(f"{metric}.{one}" for metric in metrics for one in STATISTICS), *counts]
 
@@ -94,7 +94,7 @@ class Overrun:
     budget: Seconds
 
 
-def overruns(turn: Turn, budgets: Budgets) -> list[Overrun]:
+def find_overruns(turn: Turn, budgets: Budgets) -> list[Overrun]:
     """The budgets that ``turn`` missed."""
     missed = []
     for name, metric in BUDGETED.items():

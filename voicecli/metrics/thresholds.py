@@ -15,7 +15,7 @@ from difflib import get_close_matches
 
 from voicecli.errors import UsageError
 from voicecli.metrics.percentiles import NEEDED, STATISTICS
-from voicecli.metrics.summary import Summary, names
+from voicecli.metrics.summary import Summary, list_metrics
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -32,7 +32,7 @@ _ENDING = re.compile(rf"\.({'|'.join(STATISTICS)})$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
+class Threshold:
     """``text`` as it was given; limit: milliseconds for a duration, else the number itself."""
 
     text: str
@@ -49,13 +49,13 @@ class Verdict:
     why: one clause.
     """
 
-    expectation: Expectation
+    expectation: Threshold
     met: bool
     value: float | None
     why: str
 
 
-def parsed(text: str, known: Sequence[str] | None = None) -> Expectation:
+def parse_threshold(text: str, known: Sequence[str] | None = None) -> Threshold:
     """The expectation that ``text`` states; raises UsageError when it states none.
 
     known: the names there are; those of a conversation if None.
@@ -64,16 +64,16 @@ def parsed(text: str, known: Sequence[str] | None = None) -> Expectation:
     if form is None:
         raise UsageError(
             f"{text!r} is no expectation",
-            mend="Write a name, a comparison and a number: mouth_to_ear.p95<3000.",
+            hint="Write a name, a comparison and a number: mouth_to_ear.p95<3000.",
         )
     name, comparison, limit = form.groups()
-    known = names() if known is None else known
+    known = list_metrics() if known is None else known
     if name not in known:
-        raise UsageError(f"{text!r}: there is no {name}", mend=_meant(name, known))
-    return Expectation(text=text.strip(), name=name, comparison=comparison, limit=float(limit))
+        raise UsageError(f"{text!r}: there is no {name}", hint=_meant(name, known))
+    return Threshold(text=text.strip(), name=name, comparison=comparison, limit=float(limit))
 
 
-def judged(expectation: Expectation, summary: Summary) -> Verdict:
+def evaluate(expectation: Threshold, summary: Summary) -> Verdict:
     """Whether ``summary`` meets ``expectation``."""
     value, why = _found(expectation.name, summary)
     met = value is not None and COMPARISONS[expectation.comparison](value, expectation.limit)

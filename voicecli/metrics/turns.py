@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from voicecli.events import CommitReply, EndReason, ReplyFailed, ReplyFinished, Service, TurnId
-from voicecli.metrics.collector import Stories, Story
-from voicecli.metrics.stages import raw, stages
+from voicecli.metrics.collector import TraceCollector, TurnTrace
+from voicecli.metrics.stages import measure_raw, measure_stages
 from voicecli.timeline import Record
 from voicecli.units import Seconds
 
@@ -98,7 +98,7 @@ class TurnReader:
     """Reads a timeline, record after record: a follower of it, too."""
 
     def __init__(self) -> None:
-        self._stories = Stories()
+        self._stories = TraceCollector()
 
     def note(self, record: Record) -> Turn | None:
         """``record`` is what comes next; the turn that ended with it, if one did."""
@@ -116,7 +116,7 @@ class TurnReader:
         ]
 
 
-def turns(timeline: Iterable[Record]) -> list[Turn]:
+def measure_turns(timeline: Iterable[Record]) -> list[Turn]:
     """The turns of ``timeline``, measured, in order."""
     reader = TurnReader()
     for record in timeline:
@@ -124,7 +124,7 @@ def turns(timeline: Iterable[Record]) -> list[Turn]:
     return reader.turns()
 
 
-def _turn(story: Story, commit: CommitReply, stories: Stories) -> Turn:
+def _turn(story: TurnTrace, commit: CommitReply, stories: TraceCollector) -> Turn:
     end, finished = story.end, story.end if isinstance(story.end, ReplyFinished) else None
     failed = end if isinstance(end, ReplyFailed) else None
     outcome = _outcome(story)
@@ -141,8 +141,8 @@ def _turn(story: Story, commit: CommitReply, stories: Stories) -> Turn:
         heard_at=story.playback.at if story.playback is not None else None,
         failure=Failure(service=failed.service, reason=failed.reason) if failed else None,
         mouth_to_ear=milestones.mouth_to_ear if measured else None,
-        stages=stages(milestones) if measured else {},
-        raw=raw(milestones),
+        stages=measure_stages(milestones) if measured else {},
+        raw=measure_raw(milestones),
         drafted=milestones.drafted,
         requests=len(story.requests),
         hedges=sum(request.hedge for request in story.requests),
@@ -157,7 +157,7 @@ def _turn(story: Story, commit: CommitReply, stories: Stories) -> Turn:
     )
 
 
-def _outcome(story: Story) -> Outcome:
+def _outcome(story: TurnTrace) -> Outcome:
     if story.cancel is not None and story.cancel.heard_nothing:
         return "discarded"
     if isinstance(story.end, ReplyFailed):
@@ -167,7 +167,7 @@ def _outcome(story: Story) -> Outcome:
     return "answered" if isinstance(story.end, ReplyFinished) else "interrupted"
 
 
-def _doubts(story: Story, commit: CommitReply, stories: Stories) -> tuple[str, ...]:
+def _doubts(story: TurnTrace, commit: CommitReply, stories: TraceCollector) -> tuple[str, ...]:
     """Why the turn's measurement cannot be relied on."""
     doubts = []
     if xruns := stories.xruns(story):

@@ -27,7 +27,7 @@ OUTCOMES: tuple[Outcome, ...] = ("answered", "interrupted", "discarded", "failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
+class SessionUsage:
     """What a session consists of, and what it used.
 
     answered … silent: outcomes, which sum to turns; see ``metrics.Outcome``.
@@ -85,13 +85,13 @@ class Ledger:
         return _share(self.interrupted, self.answered + self.interrupted)
 
 
-def ledger(timeline: Iterable[Record], turns: Sequence[Turn]) -> Ledger:
+def count_usage(timeline: Iterable[Record], turns: Sequence[Turn]) -> SessionUsage:
     """The ledger of ``timeline``, whose turns are ``turns``."""
     spent = _Spending()
     for record in timeline:
         spent.note(record)
     outcomes = Counter(turn.outcome for turn in turns)
-    return Ledger(
+    return SessionUsage(
         turns=len(turns),
         **{outcome: outcomes[outcome] for outcome in OUTCOMES},
         no_reply=sum(not turn.replied for turn in turns if turn.outcome != "discarded"),

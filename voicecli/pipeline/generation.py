@@ -18,7 +18,7 @@ from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, FirstToken, LlmRequested, TurnId
 from voicecli.services.interfaces import LanguageModel, Message, Usage
-from voicecli.text.chunker import Pieces
+from voicecli.text.chunker import Chunker
 from voicecli.units import Seconds
 
 RETRY_PAUSE: Seconds = 0.1
@@ -31,7 +31,7 @@ REQUESTS = 3
 """At most so many per reply, the hedge included."""
 
 
-class Thinking:
+class Generation:
     """One reply as the LLM gives it.
 
     clauses: the pieces to be spoken so far; complete: whether there will be no more.
@@ -44,7 +44,7 @@ class Thinking:
         turn: TurnId,
         messages: Sequence[Message],
         llm: LanguageModel,
-        pieces: Pieces,
+        pieces: Chunker,
         *,
         hedge: HedgeDelay,
         stall: Seconds,

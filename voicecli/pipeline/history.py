@@ -26,7 +26,7 @@ CUT = " …"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class HistoryLimits:
     """How much of the conversation the LLM is told.  The oldest turns are forgotten first.
 
     turns: at most so many, besides the one to answer.
@@ -49,12 +49,12 @@ class _Exchange:
         return len(self.user) + len(self.agent)
 
 
-class Conversation:
+class ChatHistory:
     """Notes record after record; what it then says costs no more than what it remembers."""
 
-    def __init__(self, system_prompt: str = "", memory: Memory | None = None) -> None:
+    def __init__(self, system_prompt: str = "", memory: HistoryLimits | None = None) -> None:
         self._system_prompt = system_prompt
-        self._memory = memory or Memory()
+        self._memory = memory or HistoryLimits()
         self._exchanges: dict[TurnId, _Exchange] = {}
 
     def note(self, record: Record) -> None:
@@ -93,10 +93,10 @@ class Conversation:
 
 
 def conversation(
-    timeline: Iterable[Record], system_prompt: str = "", memory: Memory | None = None
-) -> Conversation:
+    timeline: Iterable[Record], system_prompt: str = "", memory: HistoryLimits | None = None
+) -> ChatHistory:
     """The conversation that ``timeline`` tells."""
-    told = Conversation(system_prompt, memory)
+    told = ChatHistory(system_prompt, memory)
     for record in timeline:
         told.note(record)
     return told

@@ -22,10 +22,10 @@ from voicecli.events import (
     ReplyFinished,
     TurnId,
 )
-from voicecli.pipeline.generation import HedgeDelay, Thinking
-from voicecli.pipeline.speech import Speaking
+from voicecli.pipeline.generation import Generation, HedgeDelay
+from voicecli.pipeline.speech import ReplySpeech
 from voicecli.services.interfaces import LanguageModel, Message, Synthesizer
-from voicecli.text.chunker import Batches, Clauses, Pieces
+from voicecli.text.chunker import BatchChunker, Chunker, ClauseChunker
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 
@@ -50,11 +50,11 @@ class ReplyOptions:
     empty: Seconds = 0.25
     apology: str = ""
 
-    def pieces(self) -> Pieces:
+    def pieces(self) -> Chunker:
         """What cuts one reply."""
         if self.chunking == "batches":
-            return Batches(self.batch_chars)
-        return Clauses(self.first_clause_chars)
+            return BatchChunker(self.batch_chars)
+        return ClauseChunker(self.first_clause_chars)
 
 
 class Reply:
@@ -76,7 +76,7 @@ class Reply:
         self._sink = sink
         self._post = post
         self._committed = asyncio.Event()
-        self._thinking = Thinking(
+        self._thinking = Generation(
             turn,
             messages,
             llm,
@@ -86,7 +86,7 @@ class Reply:
             apology=options.apology,
             post=post,
         )
-        self._speaking = Speaking(
+        self._speaking = ReplySpeech(
             turn,
             tts,
             sink,

@@ -41,9 +41,9 @@ from voicecli.events import (
     UserQuit,
 )
 from voicecli.pipeline.generation import HedgeDelay
-from voicecli.pipeline.history import Conversation
+from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import Reply, ReplyOptions
-from voicecli.pipeline.transcription import Connect, Ears
+from voicecli.pipeline.transcription import Connect, ReconnectingTranscriber
 from voicecli.services.interfaces import LanguageModel, Synthesizer, Transcriber
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import Phase, TurnMachine
@@ -79,7 +79,7 @@ class SessionOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stages:
+class Components:
     """What a conversation is made of.
 
     stt: None where nobody speaks; then nobody listens.
@@ -105,9 +105,9 @@ class Session:
 
     def __init__(
         self,
-        stages: Stages,
+        stages: Components,
         machine: TurnMachine,
-        conversation: Conversation,
+        conversation: ChatHistory,
         *,
         hedge: HedgeDelay,
         options: SessionOptions,
@@ -120,7 +120,9 @@ class Session:
         self._options = options
         self.timeline = timeline if timeline is not None else Timeline()
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
-        self._ears = Ears(stages.stt, stages.reconnect, stages.source.format, self.post)
+        self._ears = ReconnectingTranscriber(
+            stages.stt, stages.reconnect, stages.source.format, self.post
+        )
         self._notices: list[AsyncGenerator[Event, None]] = []
         self._reply: Reply | None = None
         self._reply_task: asyncio.Task[None] | None = None
@@ -146,7 +148,7 @@ class Session:
         """``event`` has happened; never waits."""
         self._inbox.put_nowait(event)
 
-    def attend(self, notices: AsyncGenerator[Event, None]) -> None:
+    def add_event_source(self, notices: AsyncGenerator[Event, None]) -> None:
         """What befalls a device happens in the conversation; to be called before ``run``."""
         self._notices.append(notices)
 

@@ -48,7 +48,7 @@ class SpeakingOptions(Protocol):
         """With nothing left to play for so long, a reply whose last words came is over."""
 
 
-class Speaking:
+class ReplySpeech:
     """One reply on its way from text to sound.
 
     following: the pieces from a number on, once there is one; none when no more come.
@@ -77,7 +77,7 @@ class Speaking:
         self._progress = asyncio.Event()
         self._next = 0
         self._complete = False
-        self._spoken = Spoken(sink.format)
+        self._spoken = HeardText(sink.format)
         self._audible = False
         self._first_byte: Seconds | None = None
         self._silence: Samples = 0
@@ -260,7 +260,7 @@ class Group:
     received: Samples = 0
 
 
-class Spoken:
+class HeardText:
     """The reply's pieces on their way from text to sound.
 
     written: samples that went to the sink.

@@ -37,7 +37,7 @@ it usually takes is half a second, and it sends more than it is asked for."""
 Connect = Callable[[], AbstractAsyncContextManager[Transcriber]]
 
 
-class Ears:
+class ReconnectingTranscriber:
     """Sends what is heard, and receives what it means.
 
     ``hear`` is called with each block; ``send`` and ``receive`` run side by side until cancelled.

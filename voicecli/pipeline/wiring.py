@@ -15,15 +15,15 @@ from pathlib import Path
 
 from voicecli import clock
 from voicecli.audio.interfaces import Sink, Source
-from voicecli.audio.vad import NO_SILERO, available, make_detector
+from voicecli.audio.vad import NO_SILERO, available, create_detector
 from voicecli.events import Warned
 from voicecli.pipeline.generation import HedgeDelay
-from voicecli.pipeline.history import Conversation
+from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import ReplyOptions
-from voicecli.pipeline.session import Session, SessionOptions, Stages
+from voicecli.pipeline.session import Components, Session, SessionOptions
 from voicecli.profile import Profile, find_script
-from voicecli.services.deepgram.aura import SpeakOptions, open_speak
-from voicecli.services.deepgram.nova import ListenOptions, open_listen
+from voicecli.services.deepgram.aura import AuraOptions, open_aura
+from voicecli.services.deepgram.nova import NovaOptions, open_nova
 from voicecli.services.deepgram.socket import API_URL as DEEPGRAM_URL
 from voicecli.services.openai import API_URL as OPENAI_URL
 from voicecli.services.openai import ChatOptions, open_chat, rehearse
@@ -59,7 +59,7 @@ class Services:
         self._standin = standin
         self._environ = environ
 
-    def listen(self) -> ListenOptions:
+    def listen(self) -> NovaOptions:
         """For the STT."""
         stt = self._profile.stt
         url, key = self._deepgram(stt.base_url, stt.key_env)
@@ -68,7 +68,7 @@ class Services:
             for name, value in stt.extra.items()
             for item in (value if isinstance(value, list) else [value])
         ]
-        return ListenOptions(
+        return NovaOptions(
             url=url,
             key=key,
             key_env=stt.key_env,
@@ -90,11 +90,11 @@ class Services:
             connect_timeout=_seconds(stt.connect_timeout_ms),
         )
 
-    def speak(self) -> SpeakOptions:
+    def speak(self) -> AuraOptions:
         """For the TTS."""
         tts = self._profile.tts
         url, key = self._deepgram(tts.base_url, tts.key_env)
-        return SpeakOptions(
+        return AuraOptions(
             url=url,
             key=key,
             key_env=tts.key_env,
@@ -169,13 +169,15 @@ async def _open_standin(profile: Profile) -> AsyncGenerator[Endpoints, None]:
         ) as endpoints:
             yield endpoints
         return
-    from voicecli.standin.engines.scripted import scripted
+    from voicecli.standin.engines.scripted import create_scripted_engines
     from voicecli.standin.script_file import load_script
     from voicecli.standin.server import serve
 
     script = load_script(find_script(profile.standin.script or ""))
     async with serve(
-        scripted(script), require_key=profile.standin.require_key, faults=script.faults
+        create_scripted_engines(script),
+        require_key=profile.standin.require_key,
+        faults=script.faults,
     ) as endpoints:
         yield endpoints
 
@@ -237,7 +239,7 @@ async def preload(profile: Profile) -> None:
     for module in _LAZY:
         import_module(module)
     await rehearse()
-    make_detector(profile.audio.vad, AudioFormat(profile.audio.sample_rate))
+    create_detector(profile.audio.vad, AudioFormat(profile.audio.sample_rate))
 
 
 # ── the conversation ─────────────────────────────────────────────────────────
@@ -266,27 +268,27 @@ async def open_session(
     listen = services.listen()
     async with AsyncExitStack() as stack:
         llm = await stack.enter_async_context(open_chat(services.chat()))
-        ears = nullcontext() if typed else open_listen(listen)
+        ears = nullcontext() if typed else open_nova(listen)
         async with asyncio.TaskGroup() as tasks:
             stt = tasks.create_task(stack.enter_async_context(ears))
-            tts = tasks.create_task(stack.enter_async_context(open_speak(services.speak())))
+            tts = tasks.create_task(stack.enter_async_context(open_aura(services.speak())))
             tasks.create_task(llm.warm())
         minutes = profile.limits.minutes
         session = Session(
-            Stages(
+            Components(
                 source=source,
-                detector=make_detector(
+                detector=create_detector(
                     profile.audio.vad, source.format, _seconds(profile.audio.hangover_ms)
                 ),
                 stt=stt.result(),
-                reconnect=lambda: open_listen(listen),
+                reconnect=lambda: open_nova(listen),
                 llm=llm,
                 tts=tts.result(),
                 sink=sink,
                 tap=tap,
             ),
             TurnMachine(turn_policy(profile)),
-            Conversation(profile.llm.system_prompt),
+            ChatHistory(profile.llm.system_prompt),
             hedge=hedge_delay(profile),
             options=SessionOptions(
                 half_duplex=half_duplex,

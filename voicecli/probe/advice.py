@@ -19,7 +19,7 @@ WORTH_IT: Seconds = 0.010
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lever:
+class Advice:
     """A change, what it is good for, and what to expect with it."""
 
     change: str
@@ -27,7 +27,7 @@ class Lever:
     saves: Seconds
 
 
-def levers(measured: Measured, waits: Waits, budgets: Budgets) -> list[Lever]:
+def find_advice(measured: Measured, waits: Waits, budgets: Budgets) -> list[Advice]:
     """All changes worth it, the best first: by P95 where it is known, else by P50."""
     now = predicted(measured, waits)
     if now is None:
@@ -36,7 +36,7 @@ def levers(measured: Measured, waits: Waits, budgets: Budgets) -> list[Lever]:
     for change, changed, other in _changes(measured, waits, budgets):
         then = predicted(changed, other)
         if then is not None and (saves := _headline(now) - _headline(then)) >= WORTH_IT:
-            found.append(Lever(change=change, prediction=then, saves=saves))
+            found.append(Advice(change=change, prediction=then, saves=saves))
     return sorted(found, key=lambda lever: -lever.saves)
 
 

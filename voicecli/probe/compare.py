@@ -55,7 +55,7 @@ def check_comparable(before: Mapping[str, Any], basis: Mapping[str, Any]) -> Non
             raise UsageError(
                 f"the probes cannot be compared: {key} was {old.get(key)!r}, "
                 f"and is {basis.get(key)!r}",
-                mend="Compare like with like, or save a new one with --save.",
+                hint="Compare like with like, or save a new one with --save.",
             )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from voicecli import clock
 from voicecli.errors import DeviceError
-from voicecli.probe.results import Findings
+from voicecli.probe.results import ProbeResults
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SETTLED: Seconds = 0.5
 """Sound servers deliver what they have in store first."""
 
 
-async def measure_audio(profile: Profile, findings: Findings) -> None:
+async def measure_audio(profile: Profile, findings: ProbeResults) -> None:
     """Add ``names.AUDIO`` to ``findings``, or why there is nothing to add; never fails."""
     if clock.monotonic_origin() is None:
         return
@@ -38,7 +38,7 @@ async def measure_audio(profile: Profile, findings: Findings) -> None:
         findings.devices = f"not measured: {error.cause}"
 
 
-async def _listen(profile: Profile, findings: Findings) -> None:
+async def _listen(profile: Profile, findings: ProbeResults) -> None:
     from voicecli.audio.devices import host as portaudio
     from voicecli.audio.devices import open_microphone
     from voicecli.audio.devices.select import choose

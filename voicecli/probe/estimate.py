@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voicecli.events import Service
-from voicecli.metrics.cost import Cost, Models, cost
-from voicecli.metrics.usage import Ledger
+from voicecli.metrics.cost import Cost, PricedModels, estimate_cost
+from voicecli.metrics.usage import SessionUsage
 from voicecli.probe.llm import EXCHANGES
 from voicecli.probe.schedule import Plan
 from voicecli.probe.tts import CLAUSES, CLEARS, TO_CLEAR
@@ -22,7 +22,7 @@ LETTERS = 4
 
 
 def estimated(
-    wanted: Sequence[Service], plan: Plan, models: Models, *, max_tokens: int, kinds: int
+    wanted: Sequence[Service], plan: Plan, models: PricedModels, *, max_tokens: int, kinds: int
 ) -> Cost:
     """Of one probe, or of an hour of watching; services that are not wanted cost 0.
 
@@ -34,8 +34,8 @@ def estimated(
     prompt = sum(len(text) for pair in EXCHANGES for text in pair) / len(EXCHANGES) + 300
     clause = sum(map(len, CLAUSES)) / len(CLAUSES)
     llm, stt, tts = ("llm" in wanted), ("stt" in wanted), ("tts" in wanted)
-    return cost(
-        Ledger(
+    return estimate_cost(
+        SessionUsage(
             listened=stt * UTTERANCE * (uses + (kinds - 1) * readings),
             llm_requests=llm * uses,
             prompt_tokens=round(llm * uses * prompt / LETTERS),

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from voicecli.metrics.summary import BUDGETED, MICROSECOND, Budgets, Summary
-from voicecli.metrics.thresholds import Expectation, Verdict, judged
-from voicecli.probe.advice import Lever, levers
+from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
+from voicecli.probe.advice import Advice, find_advice
 from voicecli.probe.prediction import Prediction, Waits, predicted
-from voicecli.probe.results import Findings
+from voicecli.probe.results import ProbeResults
 from voicecli.units import Seconds
 
 
@@ -39,7 +39,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdicts:
+class Evaluation:
     """Of one probe.
 
     best: the change that would help most; None where none would, or none is known.
@@ -47,25 +47,25 @@ class Verdicts:
 
     summary: Summary
     prediction: Prediction | None
-    best: Lever | None
+    best: Advice | None
     budgets: Sequence[Budget]
     expectations: Sequence[Verdict]
 
 
-def verdicts(
-    findings: Findings, waits: Waits, budgets: Budgets, asked: Sequence[Expectation] = ()
-) -> Verdicts:
+def evaluate_probe(
+    findings: ProbeResults, waits: Waits, budgets: Budgets, asked: Sequence[Threshold] = ()
+) -> Evaluation:
     """What ``findings`` amount to."""
     measured = findings.measured()
     prediction = predicted(measured, waits)
-    found = levers(measured, waits, budgets)
+    found = find_advice(measured, waits, budgets)
     summary = findings.summary(prediction)
-    return Verdicts(
+    return Evaluation(
         summary=summary,
         prediction=prediction,
         best=found[0] if found else None,
         budgets=[_budget(name, metric, budgets, summary) for name, metric in BUDGETED.items()],
-        expectations=[judged(one, summary) for one in asked],
+        expectations=[evaluate(one, summary) for one in asked],
     )
 
 

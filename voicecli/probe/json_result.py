@@ -16,13 +16,13 @@ from voicecli import __version__
 from voicecli.errors import InputError, ServiceError
 from voicecli.events import Service
 from voicecli.metrics.cost import Cost
-from voicecli.metrics.percentiles import STATISTICS, spread
+from voicecli.metrics.percentiles import STATISTICS, describe
 from voicecli.probe.compare import Change, outliers
 from voicecli.probe.diagnosis import diagnosis
-from voicecli.probe.evaluation import Budget, Verdicts
+from voicecli.probe.evaluation import Budget, Evaluation
 from voicecli.probe.metrics import METRICS, in_milliseconds
-from voicecli.probe.results import Findings
-from voicecli.probe.samples import Mishap
+from voicecli.probe.results import ProbeResults
+from voicecli.probe.samples import FailedSample
 from voicecli.probe.schedule import Plan
 from voicecli.report.format import milliseconds, washed
 from voicecli.report.json_result import judgement, priced
@@ -46,9 +46,9 @@ class Setting:
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
-def result(
-    findings: Findings,
-    verdicts: Verdicts,
+def build_result(
+    findings: ProbeResults,
+    verdicts: Evaluation,
     cost: Cost,
     setting: Setting,
     changes: Sequence[Change] | None = None,
@@ -82,31 +82,31 @@ def result(
     }
 
 
-def loaded(file: Path) -> dict[str, Any]:
+def load_result(file: Path) -> dict[str, Any]:
     """A probe that was saved; raises InputError where there is none in ``file``."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is no JSON", mend="Name a file that --save has made.") from error
+        raise InputError(f"{file} is no JSON", hint="Name a file that --save has made.") from error
     if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise InputError(f"{file} is no saved probe", mend="Name a file that --save has made.")
+        raise InputError(f"{file} is no saved probe", hint="Name a file that --save has made.")
     if found.get("schema_version") != SCHEMA_VERSION:
         raise InputError(
             f"{file} was saved by another voicecli (schema {found.get('schema_version')})",
-            mend="Save one anew with this.",
+            hint="Save one anew with this.",
         )
     return found
 
 
-def doubts_of(findings: Findings) -> list[str]:
+def doubts_of(findings: ProbeResults) -> list[str]:
     """Why the measurement cannot be relied on."""
     late = round(findings.counts().get("stt.late", 0))
     return [f"this machine was busy: {late} blocks of audio went out late"] if late else []
 
 
-def _service(findings: Findings, service: Service) -> dict[str, Any]:
+def _service(findings: ProbeResults, service: Service) -> dict[str, Any]:
     routes = [one for one in findings.routes if one.service == service]
     readings = [one for one in findings.readings if one.service == service]
     given_up = findings.given_up.get(service)
@@ -124,7 +124,7 @@ def _service(findings: Findings, service: Service) -> dict[str, Any]:
     }
 
 
-def _mishap(mishap: Mishap) -> dict[str, Any]:
+def _mishap(mishap: FailedSample) -> dict[str, Any]:
     error = mishap.error
     known = error if isinstance(error, ServiceError) else None
     return {
@@ -137,7 +137,7 @@ def _mishap(mishap: Mishap) -> dict[str, Any]:
 
 
 def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
-    one = spread(values)
+    one = describe(values)
     stands_apart = {"outliers": outliers(values)}
     if not in_milliseconds(name):
         statistics = {of: getattr(one, of) for of in STATISTICS}
@@ -152,7 +152,7 @@ def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _prediction(verdicts: Verdicts) -> dict[str, Any] | None:
+def _prediction(verdicts: Evaluation) -> dict[str, Any] | None:
     prediction, best = verdicts.prediction, verdicts.best
     if prediction is None:
         return None

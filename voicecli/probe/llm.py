@@ -14,12 +14,12 @@ from itertools import pairwise
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, LlmRequested, Service
-from voicecli.pipeline.generation import HedgeDelay, Thinking
-from voicecli.probe.samples import Reading
+from voicecli.pipeline.generation import Generation, HedgeDelay
+from voicecli.probe.samples import Sample
 from voicecli.probe.schedule import Post, Turns
 from voicecli.services.interfaces import LanguageModel, Message, Usage
 from voicecli.services.openai import Chat, ChatOptions, open_chat
-from voicecli.text.chunker import Pieces
+from voicecli.text.chunker import Chunker
 from voicecli.units import Seconds
 
 STALL: Seconds = 2.0
@@ -42,7 +42,7 @@ class LlmSetting:
 
     options: ChatOptions
     system_prompt: str
-    pieces: Callable[[], Pieces]
+    pieces: Callable[[], Chunker]
     stall: Seconds
 
 
@@ -66,7 +66,7 @@ class LlmProber:
     def __init__(self, setting: LlmSetting) -> None:
         self._setting = setting
 
-    async def cold(self, number: int) -> Reading:
+    async def cold(self, number: int) -> Sample:
         """One reply on a new connection, opening it included."""
         async with open_chat(self._setting.options) as chat:
             return await self._reply(chat, number, cold=True)
@@ -79,9 +79,9 @@ class LlmProber:
             while (number_ := await turns.take()) is not None:
                 post(await self._reply(chat, number_))
 
-    async def _reply(self, chat: Chat, number: int, *, cold: bool = False) -> Reading:
+    async def _reply(self, chat: Chat, number: int, *, cold: bool = False) -> Sample:
         watched, events = Watched(chat), list[Event]()
-        thinking = Thinking(
+        thinking = Generation(
             0,
             messages(self._setting.system_prompt, number),
             watched,
@@ -95,7 +95,7 @@ class LlmProber:
             await thinking.run(tasks)
         if thinking.failure is not None:
             raise thinking.failure
-        return Reading(
+        return Sample(
             service="llm",
             at=clock.now(),
             values=_values(watched, events),

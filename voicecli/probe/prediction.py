@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voicecli.metrics.percentiles import NEEDED, Spread, spread
+from voicecli.metrics.percentiles import NEEDED, Distribution, describe
 from voicecli.pipeline.generation import LEAST, MOST
 from voicecli.turns.end_of_turn import Ending
 from voicecli.turns.policy import CommitWaits
@@ -109,7 +109,7 @@ class Prediction:
     stages: what it consists of on average; means add up, percentiles do not.
     """
 
-    spread: Spread
+    spread: Distribution
     mean: Seconds
     stages: Mapping[str, Seconds]
 
@@ -121,9 +121,9 @@ def predicted(measured: Measured, waits: Waits) -> Prediction | None:
     turns = drawn(measured, waits)
     stages = {name: float(took.mean()) for name, took in turns.items()}
     total = np.sum(list(turns.values()), axis=0)
-    whole = spread(total.tolist())
+    whole = describe(total.tolist())
     return Prediction(
-        spread=Spread(
+        spread=Distribution(
             n=count,
             min=whole.min,
             p50=whole.p50,

@@ -7,19 +7,19 @@ from dataclasses import asdict, dataclass, field
 
 from voicecli.errors import VoiceError
 from voicecli.events import Service
-from voicecli.metrics.percentiles import Spread, spread
+from voicecli.metrics.percentiles import Distribution, describe
 from voicecli.metrics.stages import MOUTH_TO_EAR
 from voicecli.metrics.summary import Summary
-from voicecli.metrics.usage import Ledger
+from voicecli.metrics.usage import SessionUsage
 from voicecli.probe.metrics import COLD, COLD_PREFIX, COUNTS, METRICS, SERVICES, in_milliseconds
 from voicecli.probe.prediction import Heard, Measured, Prediction, Spoken, Thought
-from voicecli.probe.samples import Mishap, Reading
+from voicecli.probe.samples import FailedSample, Sample
 from voicecli.probe.trace import Route
-from voicecli.turns.end_of_turn import ending
+from voicecli.turns.end_of_turn import classify_ending
 
 
 @dataclass(slots=True)
-class Findings:
+class ProbeResults:
     """Of one probe.
 
     wanted: the services that were to be probed.
@@ -30,20 +30,20 @@ class Findings:
 
     wanted: tuple[Service, ...] = SERVICES
     routes: list[Route] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
-    mishaps: list[Mishap] = field(default_factory=list)
+    readings: list[Sample] = field(default_factory=list)
+    mishaps: list[FailedSample] = field(default_factory=list)
     given_up: dict[Service, VoiceError] = field(default_factory=dict)
     audio: dict[str, list[float]] = field(default_factory=dict)
     xruns: int | None = None
     devices: str = ""
     notes: list[str] = field(default_factory=list)
 
-    def add(self, found: Reading | Mishap | Route) -> None:
+    def add(self, found: Sample | FailedSample | Route) -> None:
         """Take note of it."""
         match found:
-            case Reading():
+            case Sample():
                 self.readings.append(found)
-            case Mishap():
+            case FailedSample():
                 self.mishaps.append(found)
             case Route():
                 self.routes.append(found)
@@ -72,7 +72,7 @@ class Findings:
     def counts(self) -> Mapping[str, float]:
         """Everything that adds up, summed: what was spent and what went wrong."""
         sums: dict[str, float] = {}
-        everything: list[Reading | Mishap] = [*self.readings, *self.mishaps]
+        everything: list[Sample | FailedSample] = [*self.readings, *self.mishaps]
         for one in everything:
             for name, count in one.counts.items():
                 sums[name] = sums.get(name, 0) + count
@@ -86,7 +86,7 @@ class Findings:
                 Heard(
                     noticed=one.values["stt.noticed"],
                     final=one.values.get("stt.final"),
-                    ending=ending(one.text),
+                    ending=classify_ending(one.text),
                 )
                 for one in warm
                 if "stt.noticed" in one.values
@@ -110,7 +110,7 @@ class Findings:
 
     def summary(self, prediction: Prediction | None = None) -> Summary:
         """What ``--slo`` is held against."""
-        spreads = {name: spread(values) for name, values in self.values().items()}
+        spreads = {name: describe(values) for name, values in self.values().items()}
         if prediction is not None:
             spreads[MOUTH_TO_EAR] = prediction.spread
         known: dict[str, float | None] = dict(self._counted())
@@ -135,11 +135,11 @@ class Findings:
             else:
                 yield name, sums.get(name, 0)
 
-    def ledger(self) -> Ledger:
+    def ledger(self) -> SessionUsage:
         """What was used, as a conversation's ledger has it."""
         sums = self.counts()
         requests = int(sums.get("llm.requests", 0))
-        return Ledger(
+        return SessionUsage(
             listened=sums.get("stt.seconds", 0.0),
             llm_requests=requests,
             tokens=int(sums.get("llm.tokens", 0)),
@@ -159,5 +159,5 @@ def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _statistics(one: Spread) -> Iterator[tuple[str, float | None]]:
+def _statistics(one: Distribution) -> Iterator[tuple[str, float | None]]:
     yield from asdict(one).items()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from voicecli.events import Service
 from voicecli.pipeline.wiring import Services
-from voicecli.probe.results import Findings
-from voicecli.probe.samples import Mishap, Reading
+from voicecli.probe.results import ProbeResults
+from voicecli.probe.samples import FailedSample, Sample
 from voicecli.probe.schedule import Plan, series
 from voicecli.probe.settings import prober, visit
 from voicecli.probe.trace import travel
@@ -27,7 +27,7 @@ class Watcher(Protocol):
     def begun(self, service: Service, steps: int | None) -> None:
         """``service`` is being probed, in so many steps; None: without end."""
 
-    def found(self, one: Reading | Mishap) -> None:
+    def found(self, one: Sample | FailedSample) -> None:
         """A step is done."""
 
     def noted(self, text: str) -> None:
@@ -43,7 +43,7 @@ class Unwatched:
     def begun(self, service: Service, steps: int | None) -> None:
         """Nothing."""
 
-    def found(self, one: Reading | Mishap) -> None:
+    def found(self, one: Sample | FailedSample) -> None:
         """Nothing."""
 
     def noted(self, text: str) -> None:
@@ -72,20 +72,20 @@ class Probe:
         self._wanted = wanted
         self._plan = plan
         self._watcher = watcher or Unwatched()
-        self.findings = Findings(wanted=tuple(wanted))
+        self.findings = ProbeResults(wanted=tuple(wanted))
         # A URL that is none, or a setting, is refused before anything is begun.
         self._visits = {service: visit(service, services) for service in wanted}
         self._probers = {
             service: prober(service, profile, services, self._note) for service in wanted
         }
 
-    async def run(self) -> Findings:
+    async def run(self) -> ProbeResults:
         """One service after the other, as a conversation uses them."""
         for service in self._wanted:
             await self.probe(service)
         return self.findings
 
-    async def run_side_by_side(self) -> Findings:
+    async def run_side_by_side(self) -> ProbeResults:
         """All services at once, to watch them."""
         async with asyncio.TaskGroup() as tasks:
             for service in self._wanted:
@@ -110,7 +110,7 @@ class Probe:
             if route.failed:
                 return
 
-    def _post(self, found: Reading | Mishap) -> None:
+    def _post(self, found: Sample | FailedSample) -> None:
         self.findings.add(found)
         self._watcher.found(found)
 

@@ -11,7 +11,7 @@ from voicecli.units import Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Sample:
     """One use of one service, measured.
 
     values: by metric (``names.OF_SERVICES``); durations in seconds.  What did not happen is not in.
@@ -31,7 +31,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mishap:
+class FailedSample:
     """A reading that failed.
 
     counts: as in Reading; a request that failed may have been repeated before.

@@ -13,7 +13,7 @@ from typing import Protocol
 from voicecli import clock
 from voicecli.errors import CredentialsError, ServiceError, VoiceError
 from voicecli.events import Service
-from voicecli.probe.samples import Mishap, Reading
+from voicecli.probe.samples import FailedSample, Sample
 from voicecli.units import Seconds
 
 GIVE_UP = 3
@@ -25,7 +25,7 @@ PAUSE: Seconds = 0.5
 MOST_WORKERS = 10
 """At once; accounts have as few as five connections to a service."""
 
-Post = Callable[[Reading | Mishap], None]
+Post = Callable[[Sample | FailedSample], None]
 
 
 class Turns:
@@ -82,7 +82,7 @@ class Prober(Protocol):
     def kinds(self) -> int:
         """Readings of different kinds that one reading of the plan consists of."""
 
-    async def cold(self, number: int) -> Reading:
+    async def cold(self, number: int) -> Sample:
         """One reading on a new connection."""
 
     async def warm(self, warmup: int, turns: Turns, post: Post) -> None:
@@ -126,7 +126,7 @@ async def _work(
 ) -> None:
     failures = 0
 
-    def counted(reading: Reading | Mishap) -> None:
+    def counted(reading: Sample | FailedSample) -> None:
         nonlocal failures
         failures = 0
         post(reading)
@@ -152,10 +152,10 @@ def hopeless(error: VoiceError) -> bool:
     return True
 
 
-def mishap(service: Service, error: VoiceError, *, cold: bool = False) -> Mishap:
+def mishap(service: Service, error: VoiceError, *, cold: bool = False) -> FailedSample:
     """``error`` as it counts."""
     refused = isinstance(error, ServiceError) and 400 <= (error.status or 0) < 500
-    return Mishap(
+    return FailedSample(
         service=service,
         at=clock.now(),
         error=error,

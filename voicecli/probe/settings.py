@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from voicecli.audio.vad import make_detector
+from voicecli.audio.vad import create_detector
 from voicecli.errors import CredentialsError
 from voicecli.events import Service
-from voicecli.metrics.cost import Models
+from voicecli.metrics.cost import PricedModels
 from voicecli.metrics.summary import Budgets
 from voicecli.pipeline.wiring import Services, reply_options, turn_policy
 from voicecli.probe.llm import LlmProber, LlmSetting
@@ -19,8 +19,8 @@ from voicecli.probe.schedule import Prober
 from voicecli.probe.stt import SttProber, SttSetting
 from voicecli.probe.trace import Visit
 from voicecli.probe.tts import TtsProber, TtsSetting
-from voicecli.services.deepgram.aura import speak_query
-from voicecli.services.deepgram.nova import listen_query
+from voicecli.services.deepgram.aura import build_aura_query
+from voicecli.services.deepgram.nova import build_nova_query
 from voicecli.services.endpoint import Endpoint, check_key, check_url
 from voicecli.units import AudioFormat, Seconds
 
@@ -54,7 +54,7 @@ def _stt(profile: Profile, services: Services) -> SttProber:
         endpoint=endpoint_matters(profile),
     )
     format = AudioFormat(options.sample_rate)
-    return SttProber(setting, make_detector(profile.audio.vad, format, hangover))
+    return SttProber(setting, create_detector(profile.audio.vad, format, hangover))
 
 
 def endpoint_matters(profile: Profile) -> bool:
@@ -93,7 +93,11 @@ def visit(service: Service, services: Services) -> Visit:
             timeout=max(chat.connect_timeout, 5.0),
         )
     options = services.listen() if service == "stt" else services.speak()
-    query = listen_query(services.listen()) if service == "stt" else speak_query(services.speak())
+    query = (
+        build_nova_query(services.listen())
+        if service == "stt"
+        else build_aura_query(services.speak())
+    )
     endpoint = check_url(service, options.url)
     asked, headers = _key(service, endpoint, options.key, options.key_env, "Token")
     return Visit(
@@ -136,9 +140,9 @@ def waits(profile: Profile, output: Seconds = 0.0) -> Waits:
     )
 
 
-def models(profile: Profile) -> Models:
+def models(profile: Profile) -> PricedModels:
     """Who does the work, for the bill."""
-    return Models(
+    return PricedModels(
         stt=profile.stt.model,
         language=profile.stt.language,
         llm=profile.llm.model,

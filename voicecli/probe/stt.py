@@ -23,10 +23,10 @@ from voicecli.events import (
     UtteranceEnded,
 )
 from voicecli.probe.clips import LEAD, Clip, clips
-from voicecli.probe.samples import Reading
+from voicecli.probe.samples import Sample
 from voicecli.probe.schedule import Post, Turns
-from voicecli.probe.stt_tap import Ear, open_ear
-from voicecli.services.deepgram.nova import ListenOptions
+from voicecli.probe.stt_tap import SttTap, open_stt_tap
+from voicecli.services.deepgram.nova import NovaOptions
 from voicecli.units import AudioBlock, Seconds
 
 FINALIZE_PATIENCE: Seconds = 2.0
@@ -50,7 +50,7 @@ class SttSetting:
     endpoint: whether the service's own endpoint matters to it.
     """
 
-    options: ListenOptions
+    options: NovaOptions
     block: Seconds
     detect: Literal["endpointing", "vad"]
     each_final: bool
@@ -81,17 +81,17 @@ class SttProber:
         """Finalize, and endpointing where it is on."""
         return len(self._setting.kinds)
 
-    async def cold(self, number: int) -> Reading:
+    async def cold(self, number: int) -> Sample:
         """Open, and the first utterance."""
-        async with open_ear(self._setting.options) as ear:
+        async with open_stt_tap(self._setting.options) as ear:
             return await ear.use(lambda: self._finalized(ear, number, cold=True))
 
     async def warm(self, warmup: int, turns: Turns, post: Post) -> None:
         """One utterance after the other."""
-        async with open_ear(self._setting.options) as ear:
+        async with open_stt_tap(self._setting.options) as ear:
             await ear.use(lambda: self._readings(ear, warmup, turns, post))
 
-    async def _readings(self, ear: Ear, warmup: int, turns: Turns, post: Post) -> None:
+    async def _readings(self, ear: SttTap, warmup: int, turns: Turns, post: Post) -> None:
         for number in range(warmup):
             await self._finalized(ear, number)
         kinds = self._setting.kinds
@@ -102,7 +102,7 @@ class SttProber:
             else:
                 post(await self._ended(ear, number))
 
-    async def _finalized(self, ear: Ear, number: int, *, cold: bool = False) -> Reading:
+    async def _finalized(self, ear: SttTap, number: int, *, cold: bool = False) -> Sample:
         """The voice, and Finalize where it ends."""
         clip, spoken = self._spoken(number)
         noticed = self._noticed(clip, spoken)
@@ -124,7 +124,7 @@ class SttProber:
                 values["stt.ttfs"] = noticed + min(took, self._setting.timeout)
         return self._reading(ear, clip, spoken, values, cold, asked=1, answered=answer is not None)
 
-    async def _ended(self, ear: Ear, number: int) -> Reading:
+    async def _ended(self, ear: SttTap, number: int) -> Sample:
         """The voice, and silence until the service says that the utterance has ended."""
         setting = self._setting
         clip, spoken = self._spoken(number)
@@ -171,16 +171,16 @@ class SttProber:
 
     def _reading(
         self,
-        ear: Ear,
+        ear: SttTap,
         clip: Clip,
         sent: bytes,
         values: dict[str, float],
         cold: bool = False,
         **finalize: int,
-    ) -> Reading:
+    ) -> Sample:
         text = understood(ear.heard())
         wrong, words = errors(clip.words, text)
-        return Reading(
+        return Sample(
             service="stt",
             at=clock.now(),
             values=values,
@@ -212,8 +212,8 @@ def errors(reference: str, text: str) -> tuple[int, int]:
     """Words of ``text`` that are wrong, missing or too many; and words of the reference."""
     import jiwer
 
-    from voicecli.turns.end_of_turn import words
+    from voicecli.turns.end_of_turn import split_words
 
-    spoken = " ".join(words(text))
+    spoken = " ".join(split_words(text))
     found = jiwer.process_words(reference, spoken)
     return found.substitutions + found.deletions + found.insertions, len(reference.split())

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import Event
-from voicecli.services.deepgram.nova import Listen, ListenOptions, listen_query
+from voicecli.services.deepgram.nova import Nova, NovaOptions, build_nova_query
 from voicecli.services.deepgram.socket import Socket, open_socket
 from voicecli.services.endpoint import check_url
 from voicecli.units import AudioBlock, AudioFormat, Seconds
@@ -79,13 +79,13 @@ def interim_cursor(message: str | bytes) -> Seconds | None:
     return None
 
 
-class Ear:
+class SttTap:
     """An open connection to the STT, in the hands of one that speaks into it.
 
     late: blocks since ``forget`` that went out late, because this machine was busy.
     """
 
-    def __init__(self, listen: Listen, socket: Overheard) -> None:
+    def __init__(self, listen: Nova, socket: Overheard) -> None:
         self.opened = listen.opened
         self.socket = socket
         self.late = 0
@@ -158,18 +158,18 @@ class Ear:
 
 
 @asynccontextmanager
-async def open_ear(options: ListenOptions) -> AsyncGenerator[Ear, None]:
+async def open_stt_tap(options: NovaOptions) -> AsyncGenerator[SttTap, None]:
     """Connect as ``open_listen`` does, and raise as it does."""
     async with open_socket(
         "stt",
         check_url("stt", options.url),
-        "/v1/listen?" + urlencode(listen_query(options)),
+        "/v1/listen?" + urlencode(build_nova_query(options)),
         key=options.key,
         key_env=options.key_env,
         connect_timeout=options.connect_timeout,
     ) as socket:
         overheard = Overheard(socket, options.sample_rate)
-        yield Ear(Listen(overheard, options.sample_rate), overheard)
+        yield SttTap(Nova(overheard, options.sample_rate), overheard)
 
 
 def _first(group: BaseExceptionGroup[ServiceError]) -> ServiceError:

@@ -6,11 +6,11 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from voicecli.metrics.percentiles import NEEDED, Spread, spread
+from voicecli.metrics.percentiles import NEEDED, Distribution, describe
 from voicecli.probe.compare import outliers
-from voicecli.probe.evaluation import Verdicts
+from voicecli.probe.evaluation import Evaluation
 from voicecli.probe.metrics import COLD_PREFIX, METRICS, NETWORK, PREDICTED
-from voicecli.probe.results import Findings
+from voicecli.probe.results import ProbeResults
 
 Row = list[str]
 
@@ -32,16 +32,16 @@ def number(value: float | None, unit: str, none: str = "–") -> str:
     return f"{value:.0f}" if value >= 99.5 else f"{value:.2f}"
 
 
-def metric_rows(findings: Findings, *, cold: bool) -> list[Row]:
+def metric_rows(findings: ProbeResults, *, cold: bool) -> list[Row]:
     """A row per metric of the services, headed; the cold ones or the others."""
     rows = []
     for name, values in findings.values().items():
         if name not in NETWORK and name.startswith(COLD_PREFIX) is cold:
-            rows.append(_row(name, spread(values), len(outliers(values))))
+            rows.append(_row(name, describe(values), len(outliers(values))))
     return [["", *COLUMNS], *rows] if rows else []
 
 
-def _row(name: str, one: Spread, apart: int) -> Row:
+def _row(name: str, one: Distribution, apart: int) -> Row:
     unit = METRICS[name].unit
     p95 = number(one.p95, unit, f"n < {NEEDED['p95']}")
     shown = name if unit == "ms" else f"{name} ({unit})"
@@ -49,7 +49,7 @@ def _row(name: str, one: Spread, apart: int) -> Row:
     return [shown, str(one.n), *middle, p95, number(one.max, unit), str(apart or "")]
 
 
-def network_rows(findings: Findings) -> list[Row]:
+def network_rows(findings: ProbeResults) -> list[Row]:
     """A row per host, headed: the medians of its phases."""
     values = findings.values()
     phases = [
@@ -61,14 +61,14 @@ def network_rows(findings: Findings) -> list[Row]:
     for service in findings.wanted:
         routes = [one for one in findings.routes if one.service == service]
         if routes:
-            took = (spread(values.get(f"net.{service}.{phase}", ())).p50 for phase in phases)
+            took = (describe(values.get(f"net.{service}.{phase}", ())).p50 for phase in phases)
             where = f"{service} {routes[-1].host}"
             at = routes[-1].address or "–"
             rows.append([where, at, *(number(one, "ms") for one in took)])
     return [["", "address", *phases], *rows] if rows else []
 
 
-def budget_rows(verdicts: Verdicts) -> list[Row]:
+def budget_rows(verdicts: Evaluation) -> list[Row]:
     """A row per budget of what was measured, headed."""
     rows: list[Row] = []
     for one in verdicts.budgets:
@@ -94,7 +94,7 @@ def markdown(rows: Sequence[Row]) -> list[str]:
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines]
 
 
-def as_csv(findings: Findings, verdicts: Verdicts) -> str:
+def as_csv(findings: ProbeResults, verdicts: Evaluation) -> str:
     """All metrics, a line each; durations in milliseconds, nothing where nothing is known."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -103,15 +103,15 @@ def as_csv(findings: Findings, verdicts: Verdicts) -> str:
     return out.getvalue()
 
 
-def _csv_rows(findings: Findings, verdicts: Verdicts) -> Iterator[list[str]]:
+def _csv_rows(findings: ProbeResults, verdicts: Evaluation) -> Iterator[list[str]]:
     for name, values in findings.values().items():
-        yield _csv_row(name, spread(values), str(len(outliers(values))))
+        yield _csv_row(name, describe(values), str(len(outliers(values))))
     for name in PREDICTED:
         if (one := verdicts.summary.spreads.get(name)) is not None:
             yield _csv_row(name, one, "")
 
 
-def _csv_row(name: str, one: Spread, apart: str) -> list[str]:
+def _csv_row(name: str, one: Distribution, apart: str) -> list[str]:
     unit = METRICS[name].unit
     factor = 1000 if unit == "ms" else 1
     values = (getattr(one, of) for of in SHOWN[1:])

@@ -8,17 +8,17 @@ from voicecli.events import Service
 from voicecli.metrics.cost import PRICES_OF, Cost
 from voicecli.probe.compare import Change
 from voicecli.probe.diagnosis import diagnosis
-from voicecli.probe.evaluation import Verdicts
+from voicecli.probe.evaluation import Evaluation
 from voicecli.probe.json_result import Setting, doubts_of
 from voicecli.probe.metrics import SERVICES
-from voicecli.probe.results import Findings
+from voicecli.probe.results import ProbeResults
 from voicecli.probe.tables import Row, budget_rows, markdown, metric_rows, network_rows, number
 from voicecli.report.format import rounded, table, washed
 
 
 def text_lines(
-    findings: Findings,
-    verdicts: Verdicts,
+    findings: ProbeResults,
+    verdicts: Evaluation,
     cost: Cost,
     setting: Setting,
     changes: Sequence[Change] | None = None,
@@ -59,14 +59,14 @@ def _title(setting: Setting) -> str:
     return f"probe of the profile {setting.profile}: {count}{warmup}{workers}"
 
 
-def _diagnoses(findings: Findings) -> Iterator[str]:
+def _diagnoses(findings: ProbeResults) -> Iterator[str]:
     for service in findings.wanted:
         routes = [one for one in findings.routes if one.service == service]
         if routes:
             yield f"{service}: {diagnosis(routes)}."
 
 
-def _services(findings: Findings, verdicts: Verdicts) -> Iterator[str]:
+def _services(findings: ProbeResults, verdicts: Evaluation) -> Iterator[str]:
     """What is counted, service by service."""
     counts, sums = verdicts.summary.counts, findings.counts()
     told: dict[Service, list[str]] = {service: [] for service in SERVICES}
@@ -117,7 +117,7 @@ def _changed(changes: Sequence[Change]) -> str:
     return f"{count or 'none'} {of} changed beyond noise."
 
 
-def _closing(findings: Findings, verdicts: Verdicts, cost: Cost) -> Iterator[str]:
+def _closing(findings: ProbeResults, verdicts: Evaluation, cost: Cost) -> Iterator[str]:
     yield from _predicted(verdicts)
     if findings.devices:
         yield f"audio: {washed(findings.devices)}"
@@ -128,7 +128,7 @@ def _closing(findings: Findings, verdicts: Verdicts, cost: Cost) -> Iterator[str
     yield _price(cost)
 
 
-def _predicted(verdicts: Verdicts) -> Iterator[str]:
+def _predicted(verdicts: Evaluation) -> Iterator[str]:
     prediction, best = verdicts.prediction, verdicts.best
     if prediction is None:
         return

@@ -21,14 +21,14 @@ from voicecli.audio.playout import PlayoutBuffer
 from voicecli.errors import ServiceError
 from voicecli.events import Service
 from voicecli.pipeline.speech import PREROLL
-from voicecli.probe.samples import Reading
+from voicecli.probe.samples import Sample
 from voicecli.probe.schedule import Post, Turns
-from voicecli.services.deepgram.aura import Speak, SpeakOptions, open_speak, speak_query
+from voicecli.services.deepgram.aura import Aura, AuraOptions, build_aura_query, open_aura
 from voicecli.services.deepgram.socket import Socket, open_socket
 from voicecli.services.deepgram.synthesis import WINDOW
 from voicecli.services.endpoint import check_url
 from voicecli.services.interfaces import Flushed
-from voicecli.services.rate_limit import Budget
+from voicecli.services.rate_limit import RateLimit
 from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
 
 CLAUSES = (
@@ -46,7 +46,7 @@ CLAUSES = (
 class TtsSetting:
     """What is measured; prebuffer: what is queued before a reply sounds, in seconds."""
 
-    options: SpeakOptions
+    options: AuraOptions
     prebuffer: Seconds
 
 
@@ -61,9 +61,9 @@ class Chunk:
 class Allowance:
     """What one connection may still be sent; waits for it, and says so."""
 
-    def __init__(self, options: SpeakOptions, note: Callable[[str], None]) -> None:
-        self._flushes = Budget(options.flushes_per_minute, WINDOW)
-        self._characters = Budget(options.characters_per_minute, WINDOW)
+    def __init__(self, options: AuraOptions, note: Callable[[str], None]) -> None:
+        self._flushes = RateLimit(options.flushes_per_minute, WINDOW)
+        self._characters = RateLimit(options.characters_per_minute, WINDOW)
         self._note = note
 
     async def use(self, text: str) -> None:
@@ -90,16 +90,16 @@ class TtsProber:
         self._setting = setting
         self._note = note
 
-    async def cold(self, number: int) -> Reading:
+    async def cold(self, number: int) -> Sample:
         """Open, and the first clause."""
-        async with open_speak(self._setting.options) as speak:
+        async with open_aura(self._setting.options) as speak:
             return await self._clause(speak, number, cold=True)
 
     async def warm(self, warmup: int, turns: Turns, post: Post) -> None:
         """One clause after the other; then a few that are cleared."""
         allowance = Allowance(self._setting.options, self._note)
         taken = 0
-        async with open_speak(self._setting.options) as speak:
+        async with open_aura(self._setting.options) as speak:
             for number in range(warmup):
                 await allowance.use(_text(number))
                 await self._clause(speak, number)
@@ -110,7 +110,7 @@ class TtsProber:
         for reading in await cleared(self._setting.options, min(taken, CLEARS)):
             post(reading)
 
-    async def _clause(self, speak: Speak, number: int, *, cold: bool = False) -> Reading:
+    async def _clause(self, speak: Aura, number: int, *, cold: bool = False) -> Sample:
         text = _text(number)
         chunks: list[Chunk] = []
         flushed = clock.now()
@@ -127,7 +127,7 @@ class TtsProber:
             )
         if cold:
             values["tts.open"] = speak.opened.took
-        return Reading(
+        return Sample(
             service="tts",
             at=clock.now(),
             values=values,
@@ -209,14 +209,14 @@ CLEARS = 5
 TO_CLEAR = "This sentence is long enough that it is still being spoken when it is cleared away. "
 
 
-async def cleared(options: SpeakOptions, count: int) -> list[Reading]:
+async def cleared(options: AuraOptions, count: int) -> list[Sample]:
     """So many readings; raises as ``open_socket`` does, or where no answer comes."""
     if not count:
         return []
     async with open_socket(
         "tts",
         check_url("tts", options.url),
-        "/v1/speak?" + urlencode(speak_query(options)),
+        "/v1/speak?" + urlencode(build_aura_query(options)),
         key=options.key,
         key_env=options.key_env,
         connect_timeout=options.connect_timeout,
@@ -224,14 +224,14 @@ async def cleared(options: SpeakOptions, count: int) -> list[Reading]:
         return [await _reading(socket, options.first_audio_timeout) for _ in range(count)]
 
 
-async def _reading(socket: Socket, patience: Seconds) -> Reading:
+async def _reading(socket: Socket, patience: Seconds) -> Sample:
     await socket.send(json.dumps({"type": "Speak", "text": TO_CLEAR}))
     await socket.send('{"type":"Flush"}')
     await _await(socket, "audio", patience)
     asked = clock.now()
     await socket.send('{"type":"Clear"}')
     await _await(socket, "Cleared", patience)
-    return Reading(
+    return Sample(
         service="tts",
         at=clock.now(),
         values={"tts.clear": clock.now() - asked},

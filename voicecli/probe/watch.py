@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from voicecli import clock
 from voicecli.events import Service
-from voicecli.metrics.percentiles import spread
+from voicecli.metrics.percentiles import describe
 from voicecli.probe.metrics import METRICS
-from voicecli.probe.samples import Mishap, Reading
+from voicecli.probe.samples import FailedSample, Sample
 from voicecli.probe.tables import number
 from voicecli.report.format import washed
 from voicecli.units import Seconds
@@ -53,9 +53,9 @@ class Watch:
         """``service`` is being probed."""
         self._errors[service] = 0
 
-    def found(self, one: Reading | Mishap) -> None:
+    def found(self, one: Sample | FailedSample) -> None:
         """A reading, or what went wrong."""
-        if isinstance(one, Mishap):
+        if isinstance(one, FailedSample):
             self._errors[one.service] += 1
             self.noted(str(one.error))
             return
@@ -88,7 +88,7 @@ class Watch:
         table.add_column(f"the last {WIDTH}")
         for name in WATCHED:
             if values := self._values.get(name):
-                one = spread(values)
+                one = describe(values)
                 shown = (values[-1], one.p50, one.p95, one.max)
                 cells = [number(value, "ms") for value in shown]
                 table.add_row(name, str(one.n), *cells, sparkline(values[-WIDTH:]))

@@ -9,8 +9,8 @@ from typing import Any
 
 from voicecli.profile.lookup import find, is_path, read, shown
 from voicecli.profile.model import Profile
-from voicecli.profile.overlay import Complaint, Key, Layer, Place, refusal
-from voicecli.profile.validation import checked
+from voicecli.profile.overlay import Key, Layer, Place, Problem, profile_error
+from voicecli.profile.validation import validate
 from voicecli.profile.yaml_source import read_assignment, read_file
 
 PREFIX = "VOICECLI_"
@@ -36,7 +36,7 @@ def load_profile(
     layer = _stacked(find(name, cwd=cwd), cwd)
     for over in (*_variables(os.environ if environ is None else environ), *_options(overrides)):
         layer = _anchored(over, cwd).over(layer)
-    return checked(layer)
+    return validate(layer)
 
 
 def _stacked(file: Path, cwd: Path, above: tuple[Path, ...] = ()) -> Layer:
@@ -50,7 +50,7 @@ def _stacked(file: Path, cwd: Path, above: tuple[Path, ...] = ()) -> Layer:
     chain = (*above, file)
     if base.resolve() in [extended.resolve() for extended in chain]:
         names = " → ".join(extended.stem for extended in (*chain, base))
-        raise refusal([Complaint(place, f"profiles extend each other: {names}")])
+        raise profile_error([Problem(place, f"profiles extend each other: {names}")])
     below = _stacked(base, cwd, chain)
     below.values.pop("description", None)
     return layer.over(below)
@@ -69,7 +69,7 @@ def _options(overrides: Sequence[str]) -> Iterator[Layer]:
         name, equals, text = override.partition("=")
         source = f"--set {name}"
         if not equals or "." not in name:
-            raise refusal([Complaint(Place(source), "is not of the form SECTION.KEY=VALUE")])
+            raise profile_error([Problem(Place(source), "is not of the form SECTION.KEY=VALUE")])
         yield read_assignment(name.split("."), text, source)
 
 

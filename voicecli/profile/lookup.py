@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import platformdirs
 
 from voicecli.errors import ProfileError
-from voicecli.profile.overlay import Complaint, Place, printable, refusal
+from voicecli.profile.overlay import Place, Problem, printable, profile_error
 from voicecli.profile.yaml_source import read_file
 
 
@@ -62,7 +62,7 @@ def find(
         path = (beside.parent if beside else cwd) / Path(name).expanduser()
         if path.is_file():
             return path
-        raise refusal([Complaint(place, f"there is no file {shown(path, cwd)}")])
+        raise profile_error([Problem(place, f"there is no file {shown(path, cwd)}")])
     inside = "scripts" if kind == "script" else ""
     places = [folder / inside for folder in folders(cwd).values()]
     files = [file for folder in places if (file := folder / f"{name}.yaml").is_file()]
@@ -72,8 +72,10 @@ def find(
         return files[0]
     names = sorted({file.stem for folder in places for file in folder.glob("*.yaml")})
     near = get_close_matches(name, names, n=1)
-    mend = f"Did you mean {near[0]}? Known: " if near else "Known: "
-    raise refusal([Complaint(place, f"there is no {kind} {name}", f"{mend}{', '.join(names)}.")])
+    hint = f"Did you mean {near[0]}? Known: " if near else "Known: "
+    raise profile_error(
+        [Problem(place, f"there is no {kind} {name}", f"{hint}{', '.join(names)}.")]
+    )
 
 
 def find_script(name: str, cwd: Path | None = None) -> Path:
@@ -92,9 +94,9 @@ def read(path: Path, cwd: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise refusal([Complaint(place, "this is not UTF-8 text")]) from None
+        raise profile_error([Problem(place, "this is not UTF-8 text")]) from None
     except OSError as error:
-        raise refusal([Complaint(place, str(error.strerror))]) from None
+        raise profile_error([Problem(place, str(error.strerror))]) from None
 
 
 def shown(path: Path, cwd: Path) -> str:

@@ -31,12 +31,12 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """One thing that is wrong; ``what`` and ``mend`` as in VoiceError's cause and mend."""
+class Problem:
+    """One thing that is wrong; ``what`` and ``hint`` as in VoiceError's cause and hint."""
 
     place: Place | None
     what: str
-    mend: str = ""
+    hint: str = ""
 
     @property
     def cause(self) -> str:
@@ -44,12 +44,12 @@ class Complaint:
         return f"{self.place}: {self.what}" if self.place else self.what
 
 
-def refusal(complaints: Sequence[Complaint]) -> ProfileError:
-    """All that is wrong, a line each, as an error whose mend is the last line's."""
+def profile_error(complaints: Sequence[Problem]) -> ProfileError:
+    """All that is wrong, a line each, as an error whose hint is the last line's."""
     *others, last = complaints[:COMPLAINTS]
-    lines = [f"{one.cause}. {one.mend}".rstrip() for one in others]
+    lines = [f"{one.cause}. {one.hint}".rstrip() for one in others]
     cause = "\n".join(map(printable, [*lines, last.cause]))
-    return ProfileError(cause, mend=printable(last.mend))
+    return ProfileError(cause, hint=printable(last.hint))
 
 
 def printable(text: str) -> str:
@@ -67,7 +67,7 @@ class Layer:
     def over(self, base: Layer) -> Layer:
         """This layer laid over ``base``."""
         untouched = {key: at for key, at in base.places.items() if key not in self.places}
-        return Layer(merged(base.values, self.values), untouched | self.places)
+        return Layer(merge(base.values, self.values), untouched | self.places)
 
     def place(self, key: Key) -> Place:
         """Where ``key`` was written, or else what it is part of."""
@@ -76,10 +76,10 @@ class Layer:
         return self.places[key]
 
 
-def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """``over`` laid over ``base``: maps merge, everything else replaces.  Changes neither."""
     return base | {
-        name: merged(base[name], value)
+        name: merge(base[name], value)
         if isinstance(value, dict) and isinstance(base.get(name), dict)
         else value
         for name, value in over.items()

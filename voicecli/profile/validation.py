@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from voicecli.profile.model import Profile
-from voicecli.profile.overlay import Complaint, Key, Layer, Place, dotted, refusal
+from voicecli.profile.overlay import Key, Layer, Place, Problem, dotted, profile_error
 
 Node = Mapping[str, Any]
 
@@ -24,16 +24,16 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": dialect, **Profile.model_json_schema()}
 
 
-def checked(layer: Layer) -> Profile:
+def validate(layer: Layer) -> Profile:
     """The profile that ``layer`` describes; raises ProfileError that tells all that is wrong."""
     try:
         return Profile.model_validate(layer.values)
     except ValidationError as error:
-        found: dict[Key, Complaint] = {}
+        found: dict[Key, Problem] = {}
         for detail in error.errors(include_url=False):
             key, value = _written(detail["loc"], layer.values)
             found.setdefault(key, _complaint(detail, key, value, layer))  # a union has several
-    raise refusal(sorted(found.values(), key=lambda one: one.place or Place("")))
+    raise profile_error(sorted(found.values(), key=lambda one: one.place or Place("")))
 
 
 def _written(loc: Key, value: Any) -> tuple[Key, Any]:
@@ -49,21 +49,21 @@ def _written(loc: Key, value: Any) -> tuple[Key, Any]:
     return loc, value
 
 
-def _complaint(detail: ErrorDetails, key: Key, value: Any, layer: Layer) -> Complaint:
+def _complaint(detail: ErrorDetails, key: Key, value: Any, layer: Layer) -> Problem:
     place = layer.place(key)
     match detail["type"]:
         case "conflict":
             keys = [(*key, name) for name in detail["ctx"]["keys"]]
             written = [name for name in layer.places if name in keys]
             what = f"{dotted(key)}.{detail['ctx']['rule']}"
-            return Complaint(layer.place(written[-1] if written else key), what)
+            return Problem(layer.place(written[-1] if written else key), what)
         case "missing":
-            return Complaint(place, f"{dotted(detail['loc'])} is missing")
+            return Problem(place, f"{dotted(detail['loc'])} is missing")
         case "extra_forbidden":
-            return Complaint(place, f"unknown key {dotted(key)}", _suggestion(key))
+            return Problem(place, f"unknown key {dotted(key)}", _suggestion(key))
     text = json.dumps(value, ensure_ascii=False, default=str)
     text = text if len(text) <= 40 else f"{text[:39]}…"
-    return Complaint(place, f"{dotted(key)} should be {_words(_at(key))}, not {text}")
+    return Problem(place, f"{dotted(key)} should be {_words(_at(key))}, not {text}")
 
 
 def _suggestion(key: Key) -> str:

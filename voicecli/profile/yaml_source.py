@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from voicecli.profile.overlay import Complaint, Key, Layer, Place, dotted, refusal
+from voicecli.profile.overlay import Key, Layer, Place, Problem, dotted, profile_error
 
 SECRET_NAME = re.compile(r"(^|[_-])(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"\bsk-[\w-]{8,}|\b[0-9a-f]{40}\b|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
@@ -47,7 +47,7 @@ class _Reading:
         self._source = source
         self._numbered = numbered
         self._places: dict[Key, Place] = {}
-        self._complaints: dict[Key, Complaint] = {}
+        self._complaints: dict[Key, Problem] = {}
         self._seen: set[yaml.Node] = set()
 
     def document(self, text: str, key: Key) -> Any:
@@ -58,10 +58,12 @@ class _Reading:
             node = self._loader.get_single_node()
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position)
-            raise refusal([Complaint(self._place(line), "YAML forbids this character")]) from None
+            raise profile_error(
+                [Problem(self._place(line), "YAML forbids this character")]
+            ) from None
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line if error.problem_mark else 0
-            raise refusal([Complaint(self._place(line), str(error.problem))]) from None
+            raise profile_error([Problem(self._place(line), str(error.problem))]) from None
         if not self._numbered and isinstance(node, yaml.CollectionNode) and not node.flow_style:
             return text  # "Sorry: once more" is a sentence, not a mapping
         return None if node is None else self._value(node, key)
@@ -69,7 +71,7 @@ class _Reading:
     def layer(self, values: dict[str, Any]) -> Layer:
         """What was read; raises ProfileError if anything was wrong with it."""
         if self._complaints:
-            raise refusal(list(self._complaints.values()))
+            raise profile_error(list(self._complaints.values()))
         return Layer(values, self._places)
 
     def note(self, key: Key, line: int = 0) -> None:
@@ -81,9 +83,9 @@ class _Reading:
         if key and SECRET_NAME.search(str(key[-1])):
             self._complain_of_secret(key)
 
-    def complain(self, key: Key, what: str, mend: str = "") -> None:
+    def complain(self, key: Key, what: str, hint: str = "") -> None:
         """Something is wrong with ``key``."""
-        self._complaints[key] = Complaint(self._places[key], what, mend)
+        self._complaints[key] = Problem(self._places[key], what, hint)
 
     def _complain_of_secret(self, key: Key) -> None:
         self.complain(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from voicecli.timeline import Record, encoded
+from voicecli.timeline import Record, encode
 from voicecli.units import AudioBlock, Seconds
 
 SCHEMA_VERSION = 1
@@ -36,7 +36,7 @@ class JsonLines:
 
     def note(self, record: Record) -> None:
         """``record`` is what comes next."""
-        self._write(f'{{"schema_version": {SCHEMA_VERSION}, {encoded(record)[1:]}')
+        self._write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(record)[1:]}')
 
 
 def result_line(result: str) -> str:

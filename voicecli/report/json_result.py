@@ -14,12 +14,12 @@ from typing import Any
 
 from voicecli import __version__
 from voicecli.metrics.cost import PRICES_OF, SOURCES, Cost
-from voicecli.metrics.percentiles import STATISTICS, Spread
+from voicecli.metrics.percentiles import STATISTICS, Distribution
 from voicecli.metrics.stages import RAW, STAGES
-from voicecli.metrics.summary import RATES, Budgets, Summary, overruns
+from voicecli.metrics.summary import RATES, Budgets, Summary, find_overruns
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
-from voicecli.metrics.usage import Ledger
+from voicecli.metrics.usage import SessionUsage
 from voicecli.report.format import milliseconds, rounded, washed
 
 SCHEMA_VERSION = 1
@@ -40,7 +40,7 @@ class Setting:
 
 def result(
     turns: Sequence[Turn],
-    ledger: Ledger,
+    ledger: SessionUsage,
     summary: Summary,
     budgets: Budgets,
     cost: Cost,
@@ -90,7 +90,7 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
         "mouth_to_ear_ms": milliseconds(turn.mouth_to_ear),
         "stages_ms": _stages(turn),
         "raw_ms": {name: milliseconds(turn.raw.get(name)) for name in RAW},
-        "over_budget": [one.metric for one in overruns(turn, budgets)],
+        "over_budget": [one.metric for one in find_overruns(turn, budgets)],
         "failure": failure and {"service": failure.service, "reason": washed(failure.reason)},
         "drafted": turn.drafted,
         "requests": turn.requests,
@@ -114,12 +114,12 @@ def _stages(turn: Turn) -> dict[str, float | None]:
     return {name: parts[name] / 1000 if name in parts else None for name in STAGES}
 
 
-def _spread(spread: Spread) -> dict[str, Any]:
+def _spread(spread: Distribution) -> dict[str, Any]:
     others = STATISTICS[1:]
     return {"n": spread.n} | {f"{one}_ms": milliseconds(getattr(spread, one)) for one in others}
 
 
-def _ledger(ledger: Ledger) -> dict[str, Any]:
+def _ledger(ledger: SessionUsage) -> dict[str, Any]:
     counts = asdict(ledger)
     times = {"session_s": counts.pop("seconds"), "listened_s": counts.pop("listened")}
     return counts | {name: getattr(ledger, name) for name in RATES} | times

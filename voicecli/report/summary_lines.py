@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voicecli.metrics.cost import PRICES_OF, Cost
-from voicecli.metrics.percentiles import NEEDED, Spread
+from voicecli.metrics.percentiles import NEEDED, Distribution
 from voicecli.metrics.stages import MOUTH_TO_EAR, STAGES
-from voicecli.metrics.summary import BUDGETED, Budgets, Summary, overruns
+from voicecli.metrics.summary import BUDGETED, Budgets, Summary, find_overruns
 from voicecli.metrics.turns import Turn
-from voicecli.metrics.usage import OUTCOMES, Ledger
+from voicecli.metrics.usage import OUTCOMES, SessionUsage
 from voicecli.report.format import listed, table
 from voicecli.units import Seconds
 
 
-def closing_lines(
-    turns: Sequence[Turn], ledger: Ledger, summary: Summary, budgets: Budgets, cost: Cost
+def summary_lines(
+    turns: Sequence[Turn], ledger: SessionUsage, summary: Summary, budgets: Budgets, cost: Cost
 ) -> list[str]:
     """All lines, from the outcomes to the cost."""
     outcomes = listed({outcome: getattr(ledger, outcome) for outcome in OUTCOMES})
@@ -28,7 +28,7 @@ def closing_lines(
 
 def _percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> list[str]:
     """The table: mouth-to-ear, its stages, and the services by themselves."""
-    missed = [one.metric for turn in turns for one in overruns(turn, budgets)]
+    missed = [one.metric for turn in turns for one in find_overruns(turn, budgets)]
     rows = [["ms", "n", "P50", "P95", "max", "budget", "over"]]
     spreads = summary.spreads
     rows.append(_row(MOUTH_TO_EAR, spreads[MOUTH_TO_EAR], budgets.total, missed))
@@ -43,7 +43,7 @@ def _percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> l
 
 
 def _row(
-    name: str, spread: Spread, budget: Seconds | None = None, missed: Sequence[str] = ()
+    name: str, spread: Distribution, budget: Seconds | None = None, missed: Sequence[str] = ()
 ) -> list[str]:
     withheld = f"n < {NEEDED['p95']}" if spread.n else "–"
     p95 = withheld if spread.p95 is None else _ms(spread.p95)
@@ -55,7 +55,7 @@ def _ms(value: float | None, none: str = "–") -> str:
     return none if value is None else f"{value * 1000:.0f}"
 
 
-def _endpointing(ledger: Ledger, summary: Summary) -> list[str]:
+def _endpointing(ledger: SessionUsage, summary: Summary) -> list[str]:
     """Waiting less cuts more users off: the two numbers mean nothing one without the other."""
     wait = summary.spreads["raw.endpointing"].p50
     if wait is None:
@@ -63,7 +63,7 @@ def _endpointing(ledger: Ledger, summary: Summary) -> list[str]:
     return [f"endpointing: P50 {_ms(wait)} ms, {ledger.cutoffs} of {ledger.turns} turns cut off"]
 
 
-def _use(ledger: Ledger) -> list[str]:
+def _use(ledger: SessionUsage) -> list[str]:
     llm = {
         "requests": ledger.llm_requests,
         "hedged": ledger.hedges,

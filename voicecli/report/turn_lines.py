@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from voicecli.events import CommitReply, ConnectionLost, Warned
-from voicecli.metrics.summary import Budgets, overruns
+from voicecli.metrics.summary import Budgets, find_overruns
 from voicecli.metrics.turns import Turn, TurnReader
 from voicecli.pipeline.history import CUT
 from voicecli.report.format import rounded, washed
@@ -93,7 +93,7 @@ def _marks(turn: Turn, budgets: Budgets) -> list[str]:
         marks.append(f"interrupted after {turn.heard:.1f} s")
     if turn.failure is not None:
         marks.append(f"{turn.failure.service.upper()} failed: {washed(turn.failure.reason)}")
-    for one in overruns(turn, budgets):
+    for one in find_overruns(turn, budgets):
         took, budget = round(one.took * 1000, 1), round(one.budget * 1000, 1)
         marks.append(f"over budget: {one.metric} {took:g} > {budget:g}")
     if turn.retries:

@@ -65,15 +65,15 @@ def check_url(service: str, url: str) -> Endpoint:
         host, port = parts.hostname or "", parts.port
         host.encode("idna")  # the resolver would raise UnicodeError over "a..b"
     except ValueError as error:
-        raise ProfileError(f"{named} cannot be read", mend="Write https://HOST.") from error
+        raise ProfileError(f"{named} cannot be read", hint="Write https://HOST.") from error
     if parts.scheme not in _SCHEMES or not host:
-        raise ProfileError(f"{named} names no service", mend="Write https://HOST.")
+        raise ProfileError(f"{named} names no service", hint="Write https://HOST.")
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ProfileError(f"{named} holds more than an address", mend="Write https://HOST/PATH.")
+        raise ProfileError(f"{named} holds more than an address", hint="Write https://HOST/PATH.")
     if not _SCHEMES[parts.scheme] and not is_loopback(host):
         raise ProfileError(
             f"{named} is not encrypted, and keys go out over TLS only",
-            mend="Write https:// or wss://; only 127.0.0.1, ::1 and localhost need no TLS.",
+            hint="Write https:// or wss://; only 127.0.0.1, ::1 and localhost need no TLS.",
         )
     bracketed = f"[{host}]" if ":" in host else host
     authority = bracketed if port is None else f"{bracketed}:{port}"
@@ -85,25 +85,25 @@ def check_key(service: str, endpoint: Endpoint, key: str, key_env: str) -> None:
     if not key and not endpoint.loopback:
         raise CredentialsError(
             f"{service.upper()}: there is no key for {endpoint.host}",
-            mend=f"Set {key_env} in the environment or in .env.",
+            hint=f"Set {key_env} in the environment or in .env.",
         )
     # Refused here, because an HTTP library would quote the whole header in its exception.
     if not all("!" <= character <= "~" for character in key):
         raise CredentialsError(
             f"{service.upper()}: the key in {key_env} holds a space, a line break or the like",
-            mend="Copy it again.",
+            hint="Copy it again.",
         )
 
 
 class Refusal(NamedTuple):
     """One row of a table from a status or a close code to its meaning.
 
-    cause, mend: as in VoiceError; {names} are filled in.
+    cause, hint: as in VoiceError; {names} are filled in.
     temporary: whether the same call may succeed later.
     """
 
     cause: str
-    mend: str = ""
+    hint: str = ""
     temporary: bool = False
 
     def error(
@@ -124,7 +124,7 @@ class Refusal(NamedTuple):
             f"{self.cause.format_map(names)} ({label}: {words})"
             if words
             else f"{self.cause.format_map(names)} ({label})",
-            mend=self.mend.format_map(names),
+            hint=self.hint.format_map(names),
             status=code,
             request_id=clean(request_id or "") or None,
             temporary=self.temporary,

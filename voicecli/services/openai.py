@@ -181,25 +181,25 @@ class Chat:
         """What an exception of the library, or of the time-out, means."""
         import openai
 
-        host, mend, temporary = self._endpoint.authority, "", True
+        host, hint, temporary = self._endpoint.authority, "", True
         match error:
             case openai.APIStatusError():
                 return self._refused(error)
             case openai.APITimeoutError():
                 cause = f"no connection to {host} within {self._options.connect_timeout:g} s"
-                mend = "Check the network."
+                hint = "Check the network."
             case openai.APIConnectionError():
                 cause = f"the connection to {host} failed ({_root(error)})"
-                mend = "Check the network and `llm.base_url`."
+                hint = "Check the network and `llm.base_url`."
             case openai.APIError(code="insufficient_quota"):
-                cause, mend, temporary = _STATUSES[402]
+                cause, hint, temporary = _STATUSES[402]
             case openai.APIError():
                 cause = f"the reply broke off ({_said(error.body) or 'it does not say why'})"
             case TimeoutError():
                 cause = late
             case _:
                 cause = "the service sent something that is not JSON"
-        return ServiceError("llm", cause, mend=mend, request_id=request_id, temporary=temporary)
+        return ServiceError("llm", cause, hint=hint, request_id=request_id, temporary=temporary)
 
     def _refused(self, error: openai.APIStatusError) -> ServiceError:
         """What a status other than 200 means."""

@@ -7,7 +7,7 @@ from collections import deque
 from voicecli.units import Seconds
 
 
-class Budget:
+class RateLimit:
     """At most ``limit`` units within any ``window`` seconds."""
 
     def __init__(self, limit: int, window: Seconds) -> None:

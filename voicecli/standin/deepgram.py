@@ -15,10 +15,10 @@ from websockets.typing import Subprotocol
 
 from voicecli.events import Service
 from voicecli.standin.deepgram_stt import ListenSession
-from voicecli.standin.deepgram_tts import SpeakOptions, SpeakSession, speak_options
+from voicecli.standin.deepgram_tts import SpeakQuery, SpeakSession, parse_speak_query
 from voicecli.standin.engines.interfaces import Engines
 from voicecli.standin.faults import Broken, Faults, Trouble
-from voicecli.standin.query import ListenOptions, Query, Refusal, listen_options
+from voicecli.standin.query import ListenQuery, Query, QueryError, parse_listen_query
 
 PATHS: dict[str, Service] = {"/v1/listen": "stt", "/v1/speak": "tts"}
 
@@ -30,7 +30,7 @@ class DeepgramServer:
         self._engines = engines
         self._faults = faults
         self._require_key = require_key
-        self._accepted: dict[UUID, tuple[ListenOptions | SpeakOptions, Trouble]] = {}
+        self._accepted: dict[UUID, tuple[ListenQuery | SpeakQuery, Trouble]] = {}
 
     def listen(self, port: int) -> Server:
         """The server on 127.0.0.1, to be used as an async context manager."""
@@ -50,24 +50,24 @@ class DeepgramServer:
         """The answer to a handshake that is refused; None to one that is accepted."""
         try:
             self._accepted[socket.id] = self._accept(request)
-        except Refusal as refusal:
+        except QueryError as refusal:
             return _refused(socket, refusal)
         return None
 
-    def _accept(self, request: Request) -> tuple[ListenOptions | SpeakOptions, Trouble]:
+    def _accept(self, request: Request) -> tuple[ListenQuery | SpeakQuery, Trouble]:
         query = Query(request.path)
         if (service := PATHS.get(query.path)) is None:
-            raise Refusal(404)
+            raise QueryError(404)
         trouble = self._faults.at(service, "connection")
         if refuse := trouble.find("refuse"):
-            raise Refusal(refuse.status)
+            raise QueryError(refuse.status)
         _check_key(request.headers, required=self._require_key)
-        return (listen_options if service == "stt" else speak_options)(query), trouble
+        return (parse_listen_query if service == "stt" else parse_speak_query)(query), trouble
 
     async def _converse(self, socket: ServerConnection) -> None:
         options, trouble = self._accepted.pop(socket.id)
         session: ListenSession | SpeakSession
-        if isinstance(options, ListenOptions):
+        if isinstance(options, ListenQuery):
             session = ListenSession(socket, options, self._engines, self._faults, trouble)
         else:
             session = SpeakSession(socket, options, self._engines, self._faults)
@@ -97,7 +97,7 @@ def _check_key(headers: Headers, *, required: bool) -> None:
             return
         case [scheme, token] if scheme.lower() == "bearer" and token.count(".") == 2:
             return
-    raise Refusal(401)
+    raise QueryError(401)
 
 
 def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -105,7 +105,7 @@ def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> 
     return offered[0] if offered and offered[0].lower() in ("token", "bearer") else None
 
 
-def _refused(socket: ServerConnection, refusal: Refusal) -> Response:
+def _refused(socket: ServerConnection, refusal: QueryError) -> Response:
     body = {
         "err_code": refusal.code,
         "err_msg": refusal.message,

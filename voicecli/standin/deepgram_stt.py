@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from voicecli import clock
 from voicecli.standin.engines.interfaces import Engines
 from voicecli.standin.faults import Faults, Trouble
-from voicecli.standin.query import RATES, ListenOptions
+from voicecli.standin.query import RATES, ListenQuery
 from voicecli.standin.segmenter import Mark, ResultDue, Segmenter, VoiceStarted, WordsEnded
 from voicecli.standin.transcripts import Frame, metadata, results, speech_started, utterance_end
 from voicecli.units import SAMPLE_SIZE, Seconds
@@ -43,7 +43,7 @@ class ListenSession:
     def __init__(
         self,
         socket: ServerConnection,
-        options: ListenOptions,
+        options: ListenQuery,
         engines: Engines,
         faults: Faults,
         trouble: Trouble,

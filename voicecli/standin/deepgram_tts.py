@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from voicecli import clock
 from voicecli.standin.engines.interfaces import Engines
 from voicecli.standin.faults import Faults, Trouble
-from voicecli.standin.query import INVALID, Query, Refusal, undeserializable
+from voicecli.standin.query import INVALID, Query, QueryError, undeserializable
 from voicecli.units import Seconds
 
 MODELS = re.compile(r"aura(-2)?-[a-z]+-[a-z]{2}")
@@ -43,7 +43,7 @@ MAX_AGE: Seconds = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class SpeakOptions:
+class SpeakQuery:
     """What a connection asked for; its ``speed`` is checked, but no engine obeys it.
 
     rate: of the linear16 audio, in hertz.
@@ -53,12 +53,12 @@ class SpeakOptions:
     rate: int
 
 
-def speak_options(query: Query) -> SpeakOptions:
+def parse_speak_query(query: Query) -> SpeakQuery:
     """The options in ``query``; raises Refusal as the service does."""
     model = query.text("model", "aura-asteria-en")
     if not MODELS.fullmatch(model):
         message = "Bad Request: No such model/version combination found."
-        raise Refusal(400, "Bad Request", message)
+        raise QueryError(400, "Bad Request", message)
     encoding = query.text("encoding", "linear16")
     if encoding not in RATES:
         raise _unsupported(f"`encoding` must be one of {list(RATES)}")
@@ -73,11 +73,11 @@ def speak_options(query: Query) -> SpeakOptions:
     if not 0.7 <= query.decimal("speed", 1.0) <= 1.5:
         raise undeserializable("speed", "must be between 0.7 and 1.5")
     query.flag("mip_opt_out")
-    return SpeakOptions(model, rate)
+    return SpeakQuery(model, rate)
 
 
-def _unsupported(why: str) -> Refusal:
-    return Refusal(400, INVALID, f"Unsupported audio format: {why}")
+def _unsupported(why: str) -> QueryError:
+    return QueryError(400, INVALID, f"Unsupported audio format: {why}")
 
 
 class Allowance:
@@ -108,7 +108,7 @@ class SpeakSession:
     """One connection to ``/v1/speak``."""
 
     def __init__(
-        self, socket: ServerConnection, options: SpeakOptions, engines: Engines, faults: Faults
+        self, socket: ServerConnection, options: SpeakQuery, engines: Engines, faults: Faults
     ) -> None:
         self._socket = socket
         self._options = options

@@ -29,7 +29,7 @@ REFUSALS = {
 """What the service says with each status; 404 and 500 are not published and are ours."""
 
 
-class Refusal(Exception):
+class QueryError(Exception):
     """A connection is refused before the upgrade: HTTP status, ``err_code``, ``err_msg``."""
 
     def __init__(self, status: int, code: str = "", message: str = "") -> None:
@@ -79,9 +79,9 @@ class Query:
         return float(value)
 
 
-def undeserializable(name: str, why: str) -> Refusal:
+def undeserializable(name: str, why: str) -> QueryError:
     """The refusal of a parameter that cannot be read."""
-    return Refusal(400, INVALID, f"Failed to deserialize query parameters: {name}: {why}")
+    return QueryError(400, INVALID, f"Failed to deserialize query parameters: {name}: {why}")
 
 
 MODELS = re.compile(r"(nova(-[23])?|enhanced|base|whisper)(-[a-z]+)*")
@@ -93,7 +93,7 @@ KEYTERM_TOKENS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class ListenOptions:
+class ListenQuery:
     """What a connection asked for.
 
     rate: of the linear16 audio, in hertz; None when no encoding was named and audio is a container.
@@ -108,15 +108,15 @@ class ListenOptions:
     punctuated: bool
 
 
-def listen_options(query: Query) -> ListenOptions:
+def parse_listen_query(query: Query) -> ListenQuery:
     """The options in ``query``; raises Refusal as the service does."""
     model = query.text("model", "base")
     if not MODELS.fullmatch(model):
-        raise Refusal(403)
+        raise QueryError(403)
     if not LANGUAGES.fullmatch(query.text("language", "en")):
-        raise Refusal(400, "Bad Request", NO_SUCH_MODEL)
+        raise QueryError(400, "Bad Request", NO_SUCH_MODEL)
     _refuse_conflicts(query, model)
-    return ListenOptions(
+    return ListenQuery(
         rate=_rate(query),
         keyterms=model.startswith("nova-3"),
         interim_results=query.flag("interim_results"),
@@ -138,14 +138,14 @@ def _refuse_conflicts(query: Query, model: str) -> None:
         raise undeserializable("keyterm", "only supported by Nova-3")
     if sum(len(term.split()) for term in query.all("keyterm")) > KEYTERM_TOKENS:
         message = "Keyterm limit exceeded. The maximum number of tokens across all keyterms is 500."
-        raise Refusal(400, INVALID, message)
+        raise QueryError(400, INVALID, message)
     if "diarize" in query and "diarize_model" in query:
         message = "diarize_model cannot be used together with diarize or diarize_version."
-        raise Refusal(400, INVALID, message)
+        raise QueryError(400, INVALID, message)
     if "summarize" in query:
-        raise Refusal(400, INVALID, "Summarization is not available for streaming.")
+        raise QueryError(400, INVALID, "Summarization is not available for streaming.")
     if "topics" in query or "intents" in query:
-        raise Refusal(403, message="User does not have sufficient permissions.")
+        raise QueryError(403, message="User does not have sufficient permissions.")
     if any(len(tag) > 128 for tag in query.all("tag")):
         raise undeserializable("tag", "longer than 128 characters")
 
@@ -178,7 +178,7 @@ def _utterance_end(query: Query) -> Seconds | None:
         return None
     value = query.integer("utterance_end_ms", 0)
     if value < 1000:
-        raise Refusal(400, INVALID, f"Invalid 'utterance_end_ms' value of '{value}'.")
+        raise QueryError(400, INVALID, f"Invalid 'utterance_end_ms' value of '{value}'.")
     if not query.flag("interim_results"):
         raise undeserializable("utterance_end_ms", "requires interim_results=true")
     return value / 1000

@@ -176,9 +176,9 @@ class Section:
         for key in self._content:
             if key not in self._known:
                 near = difflib.get_close_matches(str(key), self._known, n=1)
-                mend = f"Did you mean {near[0]}?" if near else ""
+                hint = f"Did you mean {near[0]}?" if near else ""
                 raise InputError(
-                    f"{self._file}: {self._name}{key} is no key of a script", mend=mend
+                    f"{self._file}: {self._name}{key} is no key of a script", hint=hint
                 )
 
     def _number(self, key: str, value: Any, low: float, high: float) -> float:

@@ -44,8 +44,8 @@ async def serve(
             deepgram = await servers.enter_async_context(speech.listen(deepgram_port))
             openai = await servers.enter_async_context(HttpServer(chat.answer, openai_port))
         except OSError as error:
-            mend = "Choose another port, or none: then the system chooses"
-            raise UsageError(f"cannot serve: {error.strerror}", mend=f"{mend}.") from error
+            hint = "Choose another port, or none: then the system chooses"
+            raise UsageError(f"cannot serve: {error.strerror}", hint=f"{hint}.") from error
         yield Endpoints(
             deepgram=f"ws://127.0.0.1:{deepgram.sockets[0].getsockname()[1]}",
             openai=f"http://127.0.0.1:{openai.port}/v1",

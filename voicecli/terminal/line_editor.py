@@ -6,7 +6,7 @@ from voicecli.terminal.keys import BACKSPACE, ENTER, ERASE_LINE, ERASE_WORD
 from voicecli.terminal.stdin_lines import printable
 
 
-class Prompt:
+class LineEditor:
     """Edits at the end of the line only.
 
     text: so far.

@@ -24,8 +24,8 @@ from voicecli.events import EndSession
 from voicecli.metrics.summary import Budgets
 from voicecli.report.format import washed
 from voicecli.report.turn_lines import TurnLines
-from voicecli.terminal.view import DIM, QUIETEST, YELLOW, Moment, View, meter, region, styled
-from voicecli.terminal.writer import Outlet
+from voicecli.terminal.view import DIM, QUIETEST, YELLOW, LiveView, Moment, meter, region, styled
+from voicecli.terminal.writer import NonBlockingWriter
 from voicecli.timeline import Record
 from voicecli.units import AudioBlock, Seconds
 
@@ -53,7 +53,7 @@ class Screen:
 
     def __init__(
         self,
-        outlet: Outlet,
+        outlet: NonBlockingWriter,
         terminal: int,
         budgets: Budgets,
         *,
@@ -65,7 +65,7 @@ class Screen:
         self._terminal = terminal
         self._heard = heard
         self._lines = TurnLines(self._scroll, budgets)
-        self._view = View()
+        self._view = LiveView()
         self._keys = keys
         self._typing = "" if prompt else None
         self._level: float | None = None

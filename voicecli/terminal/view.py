@@ -49,7 +49,7 @@ _COLOURS: dict[str, int] = {
 }
 
 
-class View:
+class LiveView:
     """What is going on; a follower of a timeline.
 
     state: who has the floor.
@@ -128,7 +128,7 @@ class Moment:
     keys: str = ""
 
 
-def region(view: View, moment: Moment, width: int) -> list[str]:
+def region(view: LiveView, moment: Moment, width: int) -> list[str]:
     """The lines of the live region, each narrower than ``width`` cells, with colours."""
     rows = []
     if view.words:
@@ -157,7 +157,7 @@ def _speech(who: str, text: str, width: int) -> list[str]:
     ]
 
 
-def _status(view: View, moment: Moment, width: int) -> str:
+def _status(view: LiveView, moment: Moment, width: int) -> str:
     """Whose turn it is, how loud the microphone is, and what the keys do."""
     muted = view.muted and moment.level is not None and view.state == "listening"
     state = "muted" if muted else view.state

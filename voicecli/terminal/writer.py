@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Outlet:
+class NonBlockingWriter:
     """Writes to a file descriptor; a context manager, inside a running loop.
 
     What a terminal or a pipe does not take at once is written when it does; at a good end it is

@@ -56,7 +56,7 @@ _ABBREVIATIONS = re.compile(
 Boundary = Literal["sentence", "number", "clause", "abbreviation", "none"]
 
 
-def boundary(text: str) -> Boundary:
+def find_boundary(text: str) -> Boundary:
     """What ``text``, if white space follows, ends with.
 
     number: a full stop after a short number; it ends a sentence unless a small letter follows.
@@ -82,7 +82,7 @@ def boundary(text: str) -> Boundary:
     return "sentence"
 
 
-class Pieces(ABC):
+class Chunker(ABC):
     """Tokens go in, pieces to be spoken come out, however the tokens are cut."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Pieces(ABC):
         cut = found.end() if found else 0
         rest = self._text[cut:].rstrip(CLOSERS)
         # "so." is taken for a word and its mark, though it may become "so.me"; "3." is not.
-        if rest[-2:-1].isalpha() and "." not in rest[:-1] and _ends(boundary(self._text)):
+        if rest[-2:-1].isalpha() and "." not in rest[:-1] and _ends(find_boundary(self._text)):
             cut = len(self._text)
         return self._release(cut) if _speaks(self._text[:cut]) else None
 
@@ -125,7 +125,7 @@ class Pieces(ABC):
         """Where the text in hand, one character longer now, is to be cut; 0 for nowhere."""
 
 
-class Batches(Pieces):
+class BatchChunker(Chunker):
     """Pieces of at least ``chars`` characters, each up to the end of a word."""
 
     def __init__(self, chars: int = 180) -> None:
@@ -138,7 +138,7 @@ class Batches(Pieces):
         return length if full or length >= self._chars + LONG else 0
 
 
-class Clauses(Pieces):
+class ClauseChunker(Chunker):
     """A short first clause, to be heard soon; then whole sentences, which sound better.
 
     The first clause ends at the first mark after ``first_chars`` characters and 3 words, at the end
@@ -167,11 +167,15 @@ class Clauses(Pieces):
         """Where something has ended, as the last character shows, and what; 0 for nowhere."""
         text = self._text
         if text[-1].isspace():
-            return len(text), boundary(text[:-1])
-        if text[-2:-1].isspace() and not text[-1].islower() and boundary(text[:-2]) == "number":
+            return len(text), find_boundary(text[:-1])
+        if (
+            text[-2:-1].isspace()
+            and not text[-1].islower()
+            and find_boundary(text[:-2]) == "number"
+        ):
             return len(text) - 1, "sentence"
         if found := _ALONE.search(text):
-            return found.end(), boundary(text[: found.end()])
+            return found.end(), find_boundary(text[: found.end()])
         return 0, "none"
 
     def _ends_first(self, before: str, kind: Boundary) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from voicecli.turns.end_of_turn import is_backchannel, repeats
+from voicecli.turns.end_of_turn import is_backchannel, is_echo
 from voicecli.units import Seconds
 
 CREDIT: Seconds = 0.2
@@ -35,7 +35,7 @@ class BargeInPolicy:
     backchannels: frozenset[str] = frozenset()
 
 
-class Stage(Enum):
+class Escalation(Enum):
     """How far an interruption has come."""
 
     NONE = auto()
@@ -53,7 +53,7 @@ class Interruption:
 
     def __init__(self, policy: BargeInPolicy) -> None:
         self._policy = policy
-        self.stage = Stage.NONE
+        self.stage = Escalation.NONE
         self.said = ""
         self._since: Seconds = 0.0
         self._ended: Seconds | None = None
@@ -62,13 +62,13 @@ class Interruption:
     @property
     def voiced(self) -> bool:
         """Whether a voice was heard."""
-        return self.stage in (Stage.DUCKED, Stage.HELD)
+        return self.stage in (Escalation.DUCKED, Escalation.HELD)
 
     def suspect(self, at: Seconds) -> bool:
         """A sound may be a voice; whether to believe it: once wrong, not again before a voice."""
-        if self.stage is not Stage.NONE or not self._credulous:
+        if self.stage is not Escalation.NONE or not self._credulous:
             return False
-        self.stage = Stage.SUSPECTED
+        self.stage = Escalation.SUSPECTED
         self._since = at
         self._credulous = False
         return True
@@ -77,7 +77,7 @@ class Interruption:
         """A voice is heard, for the first time or again; gaps do not count."""
         self._credulous = True
         if not self.voiced:
-            self.stage = Stage.DUCKED
+            self.stage = Escalation.DUCKED
             self._since = speech_start
         elif self._ended is not None:
             self._since += speech_start - self._ended
@@ -89,7 +89,7 @@ class Interruption:
 
     def end(self) -> None:
         """It was nothing, or it is over."""
-        self.stage = Stage.NONE
+        self.stage = Escalation.NONE
 
     @property
     def next_step(self) -> Seconds:
@@ -97,14 +97,14 @@ class Interruption:
         is none, to be forgotten.
         """
         policy = self._policy
-        if self.stage is Stage.SUSPECTED:
+        if self.stage is Escalation.SUSPECTED:
             return self._since + CREDIT
-        return self._since + (policy.hold if self.stage is Stage.DUCKED else policy.confirm)
+        return self._since + (policy.hold if self.stage is Escalation.DUCKED else policy.confirm)
 
     def confirmed_by(self, text: str, *, interim: bool = False) -> bool:
         """Whether these words take the floor; ``interim``: more of them may be on their way."""
         return (
             len(text.split()) >= self._policy.min_words
             and not is_backchannel(text, self._policy.backchannels, begun=interim)
-            and not repeats(text, self.said)
+            and not is_echo(text, self.said)
         )

@@ -79,22 +79,22 @@ _TRAILING = re.compile(r"(?:[,;:–—…-]|\.\.)[\s\"'”’)]*$")
 _FINAL = re.compile(r"[.!?。！？][\s\"'”’)\]」』]*$")
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words of ``text``, in small letters and without punctuation; a hyphen parts two."""
     return _WORD.findall(text.casefold().replace("’", "'"))
 
 
-_ANSWERS = [words(answer) for answer in _SHORT_ANSWERS]
+_ANSWERS = [split_words(answer) for answer in _SHORT_ANSWERS]
 
 
-def ending(text: str) -> Ending:
+def classify_ending(text: str) -> Ending:
     """What a pause after ``text`` means.
 
     complete: the user has probably said all.
     incomplete: the user will probably go on, even if the STT has put a full stop there.
     default: neither is clear.
     """
-    spoken = words(text)
+    spoken = split_words(text)
     if not spoken:
         return "default"
     if _TRAILING.search(text):
@@ -116,17 +116,17 @@ def is_backchannel(text: str, known: Collection[str], *, begun: bool = False) ->
 
     begun: the last of them may lack words that are still to come.
     """
-    spoken = words(text)
-    return bool(spoken) and _made_of(spoken, [words(phrase) for phrase in known], begun)
+    spoken = split_words(text)
+    return bool(spoken) and _made_of(spoken, [split_words(phrase) for phrase in known], begun)
 
 
-def repeats(heard: str, said: str) -> bool:
+def is_echo(heard: str, said: str) -> bool:
     """Whether ``heard`` is an echo of what the agent says: its words occur together in ``said``.
 
     One word in four may have been misheard, missed or made up; so one to three words must be
     exact.
     """
-    echo, source = words(heard), words(said)
+    echo, source = split_words(heard), split_words(said)
     return bool(echo) and _distance(echo, source) <= len(echo) // 4
 
 

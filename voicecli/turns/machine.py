@@ -54,10 +54,10 @@ from voicecli.events import (
     UserQuit,
     UtteranceEnded,
 )
-from voicecli.turns.barge_in import Interruption, Stage
-from voicecli.turns.end_of_turn import ending
+from voicecli.turns.barge_in import Escalation, Interruption
+from voicecli.turns.end_of_turn import classify_ending
 from voicecli.turns.policy import TurnPolicy
-from voicecli.turns.transcript import Utterance
+from voicecli.turns.transcript import TurnTranscript
 from voicecli.units import Seconds
 
 PATIENCE: Seconds = 5.0
@@ -98,7 +98,7 @@ class TurnMachine:
         self.deadline: Seconds | None = None
         self.turn: TurnId = 0
         self._wake: Wake = ""
-        self._utterance = Utterance()
+        self._utterance = TurnTranscript()
         self._draft: str | None = None
         """What the draft under way answers."""
         self._answering = ""
@@ -228,10 +228,10 @@ class TurnMachine:
             self._idle(at)
             return actions
         since = self._silent_since()
-        wait: Seconds = getattr(self.policy.commit, ending(text))
+        wait: Seconds = getattr(self.policy.commit, classify_ending(text))
         due = at if since is None else since + wait
         if due <= at:
-            return [*actions, *self._commit(at, ending(text))]
+            return [*actions, *self._commit(at, classify_ending(text))]
         self._sleep_until(due, "commit")
         if self._draft is None and self.policy.draft:
             actions.append(self._prepare(at, text))
@@ -252,7 +252,7 @@ class TurnMachine:
             return []
         reason: EndReason = "timeout"
         if wake == "commit":
-            reason = ending(text)
+            reason = classify_ending(text)
         elif wake == "yield":
             reason = "key"
         return self._commit(at, reason)
@@ -335,7 +335,7 @@ class TurnMachine:
                 if not self.policy.barge_in.allowed:
                     return []
                 self._voice_begins()
-                first = interruption.stage is Stage.NONE
+                first = interruption.stage is Escalation.NONE
                 interruption.voice_began(event.speech_start)
                 self._sleep_until(max(interruption.next_step, event.at), "barge-in")
                 return [Duck(at=event.at, turn=self.turn)] if first else []
@@ -373,10 +373,10 @@ class TurnMachine:
     def _interrupted_still(self, at: Seconds) -> list[Action]:
         """The voice has gone on, or the words after it did not come."""
         interruption = self._interruption
-        if self._wake == "false alarm" or interruption.stage is Stage.SUSPECTED:
+        if self._wake == "false alarm" or interruption.stage is Escalation.SUSPECTED:
             return self._false_alarm(at)
-        if interruption.stage is Stage.DUCKED:
-            interruption.stage = Stage.HELD
+        if interruption.stage is Escalation.DUCKED:
+            interruption.stage = Escalation.HELD
             self._sleep_until(max(interruption.next_step, at), "barge-in")
             return [Hold(at=at, turn=self.turn)]
         return self._cut(DeadlinePassed(at=at))

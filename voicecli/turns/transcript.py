@@ -14,7 +14,7 @@ SAME_WORD: Seconds = 0.2
 """Two guesses of the STT at the end of the same word differ by less; a new word takes longer."""
 
 
-class Utterance:
+class TurnTranscript:
     """What the user has said since the last commitment.
 
     speech_start, speech_end: of its words, by the STT; None while there are none.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.audio.devices.played import EchoTape
+from voicecli.audio.devices.played import EchoReference
 
 RATE = 16_000
 BLOCK = 160
@@ -17,9 +17,9 @@ OPENED = 10
 """Blocks after which times are no longer followed blindly."""
 
 
-def opened(at: float = 0.0, early: float = 0.0) -> EchoTape:
+def opened(at: float = 0.0, early: float = 0.0) -> EchoReference:
     """A tape after 0.1 s of silence from ``at`` on, the first 30 ms of it said to be ``early``."""
-    tape = EchoTape(RATE)
+    tape = EchoReference(RATE)
     for block in range(OPENED):
         said = at + 0.01 * block - early * (block < 3)
         tape.add(said, np.zeros(BLOCK, np.int16), RATE)
@@ -82,4 +82,4 @@ def test_what_is_not_known_yet_is_not_told():
     assert len(tape.take(0.05, BLOCK)) == BLOCK
     assert len(tape.take(0.0949, BLOCK)) == 49  # 2 ms are held back in the resampler
     assert len(tape.take(0.2, BLOCK)) == 0
-    assert len(EchoTape(RATE).take(0.0, BLOCK)) == 0
+    assert len(EchoReference(RATE).take(0.0, BLOCK)) == 0

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from voicecli.audio.devices.played import Tape
+from voicecli.audio.devices.played import PlayedAudio
 
 RATE = 16_000
 BLOCK = 160
@@ -18,7 +18,7 @@ def steady(count: int = BLOCK, value: int = 1000) -> np.ndarray:
 
 
 def test_blocks_lie_where_they_sound():
-    tape = Tape(RATE)
+    tape = PlayedAudio(RATE)
     tape.add(1.0, steady(), RATE)
     tape.add(2.0, steady(value=-5), RATE)
     taken = tape.take(0.5, 2 * RATE)
@@ -28,7 +28,7 @@ def test_blocks_lie_where_they_sound():
 
 
 def test_taken_in_pieces_is_the_same():
-    pieces, whole = Tape(RATE), Tape(RATE)
+    pieces, whole = PlayedAudio(RATE), PlayedAudio(RATE)
     for tape in (pieces, whole):
         for index in range(20):
             tape.add(1 + index * BLOCK / RATE, steady(value=index + 1), RATE)
@@ -39,7 +39,7 @@ def test_taken_in_pieces_is_the_same():
 
 def test_scattered_times_tear_no_holes():
     chance = random.Random(1)
-    tape = Tape(RATE)
+    tape = PlayedAudio(RATE)
     for index in range(50):
         tape.add(1 + index * BLOCK / RATE + chance.uniform(-0.005, 0.005), steady(), RATE)
     loud = np.flatnonzero(tape.take(0.9, RATE))
@@ -47,7 +47,7 @@ def test_scattered_times_tear_no_holes():
 
 
 def test_a_jump_is_kept():
-    tape = Tape(RATE)
+    tape = PlayedAudio(RATE)
     tape.add(1.0, steady(), RATE)
     tape.add(1.2, steady(), RATE)
     loud = np.flatnonzero(tape.take(1.0, RATE))
@@ -55,7 +55,7 @@ def test_a_jump_is_kept():
 
 
 def test_the_cards_rate_is_converted_to_the_last_sample():
-    tape = Tape(RATE)
+    tape = PlayedAudio(RATE)
     for index in range(30):
         at = 1 + index * 0.01
         tape.add(at, steady(480) if index < 20 else np.zeros(480, np.int16), 48_000)
@@ -65,7 +65,7 @@ def test_the_cards_rate_is_converted_to_the_last_sample():
 
 
 def test_silence_takes_no_room_and_what_nobody_takes_is_forgotten():
-    tape = Tape(RATE)
+    tape = PlayedAudio(RATE)
     for index in range(10_000):
         tape.add(index * 0.01, np.zeros(BLOCK, np.int16), RATE)
     assert not tape._added

@@ -150,11 +150,11 @@ def test_a_name_is_fit_for_the_terminal():
         (ValueError("what"), "cannot be opened: what."),
     ],
 )
-def test_a_refusal_is_one_sentence_and_a_mend(error, message):
+def test_a_refusal_is_one_sentence_and_a_hint(error, message):
     told = failures.unopened(error, HEADSET, "input", [48_000, 44_100])
     assert str(told).startswith("the microphone 'USB Headset' ")
     assert message in str(told)
-    assert told.mend
+    assert told.hint
     assert told.exit_code == 4
 
 
@@ -180,15 +180,15 @@ def test_a_refusal_is_one_sentence_and_a_mend(error, message):
     ],
 )
 def test_what_is_missing_is_told_with_the_command_that_brings_it(error, platform, commands):
-    mend = failures.missing(error, platform).mend
-    assert [command for command in commands if command not in mend] == []
+    hint = failures.missing(error, platform).hint
+    assert [command for command in commands if command not in hint] == []
 
 
 @pytest.mark.parametrize(
     ("platform", "hint"), [("linux", "wpctl"), ("darwin", "Privacy"), ("win32", "Privacy")]
 )
 def test_digital_silence_has_a_hint_for_each_system(platform, hint):
-    assert hint in failures.silent("Mic", platform).mend
+    assert hint in failures.silent("Mic", platform).hint
 
 
 def test_without_pyaudio_every_command_of_it_says_so():

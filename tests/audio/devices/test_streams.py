@@ -366,7 +366,7 @@ def test_opened_without_a_sound_system_is_one_sentence(virtual_audio: VirtualAud
     finally:
         virtual_audio.start()
     assert "microphone" in caught.value.cause
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("index", ["99", "-1"])

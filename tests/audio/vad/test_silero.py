@@ -21,7 +21,7 @@ from tests.support import SPEECH
 from tests.support.speech_like import silence, utterances
 from voicecli.audio import vad as detector
 from voicecli.audio.pcm import samples_of
-from voicecli.audio.vad import available, make_detector, silero
+from voicecli.audio.vad import available, create_detector, silero
 from voicecli.audio.vad.energy import EnergyDetector, stretches
 from voicecli.audio.vad.silero import Silero, SileroDetector
 from voicecli.errors import UsageError
@@ -309,8 +309,8 @@ def test_detectors_share_the_network_but_not_what_they_heard() -> None:
 def test_onnxruntime_is_imported_only_when_the_network_is_wanted() -> None:
     program = (
         "import sys, voicecli.audio.vad as d; from voicecli.units import AudioFormat as F;"
-        "d.make_detector('energy', F(16000)); assert 'onnxruntime' not in sys.modules;"
-        "d.make_detector('silero', F(16000)); assert 'onnxruntime' in sys.modules"
+        "d.create_detector('energy', F(16000)); assert 'onnxruntime' not in sys.modules;"
+        "d.create_detector('silero', F(16000)); assert 'onnxruntime' in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -330,18 +330,18 @@ def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_best_detector_that_can_run_is_chosen() -> None:
     assert available("auto") == "silero"
-    assert isinstance(make_detector("auto", AudioFormat(RATE)), SileroDetector)
-    assert isinstance(make_detector("energy", AudioFormat(RATE)), EnergyDetector)
+    assert isinstance(create_detector("auto", AudioFormat(RATE)), SileroDetector)
+    assert isinstance(create_detector("energy", AudioFormat(RATE)), EnergyDetector)
 
 
 @pytest.mark.usefixtures("no_onnxruntime")
 def test_without_onnxruntime_energy_decides_and_there_is_a_note_to_show() -> None:
     assert available("auto") == "energy"
-    assert isinstance(make_detector("auto", AudioFormat(RATE)), EnergyDetector)
+    assert isinstance(create_detector("auto", AudioFormat(RATE)), EnergyDetector)
     assert "pip install 'voicecli[vad]'" in detector.NO_SILERO
 
 
 @pytest.mark.usefixtures("no_onnxruntime")
 def test_without_onnxruntime_silero_is_refused_with_what_to_install() -> None:
     with pytest.raises(UsageError, match=r"pip install 'voicecli\[vad\]'"):
-        make_detector("silero", AudioFormat(RATE))
+        create_detector("silero", AudioFormat(RATE))

@@ -18,10 +18,10 @@ from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
 from voicecli.errors import ServiceError
-from voicecli.services.deepgram.aura import Speak, SpeakOptions, open_speak, speak_query
+from voicecli.services.deepgram.aura import Aura, AuraOptions, build_aura_query, open_aura
 from voicecli.services.deepgram.synthesis import LONGEST_TEXT, REFUSED_PAUSE, WINDOW, Synthesis
 from voicecli.services.interfaces import FLUSHED, Flushed
-from voicecli.services.rate_limit import Budget
+from voicecli.services.rate_limit import RateLimit
 
 EXCESSIVE = {
     "type": "Warning",
@@ -30,7 +30,7 @@ EXCESSIVE = {
 }
 
 
-class Aura:
+class AuraServer:
     """A server with the manners of Aura-2: a Flush speaks the text so far, two bytes a character.
 
     delay: seconds from a Flush to its audio.
@@ -94,14 +94,14 @@ def audio_of(text: str) -> bytes:
 
 
 @asynccontextmanager
-async def speaking(server: Any, **options: Any) -> AsyncGenerator[Speak, None]:
+async def speaking(server: Any, **options: Any) -> AsyncGenerator[Aura, None]:
     async with serve(server, "127.0.0.1", 0, ping_interval=None, close_timeout=0.1) as listening:
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        async with open_speak(SpeakOptions(url=url, **options)) as speak:
+        async with open_aura(AuraOptions(url=url, **options)) as speak:
             yield speak
 
 
-async def heard(speak: Speak, flushes: int) -> list[bytes | Flushed]:
+async def heard(speak: Aura, flushes: int) -> list[bytes | Flushed]:
     """What a reply of so many flushes sounds like; adjacent audio joined."""
     pieces: list[bytes | Flushed] = []
     async with aclosing(speak.audio()) as audio:
@@ -118,7 +118,7 @@ async def heard(speak: Speak, flushes: int) -> list[bytes | Flushed]:
 
 
 def test_the_query_is_spelt_as_the_service_wants_it() -> None:
-    assert speak_query(SpeakOptions(model="aura-2-luna-en", sample_rate=48_000, speed=1.1)) == [
+    assert build_aura_query(AuraOptions(model="aura-2-luna-en", sample_rate=48_000, speed=1.1)) == [
         ("model", "aura-2-luna-en"),
         ("encoding", "linear16"),
         ("sample_rate", "48000"),
@@ -128,14 +128,14 @@ def test_the_query_is_spelt_as_the_service_wants_it() -> None:
 
 
 def test_the_key_is_not_in_the_options_repr() -> None:
-    assert "secret" not in repr(SpeakOptions(key="secret"))
+    assert "secret" not in repr(AuraOptions(key="secret"))
 
 
 # ── a reply ──────────────────────────────────────────────────────────────────
 
 
 def test_a_reply_is_spoken_as_it_was_written() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak:
@@ -152,7 +152,7 @@ def test_a_reply_is_spoken_as_it_was_written() -> None:
 
 
 def test_the_first_flush_goes_out_before_anyone_listens() -> None:
-    server = Aura(delay=0.3)
+    server = AuraServer(delay=0.3)
 
     async def main() -> float:
         async with speaking(server) as speak:
@@ -165,7 +165,7 @@ def test_the_first_flush_goes_out_before_anyone_listens() -> None:
 
 
 def test_flushes_asked_for_meanwhile_are_joined_and_each_is_answered() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak:
@@ -185,7 +185,7 @@ def test_flushes_asked_for_meanwhile_are_joined_and_each_is_answered() -> None:
 
 def test_a_listener_that_was_first_hears_all_the_same() -> None:
     async def main() -> list[bytes | Flushed]:
-        async with speaking(Aura()) as speak, asyncio.TaskGroup() as tasks:
+        async with speaking(AuraServer()) as speak, asyncio.TaskGroup() as tasks:
             listener = tasks.create_task(heard(speak, 2))
             await asyncio.sleep(100.0)  # nothing is due, so nothing stalls
             await speak.send("One. ", flush=True)
@@ -202,7 +202,7 @@ def test_a_listener_that_was_first_hears_all_the_same() -> None:
 
 
 def test_a_flush_of_nothing_new_is_answered_when_all_is_spoken() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> tuple[list[bytes | Flushed], list[bytes | Flushed]]:
         async with speaking(server) as speak:
@@ -219,7 +219,7 @@ def test_a_flush_of_nothing_new_is_answered_when_all_is_spoken() -> None:
 
 
 def test_white_space_waits_for_the_word_after_it() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> None:
         async with speaking(server) as speak:
@@ -247,7 +247,7 @@ def test_long_text_is_cut_at_spaces_and_nowhere_else() -> None:
 
 def test_an_odd_byte_waits_for_its_other_half() -> None:
     flushed = '{"type":"Flushed","sequence_id":0}'
-    server = Aura(faults={1: [b"abc", b"d", b"", b"ef!", flushed], 2: [b"gh", flushed]})
+    server = AuraServer(faults={1: [b"abc", b"d", b"", b"ef!", flushed], 2: [b"gh", flushed]})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak:
@@ -268,7 +268,7 @@ def test_an_odd_byte_waits_for_its_other_half() -> None:
 def test_a_budget_is_never_overspent_and_never_idle(
     limit: int, requests: list[tuple[int, float]]
 ) -> None:
-    budget, now = Budget(limit, 60.0), 0.0
+    budget, now = RateLimit(limit, 60.0), 0.0
     spent: list[tuple[float, int]] = []
     for amount, pause in requests:
         amount = min(amount, limit)
@@ -283,7 +283,7 @@ def test_a_budget_is_never_overspent_and_never_idle(
 
 
 def test_a_flush_beyond_the_budget_waits_and_is_joined_by_the_next() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server, flushes_per_minute=2) as speak:
@@ -300,7 +300,7 @@ def test_a_flush_beyond_the_budget_waits_and_is_joined_by_the_next() -> None:
 
 
 def test_it_tells_how_many_flushes_are_left() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> list[int]:
         async with speaking(server, flushes_per_minute=2) as speak:
@@ -316,7 +316,7 @@ def test_it_tells_how_many_flushes_are_left() -> None:
 
 
 def test_characters_beyond_the_budget_wait() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> None:
         async with speaking(server, characters_per_minute=10) as speak:
@@ -339,7 +339,7 @@ def test_characters_beyond_the_budget_wait() -> None:
     [EXCESSIVE, {"type": "Warning", "code": "EXCESSIVE_FLUSH", "description": "Too many."}],
 )
 def test_a_refused_flush_is_tried_again_and_nothing_hangs(warning: dict[str, str]) -> None:
-    server = Aura(faults={1: [json.dumps(warning)], 2: [json.dumps(warning)]})
+    server = AuraServer(faults={1: [json.dumps(warning)], 2: [json.dumps(warning)]})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server, first_audio_timeout=1.0) as speak:
@@ -351,7 +351,7 @@ def test_a_refused_flush_is_tried_again_and_nothing_hangs(warning: dict[str, str
 
 
 def test_what_was_refused_is_joined_by_what_follows() -> None:
-    server = Aura(faults={1: [json.dumps(EXCESSIVE)]})
+    server = AuraServer(faults={1: [json.dumps(EXCESSIVE)]})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak:
@@ -363,7 +363,7 @@ def test_what_was_refused_is_joined_by_what_follows() -> None:
 
 
 def test_what_was_refused_can_be_cleared() -> None:
-    server = Aura(faults={1: [json.dumps(EXCESSIVE)]})
+    server = AuraServer(faults={1: [json.dumps(EXCESSIVE)]})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak, asyncio.TaskGroup() as tasks:
@@ -380,7 +380,7 @@ def test_what_was_refused_can_be_cleared() -> None:
 
 def test_another_warning_is_logged_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     warning = {"type": "Warning", "warn_code": "ODD", "warn_msg": "A\x1b[1m word."}
-    server = Aura(faults={1: [json.dumps(warning), b"ab", '{"type":"Flushed"}']})
+    server = AuraServer(faults={1: [json.dumps(warning), b"ab", '{"type":"Flushed"}']})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak:
@@ -396,7 +396,7 @@ def test_another_warning_is_logged_and_stops_nothing(caplog: pytest.LogCaptureFi
 
 
 def test_after_a_clear_nothing_of_before_is_heard() -> None:
-    server = Aura(faults={1: [b"old-1!", b"old-2"]})
+    server = AuraServer(faults={1: [b"old-1!", b"old-2"]})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak:
@@ -414,7 +414,7 @@ def test_after_a_clear_nothing_of_before_is_heard() -> None:
 
 
 def test_a_flushed_that_the_clear_overtook_answers_no_new_flush() -> None:
-    server = Aura(faults={1: [b"old!", '{"type":"Flushed"}']})
+    server = AuraServer(faults={1: [b"old!", '{"type":"Flushed"}']})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak:
@@ -429,7 +429,7 @@ def test_a_flushed_that_the_clear_overtook_answers_no_new_flush() -> None:
 
 
 def test_a_clear_with_nothing_unfinished_is_not_sent() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> None:
         async with speaking(server) as speak:
@@ -443,7 +443,7 @@ def test_a_clear_with_nothing_unfinished_is_not_sent() -> None:
 
 
 def test_unflushed_text_is_cleared_too() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak:
@@ -457,7 +457,7 @@ def test_unflushed_text_is_cleared_too() -> None:
 
 
 def test_clearing_while_someone_listens_wakes_nobody_wrongly() -> None:
-    server = Aura(faults={1: []})
+    server = AuraServer(faults={1: []})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server, first_audio_timeout=2.0) as speak, asyncio.TaskGroup() as tasks:
@@ -473,7 +473,7 @@ def test_clearing_while_someone_listens_wakes_nobody_wrongly() -> None:
 
 
 def test_a_new_reply_has_its_own_time_out_even_for_a_listener_of_before() -> None:
-    server = Aura(delay=1.5, faults={1: []})
+    server = AuraServer(delay=1.5, faults={1: []})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server, first_audio_timeout=2.0) as speak, asyncio.TaskGroup() as tasks:
@@ -494,7 +494,7 @@ def test_a_new_reply_has_its_own_time_out_even_for_a_listener_of_before() -> Non
 
 
 def test_a_stall_is_temporary_and_the_next_reply_has_a_new_connection() -> None:
-    server = Aura(faults={1: [b"ab"]})
+    server = AuraServer(faults={1: [b"ab"]})
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server, first_audio_timeout=2.0) as speak:
@@ -513,7 +513,7 @@ def test_a_stall_is_temporary_and_the_next_reply_has_a_new_connection() -> None:
 
 
 def test_a_connection_lost_while_idle_is_replaced() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak, asyncio.TaskGroup() as tasks:
@@ -530,7 +530,7 @@ def test_a_connection_lost_while_idle_is_replaced() -> None:
 
 
 def test_a_connection_lost_in_mid_reply_is_an_error_and_then_replaced() -> None:
-    server = Aura(delay=1.0)
+    server = AuraServer(delay=1.0)
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server) as speak:
@@ -547,7 +547,7 @@ def test_a_connection_lost_in_mid_reply_is_an_error_and_then_replaced() -> None:
 
 def test_clearing_a_lost_connection_does_not_fail() -> None:
     async def main() -> None:
-        server = Aura(delay=1.0)
+        server = AuraServer(delay=1.0)
         async with speaking(server) as speak:
             await speak.send("One.", flush=True)
             server.connections[0].transport.abort()
@@ -560,7 +560,7 @@ def test_clearing_a_lost_connection_does_not_fail() -> None:
 
 
 def test_an_old_connection_is_replaced_between_replies_only() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> None:
         async with speaking(server, max_age=100.0) as speak:
@@ -579,10 +579,10 @@ def test_an_old_connection_is_replaced_between_replies_only() -> None:
 
 def test_a_failed_reopening_is_tried_again_at_the_next_text() -> None:
     async def main() -> None:
-        server = Aura()
+        server = AuraServer()
         async with serve(server, "127.0.0.1", 0, ping_interval=None) as listening:
             port = listening.sockets[0].getsockname()[1]
-            async with open_speak(SpeakOptions(url=f"ws://127.0.0.1:{port}")) as speak:
+            async with open_aura(AuraOptions(url=f"ws://127.0.0.1:{port}")) as speak:
                 listening.close()
                 await listening.wait_closed()
                 for _ in range(2):
@@ -608,7 +608,7 @@ def test_a_failed_reopening_is_tried_again_at_the_next_text() -> None:
 )
 def test_a_frame_that_is_a_failure_is_one_sentence(frame: str, cause: str) -> None:
     async def main() -> None:
-        async with speaking(Aura(faults={1: [frame]})) as speak:
+        async with speaking(AuraServer(faults={1: [frame]})) as speak:
             await speak.send("One.", flush=True)
             with pytest.raises(ServiceError, match=cause):
                 await heard(speak, 1)
@@ -630,7 +630,7 @@ def test_leaving_waits_no_longer_than_a_second() -> None:
 
 
 def test_a_reply_can_be_cancelled_at_once_while_its_text_waits() -> None:
-    server = Aura()
+    server = AuraServer()
 
     async def main() -> float:
         async with speaking(server, characters_per_minute=5) as speak:

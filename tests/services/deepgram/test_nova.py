@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import Event, FinalTranscript, InterimTranscript, UtteranceEnded, Warned
-from voicecli.services.deepgram.nova import Listen, ListenOptions, listen_query, open_listen
+from voicecli.services.deepgram.nova import Nova, NovaOptions, build_nova_query, open_nova
 from voicecli.services.deepgram.transcript import SentAudio, decode
 from voicecli.units import AudioBlock, AudioFormat
 
@@ -72,7 +72,7 @@ def heard(frame: object, audio: SentAudio | None = None) -> Event | None:
 
 
 def test_the_query_is_spelt_as_the_service_wants_it() -> None:
-    options = ListenOptions(
+    options = NovaOptions(
         model="nova-3",
         language="en-GB",
         sample_rate=48_000,
@@ -84,7 +84,7 @@ def test_the_query_is_spelt_as_the_service_wants_it() -> None:
         mip_opt_out=True,
         extra=(("filler_words", "true"), ("replace", "a:b")),
     )
-    assert listen_query(options) == [
+    assert build_nova_query(options) == [
         ("model", "nova-3"),
         ("language", "en-GB"),
         ("encoding", "linear16"),
@@ -108,17 +108,17 @@ def test_the_query_is_spelt_as_the_service_wants_it() -> None:
 
 
 def test_endpointing_can_be_switched_off() -> None:
-    assert ("endpointing", "false") in listen_query(ListenOptions(endpointing=None))
+    assert ("endpointing", "false") in build_nova_query(NovaOptions(endpointing=None))
 
 
 def test_the_end_of_utterances_is_asked_for_only_with_interims() -> None:
-    assert "utterance_end_ms" in dict(listen_query(ListenOptions()))
-    assert "utterance_end_ms" not in dict(listen_query(ListenOptions(utterance_end=None)))
-    assert "utterance_end_ms" not in dict(listen_query(ListenOptions(interim_results=False)))
+    assert "utterance_end_ms" in dict(build_nova_query(NovaOptions()))
+    assert "utterance_end_ms" not in dict(build_nova_query(NovaOptions(utterance_end=None)))
+    assert "utterance_end_ms" not in dict(build_nova_query(NovaOptions(interim_results=False)))
 
 
 def test_the_key_is_not_in_the_options_repr() -> None:
-    assert "secret" not in repr(ListenOptions(key="secret"))
+    assert "secret" not in repr(NovaOptions(key="secret"))
 
 
 # ── the frames ───────────────────────────────────────────────────────────────
@@ -276,10 +276,10 @@ Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def listening(handler: Handler, **options: Any) -> AsyncGenerator[Listen, None]:
+async def listening(handler: Handler, **options: Any) -> AsyncGenerator[Nova, None]:
     async with serve(handler, "127.0.0.1", 0, ping_interval=None) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        async with open_listen(ListenOptions(url=url, sample_rate=RATE, **options)) as listen:
+        async with open_nova(NovaOptions(url=url, sample_rate=RATE, **options)) as listen:
             yield listen
 
 
@@ -366,7 +366,7 @@ def test_the_connection_is_kept_alive_while_the_microphone_is_muted() -> None:
     ]
 
 
-async def exhaust(listen: Listen) -> list[Event]:
+async def exhaust(listen: Nova) -> list[Event]:
     return [event async for event in listen.events()]
 
 

@@ -277,8 +277,8 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "cause", "mend", "temporary"), REFUSALS)
-def test_a_refusal_says_what_it_means(status: str, cause: str, mend: str, temporary: bool) -> None:
+@pytest.mark.parametrize(("status", "cause", "hint", "temporary"), REFUSALS)
+def test_a_refusal_says_what_it_means(status: str, cause: str, hint: str, temporary: bool) -> None:
     error = failure_of(
         lambda: answering(http(status, dg_error="What it says.", dg_request_id="id-7"))
     )
@@ -286,7 +286,7 @@ def test_a_refusal_says_what_it_means(status: str, cause: str, mend: str, tempor
     assert cause in error.cause
     assert error.cause.endswith(f"(HTTP {code}: What it says.) (request id id-7)")
     assert error.cause.startswith("STT: ")
-    assert mend in error.mend
+    assert hint in error.hint
     assert (error.status, error.request_id, error.temporary) == (code, "id-7", temporary)
     assert isinstance(error, RefusedError) == (code in (401, 403))
 
@@ -309,7 +309,7 @@ def test_a_body_of_any_shape_is_survived(body: bytes) -> None:
 def test_a_proxy_that_answers_with_a_page_is_called_no_websocket() -> None:
     error = failure_of(lambda: answering(http("200 OK", b"<h1>Log in\x1b[2J</h1>")))
     assert "opened no WebSocket (HTTP 200: <h1>Log in</h1>)" in error.cause
-    assert "proxy" in error.mend
+    assert "proxy" in error.hint
 
 
 def test_a_server_of_another_protocol_is_called_no_websocket() -> None:

@@ -354,4 +354,4 @@ def test_models_that_are_not_there_are_asked_for(
 
     with pytest.raises(InputError, match="has not been fetched") as error:
         clock.run(main())
-    assert error.value.mend == "Run: voicecli models fetch."
+    assert error.value.hint == "Run: voicecli models fetch."

@@ -146,7 +146,7 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(
     with pytest.raises(ServiceError, match="broke off") as failure:
         models.fetch(MODEL, environ=environ)
     assert failure.value.exit_code == 5
-    assert "goes on where it stopped" in failure.value.mend
+    assert "goes on where it stopped" in failure.value.hint
     index.breaks_after = None
     models.fetch(MODEL, environ=environ)
     assert [asked for path, asked, _ in index.seen if path.endswith(".whl")] == [
@@ -250,14 +250,14 @@ def test_when_nobody_has_it_the_error_says_who_was_asked(
         f"{FILENAME} cannot be had (file:///nowhere: No such file or directory; "
         f"http://{index.address}/wrong/tiny-model/: HTTP 404)"
     )
-    assert "PIP_FIND_LINKS" in failure.value.mend
+    assert "PIP_FIND_LINKS" in failure.value.hint
 
 
 def test_a_folder_that_cannot_be_written_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file, no folder")
     with pytest.raises(InputError, match="models cannot be stored in") as failure:
         models.fetch(MODEL, environ=environ)
-    assert "VOICECLI_MODELS" in failure.value.mend
+    assert "VOICECLI_MODELS" in failure.value.hint
 
 
 def test_the_environment_wins_over_pips_file_and_install_over_global(tmp_path: Path) -> None:

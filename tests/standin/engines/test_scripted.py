@@ -16,7 +16,7 @@ from voicecli.audio.pcm import first_audible
 from voicecli.audio.vad.energy import stretches
 from voicecli.errors import InputError
 from voicecli.standin.engines.interfaces import Result, Segment
-from voicecli.standin.engines.scripted import ScriptedRecogniser, scripted
+from voicecli.standin.engines.scripted import ScriptedRecogniser, create_scripted_engines
 from voicecli.standin.faults import Fault
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
 from voicecli.standin.script_file import load_script
@@ -236,7 +236,7 @@ async def spoken(voice: AsyncGenerator[bytes, None]) -> bytes:
 @pytest.mark.parametrize("rate", [8_000, 24_000, 48_000])
 def test_a_text_is_one_stretch_of_voice_audible_from_its_first_sample(rate: int) -> None:
     text = "A sentence of some length, which takes almost four seconds to be said."
-    voice = scripted(Script()).voice
+    voice = create_scripted_engines(Script()).voice
 
     pcm = clock.run(spoken(voice.speak(text, rate)), virtual=True)
 

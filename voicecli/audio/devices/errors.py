@@ -46,18 +46,18 @@ def missing(error: ImportError, platform: str = sys.platform) -> DeviceError:
     if "portaudio" in str(error) and "No module" not in str(error):
         texts = _LIBRARY if platform in _LIBRARY else _INSTALL
         return DeviceError(
-            "PortAudio, which PyAudio needs, is missing", mend=_here(texts, platform)
+            "PortAudio, which PyAudio needs, is missing", hint=_here(texts, platform)
         )
     return DeviceError(
         "PyAudio, which reaches microphone and loudspeaker, is missing",
-        mend=_here(_INSTALL, platform),
+        hint=_here(_INSTALL, platform),
     )
 
 
 def uninitialised(error: OSError) -> DeviceError:
     """PortAudio does not start."""
     return DeviceError(
-        f"PortAudio does not start: {_said(error)}", mend="See whether the sound system runs."
+        f"PortAudio does not start: {_said(error)}", hint="See whether the sound system runs."
     )
 
 
@@ -71,19 +71,19 @@ def unopened(
             tried = ", ".join(map(str, rates))
             return DeviceError(
                 f"{which} refuses every sample rate tried ({tried} Hz)",
-                mend="Set one of them in the system's sound settings, or choose another device.",
+                hint="Set one of them in the system's sound settings, or choose another device.",
             )
         case code if code == _INVALID_CHANNELS:
             return DeviceError(
-                f"{which} refuses mono and stereo", mend="Choose another: voicecli devices."
+                f"{which} refuses mono and stereo", hint="Choose another: voicecli devices."
             )
         case code if code in (_UNAVAILABLE, _TIMED_OUT):
             return DeviceError(
-                f"{which} is busy", mend="Close the program that uses it, or choose another."
+                f"{which} is busy", hint="Close the program that uses it, or choose another."
             )
     return DeviceError(
         f"{which} cannot be opened: {_said(error)}",
-        mend="See whether it is connected and not in use, or choose another: voicecli devices.",
+        hint="See whether it is connected and not in use, or choose another: voicecli devices.",
     )
 
 
@@ -95,14 +95,14 @@ def concerns_format(error: Exception) -> bool:
 def silent(name: str, platform: str = sys.platform) -> DeviceError:
     """The microphone delivers nothing but zeros: muted, or forbidden to listen to."""
     return DeviceError(
-        f"the microphone {name!r} delivers digital silence", mend=_here(_UNMUTE, platform)
+        f"the microphone {name!r} delivers digital silence", hint=_here(_UNMUTE, platform)
     )
 
 
 def vanished(direction: Direction, name: str) -> DeviceError:
     """The device stopped calling."""
     return DeviceError(
-        f"the {NOUNS[direction]} {name!r} has vanished", mend="Connect it again, or another one."
+        f"the {NOUNS[direction]} {name!r} has vanished", hint="Connect it again, or another one."
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from voicecli import clock
 from voicecli.audio.devices.card import Card, opened
-from voicecli.audio.devices.played import EchoTape, Tape
+from voicecli.audio.devices.played import EchoReference, PlayedAudio
 from voicecli.audio.devices.ring import Ring
 from voicecli.audio.devices.sample_clock import BlockTime, PlaybackTimes
 from voicecli.audio.devices.stream import Sound, Stream
@@ -63,8 +63,8 @@ class Loudspeaker:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()  # over what both threads use: the ring and what goes with it
         self._changed = asyncio.Event()
-        self._tape = Tape(rate)
-        self._echo_tape = EchoTape(rate)
+        self._tape = PlayedAudio(rate)
+        self._echo_tape = EchoReference(rate)
         self._ring = Ring(rate, prebuffer)
         self._resampler = Resampler(rate, rate)
         self._times = PlaybackTimes(rate)

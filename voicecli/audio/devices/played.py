@@ -34,7 +34,7 @@ class _Block(NamedTuple):
         return self.at + len(self.samples) / self.rate
 
 
-class Tape:
+class PlayedAudio:
     """Takes the sound card's blocks from its thread, and gives samples at ``rate`` to the loop's.
 
     Silence costs nothing: it is what lies between the blocks.
@@ -124,7 +124,7 @@ _HELD: Seconds = 0.002
 """The tape's resampler waits for so much."""
 
 
-class EchoTape:
+class EchoReference:
     """A ``Tape`` on which blocks follow each other sample by sample, however their times waver.
 
     Truer than those times from one moment to the next, less so to the clock.  Silence, which nobody
@@ -133,7 +133,7 @@ class EchoTape:
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self._tape = Tape(rate)
+        self._tape = PlayedAudio(rate)
         self._end: Seconds = -inf  # of what was added
         self._blocks = self._silent = 0  # of them, in one go; and those of silence
 

@@ -80,7 +80,7 @@ def choose(devices: Sequence[Device], direction: Direction, wanted: str | None =
     noun = NOUNS[direction]
     able = [device for device in devices if device.channels(direction)]
     if not able:
-        raise DeviceError(f"there is no {noun}", mend="Connect one, or see what the system finds.")
+        raise DeviceError(f"there is no {noun}", hint="Connect one, or see what the system finds.")
     if wanted is None:
         return _default(able, direction)
     same = [device for device in able if device.name.casefold() == wanted.casefold()]
@@ -92,11 +92,11 @@ def choose(devices: Sequence[Device], direction: Direction, wanted: str | None =
     if len(names) > 1:
         raise DeviceError(
             f"{clean(wanted)!r} may be any of several {noun}s: {', '.join(names)}",
-            mend="Write more of the name, or the index.",
+            hint="Write more of the name, or the index.",
         )
     if found:
         return next((device for device in found if device.is_default(direction)), found[0])
-    raise DeviceError(f"there is no {noun} {clean(wanted)!r}", mend=_suggestion(wanted, able))
+    raise DeviceError(f"there is no {noun} {clean(wanted)!r}", hint=_suggestion(wanted, able))
 
 
 def _default(able: Sequence[Device], direction: Direction) -> Device:
@@ -105,7 +105,7 @@ def _default(able: Sequence[Device], direction: Direction) -> Device:
             return device
     raise DeviceError(
         f"no {NOUNS[direction]} is the default",
-        mend=f"Name one of: {', '.join(_names(able))}.",
+        hint=f"Name one of: {', '.join(_names(able))}.",
     )
 
 
@@ -116,8 +116,8 @@ def _at_index(devices: Sequence[Device], direction: Direction, index: int) -> De
         if device.index == index:
             if device.channels(direction):
                 return device
-            raise DeviceError(f"device {index}, {device.name}, is no {noun}", mend=f"{LIST}.")
-    raise DeviceError(f"there is no device {index}", mend=f"There are {len(devices)}; {LIST}.")
+            raise DeviceError(f"device {index}, {device.name}, is no {noun}", hint=f"{LIST}.")
+    raise DeviceError(f"there is no device {index}", hint=f"There are {len(devices)}; {LIST}.")
 
 
 def _suggestion(wanted: str, able: Sequence[Device]) -> str:

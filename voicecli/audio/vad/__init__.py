@@ -26,7 +26,7 @@ def available(kind: DetectorKind | Literal["auto"]) -> DetectorKind:
     return "silero" if find_spec("onnxruntime") else "energy"
 
 
-def make_detector(
+def create_detector(
     kind: DetectorKind | Literal["auto"], format: AudioFormat, hangover: Seconds = 0.2
 ) -> Detector:
     """A detector for blocks of ``format``; so much silence ends a stretch of voice.

@@ -244,7 +244,7 @@ def _session() -> Any:
     except ImportError as error:
         raise UsageError(
             "The silero voice detector needs onnxruntime, which is not installed",
-            mend="Install it with: pip install 'voicecli[vad]'.",
+            hint="Install it with: pip install 'voicecli[vad]'.",
         ) from error
     # one thread is the caller's own: there is no pool that could spin
     options = onnxruntime.SessionOptions()

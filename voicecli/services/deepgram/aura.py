@@ -33,7 +33,7 @@ from voicecli.units import Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeakOptions:
+class AuraOptions:
     """What to ask of the service.
 
     flushes_per_minute, characters_per_minute: what one connection may be sent.
@@ -55,7 +55,7 @@ class SpeakOptions:
     max_age: Seconds = 55 * 60.0
 
 
-def speak_query(options: SpeakOptions) -> list[tuple[str, str]]:
+def build_aura_query(options: AuraOptions) -> list[tuple[str, str]]:
     """The query parameters, in order."""
     query = [
         ("model", options.model),
@@ -73,7 +73,7 @@ class _Line:
     lost: whether it has failed; then nothing more comes of it.
     """
 
-    def __init__(self, options: SpeakOptions, socket: Socket, stack: AsyncExitStack) -> None:
+    def __init__(self, options: AuraOptions, socket: Socket, stack: AsyncExitStack) -> None:
         self.opened = ConnectionOpened(
             at=clock.now(), service="tts", took=socket.took, request_id=socket.request_id
         )
@@ -144,13 +144,13 @@ class _Line:
             await self._stack.aclose()
 
 
-async def _open_line(options: SpeakOptions) -> _Line:
+async def _open_line(options: AuraOptions) -> _Line:
     stack = AsyncExitStack()
     socket = await stack.enter_async_context(
         open_socket(
             "tts",
             check_url("tts", options.url),
-            "/v1/speak?" + urlencode(speak_query(options)),
+            "/v1/speak?" + urlencode(build_aura_query(options)),
             key=options.key,
             key_env=options.key_env,
             connect_timeout=options.connect_timeout,
@@ -159,13 +159,13 @@ async def _open_line(options: SpeakOptions) -> _Line:
     return _Line(options, socket, stack)
 
 
-class Speak:
+class Aura:
     """Aura-2 over as many connections as it takes, one at a time; see ``stages.Synthesizer``.
 
     A reply that ended early, by an error or by being cancelled, must be followed by ``clear``.
     """
 
-    def __init__(self, options: SpeakOptions, line: _Line) -> None:
+    def __init__(self, options: AuraOptions, line: _Line) -> None:
         self._options = options
         self._line = line
         self._asked = asyncio.Event()
@@ -244,9 +244,9 @@ class Speak:
 
 
 @asynccontextmanager
-async def open_speak(options: SpeakOptions) -> AsyncGenerator[Speak, None]:
+async def open_aura(options: AuraOptions) -> AsyncGenerator[Aura, None]:
     """Connect to Aura-2; leaving says Close.  Raises as ``open_socket`` does."""
-    speak = Speak(options, await _open_line(options))
+    speak = Aura(options, await _open_line(options))
     try:
         yield speak
     finally:

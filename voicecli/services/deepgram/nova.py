@@ -26,7 +26,7 @@ DRAIN: Seconds = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListenOptions:
+class NovaOptions:
     """What to ask of the service.  Durations in seconds; None switches a feature off.
 
     endpointing: silence after which the service ends an utterance (``speech_final``).
@@ -66,7 +66,7 @@ _SWITCHES = (
 )
 
 
-def listen_query(options: ListenOptions) -> list[tuple[str, str]]:
+def build_nova_query(options: NovaOptions) -> list[tuple[str, str]]:
     """The query parameters, in order; a parameter with several values is repeated."""
     query = [
         ("model", options.model),
@@ -91,7 +91,7 @@ def _ms(duration: Seconds) -> str:
     return str(round(duration * 1000))
 
 
-class Listen:
+class Nova:
     """An open connection to Nova-3; see ``stages.Transcriber``.
 
     opened: how long opening took, and the service's id of the connection.
@@ -167,14 +167,14 @@ class Listen:
 
 
 @asynccontextmanager
-async def open_listen(options: ListenOptions) -> AsyncGenerator[Listen, None]:
+async def open_nova(options: NovaOptions) -> AsyncGenerator[Nova, None]:
     """Connect to Nova-3; leaving closes the connection.  Raises as ``open_socket`` does."""
     async with open_socket(
         "stt",
         check_url("stt", options.url),
-        "/v1/listen?" + urlencode(listen_query(options)),
+        "/v1/listen?" + urlencode(build_nova_query(options)),
         key=options.key,
         key_env=options.key_env,
         connect_timeout=options.connect_timeout,
     ) as socket:
-        yield Listen(socket, options.sample_rate)
+        yield Nova(socket, options.sample_rate)

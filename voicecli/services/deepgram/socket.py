@@ -206,25 +206,25 @@ def _unreachable(
 ) -> ServiceError:
     """What it means that no answer came, or none that is HTTP."""
     host = endpoint.authority
-    said, temporary, mend = clean(str(error)), True, "Check the network."
+    said, temporary, hint = clean(str(error)), True, "Check the network."
     match error:
         case TimeoutError():
             cause = f"no answer from {host} within {timeout:g} s"
         case ConnectionRefusedError():
-            cause, mend = f"nothing listens at {host}", "Check the URL, and that the service runs."
+            cause, hint = f"nothing listens at {host}", "Check the URL, and that the service runs."
         case socket.gaierror():
-            cause, mend = f"the name {endpoint.host} is unknown", "Check the network and the URL."
+            cause, hint = f"the name {endpoint.host} is unknown", "Check the network and the URL."
         case ssl.SSLError():
             cause, temporary = f"no secure connection to {host} ({said})", False
-            mend = "Check this machine's clock and certificates, and any proxy in between."
+            hint = "Check this machine's clock and certificates, and any proxy in between."
         case InvalidMessage() if isinstance(error.__cause__, EOFError):
             cause = f"{host} hung up before it answered"
         case OSError():
             cause = f"cannot reach {host} ({said})"
         case _:
-            cause, mend = _NO_WEBSOCKET.cause.format(host=host) + f" ({said})", _NO_WEBSOCKET.mend
+            cause, hint = _NO_WEBSOCKET.cause.format(host=host) + f" ({said})", _NO_WEBSOCKET.hint
             temporary = False
-    return ServiceError(service, cause, mend=mend, temporary=temporary)
+    return ServiceError(service, cause, hint=hint, temporary=temporary)
 
 
 def _closed(service: str, error: ConnectionClosed, request_id: str) -> ServiceError:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from voicecli.errors import ServiceError
 from voicecli.sanitize import clean
-from voicecli.services.rate_limit import Budget
+from voicecli.services.rate_limit import RateLimit
 from voicecli.units import SAMPLE_SIZE, Seconds
 
 LONGEST_TEXT = 2000
@@ -40,8 +40,8 @@ class Synthesis:
         self.in_flight = self.waiting = self.due = 0
         self.unflushed = False
         self.progress: Seconds = 0.0
-        self._flushes = Budget(flushes, WINDOW)
-        self._characters = Budget(characters, WINDOW)
+        self._flushes = RateLimit(flushes, WINDOW)
+        self._characters = RateLimit(characters, WINDOW)
         self._not_before: Seconds = 0.0
         self._clears = 0
         self._held = ""

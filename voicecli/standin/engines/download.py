@@ -242,5 +242,5 @@ def _why(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _failure(cause: str, mend: str) -> ServiceError:
-    return ServiceError("models", cause, mend=mend, temporary=True)
+def _failure(cause: str, hint: str) -> ServiceError:
+    return ServiceError("models", cause, hint=hint, temporary=True)

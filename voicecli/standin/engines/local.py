@@ -49,7 +49,7 @@ def require_packages() -> None:
     if missing:
         raise UsageError(
             f"the local engines need packages that are not installed ({', '.join(missing)})",
-            mend="Install them: pip install 'voicecli[local]'.",
+            hint="Install them: pip install 'voicecli[local]'.",
         )
 
 
@@ -221,7 +221,7 @@ def _load_hibari() -> Any:
 def _fetched(model: models.Model) -> Path:
     if (here := models.find(model)) is None:
         raise InputError(
-            f"the model {model.name} has not been fetched", mend="Run: voicecli models fetch."
+            f"the model {model.name} has not been fetched", hint="Run: voicecli models fetch."
         )
     return here
 

@@ -152,7 +152,7 @@ def fetch(
     except OSError as error:
         raise InputError(
             f"the models cannot be stored in {root}: {error.strerror or error}",
-            mend="Name a folder with 250 MB to spare in VOICECLI_MODELS.",
+            hint="Name a folder with 250 MB to spare in VOICECLI_MODELS.",
         ) from error
 
 
@@ -168,7 +168,7 @@ def _store(model: Model, root: Path, progress: Progress, environ: Mapping[str, s
                 while chunk := source.read(1 << 20):
                     out.write(chunk)
             if digest(part) != file.sha256:
-                raise InputError(f"{part} is not what was written to it", mend="Check the disk.")
+                raise InputError(f"{part} is not what was written to it", hint="Check the disk.")
             part.replace(here / file.name)
     archive.unlink()
     return here

@@ -42,7 +42,7 @@ which lost it whenever another tone had spoken."""
 PEAK = 8000
 
 
-def scripted(script: Script) -> Engines:
+def create_scripted_engines(script: Script) -> Engines:
     """Engines that follow ``script``; its faults are for ``serve``."""
     dice = random.Random(f"{script.seed}:stt")
     stt = script.stt
