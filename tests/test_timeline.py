@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.timelines import any_record
+from tests.support.timelines import any_entry
 from voicecli import events
 from voicecli.errors import InputError, UsageError
 from voicecli.events import (
@@ -27,8 +27,8 @@ from voicecli.events import (
 )
 from voicecli.timeline import (
     KINDS,
+    Entry,
     Header,
-    Record,
     Timeline,
     TimelineWriter,
     decode,
@@ -42,7 +42,7 @@ HEADER = Header(profile={"stt": {"model": "nova-3"}}, clock_origin=5231.5, start
 HEARD = FinalTranscript(at=1.5, text="Grüß dich,\n\x1b[31m\u2028", speech_start=0.1, speech_end=1.2)
 ASKED = CommitReply(at=1.5, turn=1, user_text="Hello?", speech_end=None, reason="final")
 
-RECORDS = any_record()
+ENTRIES = any_entry()
 
 
 def written(tmp_path: Path, *lines: str) -> Path:
@@ -62,10 +62,10 @@ def refusal(path: Path) -> str:
 
 
 def test_followers_are_told_of_what_comes_after_them_in_order():
-    told: list[tuple[str, Record]] = []
+    told: list[tuple[str, Entry]] = []
     timeline = Timeline([HEARD])
-    timeline.follow(lambda record: told.append(("first", record)))
-    timeline.follow(lambda record: told.append(("second", record)))
+    timeline.follow(lambda entry: told.append(("first", entry)))
+    timeline.follow(lambda entry: told.append(("second", entry)))
     timeline.append(ASKED)
     assert told == [("first", ASKED), ("second", ASKED)]
     assert list(timeline) == [HEARD, ASKED]
@@ -86,23 +86,23 @@ def test_every_event_and_every_action_has_a_name_of_its_own():
     assert set(KINDS.values()) == classes - {Event, Action, ReplyEvent}
 
 
-@given(RECORDS)
-def test_a_record_survives_the_way_to_json_and_back(record: Record):
-    line = encode(record)
+@given(ENTRIES)
+def test_a_record_survives_the_way_to_json_and_back(entry: Entry):
+    line = encode(entry)
     assert line.isascii()
     assert line.isprintable()
-    assert decode(line) == record
+    assert decode(line) == entry
 
 
 @settings(deadline=None)  # the machine may be busy
-@given(st.lists(RECORDS, max_size=8))
+@given(st.lists(ENTRIES, max_size=8))
 def test_a_timeline_survives_the_way_to_disk_and_back(
-    tmp_path_factory: pytest.TempPathFactory, records: list[Record]
+    tmp_path_factory: pytest.TempPathFactory, entries: list[Entry]
 ):
     path = tmp_path_factory.mktemp("timeline") / "timeline.jsonl"
-    save(records, path, HEADER)
+    save(entries, path, HEADER)
     saved = load(path)
-    assert list(saved.timeline) == records
+    assert list(saved.timeline) == entries
     assert saved.header == HEADER
     assert not saved.torn
 
@@ -112,8 +112,8 @@ def test_what_was_appended_is_on_disk_before_the_file_is_closed(tmp_path):
     timeline = Timeline()
     with open_writer(path, HEADER) as writer:
         timeline.follow(writer)
-        for count, record in enumerate((HEARD, ASKED), 1):
-            timeline.append(record)
+        for count, entry in enumerate((HEARD, ASKED), 1):
+            timeline.append(entry)
             assert list(load(path).timeline) == list(timeline)[:count]
 
 
@@ -158,8 +158,8 @@ def test_a_torn_last_line_is_left_out_and_reported(tmp_path, lost):
         ("{", "2: this is no JSON"),
         ("[" * 100_000, "2: this is no JSON"),
         ("[]", "2: this is no JSON object"),
-        ("{}", "2: a record has an event or an action"),
-        ('{"event": "A", "action": "B"}', "2: a record has an event or an action"),
+        ("{}", "2: an entry has an event or an action"),
+        ('{"event": "A", "action": "B"}', "2: an entry has an event or an action"),
         ('{"event": ["SpeechStopped"]}', '2: there is no event ["SpeechStopped"]'),
         (
             '{"event": "SpeechStoped", "at": 1}',

@@ -1,4 +1,4 @@
-"""The record of a session: every event and every action, in order.  Append, follow, save, load.
+"""The entry of a session: every event and every action, in order.  Append, follow, save, load.
 
 A session is its timeline: metrics, transcript, what the LLM remembers and the report are folds over
 it.  On disk it is JSON lines, a header first:
@@ -40,40 +40,40 @@ from voicecli.units import Seconds
 
 T = TypeVar("T")
 
-Record = Event | Action
+Entry = Event | Action
 
-KINDS: Mapping[str, type[Record]] = {
+KINDS: Mapping[str, type[Entry]] = {
     name: kind
     for name, kind in vars(events).items()
     if isinstance(kind, type)
     and issubclass(kind, Event | Action)
     and kind not in (Event, Action, ReplyEvent)
 }
-"""Every record there is, by name."""
+"""Every entry there is, by name."""
 
 
-def encode(record: Record) -> str:
-    """``record`` as one line of JSON, without its end.
+def encode(entry: Entry) -> str:
+    """``entry`` as one line of JSON, without its end.
 
     ASCII only: what a service said can then neither break a line nor command a terminal.
     """
-    what = "event" if isinstance(record, Event) else "action"
-    values = {field.name: getattr(record, field.name) for field in fields(record)}
-    return json.dumps({what: type(record).__name__, **values}, allow_nan=False)
+    what = "event" if isinstance(entry, Event) else "action"
+    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    return json.dumps({what: type(entry).__name__, **values}, allow_nan=False)
 
 
-def decode(line: str) -> Record:
-    """The record that ``line`` holds; raises ValueError with a clause that says what is wrong."""
-    values = json_object(line)
-    return build(_kind(values), values)
+def decode(line: str) -> Entry:
+    """The entry that ``line`` holds; raises ValueError with a clause that says what is wrong."""
+    values = parse_object(line)
+    return build_instance(_kind(values), values)
 
 
-def build(kind: type[T], values: dict[str, Any]) -> T:
+def build_instance(kind: type[T], values: dict[str, Any]) -> T:
     """The ``kind`` (a dataclass) with ``values``; raises ValueError where they do not fit it."""
     hints = _hints(cast(Hashable, kind))
     for name, value in values.items():
         if name not in hints:
-            raise ValueError(f"{kind.__name__} has no {name!r}{_meant(name, hints)}")
+            raise ValueError(f"{kind.__name__} has no {name!r}{_suggest(name, hints)}")
         if not _fits(value, hints[name]):
             raise ValueError(f"{kind.__name__}.{name} cannot be {_shown(value)}")
     needed = (one.name for one in fields(cast(Any, kind)) if _needed(one))
@@ -86,7 +86,7 @@ def _needed(one: Field[Any]) -> bool:
     return one.default is MISSING and one.default_factory is MISSING
 
 
-def json_object(line: str) -> dict[str, Any]:
+def parse_object(line: str) -> dict[str, Any]:
     """The JSON object in ``line``; raises ValueError with a clause that says what is wrong."""
     try:
         values = json.loads(line)
@@ -97,15 +97,15 @@ def json_object(line: str) -> dict[str, Any]:
     return values
 
 
-def _kind(values: dict[str, Any]) -> type[Record]:
+def _kind(values: dict[str, Any]) -> type[Entry]:
     """The class that ``values`` names; its name is taken out."""
     if ("event" in values) == ("action" in values):
-        raise ValueError("a record has an event or an action")
+        raise ValueError("an entry has an event or an action")
     what, base = ("event", Event) if "event" in values else ("action", Action)
     name = values.pop(what)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None or not issubclass(kind, base):
-        raise ValueError(f"there is no {what} {_shown(name)}{_meant(name, KINDS)}")
+        raise ValueError(f"there is no {what} {_shown(name)}{_suggest(name, KINDS)}")
     return kind
 
 
@@ -132,7 +132,7 @@ def _finite(value: Any) -> bool:
         return False
 
 
-def _meant(name: object, known: Mapping[str, object]) -> str:
+def _suggest(name: object, known: Mapping[str, object]) -> str:
     near = get_close_matches(str(name), known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -143,42 +143,42 @@ def _shown(value: object) -> str:
 
 
 SCHEMA_VERSION = 1
-"""Raised when a file of before can no longer be read; new records and optional fields do not."""
+"""Raised when a file of before can no longer be read; new entries and optional fields do not."""
 
 PROGRAM = "voicecli"
 
-Follower = Callable[[Record], None]
+Follower = Callable[[Entry], None]
 
 
 class Timeline:
     """What happened and what was done about it, in order; it only grows."""
 
-    def __init__(self, records: Iterable[Record] = ()) -> None:
-        self._records = list(records)
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._entries = list(entries)
         self._followers: list[Follower] = []
 
-    def append(self, record: Record) -> None:
-        """``record`` is what comes next; every follower is told, in the order they came."""
-        self._records.append(record)
+    def append(self, entry: Entry) -> None:
+        """``entry`` is what comes next; every follower is told, in the order they came."""
+        self._entries.append(entry)
         for follower in self._followers:
-            follower(record)
+            follower(entry)
 
     def follow(self, follower: Follower) -> None:
-        """``follower`` is told of every record from now on.  It must not block, nor raise."""
+        """``follower`` is told of every entry from now on.  It must not block, nor raise."""
         self._followers.append(follower)
 
-    def __iter__(self) -> Iterator[Record]:
-        return iter(self._records)
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._entries)
 
     @overload
-    def __getitem__(self, index: int) -> Record: ...
+    def __getitem__(self, index: int) -> Entry: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Record]: ...
-    def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        return self._records[index]
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        return self._entries[index]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +211,7 @@ class SavedTimeline:
 
 
 class TimelineWriter:
-    """Writes records to ``file`` as they come: a follower of a timeline.
+    """Writes entries to ``file`` as they come: a follower of a timeline.
 
     A full disk must not end a conversation: after the first failure nothing more is written.
 
@@ -224,10 +224,10 @@ class TimelineWriter:
         what = {"schema_version": SCHEMA_VERSION, "program": PROGRAM}
         self._write(json.dumps(what | asdict(header), allow_nan=False))
 
-    def __call__(self, record: Record) -> None:
-        """``record`` is what comes next."""
+    def __call__(self, entry: Entry) -> None:
+        """``entry`` is what comes next."""
         if self.failure is None:
-            self._write(encode(record))
+            self._write(encode(entry))
 
     def close(self) -> None:
         """Close the file."""
@@ -262,11 +262,11 @@ def open_writer(path: Path, header: Header) -> Iterator[TimelineWriter]:
         raise _unwritable(path, writer.failure)
 
 
-def save(timeline: Iterable[Record], path: Path, header: Header) -> None:
+def save(timeline: Iterable[Entry], path: Path, header: Header) -> None:
     """Write the whole of ``timeline`` to ``path``; raises UsageError when that fails."""
     with open_writer(path, header) as writer:
-        for record in timeline:
-            writer(record)
+        for entry in timeline:
+            writer(entry)
 
 
 def load(path: Path) -> SavedTimeline:
@@ -277,24 +277,24 @@ def load(path: Path) -> SavedTimeline:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     lines = _Lines(path)
     header = lines.read(_header, whole[0] if whole else rest)
-    records = [lines.read(decode, line) for line in whole[1:]]
+    entries = [lines.read(decode, line) for line in whole[1:]]
     if not whole or not rest:
-        return SavedTimeline(header, Timeline(records))
+        return SavedTimeline(header, Timeline(entries))
     try:
-        records.append(lines.read(decode, rest))  # only its line end is missing
+        entries.append(lines.read(decode, rest))  # only its line end is missing
     except InputError:
-        return SavedTimeline(header, Timeline(records), torn=True)
-    return SavedTimeline(header, Timeline(records))
+        return SavedTimeline(header, Timeline(entries), torn=True)
+    return SavedTimeline(header, Timeline(entries))
 
 
 def _header(line: str) -> Header:
     """The header that ``line`` holds; raises ValueError with a clause that says what is wrong."""
-    values = json_object(line)
+    values = parse_object(line)
     if values.pop("program", None) != PROGRAM:
         raise ValueError("this is no timeline of voicecli")
     if (schema := values.pop("schema_version", None)) != SCHEMA_VERSION:
         raise ValueError(f"schema_version is {schema!r}, and this program reads {SCHEMA_VERSION}")
-    return build(Header, values)
+    return build_instance(Header, values)
 
 
 def _unwritable(path: Path, why: str) -> UsageError:

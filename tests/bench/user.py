@@ -22,7 +22,7 @@ from voicecli.events import (
     ReplyFinished,
     TurnId,
 )
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 WORDS_PER_SECOND = 2.7
@@ -141,7 +141,7 @@ class User:
             return now + self._dice.uniform(*self._gap)
         return None
 
-    def note(self, record: Record) -> None:
+    def note(self, record: Entry) -> None:
         """``record`` is what comes next in the timeline."""
         if not self.said:
             return

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.timelines import Exchange, any_record
+from tests.support.timelines import Exchange, any_entry
 from voicecli.errors import UsageError
 from voicecli.events import (
     AudioGlitched,
@@ -50,7 +50,7 @@ from voicecli.metrics.summary import (
 from voicecli.metrics.thresholds import evaluate, parse_threshold
 from voicecli.metrics.turns import Turn, TurnReader, measure_turns
 from voicecli.metrics.usage import OUTCOMES, SessionUsage, count_usage
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 
 PLAIN = Exchange()
 DRAFTED = Exchange(commit=0.9, reason="default")
@@ -58,13 +58,13 @@ TIMES = st.none() | st.floats(0, 100, allow_subnormal=False)
 MILESTONES = st.builds(Milestones, **dict.fromkeys(Milestones.__dataclass_fields__, TIMES))
 
 
-def only(records: list[Record]) -> Turn:
-    (turn,) = measure_turns(records)
+def only(entries: list[Entry]) -> Turn:
+    (turn,) = measure_turns(entries)
     return turn
 
 
-def inserted(records: list[Record], *more: Record) -> list[Record]:
-    return sorted([*records, *more], key=lambda record: record.at)
+def inserted(entries: list[Entry], *more: Entry) -> list[Entry]:
+    return sorted([*entries, *more], key=lambda entry: entry.at)
 
 
 def ms(durations: Any) -> dict[str, float]:
@@ -75,7 +75,7 @@ def ms(durations: Any) -> dict[str, float]:
 
 
 def test_the_stages_of_a_turn_that_the_services_endpointing_ended():
-    turn = only(PLAIN.records())
+    turn = only(PLAIN.entries())
     assert turn.mouth_to_ear == pytest.approx(0.726, abs=1e-9)
     assert ms(turn.stages) == {
         "stt.ttfs": 300,
@@ -94,7 +94,7 @@ def test_the_stages_of_a_turn_that_the_services_endpointing_ended():
 
 
 def test_a_draft_that_is_ready_before_the_commitment_costs_nothing():
-    turn = only(DRAFTED.records())
+    turn = only(DRAFTED.entries())
     assert turn.drafted
     assert ms(turn.stages) == {
         "stt.ttfs": 300,
@@ -110,14 +110,14 @@ def test_a_draft_that_is_ready_before_the_commitment_costs_nothing():
 
 
 def test_a_commitment_that_comes_before_the_draft_is_ready_costs_nothing():
-    turn = only(replace(DRAFTED, commit=0.45).records())
+    turn = only(replace(DRAFTED, commit=0.45).entries())
     assert ms(turn.stages)["turn.commit"] == 0
     assert ms(turn.stages)["llm.ttft"] == 200
     assert turn.mouth_to_ear == pytest.approx(0.726, abs=1e-9)
 
 
 def test_a_late_decision_is_not_the_stt_s_fault():
-    records = [
+    entries = [
         SpeechStopped(at=1.2, speech_end=1.0),
         FinalTranscript(at=1.3, text="Hello.", speech_start=0.2, speech_end=1.0),
         UtteranceEnded(at=2.3, last_word_end=1.0),
@@ -126,39 +126,39 @@ def test_a_late_decision_is_not_the_stt_s_fault():
         LlmRequested(at=2.3, turn=1),
         *PLAIN.agent()[1:],
     ]
-    assert ms(only(records).raw) == pytest.approx(
-        ms(only(records).raw) | {"stt.ttfs": 300, "turn.commit": 1000}
+    assert ms(only(entries).raw) == pytest.approx(
+        ms(only(entries).raw) | {"stt.ttfs": 300, "turn.commit": 1000}
     )
 
 
 def test_words_that_never_became_final_are_in_hand_when_they_are_taken():
-    records = [
+    entries = [
         SpeechStopped(at=1.2, speech_end=1.0),
         InterimTranscript(at=1.1, text="Hello", speech_start=0.2, speech_end=1.0),
         DraftReply(at=1.55, turn=1, user_text="Hello"),
         CommitReply(at=1.6, turn=1, user_text="Hello", speech_end=1.0, reason="timeout"),
     ]
-    assert ms(only(records).raw)["stt.ttfs"] == 550
+    assert ms(only(entries).raw)["stt.ttfs"] == 550
 
 
 def test_an_empty_final_in_a_pause_is_not_the_text():
-    records = [
+    entries = [
         FinalTranscript(at=1.2, text="Hello.", speech_start=0.2, speech_end=1.0),
         FinalTranscript(at=1.4, text="", speech_start=1.0, speech_end=1.4),
         DraftReply(at=1.5, turn=1, user_text="Hello."),
         CommitReply(at=1.5, turn=1, user_text="Hello.", speech_end=1.0, reason="utterance_end"),
     ]
-    assert ms(only(records).raw)["stt.ttfs"] == 200
+    assert ms(only(entries).raw)["stt.ttfs"] == 200
 
 
 def test_waiting_for_a_failed_request_is_waiting_for_the_first_token():
-    def retried(record: Record) -> list[Record]:
-        if isinstance(record, LlmRequested):
-            return [LlmRequested(at=record.at - 0.5, turn=1), replace(record, attempt=2)]
-        return [replace(record, attempt=2)] if isinstance(record, FirstToken) else [record]
+    def retried(entry: Entry) -> list[Entry]:
+        if isinstance(entry, LlmRequested):
+            return [LlmRequested(at=entry.at - 0.5, turn=1), replace(entry, attempt=2)]
+        return [replace(entry, attempt=2)] if isinstance(entry, FirstToken) else [entry]
 
     exchange = replace(PLAIN, request=0.501)
-    turn = only([new for old in exchange.records() for new in retried(old)])
+    turn = only([new for old in exchange.entries() for new in retried(old)])
     assert ms(turn.stages)["llm.ttft"] == 700
     assert ms(turn.stages)["pipeline"] == 1
     assert ms(turn.raw)["llm.ttft"] == 200
@@ -167,29 +167,29 @@ def test_waiting_for_a_failed_request_is_waiting_for_the_first_token():
 
 def test_a_hedge_is_no_retry():
     hedge = LlmRequested(at=1.35, turn=1, attempt=2, hedge=True)
-    turn = only(inserted(PLAIN.records(), hedge))
+    turn = only(inserted(PLAIN.entries(), hedge))
     assert (turn.requests, turn.retries, turn.hedges) == (2, 0, 1)
 
 
 def test_silence_before_the_voice_is_part_of_the_first_audio():
-    turn = only(replace(PLAIN, lead=0.2).records())
+    turn = only(replace(PLAIN, lead=0.2).entries())
     assert ms(turn.raw)["tts.ttfb"] == 100
     assert ms(turn.raw)["tts.ttfa"] == 300
 
 
 def test_words_held_back_from_the_tts_are_our_own_delay():
-    turn = only(replace(PLAIN, send=0.25).records())
+    turn = only(replace(PLAIN, send=0.25).entries())
     assert ms(turn.stages)["pipeline"] == 251
     assert ms(turn.stages)["tts.ttfa"] == 120
 
 
 def test_speech_from_words_sent_without_a_flush_is_measured_from_there():
-    records: list[Record] = [
-        replace(record, flushed=False) if isinstance(record, ClauseSent) else record
-        for record in PLAIN.records()
+    entries: list[Entry] = [
+        replace(entry, flushed=False) if isinstance(entry, ClauseSent) else entry
+        for entry in PLAIN.entries()
     ]
     late = ClauseSent(at=1.8, turn=1, text="More.", flushed=True)
-    assert ms(only(inserted(records, late)).stages) == ms(only(PLAIN.records()).stages)
+    assert ms(only(inserted(entries, late)).stages) == ms(only(PLAIN.entries()).stages)
 
 
 @given(MILESTONES)
@@ -223,7 +223,7 @@ EXCHANGES = st.builds(
 
 @given(EXCHANGES)
 def test_what_the_stages_are_called_is_what_they_were(exchange: Exchange):
-    turn = only(exchange.records())
+    turn = only(exchange.entries())
     total = turn.mouth_to_ear
     assert total is not None
     assert isclose(fsum(turn.stages.values()), total, abs_tol=1e-9)
@@ -239,18 +239,18 @@ def test_what_the_stages_are_called_is_what_they_were(exchange: Exchange):
 
 
 def test_a_detector_slower_than_the_endpointing_knows_better_all_the_same():
-    records = replace(PLAIN, stop=0.0, final=0.1).records()
+    entries = replace(PLAIN, stop=0.0, final=0.1).entries()
     stopped = SpeechStopped(at=1.4, speech_end=0.95)
-    late = [stopped if isinstance(record, SpeechStopped) else record for record in records]
+    late = [stopped if isinstance(entry, SpeechStopped) else entry for entry in entries]
     turn = only(inserted(late))
     assert turn.mouth_to_ear == pytest.approx(1.526 - 0.95)
     assert turn.unreliable == ()
 
 
 def test_a_voice_that_goes_on_after_the_commitment_is_doubtful():
-    records = replace(PLAIN, stop=0.0, final=0.1).records()
+    entries = replace(PLAIN, stop=0.0, final=0.1).entries()
     stopped = SpeechStopped(at=1.4, speech_end=1.25)
-    late = [stopped if isinstance(record, SpeechStopped) else record for record in records]
+    late = [stopped if isinstance(entry, SpeechStopped) else entry for entry in entries]
     turn = only(inserted(late))
     assert turn.mouth_to_ear == pytest.approx(0.526)
     assert turn.unreliable == ("detector and STT are 280 ms apart on when the user stopped",)
@@ -258,17 +258,17 @@ def test_a_voice_that_goes_on_after_the_commitment_is_doubtful():
 
 @pytest.mark.parametrize(("apart", "doubted"), [(0.149, False), (0.151, True), (-0.151, True)])
 def test_detector_and_stt_may_differ_a_little(apart, doubted):
-    records: list[Record] = [
-        replace(record, speech_end=1.0 + apart) if isinstance(record, FinalTranscript) else record
-        for record in PLAIN.records()
+    entries: list[Entry] = [
+        replace(entry, speech_end=1.0 + apart) if isinstance(entry, FinalTranscript) else entry
+        for entry in PLAIN.entries()
     ]
-    assert bool(only(records).unreliable) == doubted
+    assert bool(only(entries).unreliable) == doubted
 
 
-def changed(**changes: Any) -> list[Record]:
+def changed(**changes: Any) -> list[Entry]:
     return [
-        replace(record, **changes) if isinstance(record, CommitReply) else record
-        for record in PLAIN.records()
+        replace(entry, **changes) if isinstance(entry, CommitReply) else entry
+        for entry in PLAIN.entries()
     ]
 
 
@@ -308,13 +308,13 @@ def test_a_reply_that_sounds_before_the_user_has_stopped_is_doubtful():
     ],
 )
 def test_trouble_counts_until_the_reply_is_heard(trouble, doubts):
-    assert only(inserted(PLAIN.records(), trouble)).unreliable == doubts
+    assert only(inserted(PLAIN.entries(), trouble)).unreliable == doubts
 
 
 def test_trouble_of_one_turn_is_not_that_of_the_next():
     second = replace(PLAIN, number=2, start=10.0)
     glitch = AudioGlitched(at=0.5, xruns=1)
-    first, after = measure_turns(inserted([*PLAIN.records(), *second.records()], glitch))
+    first, after = measure_turns(inserted([*PLAIN.entries(), *second.entries()], glitch))
     assert first.unreliable
     assert not after.unreliable
     assert (first.cold, after.cold) == (True, False)
@@ -324,14 +324,14 @@ def test_trouble_of_one_turn_is_not_that_of_the_next():
 
 
 def test_an_interrupted_reply_was_heard_and_counts():
-    turn = only(replace(PLAIN, ends="interrupted").records())
+    turn = only(replace(PLAIN, ends="interrupted").entries())
     assert turn.outcome == "interrupted"
     assert turn.mouth_to_ear == pytest.approx(0.726)
     assert turn.replied
 
 
 def test_a_turn_that_went_on_is_discarded():
-    turn = only(replace(PLAIN, ends="taken back").records())
+    turn = only(replace(PLAIN, ends="taken back").entries())
     assert turn.outcome == "discarded"
     assert turn.mouth_to_ear is None
     assert turn.cut_off
@@ -339,7 +339,7 @@ def test_a_turn_that_went_on_is_discarded():
 
 
 def test_an_apology_is_no_reply():
-    turn = only(replace(PLAIN, ends="llm failed").records())
+    turn = only(replace(PLAIN, ends="llm failed").entries())
     assert turn.outcome == "failed"
     assert turn.failure is not None
     assert (turn.failure.service, turn.failure.reason) == ("llm", "no token")
@@ -348,42 +348,42 @@ def test_an_apology_is_no_reply():
 
 
 def test_a_reply_that_failed_half_way_was_heard():
-    turn = only(replace(PLAIN, ends="tts failed").records())
+    turn = only(replace(PLAIN, ends="tts failed").entries())
     assert turn.outcome == "failed"
     assert turn.mouth_to_ear == pytest.approx(0.726)
     assert turn.replied
 
 
 def test_a_reply_that_nobody_heard_is_silent():
-    turn = only(replace(PLAIN, ends="silent").records())
+    turn = only(replace(PLAIN, ends="silent").entries())
     assert turn.outcome == "silent"
     assert turn.mouth_to_ear is None
 
 
 def test_a_timeline_that_breaks_off_keeps_its_turn():
-    records = PLAIN.records()
-    outcomes = {only(records[:length]).outcome for length in range(8, len(records))}
+    entries = PLAIN.entries()
+    outcomes = {only(entries[:length]).outcome for length in range(8, len(entries))}
     assert outcomes == {"silent", "interrupted"}
 
 
 @pytest.mark.parametrize(("after", "cut"), [(0.2, True), (1.49, True), (1.51, False)])
 def test_who_speaks_again_soon_was_cut_off(after, cut):
     again = SpeechStarted(at=1.3 + after, speech_start=1.3 + after)
-    assert only(inserted(PLAIN.records(), again)).cut_off == cut
+    assert only(inserted(PLAIN.entries(), again)).cut_off == cut
 
 
 def test_who_speaks_again_before_a_slow_reply_was_cut_off():
     again = SpeechStarted(at=5.0, speech_start=4.9)
-    assert only(inserted(replace(PLAIN, ttft=6.0).records(), again)).cut_off
+    assert only(inserted(replace(PLAIN, ttft=6.0).entries(), again)).cut_off
 
 
 def test_who_speaks_after_a_short_reply_was_not():
     again = SpeechStarted(at=2.0, speech_start=1.95)
-    assert not only(inserted(replace(PLAIN, heard=0.2).records(), again)).cut_off
+    assert not only(inserted(replace(PLAIN, heard=0.2).entries(), again)).cut_off
 
 
 def test_a_greeting_and_a_dropped_draft_are_no_turns():
-    records: list[Record] = [
+    entries: list[Entry] = [
         ClauseSent(at=0.1, turn=0, text="Welcome.", flushed=True),
         ReplyFinished(at=0.2, turn=0, said="Welcome.", heard=1.0),
         DraftReply(at=1, turn=1, user_text="What"),
@@ -391,8 +391,8 @@ def test_a_greeting_and_a_dropped_draft_are_no_turns():
         CancelReply(at=1.1, turn=1, heard_nothing=True, committed=False),
         ReplyCancelled(at=1.1, turn=1, said="", heard=0.0),
     ]
-    assert measure_turns(records) == []
-    book = count_usage(records, [])
+    assert measure_turns(entries) == []
+    book = count_usage(entries, [])
     assert (book.turns, book.drafts, book.drafts_discarded) == (0, 1, 1)
     assert (book.characters, book.flushes, book.llm_requests) == (8, 1, 1)
     assert book.draft_discard_rate == 1.0
@@ -401,7 +401,7 @@ def test_a_greeting_and_a_dropped_draft_are_no_turns():
 
 def test_a_turn_is_told_when_it_has_ended():
     reader = TurnReader()
-    told = [reader.note(record) for record in PLAIN.records()]
+    told = [reader.note(entry) for entry in PLAIN.entries()]
     assert told[:-1] == [None] * (len(told) - 1)
     assert told[-1:] == reader.turns()
 
@@ -415,13 +415,13 @@ ENDS = st.sampled_from(
 
 @given(st.lists(st.builds(replace, st.sampled_from([PLAIN, DRAFTED]), ends=ENDS), max_size=8))
 def test_the_ledger_balances(exchanges: list[Exchange]):
-    records = [
-        record
+    entries = [
+        entry
         for number, exchange in enumerate(exchanges, 1)
-        for record in replace(exchange, number=number, start=number * 20.0).records()
+        for entry in replace(exchange, number=number, start=number * 20.0).entries()
     ]
-    found = measure_turns(records)
-    book = count_usage(records, found)
+    found = measure_turns(entries)
+    book = count_usage(entries, found)
     assert book.turns == len(exchanges) == sum(getattr(book, outcome) for outcome in OUTCOMES)
     ended = [exchange.ends for exchange in exchanges]
     assert book.answered == ended.count("finished")
@@ -434,13 +434,13 @@ def test_the_ledger_balances(exchanges: list[Exchange]):
 
 
 @settings(deadline=None)  # the machine may be busy
-@given(st.lists(any_record(at=st.floats(0, 60), turn=st.integers(0, 3)), max_size=60))
-def test_no_timeline_however_odd_is_refused_or_unbalanced(records: list[Record]):
-    found = measure_turns(records)
-    book = count_usage(records, found)
-    committed = {record.turn for record in records if isinstance(record, CommitReply)}
+@given(st.lists(any_entry(at=st.floats(0, 60), turn=st.integers(0, 3)), max_size=60))
+def test_no_timeline_however_odd_is_refused_or_unbalanced(entries: list[Entry]):
+    found = measure_turns(entries)
+    book = count_usage(entries, found)
+    committed = {entry.turn for entry in entries if isinstance(entry, CommitReply)}
     assert [turn.turn for turn in found] == list(
-        dict.fromkeys(record.turn for record in records if isinstance(record, CommitReply))
+        dict.fromkeys(entry.turn for entry in entries if isinstance(entry, CommitReply))
     )
     assert sum(getattr(book, outcome) for outcome in OUTCOMES) == len(committed)
     for turn in found:
@@ -452,24 +452,24 @@ def test_no_timeline_however_odd_is_refused_or_unbalanced(records: list[Record])
 def test_what_was_used():
     exchange = replace(PLAIN, tokens=7, prompt_tokens=50)
     second = replace(PLAIN, number=2, start=10.0)
-    records = [
-        *exchange.records(),
+    entries = [
+        *exchange.entries(),
         Resume(at=3, turn=1),
         AudioGlitched(at=4, xruns=2),
-        *second.records(),
+        *second.entries(),
     ]
-    book = count_usage(records, measure_turns(records))
+    book = count_usage(entries, measure_turns(entries))
     assert (book.tokens, book.prompt_tokens, book.uncounted) == (7, 50, 1)
     assert (book.false_alarms, book.xruns) == (1, 2)
     assert (book.flushes, book.characters) == (2, 2 * len("It is noon."))
-    assert book.seconds == pytest.approx(records[-1].at - 0.1)
+    assert book.seconds == pytest.approx(entries[-1].at - 0.1)
     assert book.listened == 0.0
     tts, stt = (
         ConnectionOpened(at=at, service=service, took=0.1, request_id="id")
         for at, service in ((0.2, "tts"), (0.3, "stt"))
     )
     again = replace(stt, at=5.0)
-    assert count_usage([tts, stt, *records, again], []).listened == book.seconds + 0.1 - 0.3
+    assert count_usage([tts, stt, *entries, again], []).listened == book.seconds + 0.1 - 0.3
     assert count_usage([], []).tokens is None
 
 
@@ -495,9 +495,9 @@ def test_what_few_values_cannot_tell_is_withheld():
 
 
 def summed(*exchanges: Exchange) -> Summary:
-    records = [record for exchange in exchanges for record in exchange.records()]
-    found = measure_turns(records)
-    return summarize(found, count_usage(records, found))
+    entries = [entry for exchange in exchanges for entry in exchange.entries()]
+    found = measure_turns(entries)
+    return summarize(found, count_usage(entries, found))
 
 
 def test_the_summary_has_every_metric_and_every_count():
@@ -512,7 +512,7 @@ def test_the_summary_has_every_metric_and_every_count():
 
 
 def test_a_budget_is_for_what_a_service_took_by_itself():
-    turn = only(replace(DRAFTED, commit=2.0, ttft=0.5).records())
+    turn = only(replace(DRAFTED, commit=2.0, ttft=0.5).entries())
     budgets = Budgets(stt=0.3001, llm=0.3, tts=0.2, total=2.0)
     assert find_overruns(turn, budgets) == [
         Overrun(metric="llm.ttft", took=pytest.approx(0.5), budget=0.3),

@@ -17,7 +17,7 @@ from voicecli.events import (
 )
 from voicecli.pipeline.history import ChatHistory, HistoryLimits, conversation
 from voicecli.services.interfaces import Message
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 
 SYSTEM = Message("system", "Be brief.")
 
@@ -30,18 +30,18 @@ def agent(text: str) -> Message:
     return Message("assistant", text)
 
 
-def committed(turn: int, text: str) -> list[Record]:
+def committed(turn: int, text: str) -> list[Entry]:
     return [
         DraftReply(at=turn, turn=turn, user_text=text),
         CommitReply(at=turn, turn=turn, user_text=text, speech_end=turn, reason="default"),
     ]
 
 
-def answered(turn: int, text: str, said: str) -> list[Record]:
+def answered(turn: int, text: str, said: str) -> list[Entry]:
     return [*committed(turn, text), ReplyFinished(at=turn, turn=turn, said=said, heard=1)]
 
 
-def interrupted(turn: int, text: str, said: str, *, heard_nothing: bool = False) -> list[Record]:
+def interrupted(turn: int, text: str, said: str, *, heard_nothing: bool = False) -> list[Entry]:
     return [
         *committed(turn, text),
         CancelReply(at=turn, turn=turn, heard_nothing=heard_nothing),
@@ -50,7 +50,7 @@ def interrupted(turn: int, text: str, said: str, *, heard_nothing: bool = False)
 
 
 def messages(
-    timeline: list[Record], text: str, memory: HistoryLimits | None = None
+    timeline: list[Entry], text: str, memory: HistoryLimits | None = None
 ) -> list[Message]:
     return conversation(timeline, "Be brief.", memory).messages(text)
 
@@ -125,7 +125,7 @@ def test_what_was_heard_although_the_turn_went_on_is_told():
 
 
 def test_a_dropped_draft_is_not_told():
-    timeline: list[Record] = [
+    timeline: list[Entry] = [
         DraftReply(at=1, turn=1, user_text="What is"),
         CancelReply(at=2, turn=1, heard_nothing=True, committed=False),
         ReplyCancelled(at=2, turn=1, said="", heard=0),
@@ -134,7 +134,7 @@ def test_a_dropped_draft_is_not_told():
 
 
 def test_a_greeting_is_told():
-    timeline: list[Record] = [ReplyFinished(at=1, turn=0, said="Good morning.", heard=1)]
+    timeline: list[Entry] = [ReplyFinished(at=1, turn=0, said="Good morning.", heard=1)]
     assert messages(timeline, "Hello.") == [SYSTEM, agent("Good morning."), user("Hello.")]
 
 

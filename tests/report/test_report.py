@@ -23,15 +23,15 @@ from voicecli.report.format import listed, milliseconds, rounded, table, washed
 from voicecli.report.json_result import Setting, profile_hash, result, written
 from voicecli.report.summary_lines import summary_lines
 from voicecli.report.turn_lines import TurnLines, turn_lines
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 
 PLAIN = Exchange(ttft=0.2893)
 BUDGETS = Budgets(llm=0.3)
 OURS = PricedModels(stt="nova-3", llm="gpt-4o-mini", tts="aura-2-thalia-en")
 
 
-def lines(exchange: Exchange, *more: Record, budgets: Budgets = BUDGETS) -> list[str]:
-    second = measure_turns([*PLAIN.records(), *more, *exchange.records()])[-1]
+def lines(exchange: Exchange, *more: Entry, budgets: Budgets = BUDGETS) -> list[str]:
+    second = measure_turns([*PLAIN.entries(), *more, *exchange.entries()])[-1]
     return turn_lines(second, budgets)
 
 
@@ -43,7 +43,7 @@ def later(**changes: Any) -> Exchange:
 
 
 def test_the_lines_of_a_turn():
-    (turn,) = measure_turns(PLAIN.records())
+    (turn,) = measure_turns(PLAIN.entries())
     assert turn_lines(turn, BUDGETS) == [
         '#1 you   "What is the time?"',
         '#1 agent "It is noon."',
@@ -79,7 +79,7 @@ def test_what_became_of_a_turn_is_told(exchange, agent, told):
 
 
 def test_all_the_marks():
-    (turn,) = measure_turns(PLAIN.records())
+    (turn,) = measure_turns(PLAIN.entries())
     doubtful = ("the event loop was 30 ms late", "nobody says when the user stopped")
     worst = replace(
         turn, cold=False, requests=4, hedges=1, underruns=1, cut_off=True, unreliable=doubtful
@@ -92,7 +92,7 @@ def test_all_the_marks():
 
 
 def test_a_turn_without_an_end_of_speech_is_not_measured():
-    (turn,) = measure_turns(PLAIN.records())
+    (turn,) = measure_turns(PLAIN.entries())
     blind = replace(turn, mouth_to_ear=None, stages={})
     assert turn_lines(blind, BUDGETS)[-1].startswith("#1 ⏱ not measured   [speech_final]")
 
@@ -116,7 +116,7 @@ DURATIONS = st.floats(0, 3)
 
 @given(st.builds(Exchange, stop=DURATIONS, ttft=DURATIONS, clause=DURATIONS, playout=DURATIONS))
 def test_the_printed_stages_sum_to_the_printed_total(exchange: Exchange):
-    (turn,) = measure_turns(exchange.records())
+    (turn,) = measure_turns(exchange.entries())
     total, parts = waterfall(turn_lines(turn, BUDGETS)[-1])
     assert sum(parts) == total
     assert total == round((turn.mouth_to_ear or 0) * 1000)
@@ -136,12 +136,12 @@ def test_rounded_parts_sum_to_the_rounded_whole_and_are_near(parts: list[float])
 def test_lines_are_written_when_something_happens():
     told: list[str] = []
     follower = TurnLines(told.append, BUDGETS)
-    records = PLAIN.records()
-    for record in records[:-1]:
-        follower(record)
+    entries = PLAIN.entries()
+    for entry in entries[:-1]:
+        follower(entry)
     assert told == ['#1 you   "What is the time?"']
-    follower(records[-1])
-    assert told[1:] == turn_lines(measure_turns(records)[0], BUDGETS)[1:]
+    follower(entries[-1])
+    assert told[1:] == turn_lines(measure_turns(entries)[0], BUDGETS)[1:]
 
 
 def test_warnings_and_losses_are_written():
@@ -156,14 +156,14 @@ def test_warnings_and_losses_are_written():
 # ── the end ──────────────────────────────────────────────────────────────────
 
 
-def session(*exchanges: Exchange, more: tuple[Record, ...] = ()) -> list[Record]:
-    records = [record for exchange in exchanges for record in exchange.records()]
-    return sorted([*records, *more], key=lambda record: record.at)
+def session(*exchanges: Exchange, more: tuple[Entry, ...] = ()) -> list[Entry]:
+    entries = [entry for exchange in exchanges for entry in exchange.entries()]
+    return sorted([*entries, *more], key=lambda entry: entry.at)
 
 
-def closing(records: list[Record], spent: Cost | None = None) -> list[str]:
-    found = measure_turns(records)
-    book = count_usage(records, found)
+def closing(entries: list[Entry], spent: Cost | None = None) -> list[str]:
+    found = measure_turns(entries)
+    book = count_usage(entries, found)
     return summary_lines(
         found,
         book,
@@ -177,7 +177,7 @@ OPENED = ConnectionOpened(at=0.0, service="stt", took=0.1, request_id="id")
 
 
 def test_the_closing_lines():
-    records = session(
+    entries = session(
         replace(PLAIN, tokens=7, prompt_tokens=50),
         later(ends="taken back"),
         replace(PLAIN, number=3, start=20.0, ttft=0.5, ends="interrupted"),
@@ -186,7 +186,7 @@ def test_the_closing_lines():
             AudioGlitched(at=20.5, xruns=2),
         ),
     )
-    assert closing(records) == [
+    assert closing(entries) == [
         "3 turns: 1 answered, 1 interrupted, 1 discarded",
         "",
         "ms            n  P50     P95   max  budget  over",
@@ -232,9 +232,9 @@ SETTING = Setting(
 )
 
 
-def told(records: list[Record]) -> dict[str, Any]:
-    found = measure_turns(records)
-    book = count_usage(records, found)
+def told(entries: list[Entry]) -> dict[str, Any]:
+    found = measure_turns(entries)
+    book = count_usage(entries, found)
     numbers = summarize(found, book)
     verdicts = [evaluate(parse_threshold("mouth_to_ear.p95<3000"), numbers)]
     data = result(
@@ -306,7 +306,7 @@ def test_a_turn_in_the_result():
 
 
 def test_a_failure_in_the_result_is_washed():
-    (turn,) = measure_turns(replace(PLAIN, ends="llm failed").records())
+    (turn,) = measure_turns(replace(PLAIN, ends="llm failed").entries())
     assert turn.failure is not None
     nasty: Turn = replace(turn, failure=replace(turn.failure, reason="bad key sk-12345\x1b[2J"))
     data = result(
@@ -322,7 +322,7 @@ def test_a_failure_in_the_result_is_washed():
 
 @given(st.builds(Exchange, stop=DURATIONS, ttft=DURATIONS, clause=DURATIONS, playout=DURATIONS))
 def test_the_stages_in_the_result_sum_to_the_microsecond(exchange: Exchange):
-    (turn,) = told(exchange.records())["turns"]
+    (turn,) = told(exchange.entries())["turns"]
     microseconds = sum(round(took * 1000) for took in turn["stages_ms"].values() if took)
     assert microseconds == round(turn["mouth_to_ear_ms"] * 1000)
 

@@ -44,10 +44,10 @@ from voicecli.standin.engines.interfaces import Responder
 from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import Script
 from voicecli.standin.server import Endpoints
-from voicecli.timeline import Follower, Record, Timeline
+from voicecli.timeline import Entry, Follower, Timeline
 from voicecli.units import SAMPLE_SIZE, Seconds
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=Entry)
 
 RATE = 16_000
 

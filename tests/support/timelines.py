@@ -27,19 +27,19 @@ from voicecli.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from voicecli.timeline import KINDS, Record
+from voicecli.timeline import KINDS, Entry
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 Ends = Literal["finished", "interrupted", "taken back", "llm failed", "tts failed", "silent"]
 
 
-def any_record(**given: st.SearchStrategy[Any]) -> st.SearchStrategy[Record]:
+def any_entry(**given: st.SearchStrategy[Any]) -> st.SearchStrategy[Entry]:
     """Any event or action; ``given``: what is in the fields of these names, where there are any."""
     return st.one_of([_any(kind, given) for kind in KINDS.values()])
 
 
-def _any(kind: type[Record], given: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Record]:
+def _any(kind: type[Entry], given: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Entry]:
     floats = {float: FINITE, float | None: st.none() | FINITE}
     values = {
         name: given.get(name, floats.get(hint, st.from_type(hint)))
@@ -78,10 +78,10 @@ class Exchange:
     tokens: int | None = None
     prompt_tokens: int | None = None
 
-    def records(self) -> list[Record]:
+    def entries(self) -> list[Entry]:
         """In the order in which they happened."""
-        records = [*self.user(), *self.agent()]
-        return sorted(records, key=lambda record: record.at)
+        entries = [*self.user(), *self.agent()]
+        return sorted(entries, key=lambda entry: entry.at)
 
     @property
     def speech_end(self) -> float:
@@ -97,7 +97,7 @@ class Exchange:
             return self.final_at
         return max(self.speech_end + self.commit, self.final_at)
 
-    def user(self) -> list[Record]:
+    def user(self) -> list[Entry]:
         """Up to the commitment."""
         start, end, text = self.start, self.speech_end, self.text
         asks = self.commit is not None
@@ -126,7 +126,7 @@ class Exchange:
             ),
         ]
 
-    def agent(self) -> list[Record]:
+    def agent(self) -> list[Entry]:
         """From the request to the end of the reply."""
         turn = self.number
         asked = self.final_at + self.request
@@ -136,7 +136,7 @@ class Exchange:
         byte = sent + self.ttfb
         audible = byte + self.lead
         sounds = audible + self.playout
-        stages: list[tuple[Ends, Record]] = [
+        stages: list[tuple[Ends, Entry]] = [
             ("taken back", LlmRequested(at=asked, turn=turn)),
             ("llm failed", FirstToken(at=token, turn=turn)),
             ("llm failed", ClauseReady(at=clause, turn=turn, text=self.said)),
@@ -145,9 +145,9 @@ class Exchange:
             ("silent", PlaybackStarted(at=sounds, turn=turn)),
         ]
         gone = {"taken back": 1, "llm failed": 1, "silent": 4}
-        return [*(record for _, record in stages[: gone.get(self.ends)]), *self.end(sounds)]
+        return [*(entry for _, entry in stages[: gone.get(self.ends)]), *self.end(sounds)]
 
-    def end(self, sounds: float) -> list[Record]:
+    def end(self, sounds: float) -> list[Entry]:
         """How the reply ended."""
         turn, over = self.number, sounds + self.heard
         match self.ends:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.support.terminals import drawn
-from tests.support.timelines import Exchange, any_record
+from tests.support.timelines import Exchange, any_entry
 from voicecli import clock
 from voicecli.events import (
     AgentStopped,
@@ -46,7 +46,7 @@ from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import INTERVAL, Screen
 from voicecli.terminal.view import METER, ROWS, LiveView, Moment, meter, region, wrapped
 from voicecli.terminal.writer import NonBlockingWriter
-from voicecli.timeline import Record, decode
+from voicecli.timeline import Entry, decode
 from voicecli.units import AudioBlock
 
 PLAIN = Exchange()
@@ -61,21 +61,21 @@ def unstyled(line: str) -> str:
     return re.sub(r"\x1b\[\d+m", "", line)
 
 
-def viewed(*records: Record) -> LiveView:
+def viewed(*records: Entry) -> LiveView:
     view = LiveView()
     for record in records:
         view.note(record)
     return view
 
 
-def until(exchange: Exchange, kind: type[Record]) -> list[Record]:
+def until(exchange: Exchange, kind: type[Entry]) -> list[Entry]:
     """The exchange up to its first record of a kind."""
-    records = exchange.records()
+    records = exchange.entries()
     index = next(i for i, record in enumerate(records) if isinstance(record, kind))
     return [*OPENED, *records[: index + 1]]
 
 
-def heard(text: str, *, final: bool = True) -> Record:
+def heard(text: str, *, final: bool = True) -> Entry:
     kind: Any = FinalTranscript if final else InterimTranscript
     return kind(at=9.0, text=text, speech_start=8.0, speech_end=8.5)
 
@@ -95,11 +95,11 @@ def heard(text: str, *, final: bool = True) -> Record:
         ([*until(PLAIN, PlaybackStarted), EndSession(at=9.0, reason="quit")], "ended"),
         (until(replace(PLAIN, ends="taken back"), ReplyCancelled), "listening"),
         (until(replace(PLAIN, ends="interrupted"), ReplyCancelled), "listening"),
-        ([*OPENED, *replace(PLAIN, ends="llm failed").records()], "listening"),
-        ([*OPENED, *replace(PLAIN, ends="silent").records()], "listening"),
+        ([*OPENED, *replace(PLAIN, ends="llm failed").entries()], "listening"),
+        ([*OPENED, *replace(PLAIN, ends="silent").entries()], "listening"),
     ],
 )
-def test_who_has_the_floor(records: list[Record], state: str):
+def test_who_has_the_floor(records: list[Entry], state: str):
     assert viewed(*records).state == state
 
 
@@ -130,13 +130,13 @@ def test_a_back_channel_is_forgotten_and_an_interruption_is_not():
 
 
 def test_a_late_word_of_a_reply_that_is_over_changes_nothing():
-    view = viewed(*OPENED, *PLAIN.records())
+    view = viewed(*OPENED, *PLAIN.entries())
     view.note(PlaybackStarted(at=9.0, turn=1))
     assert view.state == "listening"
 
 
-@given(st.lists(any_record(), max_size=20))
-def test_whatever_happens_can_be_shown(records: list[Record]):
+@given(st.lists(any_entry(), max_size=20))
+def test_whatever_happens_can_be_shown(records: list[Entry]):
     view = viewed(*records)
     rows = region(view, Moment(heard="word " * 50, level=-20.0, typing="x" * 99), 40)
     assert all(cell_len(unstyled(row)) < 40 for row in rows)
@@ -250,7 +250,7 @@ def lines_of(paper: Paper) -> list[str]:
     return drawn("".join(paper.written), 80, 24)
 
 
-async def play(screen: Screen, records: Iterable[Record]) -> None:
+async def play(screen: Screen, records: Iterable[Entry]) -> None:
     for record in records:
         await asyncio.sleep(max(record.at - clock.now(), 0))
         screen.note(record)
@@ -258,7 +258,7 @@ async def play(screen: Screen, records: Iterable[Record]) -> None:
 
 def test_what_is_left_on_the_screen_is_what_was_said_and_measured():
     async def act(screen: Screen, paper: Paper) -> None:
-        await play(screen, [*OPENED, *PLAIN.records()])
+        await play(screen, [*OPENED, *PLAIN.entries()])
         await asyncio.sleep(1.0)
         assert lines_of(paper)[-1].startswith("● listening")
 
@@ -330,7 +330,7 @@ def test_a_stopped_terminal_is_written_to_when_it_goes_on():
         await play(screen, OPENED)
         await asyncio.sleep(1.0)
         paper.is_busy = True
-        await play(screen, PLAIN.records())
+        await play(screen, PLAIN.entries())
         paper.is_busy = False
 
     assert lines_of(on_screen(act))[0] == '#1 you   "What is the time?"'
@@ -373,13 +373,13 @@ def test_the_cursor_is_hidden_only_meanwhile():
 @given(
     st.lists(
         st.one_of(
-            any_record(text=st.sampled_from(["", "word " * 30, "漢字 " * 9, NASTY])),
+            any_entry(text=st.sampled_from(["", "word " * 30, "漢字 " * 9, NASTY])),
             st.text(max_size=100).filter(str.isprintable),
         ),
         max_size=25,
     )
 )
-def test_the_region_never_eats_what_is_above_it(happens: list[Record | str]):
+def test_the_region_never_eats_what_is_above_it(happens: list[Entry | str]):
     said = [f"<{number}>" for number in range(3)]
 
     async def act(screen: Screen, paper: Paper) -> None:
@@ -403,7 +403,7 @@ def test_the_region_never_eats_what_is_above_it(happens: list[Record | str]):
 NOON = datetime(2026, 11, 25, 12, 0, 0)
 
 
-def plain(*records: Record, block: AudioBlock | None = None, **options: Any) -> list[str]:
+def plain(*records: Entry, block: AudioBlock | None = None, **options: Any) -> list[str]:
     told: list[str] = []
     lines = PlainLines(told.append, NOON, Budgets(), **options)
     if block is not None:
@@ -415,7 +415,7 @@ def plain(*records: Record, block: AudioBlock | None = None, **options: Any) -> 
 
 
 def test_a_turn_in_plain_lines():
-    told = plain(*OPENED, *PLAIN.records())
+    told = plain(*OPENED, *PLAIN.entries())
     assert told == [
         "12:00:00.050 STT open (41 ms)",
         "12:00:00.060 TTS open (52 ms)",
@@ -457,33 +457,33 @@ def test_lines_of_the_day_after_midnight():
         (ReplyCancelled(at=1, turn=1, said="It", heard=0.5), "playback stopped after 0.5 s"),
     ],
 )
-def test_what_else_befalls(record: Record, told: str):
+def test_what_else_befalls(record: Entry, told: str):
     assert plain(record) == [f"12:00:01.000 {told}"]
 
 
 @pytest.mark.parametrize(
     ("records", "invited"),
     [
-        (PLAIN.records(), True),
-        (replace(PLAIN, ends="llm failed").records(), True),
-        (replace(PLAIN, ends="interrupted").records(), False),  # the user speaks already
-        (replace(PLAIN, ends="taken back").records(), False),
+        (PLAIN.entries(), True),
+        (replace(PLAIN, ends="llm failed").entries(), True),
+        (replace(PLAIN, ends="interrupted").entries(), False),  # the user speaks already
+        (replace(PLAIN, ends="taken back").entries(), False),
         ([*until(PLAIN, PlaybackStarted), AgentStopped(at=2.0), *PLAIN.end(2.0)], True),
-        ([InputEnded(at=0.0), *PLAIN.records()], False),
+        ([InputEnded(at=0.0), *PLAIN.entries()], False),
     ],
 )
-def test_the_user_is_invited_when_the_floor_is_free(records: list[Record], invited: bool):
+def test_the_user_is_invited_when_the_floor_is_free(records: list[Entry], invited: bool):
     assert any("you can speak now" in line for line in plain(*records)) == invited
 
 
 def test_who_types_is_told_nothing_of_a_microphone():
-    told = plain(MicrophoneMuted(at=0, muted=True), *PLAIN.records(), typed=True)
+    told = plain(MicrophoneMuted(at=0, muted=True), *PLAIN.entries(), typed=True)
     assert "you can type now" in told[-1]
     assert not any("microphone" in line for line in told)
 
 
-@given(st.lists(any_record(text=st.just(NASTY), reason=st.just(NASTY)), max_size=5))
-def test_plain_lines_are_single_and_harmless(records: list[Record]):
+@given(st.lists(any_entry(text=st.just(NASTY), reason=st.just(NASTY)), max_size=5))
+def test_plain_lines_are_single_and_harmless(records: list[Entry]):
     harmless = [replace(r, at=abs(r.at) % 1e6) for r in records]
     for line in plain(*harmless):
         assert re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)
@@ -493,8 +493,8 @@ def test_plain_lines_are_single_and_harmless(records: list[Record]):
 # ── JSON lines ───────────────────────────────────────────────────────────────
 
 
-@given(st.lists(any_record(), max_size=5))
-def test_json_lines_are_the_records(records: list[Record]):
+@given(st.lists(any_entry(), max_size=5))
+def test_json_lines_are_the_records(records: list[Entry]):
     told: list[str] = []
     lines = JsonLines(told.append)
     for record in records:

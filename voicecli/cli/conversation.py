@@ -26,7 +26,7 @@ from voicecli.pipeline.wiring import open_services, open_session, preload
 from voicecli.terminal.keys import is_ours, keys_pressed
 from voicecli.terminal.screen import Screen
 from voicecli.terminal.stdin_lines import TypedLines
-from voicecli.timeline import Record, Timeline, open_writer
+from voicecli.timeline import Entry, Timeline, open_writer
 from voicecli.units import AudioBlock
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _listening_to(
     return lines
 
 
-def _is_end(record: Record) -> bool:
+def _is_end(record: Entry) -> bool:
     """Whether the floor is the user's again."""
     return isinstance(record, ReplyFinished | ReplyFailed | ReplyCancelled)
 

@@ -18,7 +18,7 @@ from voicecli.terminal.keys import is_ours
 from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import Screen
 from voicecli.terminal.writer import NonBlockingWriter
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Shown(Protocol):
     def hear(self, block: AudioBlock) -> None:
         """A block of the microphone."""
 
-    def note(self, record: Record) -> None:
+    def note(self, record: Entry) -> None:
         """What comes next in the timeline."""
 
 

@@ -27,7 +27,7 @@ from voicecli.events import (
     TurnId,
 )
 from voicecli.metrics.stages import Milestones
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
 SHORTEST_WORD: Seconds = 0.1
@@ -128,25 +128,25 @@ class TraceCollector:
         self._glitches: list[AudioGlitched] = []
         self._lags: list[LoopLagged] = []
 
-    def note(self, record: Record) -> TurnTrace | None:
-        """``record`` is what comes next; the story of the reply that it is about, if it is."""
-        match record:
+    def note(self, entry: Entry) -> TurnTrace | None:
+        """``entry`` is what comes next; the story of the reply that it is about, if it is."""
+        match entry:
             case DraftReply():
-                return self._drafted(record)
+                return self._drafted(entry)
             case CommitReply():
-                return self._committed(record)
+                return self._committed(entry)
             case CancelReply():
-                story = self._story(record.turn)
-                story.cancel = story.cancel or record
+                story = self._story(entry.turn)
+                story.cancel = story.cancel or entry
                 return story
             case ReplyEvent():
-                return self._replied(record, self._story(record.turn))
+                return self._replied(entry, self._story(entry.turn))
             case AudioGlitched():
-                self._glitches.append(record)
+                self._glitches.append(entry)
             case LoopLagged():
-                self._lags.append(record)
+                self._lags.append(entry)
             case _:
-                self._ears.note(record, self.committed[-1] if self.committed else None)
+                self._ears.note(entry, self.committed[-1] if self.committed else None)
         return None
 
     def xruns(self, story: TurnTrace) -> int:
@@ -224,32 +224,32 @@ class _TranscriptTrace:
         """
         return drafted if self._final_at is None else self._final_at
 
-    def note(self, record: Record, last: TurnTrace | None) -> None:
-        """``record`` is what comes next, after the commitment in ``last``."""
-        match record:
+    def note(self, entry: Entry, last: TurnTrace | None) -> None:
+        """``entry`` is what comes next, after the commitment in ``last``."""
+        match entry:
             case SpeechStarted():
                 self._voiced, self._voiced_before = True, last
-                self._voice_start, self._earlier_end = record.speech_start, self.voice_end
+                self._voice_start, self._earlier_end = entry.speech_start, self.voice_end
                 self.voice_end = None
                 if last is not None:
-                    last.spoke_again(record.at)
+                    last.spoke_again(entry.at)
             case SpeechStopped():
                 began_before = self._voiced and self._voiced_before is not last
                 self._voiced = False
-                if record.speech_end - self._voice_start < SHORTEST_WORD:
+                if entry.speech_end - self._voice_start < SHORTEST_WORD:
                     self.voice_end = self._earlier_end
-                elif last is None or not began_before or not last.voice_stopped(record.speech_end):
-                    self.voice_end = record.speech_end
-            case InterimTranscript() if record.text:
-                self.words_end, self._final_at = record.speech_end, None
-            case FinalTranscript() if record.text or record.from_finalize or record.speech_final:
-                self._final_at = record.at
-                if record.text:
-                    self.words_end = record.speech_end
+                elif last is None or not began_before or not last.voice_stopped(entry.speech_end):
+                    self.voice_end = entry.speech_end
+            case InterimTranscript() if entry.text:
+                self.words_end, self._final_at = entry.speech_end, None
+            case FinalTranscript() if entry.text or entry.from_finalize or entry.speech_final:
+                self._final_at = entry.at
+                if entry.text:
+                    self.words_end = entry.speech_end
 
 
-def _at(record: Record | None) -> Seconds | None:
-    return None if record is None else record.at
+def _at(entry: Entry | None) -> Seconds | None:
+    return None if entry is None else entry.at
 
 
 def _first_sound(story: TurnTrace) -> Seconds:

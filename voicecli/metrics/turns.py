@@ -13,7 +13,7 @@ from typing import Literal
 from voicecli.events import CommitReply, EndReason, ReplyFailed, ReplyFinished, Service, TurnId
 from voicecli.metrics.collector import TraceCollector, TurnTrace
 from voicecli.metrics.stages import measure_raw, measure_stages
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
 Outcome = Literal["answered", "interrupted", "discarded", "failed", "silent"]
@@ -95,15 +95,15 @@ class Turn:
 
 
 class TurnReader:
-    """Reads a timeline, record after record: a follower of it, too."""
+    """Reads a timeline, entry after entry: a follower of it, too."""
 
     def __init__(self) -> None:
         self._stories = TraceCollector()
 
-    def note(self, record: Record) -> Turn | None:
-        """``record`` is what comes next; the turn that ended with it, if one did."""
-        story = self._stories.note(record)
-        if story is None or story.commit is None or story.end is not record:
+    def note(self, entry: Entry) -> Turn | None:
+        """``entry`` is what comes next; the turn that ended with it, if one did."""
+        story = self._stories.note(entry)
+        if story is None or story.commit is None or story.end is not entry:
             return None
         return _turn(story, story.commit, self._stories)
 
@@ -116,11 +116,11 @@ class TurnReader:
         ]
 
 
-def measure_turns(timeline: Iterable[Record]) -> list[Turn]:
+def measure_turns(timeline: Iterable[Entry]) -> list[Turn]:
     """The turns of ``timeline``, measured, in order."""
     reader = TurnReader()
-    for record in timeline:
-        reader.note(record)
+    for entry in timeline:
+        reader.note(entry)
     return reader.turns()
 
 

@@ -20,7 +20,7 @@ from voicecli.events import (
     Resume,
 )
 from voicecli.metrics.turns import Outcome, Turn
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
 OUTCOMES: tuple[Outcome, ...] = ("answered", "interrupted", "discarded", "failed", "silent")
@@ -85,11 +85,11 @@ class SessionUsage:
         return _share(self.interrupted, self.answered + self.interrupted)
 
 
-def count_usage(timeline: Iterable[Record], turns: Sequence[Turn]) -> SessionUsage:
+def count_usage(timeline: Iterable[Entry], turns: Sequence[Turn]) -> SessionUsage:
     """The ledger of ``timeline``, whose turns are ``turns``."""
     spent = _Spending()
-    for record in timeline:
-        spent.note(record)
+    for entry in timeline:
+        spent.note(entry)
     outcomes = Counter(turn.outcome for turn in turns)
     return SessionUsage(
         turns=len(turns),
@@ -118,13 +118,13 @@ class _Spending:
         self.listened_since: Seconds | None = None
         self.until: Seconds = 0.0
 
-    def note(self, record: Record) -> None:
-        """``record`` is what comes next."""
-        self.since = record.at if self.since is None else min(self.since, record.at)
-        self.until = max(self.until, record.at)
-        match record:
+    def note(self, entry: Entry) -> None:
+        """``entry`` is what comes next."""
+        self.since = entry.at if self.since is None else min(self.since, entry.at)
+        self.until = max(self.until, entry.at)
+        match entry:
             case ConnectionOpened(service="stt") if self.listened_since is None:
-                self.listened_since = record.at
+                self.listened_since = entry.at
             case DraftReply():
                 self._add(drafts=1)
             case CancelReply(committed=False):
@@ -132,13 +132,13 @@ class _Spending:
             case Resume():
                 self._add(false_alarms=1)
             case LlmRequested():
-                self._add(llm_requests=1, hedges=record.hedge)
+                self._add(llm_requests=1, hedges=entry.hedge)
             case ClauseSent():
-                self._add(flushes=record.flushed, characters=len(record.text))
+                self._add(flushes=entry.flushed, characters=len(entry.text))
             case AudioGlitched():
-                self._add(xruns=record.xruns)
+                self._add(xruns=entry.xruns)
             case ReplyFinished():
-                self._finished(record)
+                self._finished(entry)
 
     def _finished(self, reply: ReplyFinished) -> None:
         self._add(underruns=reply.underruns)

@@ -19,7 +19,7 @@ from voicecli.events import (
     TurnId,
 )
 from voicecli.services.interfaces import Message
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 
 CUT = " …"
 """Follows what was heard of a reply that was cut off: the LLM should not think it was all said."""
@@ -57,7 +57,7 @@ class ChatHistory:
         self._memory = memory or HistoryLimits()
         self._exchanges: dict[TurnId, _Exchange] = {}
 
-    def note(self, record: Record) -> None:
+    def note(self, record: Entry) -> None:
         """``record`` is what comes next in the timeline."""
         match record:
             case CommitReply():
@@ -93,7 +93,7 @@ class ChatHistory:
 
 
 def conversation(
-    timeline: Iterable[Record], system_prompt: str = "", memory: HistoryLimits | None = None
+    timeline: Iterable[Entry], system_prompt: str = "", memory: HistoryLimits | None = None
 ) -> ChatHistory:
     """The conversation that ``timeline`` tells."""
     told = ChatHistory(system_prompt, memory)

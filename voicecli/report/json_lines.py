@@ -4,7 +4,7 @@
 {"schema_version": 1, "action": "CommitReply", "at": 3.25, "turn": 1, …}
 {"schema_version": 1, "event": "Result", "result": {…}}
 
-The records are those of ``timeline.jsonl``; the last line holds what ``result.json`` does.  ASCII
+The entries are those of ``timeline.jsonl``; the last line holds what ``result.json`` does.  ASCII
 only, so that nothing a service said commands a terminal.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from voicecli.timeline import Record, encode
+from voicecli.timeline import Entry, encode
 from voicecli.units import AudioBlock, Seconds
 
 SCHEMA_VERSION = 1
@@ -34,9 +34,9 @@ class JsonLines:
     def hear(self, block: AudioBlock) -> None:
         """No block is news."""
 
-    def note(self, record: Record) -> None:
-        """``record`` is what comes next."""
-        self._write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(record)[1:]}')
+    def note(self, entry: Entry) -> None:
+        """``entry`` is what comes next."""
+        self._write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(entry)[1:]}')
 
 
 def result_line(result: str) -> str:

@@ -14,7 +14,7 @@ from voicecli.metrics.summary import Budgets, find_overruns
 from voicecli.metrics.turns import Turn, TurnReader
 from voicecli.pipeline.history import CUT
 from voicecli.report.format import rounded, washed
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 
 
 class TurnLines:
@@ -28,16 +28,16 @@ class TurnLines:
         self._budgets = budgets or Budgets()
         self._reader = TurnReader()
 
-    def __call__(self, record: Record) -> None:
-        """``record`` is what comes next."""
-        turn = self._reader.note(record)
-        match record:
+    def __call__(self, entry: Entry) -> None:
+        """``entry`` is what comes next."""
+        turn = self._reader.note(entry)
+        match entry:
             case CommitReply():
-                self._write(user_line(record.turn, record.user_text))
+                self._write(user_line(entry.turn, entry.user_text))
             case Warned():
-                self._write(notice(record.service, record.text))
+                self._write(notice(entry.service, entry.text))
             case ConnectionLost():
-                self._write(notice(record.service, record.reason))
+                self._write(notice(entry.service, entry.reason))
         if turn is not None:
             for line in reply_lines(turn, self._budgets):
                 self._write(line)

@@ -35,7 +35,7 @@ from voicecli.metrics.summary import Budgets
 from voicecli.metrics.turns import TurnReader
 from voicecli.report.format import washed
 from voicecli.report.turn_lines import notice, reply_lines
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
 
@@ -81,7 +81,7 @@ class PlainLines:
             self.say(at, "microphone streaming")
             self.say(at, self._invitation)
 
-    def note(self, record: Record) -> None:
+    def note(self, record: Entry) -> None:
         """``record`` is what comes next."""
         turn = self._reader.note(record)
         for text in self._news(record):
@@ -94,7 +94,7 @@ class PlainLines:
         if self._floor_is_free(record):
             self.say(record.at, self._invitation)
 
-    def _news(self, record: Record) -> list[str]:
+    def _news(self, record: Entry) -> list[str]:
         match record:
             case ConnectionOpened():
                 return [f"{record.service.upper()} open ({_ms(record.took)})"]
@@ -132,7 +132,7 @@ class PlainLines:
                 return _trouble(event)
         return []
 
-    def _floor_is_free(self, record: Record) -> bool:
+    def _floor_is_free(self, record: Entry) -> bool:
         """Whether the end of the reply leaves the floor to a user who has not taken it."""
         if self._input_ended:
             return False

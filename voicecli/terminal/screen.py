@@ -26,7 +26,7 @@ from voicecli.report.format import washed
 from voicecli.report.turn_lines import TurnLines
 from voicecli.terminal.view import DIM, QUIETEST, YELLOW, LiveView, Moment, meter, region, styled
 from voicecli.terminal.writer import NonBlockingWriter
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
 INTERVAL: Seconds = 1 / 12
@@ -107,7 +107,7 @@ class Screen:
         if self._cells() != before:
             self._touch()
 
-    def note(self, record: Record) -> None:
+    def note(self, record: Entry) -> None:
         """``record`` is what comes next in the timeline."""
         self._view.note(record)
         self._lines(record)

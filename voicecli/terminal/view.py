@@ -27,7 +27,7 @@ from voicecli.events import (
     TurnId,
 )
 from voicecli.report.format import washed
-from voicecli.timeline import Record
+from voicecli.timeline import Entry
 
 State = Literal["connecting", "listening", "thinking", "speaking", "ended"]
 
@@ -69,7 +69,7 @@ class LiveView:
         """What the user has said in this turn so far."""
         return " ".join(filter(None, [*self._finals, self._interim]))
 
-    def note(self, record: Record) -> None:
+    def note(self, record: Entry) -> None:
         """``record`` is what comes next."""
         match record:
             case ConnectionOpened() if self.state == "connecting":
@@ -90,7 +90,7 @@ class LiveView:
         """Whether it is of the reply that has the floor."""
         return event.turn == self._turn and self.state in ("thinking", "speaking")
 
-    def _note_words(self, record: Record) -> None:
+    def _note_words(self, record: Entry) -> None:
         match record:
             case InterimTranscript():
                 self._interim = washed(record.text)
