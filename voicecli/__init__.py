@@ -1,3 +1,38 @@
-"""A voice agent in your terminal that proves its own latency."""
+"""A voice agent in your terminal that measures its own latency.
+
+Layers, from the bottom; imports point down only (``[tool.importlinter]`` in pyproject.toml):
+
+    units errors sanitize clock events timeline   the vocabulary: facts, numbers, the event log
+    turns  text  metrics                          pure rules and folds: no I/O, no clock, no task
+    audio  services  standin                      adapters: sound, STT/LLM/TTS, local servers
+    profile                                       settings, validated before anything opens
+    pipeline                                      the conversation that every command shares
+    report  terminal  probe  cli                  output and commands
+
+A turn, from speech to reply:
+
+    source ─▶ detector ─────▶ SpeechStarted, SpeechStopped ──────┐
+       └────▶ transcriber ──▶ InterimTranscript, FinalTranscript ┤ events, stamped on arrival
+                                                                 ▼
+    timeline ◀─ append ─ Session: for action in TurnMachine.handle(event): perform it
+                           │ DraftReply             │ CommitReply      │ CancelReply
+                           ▼                        ▼                  ▼
+                   responder drafts a reply   reply is played   silence the sink, cancel
+
+    reply: LLM ─▶ tokens ─▶ chunker ─▶ clauses ─▶ TTS ─▶ audio ─▶ sink ─▶ heard
+
+The rules:
+
+- Events are facts, actions are orders; both are frozen data (``events``).
+- ``turns.machine`` decides who has the floor from events alone; the session does the I/O.
+- Time is a number in the event, taken from one clock, the event loop's (``clock``).
+- A session is its timeline.  Metrics, transcripts, chat history and reports are folds over it.
+- Tasks are created in ``pipeline``, ``probe`` and the stand-in servers, in a TaskGroup, named.
+- Adapters own no task, queue or callback, and translate foreign errors into ``errors``.
+- Milliseconds exist in profiles, options and tables; inside, durations are seconds.
+
+To read the code, start with ``events``, ``turns.machine``, ``pipeline.session``, and
+``pipeline.reply``.
+"""
 
 __version__ = "0.1.0"

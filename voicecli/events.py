@@ -1,9 +1,8 @@
-"""The vocabulary of a conversation: what happened, and what to do about it.
+"""The vocabulary of a conversation: events (what happened) and actions (what to do about it).
 
-Events are facts, in the past tense; actions are orders, in the imperative.  Both are frozen data:
-they can be compared, printed, saved and replayed.  Times are seconds on the session's clock
-(``clock.now``); ``at`` is when the fact entered the process, or, for an action, the ``at`` of the
-event that caused it.
+Events are facts, in the past tense; actions are orders, in the imperative.  Both are frozen data
+that can be compared, printed, saved and replayed.  All times are seconds on the session's clock
+(``clock.now``).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Literal
 from voicecli.units import Seconds
 
 TurnId = int
-"""Counts the agent's turns from 1."""
+"""Numbers the agent's turns from 1."""
 
 Service = Literal["stt", "llm", "tts"]
 
@@ -29,23 +28,26 @@ EndReason = Literal[
     "key",
     "typed",
 ]
-"""Which rule ended the user's turn.
+"""The rule that ended the user's turn.
 
-speech_final: the service's endpointing saw enough silence.
-utterance_end: the service saw no word for long enough.
-final: each final segment is a turn (profile ``classic``).
-complete, default, incomplete: the pause was long enough for what was said (``turn.commit_ms``).
-timeout: nobody decided in time; the words in hand were taken.
-key: the user pressed a key.
-typed: the user typed instead of speaking.
+speech_final: the STT's endpointing detected enough silence.
+utterance_end: the STT recognised no word for long enough.
+final: every final segment is a turn (profile ``classic``).
+complete, default, incomplete: the pause was long enough for such words (``turn.commit_ms``).
+timeout: no other rule applied in time.
+key: the user pressed the key that ends the turn.
+typed: the user typed the turn.
 """
+
+MAX_LAG: Seconds = 0.020
+"""The event loop may run this late before its time stamps are reported as unreliable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened.
 
-    at: when the fact entered the process, in seconds on the session's clock.
+    at: when the fact entered the process.
     """
 
     at: Seconds
@@ -56,9 +58,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechStarted(Event):
-    """The local detector hears a voice.
+    """The local detector found speech.
 
-    speech_start: its first voiced frame, at the microphone.
+    speech_start: start of the first voiced frame, at the microphone.
     """
 
     speech_start: Seconds
@@ -66,12 +68,12 @@ class SpeechStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechSuspected(Event):
-    """The local detector hears something loud; whether it is a voice it will know later."""
+    """The local detector found a loud sound that may turn out to be speech."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechStopped(Event):
-    """The local detector has heard silence for a while.
+    """The local detector found that speech has stopped, after its hangover time.
 
     speech_end: end of the last voiced frame, at the microphone.
     """
@@ -81,10 +83,10 @@ class SpeechStopped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterimTranscript(Event):
-    """What the open segment says so far; replaces the interim before it.
+    """The text of the open segment so far; replaces the previous interim.
 
-    text: the segment's words, possibly none.
-    speech_start, speech_end: its first word's start and last word's end, at the microphone.
+    text: the segment's words; may be empty.
+    speech_start, speech_end: start of its first and end of its last word, at the microphone.
     """
 
     text: str
@@ -94,12 +96,12 @@ class InterimTranscript(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalTranscript(Event):
-    """A segment that will not change any more.
+    """The final text of a segment.
 
-    text: its words, possibly none.
-    speech_start, speech_end: its first word's start and last word's end, at the microphone.
-    speech_final: whether the service's endpointing ended the utterance with it.
-    from_finalize: whether it answers our ``Finalize``.
+    text: the segment's words; may be empty.
+    speech_start, speech_end: start of its first and end of its last word, at the microphone.
+    speech_final: whether the STT's endpointing ended the speech with this segment.
+    from_finalize: whether it answers a ``Finalize``.
     """
 
     text: str
@@ -111,9 +113,9 @@ class FinalTranscript(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceEnded(Event):
-    """The service has seen no word for a while (Deepgram's ``UtteranceEnd``); may be stale.
+    """The STT recognised no word for a while (Deepgram's ``UtteranceEnd``); may be outdated.
 
-    last_word_end: end of the last word it knows of; None when it says "already finalized".
+    last_word_end: end of the last word; None when the service reports "already finalized".
     """
 
     last_word_end: Seconds | None
@@ -121,12 +123,12 @@ class UtteranceEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputEnded(Event):
-    """The recording has ended; what follows is silence."""
+    """The recording ended; only silence follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlinePassed(Event):
-    """The machine's deadline has come."""
+    """The turn machine's deadline passed."""
 
 
 # ── the user's keys ──────────────────────────────────────────────────────────
@@ -134,19 +136,19 @@ class DeadlinePassed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnYielded(Event):
-    """The user says by a key: I am done, answer now."""
+    """The user pressed the key that ends the turn and asks for an answer now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStopped(Event):
-    """The user says by a key: be quiet."""
+    """The user pressed the key that silences the agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextTyped(Event):
-    """The user typed a whole turn.
+    """The user typed a complete turn.
 
-    text: never empty.
+    text: not empty.
     """
 
     text: str
@@ -154,9 +156,9 @@ class TextTyped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicrophoneMuted(Event):
-    """The user muted the microphone, or let it hear again.
+    """The user muted or unmuted the microphone.
 
-    muted: which of the two.
+    muted: whether it is muted now.
     """
 
     muted: bool
@@ -164,9 +166,9 @@ class MicrophoneMuted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserQuit(Event):
-    """The user ends the conversation.
+    """The user, or a limit of the session, ended the conversation.
 
-    reason: by what: "quit", "idle" or "time is up".
+    reason: "quit", "idle" or "time is up".
     """
 
     reason: str = "quit"
@@ -177,17 +179,17 @@ class UserQuit(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyEvent(Event):
-    """Something that happened to the reply of one turn."""
+    """Something that happened to one turn's reply."""
 
     turn: TurnId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlmRequested(ReplyEvent):
-    """A request for the reply is on its way.
+    """A request was sent to the LLM.
 
-    attempt: counts the requests of this turn from 1.
-    hedge: whether it races an earlier one that is late, rather than follow one that failed.
+    attempt: numbers the requests of this turn from 1.
+    hedge: whether it races a late request rather than replaces a failed one.
     """
 
     attempt: int = 1
@@ -196,9 +198,9 @@ class LlmRequested(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstToken(ReplyEvent):
-    """The first content token of the reply has arrived (a role-only chunk is none).
+    """The reply's first content token arrived (a chunk with only a role does not count).
 
-    attempt: of the request that won.
+    attempt: the request that delivered it.
     """
 
     attempt: int = 1
@@ -206,9 +208,9 @@ class FirstToken(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClauseReady(ReplyEvent):
-    """The first clause of the reply is complete; it may have to wait for the commitment.
+    """The reply's first clause is complete; speaking it may have to wait for the commit.
 
-    text: the words, as they are to be spoken.
+    text: the words as they will be spoken.
     """
 
     text: str
@@ -216,10 +218,10 @@ class ClauseReady(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClauseSent(ReplyEvent):
-    """A piece of the reply goes to the TTS.
+    """A piece of the reply was sent to the TTS.
 
-    text: the words, as they are to be spoken.
-    flushed: whether the service was told to synthesise at once.
+    text: the words as they will be spoken.
+    flushed: whether the TTS was asked to synthesise at once.
     """
 
     text: str
@@ -228,10 +230,10 @@ class ClauseSent(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstAudio(ReplyEvent):
-    """The first audible sample of the reply has arrived.
+    """The reply's first audible sample arrived from the TTS.
 
     first_byte: when the first audio arrived, audible or not.
-    lead: seconds of silence that came before it; they were not played.
+    lead: seconds of silence before it, which were not played.
     """
 
     first_byte: Seconds
@@ -240,33 +242,32 @@ class FirstAudio(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaybackStarted(ReplyEvent):
-    """The first audible sample of the reply sounded; ``at`` is when, by the sink's clock.
+    """The reply's first audible sample was played; ``at`` is when, by the sink's clock.
 
-    estimated: whether the sink's clock is a guess, because the sound card gives no times.
+    estimated: whether ``at`` is a guess because the sound card reports no times.
     """
 
     estimated: bool = False
 
 
 PlaybackEnd = Literal["flushed", "empty", "stalled"]
-"""How the end of a reply's audio was known.
+"""How the session knew that a reply's audio was complete.
 
-flushed: the service said that all was delivered, and the last sample was heard.
-empty: it did not say so; the queue had been empty for a while (``tts.empty_ms``).
-stalled: no audio came at all for a while (``tts.stall_ms``).
+flushed: the TTS confirmed that everything was delivered.
+empty: no confirmation came, and the playout queue had been empty for ``tts.empty_ms``.
+stalled: no audio arrived at all for ``tts.first_audio_timeout_ms``.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFinished(ReplyEvent):
-    """The last sample of the reply was heard.
+    """The reply's last sample was played.
 
-    said: the whole reply.
-    heard: seconds of it that were played.
-    underruns: how often the sink had run dry before the end.
-    tokens: completion tokens, as the service counts them; None when it does not.
-    prompt_tokens: likewise, of all the requests that told.
-    ended_by: how the end was known.
+    said: the whole text.
+    heard: seconds of audio played.
+    underruns: how often the sink ran dry during the reply.
+    tokens, prompt_tokens: as the LLM service counts them; None when it does not report them.
+    ended_by: how the end of the audio was known.
     """
 
     said: str
@@ -279,10 +280,10 @@ class ReplyFinished(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyCancelled(ReplyEvent):
-    """The reply was stopped; nothing of it sounds after this.
+    """The reply was stopped; none of it is played after this.
 
-    said: the words that were heard, as far as flush boundaries tell.
-    heard: seconds of it that were played.
+    said: the words that were played, estimated between flush boundaries.
+    heard: seconds of audio played.
     """
 
     said: str
@@ -291,9 +292,8 @@ class ReplyCancelled(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFailed(ReplyEvent):
-    """A service failed in the agent's turn; the conversation goes on.
+    """A service failed during the reply; the conversation goes on.
 
-    service: which one.
     reason: one sentence.
     said, heard: as in ReplyCancelled.
     """
@@ -309,10 +309,10 @@ class ReplyFailed(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOpened(Event):
-    """A service's socket is open.
+    """A connection to a service opened.
 
     took: seconds from the first byte to the open socket.
-    request_id: the service's id of the connection, or "".
+    request_id: the service's id for the connection, or "".
     """
 
     service: Service
@@ -322,7 +322,7 @@ class ConnectionOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLost(Event):
-    """A service's socket is gone, and the session with it.
+    """A connection to a service was lost for good, which ends the session.
 
     reason: one sentence.
     """
@@ -333,7 +333,7 @@ class ConnectionLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned(Event):
-    """Something that the user should know, and that stops nothing."""
+    """Something the user should know but that stops nothing."""
 
     service: Service | Literal["audio"]
     text: str
@@ -341,9 +341,9 @@ class Warned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioGlitched(Event):
-    """The sound card lost samples: too many came in, or too few were there to go out.
+    """The sound card lost samples (an input overrun or an output underrun).
 
-    xruns: how often since the last such event.
+    xruns: number of losses since the previous such event.
     """
 
     xruns: int
@@ -351,7 +351,7 @@ class AudioGlitched(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopLagged(Event):
-    """The event loop was late: what was stamped lately may be stamped late by as much.
+    """The event loop was late; recent time stamps may be late by as much.
 
     lag: seconds.
     """
@@ -374,9 +374,9 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftReply(Action):
-    """Prepare an answer; nothing of it may be spoken yet.
+    """Prepare a reply; none of it may be played yet.
 
-    user_text: all the user said in this turn, as far as it is known.
+    user_text: the transcript of the user's turn so far.
     """
 
     turn: TurnId
@@ -385,12 +385,11 @@ class DraftReply(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitReply(Action):
-    """The user's turn has ended: speak the reply, drafted or not.
+    """Speak the drafted reply: the user's turn has ended.
 
-    user_text: all the user said in this turn.
-    speech_end: when the user stopped, as the detector has it, or else the STT; None when neither
-        says.
-    reason: which rule ended the user's turn.
+    user_text: the transcript of the user's turn.
+    speech_end: when the user stopped speaking, by the detector or else the STT; None if unknown.
+    reason: the rule that ended the user's turn.
     """
 
     turn: TurnId
@@ -401,10 +400,10 @@ class CommitReply(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelReply(Action):
-    """Stop being audible now, then stop everything else.
+    """Silence the agent now, then stop the reply.
 
-    heard_nothing: the user goes on before a sample of it was heard: the turns become one.
-    committed: whether the reply was more than a draft.
+    heard_nothing: the user continued before a sample was played: the turn goes on.
+    committed: False for a draft.
     """
 
     turn: TurnId
@@ -414,35 +413,35 @@ class CancelReply(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duck(Action):
-    """Somebody may be interrupting: speak softly."""
+    """Lower the volume: the user may be interrupting."""
 
     turn: TurnId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold(Action):
-    """Somebody goes on speaking: be silent, and remember where."""
+    """Pause playback at the current sample: the user keeps speaking."""
 
     turn: TurnId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume(Action):
-    """It was nothing: go on from where the reply was held, as loud as before."""
+    """Continue from the held sample at full volume: it was a false alarm."""
 
     turn: TurnId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finalize(Action):
-    """Ask the STT for the final text of what it has, now."""
+    """Ask the STT for the final text of all audio sent so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndSession(Action):
-    """Close the services and end.
+    """Close the services and end the session.
 
-    reason: "input ended" or one sentence on what was lost.
+    reason: "input ended", a UserQuit's reason, or one sentence on the service that was lost.
     """
 
     reason: str

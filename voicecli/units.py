@@ -1,4 +1,4 @@
-"""Sound as numbers: format, seconds and samples, levels.
+"""Units: durations, audio formats, samples.
 
 All audio inside the program is mono, 16-bit signed little-endian PCM ("linear16").  Durations are
 seconds (float), lengths are samples (int), levels are dBFS (0 = a full-scale square wave).
@@ -15,6 +15,16 @@ SAMPLE_SIZE = 2
 """Bytes per sample of linear16."""
 
 
+def ms(duration: Seconds) -> float:
+    """Convert seconds to milliseconds."""
+    return 1000 * duration
+
+
+def seconds(milliseconds: float) -> Seconds:
+    """Convert milliseconds to seconds."""
+    return milliseconds / 1000
+
+
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
     """Mono linear16 at a sample rate in hertz."""
@@ -22,26 +32,26 @@ class AudioFormat:
     rate: int
 
     def seconds(self, size: int) -> Seconds:
-        """Duration of ``size`` bytes."""
+        """Return the duration of ``size`` bytes."""
         return size / (SAMPLE_SIZE * self.rate)
 
     def samples(self, duration: Seconds) -> Samples:
-        """Samples in ``duration``, rounded to the nearest."""
+        """Return the number of samples in ``duration``, rounded to the nearest."""
         return round(duration * self.rate)
 
     def silence(self, duration: Seconds) -> bytes:
-        """Digital silence."""
+        """Return ``duration`` of digital silence as PCM."""
         return bytes(SAMPLE_SIZE * self.samples(duration))
 
 
 @dataclass(frozen=True, slots=True)
 class AudioBlock:
-    """A stretch of microphone audio.
+    """A block of microphone audio.
 
     pcm: linear16, mono.
     at: when its first sample was at the microphone, on the session's clock.
-    last: no more of the input follows, only silence.
-    came: when it reached the program; None where that tells nothing.
+    last: whether the input ends with this block; only silence follows.
+    came: when the block reached the program; None where the source cannot lag.
     """
 
     pcm: bytes

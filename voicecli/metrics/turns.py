@@ -10,7 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from voicecli.events import CommitReply, EndReason, ReplyFailed, ReplyFinished, Service, TurnId
+from voicecli.events import (
+    MAX_LAG,
+    CommitReply,
+    EndReason,
+    ReplyFailed,
+    ReplyFinished,
+    Service,
+    TurnId,
+)
 from voicecli.metrics.collector import TraceCollector, TurnTrace
 from voicecli.metrics.stages import measure_raw, measure_stages
 from voicecli.timeline import Entry
@@ -25,9 +33,6 @@ discarded: the user went on before it was heard; the words are in a later turn.
 failed: a service failed.
 silent: nothing of it was heard, and no service said why.
 """
-
-LATE: Seconds = 0.020
-"""A stamp may be so late without being called unreliable; the field's threshold."""
 
 DISAGREEMENT: Seconds = 0.150
 """Detector and STT may differ by so much on when the user stopped; the field's threshold."""
@@ -172,7 +177,7 @@ def _doubts(story: TurnTrace, commit: CommitReply, stories: TraceCollector) -> t
     doubts = []
     if xruns := stories.xruns(story):
         doubts.append(f"the sound card lost samples (xruns: {xruns})")
-    if (lag := stories.lag(story)) > LATE:
+    if (lag := stories.lag(story)) > MAX_LAG:
         doubts.append(f"the event loop was {lag * 1000:.0f} ms late")
     if story.playback is not None and story.playback.estimated:
         doubts.append("the sound card gave no time, so when the reply sounded is a guess")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from voicecli import clock
 from voicecli.audio.interfaces import Detector, Sink, Source
 from voicecli.events import (
+    MAX_LAG,
     Action,
     CancelReply,
     CommitReply,
@@ -48,9 +49,6 @@ from voicecli.services.interfaces import LanguageModel, Synthesizer, Transcriber
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import Phase, TurnMachine
 from voicecli.units import AudioBlock, Seconds
-
-LATE: Seconds = 0.020
-"""A deadline or a block that comes so late says that stamps are late, too."""
 
 BEFORE: Seconds = 0.5
 """So much before a voice may belong to it: the detector misses a soft beginning."""
@@ -200,7 +198,7 @@ class Session:
                 return await self._inbox.get()
         except TimeoutError:
             now = clock.now()
-            if first is not None and now - first > LATE:
+            if first is not None and now - first > MAX_LAG:
                 self.timeline.append(LoopLagged(at=now, lag=now - first))
             if quits is not None and first == quits[0]:
                 return UserQuit(at=now, reason=quits[1])
@@ -348,6 +346,6 @@ class Session:
         """A block that was left waiting tells that the loop was busy."""
         waited = came is not None and came >= self._started  # not for the connections to open
         lag = clock.now() - came if came is not None and waited else 0.0
-        if lag > LATE and lag > self._lag:
+        if lag > MAX_LAG and lag > self._lag:
             self.post(LoopLagged(at=clock.now(), lag=lag))
         self._lag = lag  # a queue of blocks is told of once

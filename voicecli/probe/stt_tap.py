@@ -11,16 +11,13 @@ from urllib.parse import urlencode
 
 from voicecli import clock
 from voicecli.errors import ServiceError
-from voicecli.events import Event
+from voicecli.events import MAX_LAG, Event
 from voicecli.services.deepgram.nova import Nova, NovaOptions, build_nova_query
 from voicecli.services.deepgram.socket import Socket, open_socket
 from voicecli.services.endpoint import check_url
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 T = TypeVar("T")
-
-LATE: Seconds = 0.020
-"""A block that goes out so late says that the times here are late, too."""
 
 
 class Overheard(Socket):
@@ -119,7 +116,7 @@ class SttTap:
             piece = pcm[start : start + size]
             end = at + format.seconds(len(piece))
             await asyncio.sleep(max(0.0, end - clock.now()))
-            self.late += clock.now() - end > LATE
+            self.late += clock.now() - end > MAX_LAG
             await self._listen.send(AudioBlock(piece, at))
             at = end
         return at
