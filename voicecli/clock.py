@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple
@@ -92,3 +93,36 @@ class _JumpingSelector(selectors.DefaultSelector):
             return super().select(None)
         self.now += timeout
         return []
+
+
+class RateLimit:
+    """At most ``limit`` units within any ``window`` seconds.  Pure: told the time."""
+
+    def __init__(self, limit: int, window: Seconds) -> None:
+        self.limit = limit
+        self._window = window
+        self._spent: deque[tuple[Seconds, int]] = deque()
+
+    def spend(self, amount: int, now: Seconds) -> None:
+        """Count ``amount`` as spent now."""
+        while self._spent and self._spent[0][0] + self._window <= now:
+            self._spent.popleft()
+        self._spent.append((now, amount))
+
+    def left(self, now: Seconds) -> int:
+        """How much may be spent now."""
+        return self.limit - sum(spent for _, spent in self._recent(now))
+
+    def allowed_at(self, amount: int, now: Seconds) -> Seconds:
+        """The earliest time, from ``now``, to spend ``amount`` (at most the limit)."""
+        excess = amount - self.left(now)
+        allowed = now
+        for at, spent in self._recent(now):
+            if excess <= 0:
+                break
+            excess -= spent
+            allowed = at + self._window
+        return allowed
+
+    def _recent(self, now: Seconds) -> list[tuple[Seconds, int]]:
+        return [(at, spent) for at, spent in self._spent if at + self._window > now]

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from voicecli import clock
 from voicecli.audio.pcm import first_audible
 from voicecli.audio.playout import PlayoutBuffer
+from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
 from voicecli.events import Service
 from voicecli.pipeline.speech import PREROLL
@@ -28,7 +29,6 @@ from voicecli.services.deepgram.socket import Socket, open_socket
 from voicecli.services.deepgram.synthesis import WINDOW
 from voicecli.services.endpoint import check_url
 from voicecli.services.interfaces import Flushed
-from voicecli.services.rate_limit import RateLimit
 from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
 
 CLAUSES = (

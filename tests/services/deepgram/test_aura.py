@@ -17,11 +17,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
+from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
 from voicecli.services.deepgram.aura import Aura, AuraOptions, build_aura_query, open_aura
 from voicecli.services.deepgram.synthesis import LONGEST_TEXT, REFUSED_PAUSE, WINDOW, Synthesis
 from voicecli.services.interfaces import FLUSHED, Flushed
-from voicecli.services.rate_limit import RateLimit
 
 EXCESSIVE = {
     "type": "Warning",

@@ -10,9 +10,9 @@ import json
 import logging
 from collections.abc import Iterator
 
+from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
 from voicecli.sanitize import clean
-from voicecli.services.rate_limit import RateLimit
 from voicecli.units import SAMPLE_SIZE, Seconds
 
 LONGEST_TEXT = 2000
