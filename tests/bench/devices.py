@@ -25,7 +25,7 @@ from tests.support.live_talk import (
 )
 from tests.support.recorded_bus import HEARD_EARLY
 from tests.support.virtual_audio import VirtualAudio
-from voicecli.metrics.percentiles import describe, percentile
+from voicecli.metrics.summary import describe, percentile
 
 COUNT = 20
 REPLIES = 10

@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.bench.fixed import FINALIZE, TTFB, TTFT
 from tests.support.speech_like import voice
 from voicecli import clock
-from voicecli.metrics.percentiles import describe
+from voicecli.metrics.summary import describe
 from voicecli.standin.server import Endpoints
 from voicecli.units import Seconds
 

@@ -19,7 +19,7 @@ from tests.bench.null_services import open_dull
 from tests.bench.table import table, verdict
 from tests.support.conversations import profile
 from voicecli import clock
-from voicecli.metrics.percentiles import describe
+from voicecli.metrics.summary import describe
 from voicecli.standin.server import Endpoints
 from voicecli.units import Seconds
 

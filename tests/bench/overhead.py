@@ -24,8 +24,8 @@ from tests.bench.floor import Late, ask
 from tests.bench.table import table, verdict
 from tests.support.conversations import profile
 from voicecli import clock
-from voicecli.metrics.percentiles import describe
 from voicecli.metrics.stages import STAGES
+from voicecli.metrics.summary import describe
 from voicecli.metrics.turns import Turn
 from voicecli.profile import Profile
 from voicecli.units import Seconds

@@ -19,7 +19,7 @@ from tests.bench.table import table, verdict
 from tests.support.speech_like import utterances
 from voicecli import clock
 from voicecli.audio.pcm import samples_of
-from voicecli.metrics.percentiles import percentile
+from voicecli.metrics.summary import percentile
 from voicecli.units import Seconds
 
 RUNS = 9

@@ -9,7 +9,7 @@ from typing import Literal
 from tests.bench.material import FIXED_SAYS, SAYS, WHOLE, hears, sentences
 from tests.bench.user import Said, Sentence, User
 from tests.support.conversations import hold, profile
-from voicecli.metrics.percentiles import Distribution, describe
+from voicecli.metrics.summary import Distribution, describe
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.usage import SessionUsage, count_usage
 from voicecli.profile import Profile

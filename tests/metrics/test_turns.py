@@ -34,22 +34,30 @@ from voicecli.events import (
     SpeechStopped,
     UtteranceEnded,
 )
-from voicecli.metrics.cost import Cost, PricedModels, estimate_cost
-from voicecli.metrics.percentiles import Distribution, describe, percentile
 from voicecli.metrics.stages import STAGES, Milestones, measure_raw, measure_stages
 from voicecli.metrics.summary import (
     BUDGETED,
     METRICS,
     Budgets,
+    Distribution,
     Overrun,
     Summary,
+    describe,
     find_overruns,
     list_metrics,
+    percentile,
     summarize,
 )
 from voicecli.metrics.thresholds import evaluate, parse_threshold
 from voicecli.metrics.turns import Turn, TurnReader, measure_turns
-from voicecli.metrics.usage import OUTCOMES, SessionUsage, count_usage
+from voicecli.metrics.usage import (
+    OUTCOMES,
+    Cost,
+    PricedModels,
+    SessionUsage,
+    count_usage,
+    estimate_cost,
+)
 from voicecli.timeline import Entry
 
 PLAIN = Exchange()

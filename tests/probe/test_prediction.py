@@ -17,8 +17,7 @@ from tests.support.probes import probed, scripted, served
 from tests.support.speech_like import silence, voice
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
-from voicecli.metrics.percentiles import describe
-from voicecli.metrics.summary import Budgets
+from voicecli.metrics.summary import Budgets, describe
 from voicecli.metrics.turns import measure_turns
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.probe import settings

@@ -11,7 +11,7 @@ import pytest
 from tests.support.probes import SENTENCES, probed, scripted
 from voicecli import clock
 from voicecli.errors import RefusedError, ServiceError
-from voicecli.metrics.percentiles import describe
+from voicecli.metrics.summary import describe
 from voicecli.pipeline.wiring import open_services
 from voicecli.probe import settings
 from voicecli.probe.clips import clips

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from tests.support.timelines import Exchange
 from voicecli.events import AudioGlitched, ConnectionLost, ConnectionOpened, Warned
-from voicecli.metrics.cost import Cost, PricedModels, estimate_cost
 from voicecli.metrics.summary import Budgets, summarize
 from voicecli.metrics.thresholds import evaluate, parse_threshold
 from voicecli.metrics.turns import Turn, measure_turns
-from voicecli.metrics.usage import count_usage
+from voicecli.metrics.usage import Cost, PricedModels, count_usage, estimate_cost
 from voicecli.report.format import listed, milliseconds, rounded, table, washed
 from voicecli.report.json_result import Setting, profile_hash, result, written
 from voicecli.report.summary_lines import summary_lines

@@ -18,9 +18,9 @@ from voicecli import clock
 from voicecli.cli.errors import tell, wash
 from voicecli.errors import CredentialsError, InputError, ThresholdError, VoiceError
 from voicecli.events import Service
-from voicecli.metrics.cost import Cost, estimate_cost
-from voicecli.metrics.percentiles import describe
+from voicecli.metrics.summary import describe
 from voicecli.metrics.thresholds import Threshold
+from voicecli.metrics.usage import Cost, estimate_cost
 from voicecli.pipeline.wiring import Services, open_services
 from voicecli.probe import settings
 from voicecli.probe.compare import Change, check_comparable, compared

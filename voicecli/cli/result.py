@@ -42,10 +42,9 @@ class SessionResult:
         self, timeline: Timeline, turns: Sequence[Turn], profile: Profile, asked: ResultOptions
     ) -> None:
         from voicecli.events import SpeechStarted
-        from voicecli.metrics.cost import PricedModels, estimate_cost
         from voicecli.metrics.summary import summarize
         from voicecli.metrics.thresholds import evaluate
-        from voicecli.metrics.usage import count_usage
+        from voicecli.metrics.usage import PricedModels, count_usage, estimate_cost
 
         self._profile = profile
         self._asked = asked

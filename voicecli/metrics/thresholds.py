@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from voicecli.errors import UsageError
-from voicecli.metrics.percentiles import NEEDED, STATISTICS
-from voicecli.metrics.summary import Summary, list_metrics
+from voicecli.metrics.summary import NEEDED, STATISTICS, Summary, list_metrics
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from voicecli.errors import UsageError
-from voicecli.metrics.percentiles import NEEDED
+from voicecli.metrics.summary import NEEDED
 from voicecli.probe.metrics import METRICS
 
 FLOORS: Mapping[str, float] = {"ms": 20.0, "tokens/s": 5.0, "× real time": 0.05}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voicecli.events import Service
-from voicecli.metrics.cost import Cost, PricedModels, estimate_cost
-from voicecli.metrics.usage import SessionUsage
+from voicecli.metrics.usage import Cost, PricedModels, SessionUsage, estimate_cost
 from voicecli.probe.llm import EXCHANGES
 from voicecli.probe.schedule import Plan
 from voicecli.probe.tts import CLAUSES, CLEARS, TO_CLEAR

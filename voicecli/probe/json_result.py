@@ -15,8 +15,8 @@ from typing import Any
 from voicecli import __version__
 from voicecli.errors import InputError, ServiceError
 from voicecli.events import Service
-from voicecli.metrics.cost import Cost
-from voicecli.metrics.percentiles import STATISTICS, describe
+from voicecli.metrics.summary import STATISTICS, describe
+from voicecli.metrics.usage import Cost
 from voicecli.probe.compare import Change, outliers
 from voicecli.probe.diagnosis import diagnosis
 from voicecli.probe.evaluation import Budget, Evaluation

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from voicecli.events import Service
-from voicecli.metrics.percentiles import STATISTICS
 from voicecli.metrics.stages import MOUTH_TO_EAR
+from voicecli.metrics.summary import STATISTICS
 
 SERVICES: tuple[Service, ...] = ("stt", "llm", "tts")
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voicecli.metrics.percentiles import NEEDED, Distribution, describe
+from voicecli.metrics.summary import NEEDED, Distribution, describe
 from voicecli.pipeline.generation import LEAST, MOST
 from voicecli.turns.end_of_turn import Ending
 from voicecli.turns.policy import CommitWaits

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field
 
 from voicecli.errors import VoiceError
 from voicecli.events import Service
-from voicecli.metrics.percentiles import Distribution, describe
 from voicecli.metrics.stages import MOUTH_TO_EAR
-from voicecli.metrics.summary import Summary
+from voicecli.metrics.summary import Distribution, Summary, describe
 from voicecli.metrics.usage import SessionUsage
 from voicecli.probe.metrics import COLD, COLD_PREFIX, COUNTS, METRICS, SERVICES, in_milliseconds
 from voicecli.probe.prediction import Heard, Measured, Prediction, Spoken, Thought

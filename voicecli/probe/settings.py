@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from voicecli.audio.vad import create_detector
 from voicecli.errors import CredentialsError
 from voicecli.events import Service
-from voicecli.metrics.cost import PricedModels
 from voicecli.metrics.summary import Budgets
+from voicecli.metrics.usage import PricedModels
 from voicecli.pipeline.wiring import Services, reply_options, turn_policy
 from voicecli.probe.llm import LlmProber, LlmSetting
 from voicecli.probe.metrics import SERVICES

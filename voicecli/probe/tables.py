@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from voicecli.metrics.percentiles import NEEDED, Distribution, describe
+from voicecli.metrics.summary import NEEDED, Distribution, describe
 from voicecli.probe.compare import outliers
 from voicecli.probe.evaluation import Evaluation
 from voicecli.probe.metrics import COLD_PREFIX, METRICS, NETWORK, PREDICTED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from voicecli.events import Service
-from voicecli.metrics.cost import PRICES_OF, Cost
+from voicecli.metrics.usage import PRICES_OF, Cost
 from voicecli.probe.compare import Change
 from voicecli.probe.diagnosis import diagnosis
 from voicecli.probe.evaluation import Evaluation

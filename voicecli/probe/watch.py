@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from voicecli import clock
 from voicecli.events import Service
-from voicecli.metrics.percentiles import describe
+from voicecli.metrics.summary import describe
 from voicecli.probe.metrics import METRICS
 from voicecli.probe.samples import FailedSample, Sample
 from voicecli.probe.tables import number

@@ -13,13 +13,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from voicecli import __version__
-from voicecli.metrics.cost import PRICES_OF, SOURCES, Cost
-from voicecli.metrics.percentiles import STATISTICS, Distribution
 from voicecli.metrics.stages import RAW, STAGES
-from voicecli.metrics.summary import RATES, Budgets, Summary, find_overruns
+from voicecli.metrics.summary import (
+    RATES,
+    STATISTICS,
+    Budgets,
+    Distribution,
+    Summary,
+    find_overruns,
+)
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
-from voicecli.metrics.usage import SessionUsage
+from voicecli.metrics.usage import PRICES_OF, SOURCES, Cost, SessionUsage
 from voicecli.report.format import milliseconds, rounded, washed
 
 SCHEMA_VERSION = 1

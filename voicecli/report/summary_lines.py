@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from voicecli.metrics.cost import PRICES_OF, Cost
-from voicecli.metrics.percentiles import NEEDED, Distribution
 from voicecli.metrics.stages import MOUTH_TO_EAR, STAGES
-from voicecli.metrics.summary import BUDGETED, Budgets, Summary, find_overruns
+from voicecli.metrics.summary import BUDGETED, NEEDED, Budgets, Distribution, Summary, find_overruns
 from voicecli.metrics.turns import Turn
-from voicecli.metrics.usage import OUTCOMES, SessionUsage
+from voicecli.metrics.usage import OUTCOMES, PRICES_OF, Cost, SessionUsage
 from voicecli.report.format import listed, table
 from voicecli.units import Seconds
 
