@@ -15,7 +15,7 @@ POLICY = BargeInPolicy(
 
 def ducked(since: float) -> Interruption:
     interruption = Interruption(POLICY)
-    interruption.voice_began(since)
+    interruption.start_speech(since)
     return interruption
 
 
@@ -35,59 +35,59 @@ def test_a_voice_ducks_and_is_next_to_be_held_and_then_to_cut():
 def test_only_the_voice_counts_and_not_its_gaps(parts):
     interruption, now, gaps = Interruption(POLICY), 3.0, 0.0
     for voiced, gap in parts:
-        interruption.voice_began(now)
+        interruption.start_speech(now)
         interruption.stage = Escalation.HELD
-        interruption.voice_ended(now + voiced)
+        interruption.stop_speech(now + voiced)
         now, gaps = now + voiced + gap, gaps + gap
-    interruption.voice_began(now)
+    interruption.start_speech(now)
     assert interruption.next_step == pytest.approx(3 + POLICY.confirm + gaps)
 
 
 def test_a_voice_that_is_told_twice_has_no_gap():
     interruption = ducked(3)
-    interruption.voice_began(3.1)
+    interruption.start_speech(3.1)
     assert interruption.next_step == pytest.approx(3.15)
 
 
 def test_a_false_alarm_is_forgotten():
     interruption = ducked(3)
-    interruption.voice_ended(3.1)
+    interruption.stop_speech(3.1)
     interruption.end()
     assert interruption.stage is Escalation.NONE
-    interruption.voice_began(9)
+    interruption.start_speech(9)
     assert interruption.next_step == pytest.approx(9.15)
 
 
 @pytest.mark.parametrize("text", ["stop", "Wait!", "right, but", "uh-huh no", "What about Rome?"])
 def test_words_take_the_floor(text):
-    assert ducked(3).confirmed_by(text)
+    assert ducked(3).is_confirmed_by(text)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "Uh-huh.", "Right. I see.", "I see"])
 def test_no_words_and_back_channels_take_none(text):
-    assert not ducked(3).confirmed_by(text)
+    assert not ducked(3).is_confirmed_by(text)
 
 
 def test_words_that_may_become_a_back_channel_wait_for_the_others():
     interruption = ducked(3)
-    assert not interruption.confirmed_by("I", interim=True)
-    assert interruption.confirmed_by("I want", interim=True)
-    assert interruption.confirmed_by("I")
+    assert not interruption.is_confirmed_by("I", interim=True)
+    assert interruption.is_confirmed_by("I want", interim=True)
+    assert interruption.is_confirmed_by("I")
 
 
 def test_as_many_words_as_are_wanted():
     interruption = Interruption(BargeInPolicy(allowed=True, min_words=3))
-    assert not interruption.confirmed_by("wait a")
-    assert interruption.confirmed_by("wait a minute")
+    assert not interruption.is_confirmed_by("wait a")
+    assert interruption.is_confirmed_by("wait a minute")
 
 
 def test_what_the_agent_says_takes_no_floor_from_it():
     interruption = ducked(3)
     interruption.said = "The train to Rome leaves at noon. "
-    assert not interruption.confirmed_by("train to Rome")
-    assert not interruption.confirmed_by("the train to Rome leaves a noon")
-    assert interruption.confirmed_by("when does the train leave")
-    assert interruption.confirmed_by("Rome? No")
+    assert not interruption.is_confirmed_by("train to Rome")
+    assert not interruption.is_confirmed_by("the train to Rome leaves a noon")
+    assert interruption.is_confirmed_by("when does the train leave")
+    assert interruption.is_confirmed_by("Rome? No")
 
 
 def test_a_sound_is_suspected_once_and_again_after_a_voice():
@@ -98,7 +98,7 @@ def test_a_sound_is_suspected_once_and_again_after_a_voice():
     assert interruption.next_step == pytest.approx(3.2)
     interruption.end()
     assert not interruption.suspect(4.0)
-    interruption.voice_began(5.0)
+    interruption.start_speech(5.0)
     interruption.end()
     assert interruption.suspect(6.0)
 
@@ -106,7 +106,7 @@ def test_a_sound_is_suspected_once_and_again_after_a_voice():
 def test_a_suspected_sound_that_is_a_voice_counts_from_its_beginning():
     interruption = Interruption(POLICY)
     interruption.suspect(3.05)
-    assert not interruption.voiced
-    interruption.voice_began(2.98)
-    assert interruption.voiced
+    assert not interruption.is_speech
+    interruption.start_speech(2.98)
+    assert interruption.is_speech
     assert interruption.next_step == pytest.approx(3.13)

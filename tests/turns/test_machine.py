@@ -46,7 +46,7 @@ from voicecli.events import (
     UtteranceEnded,
 )
 from voicecli.turns.barge_in import BargeInPolicy
-from voicecli.turns.machine import PATIENCE, Phase, TurnMachine
+from voicecli.turns.machine import COMMIT_FALLBACK, Phase, TurnMachine
 from voicecli.turns.policy import CommitWaits, TurnPolicy
 
 # ── what happens, in short: times in seconds; ``end`` is the end of a word or a voice ────────────
@@ -294,14 +294,14 @@ def test_an_end_that_follows_the_commitment_is_ignored(strategy):
 
 def test_words_that_nobody_ends_are_a_turn_after_a_while():
     talk = endpointing()
-    assert talk.tell(said("Hello", 0.8, at=1), until=0.99 + PATIENCE) == []
-    assert talk.tell(until=1 + PATIENCE)[-1] == "6 commit 1: Hello (timeout)"
+    assert talk.tell(said("Hello", 0.8, at=1), until=0.99 + COMMIT_FALLBACK) == []
+    assert talk.tell(until=1 + COMMIT_FALLBACK)[-1] == "6 commit 1: Hello (timeout)"
 
 
 def test_patience_counts_from_the_last_word():
     talk = endpointing()
     talk.tell(interim("well", 0.5, at=1), interim("well I", 4, at=5), interim("well I", 4, at=6))
-    assert talk.machine.deadline == 5 + PATIENCE
+    assert talk.machine.deadline == 5 + COMMIT_FALLBACK
 
 
 # ── vad: the detector, the final text, and a pause that fits the words ───────────────────────────

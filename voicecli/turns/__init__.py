@@ -1,1 +1,1 @@
-"""Who has the floor.  Pure: no I/O, no clock, no task."""
+"""Turn-taking: who has the floor.  Pure."""

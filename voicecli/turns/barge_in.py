@@ -1,8 +1,8 @@
-"""Whether somebody who makes a sound while the agent speaks takes the floor.  Pure.
+"""Barge-in: whether sound during a reply takes the floor from the agent.  Pure.
 
-In two stages: at the first voiced frames, or what may be such, the reply is ducked, and soon held,
-for the user must not have to shout; only words, or a voice that goes on, cut it.  A cough,
-"uh-huh" or the agent's own echo does not: the reply goes on from where it was held.
+The reaction escalates.  The first voiced frames, or a loud sound that may become speech, duck the
+reply; continued speech holds it, so that the user need not shout; words or sustained speech cut it.
+After a cough, an "uh-huh" or the agent's own echo, the reply resumes where it was held.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from enum import Enum, auto
 from voicecli.turns.end_of_turn import is_backchannel, is_echo
 from voicecli.units import Seconds
 
-CREDIT: Seconds = 0.2
-"""So long a sound may be taken for a voice; a detector that needs longer was wrong."""
+SUSPICION_TIMEOUT: Seconds = 0.2
+"""How long an unconfirmed sound may keep the reply ducked; the detector confirms speech sooner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BargeInPolicy:
     """When the user takes the floor from the agent.
 
-    allowed: False is half duplex: what is heard while the agent speaks takes no floor.
-    hold: so long after its first voiced frame a voice that goes on silences the reply.
-    confirm: so much of a voice cuts the reply, words or none.
-    min_words: words that cut it at once.
-    backchannels: what takes no floor, as ``text.is_backchannel`` wants it.
+    allowed: False means half duplex: nothing the user says interrupts the reply.
+    hold: how long after its first voiced frame continued speech holds the reply.
+    confirm: how much speech cuts the reply, with or without words.
+    min_words: how many words cut it at once.
+    backchannels: phrases that never cut it, see ``end_of_turn.is_backchannel``.
     """
 
     allowed: bool = False
@@ -36,19 +36,20 @@ class BargeInPolicy:
 
 
 class Escalation(Enum):
-    """How far an interruption has come."""
+    """The reaction to an interruption so far."""
 
     NONE = auto()
     SUSPECTED = auto()
-    """Ducked, too, but by a sound that may be no voice."""
+    """Ducked by a sound that may not be speech."""
     DUCKED = auto()
     HELD = auto()
 
 
 class Interruption:
-    """One suspected barge-in, from the first voiced frame to the cut or the false alarm.
+    """One possible barge-in, from the first voiced frame to the cut or the false alarm.
 
-    said: what the agent is saying in this turn, as far as it was sent to the TTS.
+    stage: the reaction so far.
+    said: the part of the agent's reply that was sent to the TTS, to recognise its echo.
     """
 
     def __init__(self, policy: BargeInPolicy) -> None:
@@ -57,52 +58,50 @@ class Interruption:
         self.said = ""
         self._since: Seconds = 0.0
         self._ended: Seconds | None = None
-        self._credulous = True
+        self._may_suspect = True
 
     @property
-    def voiced(self) -> bool:
-        """Whether a voice was heard."""
+    def is_speech(self) -> bool:
+        """Whether the detector has confirmed speech."""
         return self.stage in (Escalation.DUCKED, Escalation.HELD)
 
     def suspect(self, at: Seconds) -> bool:
-        """A sound may be a voice; whether to believe it: once wrong, not again before a voice."""
-        if self.stage is not Escalation.NONE or not self._credulous:
+        """Note a loud sound; return whether to duck: once, and again only after speech."""
+        if self.stage is not Escalation.NONE or not self._may_suspect:
             return False
         self.stage = Escalation.SUSPECTED
         self._since = at
-        self._credulous = False
+        self._may_suspect = False
         return True
 
-    def voice_began(self, speech_start: Seconds) -> None:
-        """A voice is heard, for the first time or again; gaps do not count."""
-        self._credulous = True
-        if not self.voiced:
+    def start_speech(self, speech_start: Seconds) -> None:
+        """Note that speech started or continues; gaps do not count towards ``confirm``."""
+        self._may_suspect = True
+        if not self.is_speech:
             self.stage = Escalation.DUCKED
             self._since = speech_start
         elif self._ended is not None:
             self._since += speech_start - self._ended
         self._ended = None
 
-    def voice_ended(self, speech_end: Seconds) -> None:
-        """It pauses: what it said, if anything, will decide."""
+    def stop_speech(self, speech_end: Seconds) -> None:
+        """Note that speech paused; its words, if any, decide."""
         self._ended = speech_end
 
     def end(self) -> None:
-        """It was nothing, or it is over."""
+        """Forget the interruption: it was a false alarm, or the reply is over."""
         self.stage = Escalation.NONE
 
     @property
     def next_step(self) -> Seconds:
-        """When a voice that goes on is to silence the reply, or else to cut it; or, a sound that
-        is none, to be forgotten.
-        """
+        """When to escalate if speech continues, or to dismiss an unconfirmed sound."""
         policy = self._policy
         if self.stage is Escalation.SUSPECTED:
-            return self._since + CREDIT
+            return self._since + SUSPICION_TIMEOUT
         return self._since + (policy.hold if self.stage is Escalation.DUCKED else policy.confirm)
 
-    def confirmed_by(self, text: str, *, interim: bool = False) -> bool:
-        """Whether these words take the floor; ``interim``: more of them may be on their way."""
+    def is_confirmed_by(self, text: str, *, interim: bool = False) -> bool:
+        """Whether the words ``text`` take the floor; ``interim``: more may follow."""
         return (
             len(text.split()) >= self._policy.min_words
             and not is_backchannel(text, self._policy.backchannels, begun=interim)

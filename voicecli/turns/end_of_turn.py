@@ -1,7 +1,7 @@
-"""What words say about the floor: whether more will come, and whether they mean anything.  Pure.
+"""What a transcript says about the floor: its ending, back-channels, echoes.  Pure.
 
-English.  In another language the ends are told by punctuation, and back-channels are what the
-profile lists.
+The word lists are English.  In other languages punctuation decides whether a turn is complete, and
+the profile lists the back-channels.
 """
 
 from __future__ import annotations
@@ -13,56 +13,56 @@ from typing import Literal
 Ending = Literal["complete", "default", "incomplete"]
 
 
-def _listed(text: str, separator: str | None = None) -> frozenset[str]:
+def _word_set(text: str, separator: str | None = None) -> frozenset[str]:
     return frozenset(text.split(separator))
 
 
-HANGING = _listed(
+HANGING = _word_set(
     # conjunctions
     "and or but nor because cuz if unless until while although whereas whether than as "
-    # prepositions, but not those that also end a phrase
+    # prepositions, except those that also end a phrase
     "to for with of from at into onto about between without during against per via toward towards "
     "among upon like except including regarding "
-    # articles and what else wants a noun
+    # articles and other words before a noun
     "the a an my your our their every very "
     # fillers
     "um umm uh uhh uhm er erm hm hmm so "
-    # contractions that want a complement
+    # contractions that need a complement
     "i'm you're we're they're it's that's there's what's where's who's let's i'll i've gonna wanna "
     "gotta"
 )
-"""Words that hardly ever end what somebody has to say, whatever mark the STT puts after them."""
+"""Words that hardly ever end a turn, whatever punctuation the STT puts after them."""
 
-PARTICLES = _listed("on in up off out over down by through around before after since")
+PARTICLES = _word_set("on in up off out over down by through around before after since")
 """Prepositions that may also end a phrase: "I live in", but "Turn it on"."""
 
-_OPEN = _listed(
+_OPEN = _word_set(
     "when where why how which who what that these some any is are was were am be do does did have "
     "has had can could will would should not just"
 )
-"""Words that may end a sentence; without a mark after them more is likely."""
+"""Words that may end a sentence; without punctuation after them, more is likely."""
 
 _FILLERS = (["you", "know"], ["i", "mean"], ["let", "me", "see"], ["let", "me", "think"])
 
-_LINKS = _listed("is are was were am")
-_SUBJECTS = _listed(
+_LINKS = _word_set("is are was were am")
+_SUBJECTS = _word_set(
     "i you he she it we they that this these those there here who what where how one"
 )
-_BELIEVE = _listed("think hope guess believe suppose say said")
+_BELIEVE = _word_set("think hope guess believe suppose say said")
 
 _DIGIT = r"(?:(?:zero|oh|one|two|three|four|five|six|seven|eight|nine|double|triple)\b|\d)"
 _DIGITS = re.compile(
-    # One by one, or in groups; not 10:30, 3.5, 1,000 or May 5, 2024.
+    # Single digits or groups of them; not 10:30, 3.5, 1,000 or May 5, 2024.
     rf"(?<!\S)(?:{_DIGIT}(?!\d)(?:(?:, ?|[ -]){_DIGIT}(?!\d))*|{_DIGIT}+(?:[ -]{_DIGIT}+)*)\W*$"
 )
 _NUMBERED = re.compile(
     r"\b(?:(?:numbers?|phone|code|pin|zip|postcode|account|card|extension|digits)\b.*"
     r"\b(?:is|are|was|it's|that's|at)|dial)\s+$"
 )
-_WHOLE_NUMBERS = (7, 10)
-"""Digits that a telephone number has; with more than ten it may end anywhere."""
+_PHONE_LENGTHS = (7, 10)
+"""Numbers of digits in a telephone number; with more than ten it may end anywhere."""
 
-_SHORT_ANSWERS = _listed(
+_SHORT_ANSWERS = _word_set(
     "yes|yeah|yep|yup|ya|no|nope|nah|please|thanks|thank you|thank you very much|okay|ok|sure|"
     "right|all right|alright|correct|exactly|absolutely|definitely|certainly|of course|maybe|"
     "perhaps|probably|hello|hi|hey|goodbye|bye|good|great|fine|perfect|cool|nice|awesome|stop|"
@@ -80,7 +80,7 @@ _FINAL = re.compile(r"[.!?。！？][\s\"'”’)\]」』]*$")
 
 
 def split_words(text: str) -> list[str]:
-    """The words of ``text``, in small letters and without punctuation; a hyphen parts two."""
+    """Split ``text`` into lower-case words without punctuation; a hyphen separates words."""
     return _WORD.findall(text.casefold().replace("’", "'"))
 
 
@@ -88,88 +88,87 @@ _ANSWERS = [split_words(answer) for answer in _SHORT_ANSWERS]
 
 
 def classify_ending(text: str) -> Ending:
-    """What a pause after ``text`` means.
+    """Classify how ``text`` ends.
 
-    complete: the user has probably said all.
-    incomplete: the user will probably go on, even if the STT has put a full stop there.
-    default: neither is clear.
+    complete: the user has probably finished.
+    incomplete: the user will probably go on, even after a full stop by the STT.
+    default: unclear.
     """
-    spoken = split_words(text)
-    if not spoken:
+    words = split_words(text)
+    if not words:
         return "default"
     if _TRAILING.search(text):
         return "incomplete"
-    if _made_of(spoken, _ANSWERS):
+    if _consists_of(words, _ANSWERS):
         return "complete"
     final = _FINAL.search(text)
     if final and final[0][0] in "?？":
         return "complete"  # "What are you looking for?"
-    if _hangs(spoken, text) or _counts_on(text):
+    if _ends_hanging(words, text) or _ends_within_number(text):
         return "incomplete"
-    if spoken[-1] in PARTICLES | _OPEN and not final:
+    if words[-1] in PARTICLES | _OPEN and not final:
         return "incomplete"
-    return "complete" if final and spoken[-1] not in PARTICLES else "default"
+    return "complete" if final and words[-1] not in PARTICLES else "default"
 
 
 def is_backchannel(text: str, known: Collection[str], *, begun: bool = False) -> bool:
-    """Whether ``text`` consists of ``known`` back-channels, of one word or several, and no else.
+    """Whether ``text`` consists of ``known`` back-channel phrases only.
 
-    begun: the last of them may lack words that are still to come.
+    begun: whether the last phrase may be incomplete.
     """
-    spoken = split_words(text)
-    return bool(spoken) and _made_of(spoken, [split_words(phrase) for phrase in known], begun)
+    words = split_words(text)
+    return bool(words) and _consists_of(words, [split_words(phrase) for phrase in known], begun)
 
 
-def is_echo(heard: str, said: str) -> bool:
-    """Whether ``heard`` is an echo of what the agent says: its words occur together in ``said``.
+def is_echo(text: str, said: str) -> bool:
+    """Whether ``text`` is an echo of the agent: its words occur together in ``said``.
 
-    One word in four may have been misheard, missed or made up; so one to three words must be
-    exact.
+    One word in four may be wrong, missing or added; one to three words must match exactly.
     """
-    echo, source = split_words(heard), split_words(said)
+    echo, source = split_words(text), split_words(said)
     return bool(echo) and _distance(echo, source) <= len(echo) // 4
 
 
-def _hangs(spoken: list[str], text: str) -> bool:
-    """Whether the last word wants another."""
-    last, before = spoken[-1], spoken[-2] if len(spoken) > 1 else ""
+def _ends_hanging(words: list[str], text: str) -> bool:
+    """Whether the last word needs another after it."""
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last == "so" and before in _BELIEVE:
         return False
     if last == "a" and re.search(r"\w\s+A\W*$", text):
         return False  # the letter: "Plan A."
     if last in _LINKS and before and before not in _SUBJECTS:
         return True  # "My name is", but not "Yes, it is"
-    return last in HANGING or any(spoken[-len(filler) :] == filler for filler in _FILLERS)
+    return last in HANGING or any(words[-len(filler) :] == filler for filler in _FILLERS)
 
 
-def _counts_on(text: str) -> bool:
-    """Whether the text ends within a number that is said digit by digit."""
+def _ends_within_number(text: str) -> bool:
+    """Whether ``text`` ends within a number that is being said digit by digit."""
     found = _DIGITS.search(text.casefold())
     if found is None:
         return False
     digits = len(re.findall(_DIGIT, found[0]))
-    if digits in _WHOLE_NUMBERS or digits > max(_WHOLE_NUMBERS):
+    if digits in _PHONE_LENGTHS or digits > max(_PHONE_LENGTHS):
         return False
     in_groups = re.search(r"\w[^\w]+\w", found[0])
     return bool(in_groups or _NUMBERED.search(text[: found.start()].casefold()))
 
 
-def _made_of(spoken: list[str], phrases: Collection[list[str]], begun: bool = False) -> bool:
-    """Whether ``spoken`` is some of ``phrases``, one after the other."""
-    reached = [True] + [False] * len(spoken)
-    for start in range(len(spoken)):
+def _consists_of(words: list[str], phrases: Collection[list[str]], begun: bool = False) -> bool:
+    """Whether ``words`` is a sequence of ``phrases``; with ``begun`` the last may be cut off."""
+    reached = [True] + [False] * len(words)
+    for start in range(len(words)):
         for phrase in phrases if reached[start] else ():
             end = start + len(phrase)
-            if phrase and spoken[start:end] == phrase:
+            if phrase and words[start:end] == phrase:
                 reached[end] = True
-            elif begun and spoken[start:] == phrase[: len(spoken) - start]:
+            elif begun and words[start:] == phrase[: len(words) - start]:
                 return True
     return reached[-1]
 
 
 def _distance(echo: Sequence[str], source: Sequence[str]) -> int:
-    """Words to change, add or leave out so that ``source`` contains ``echo`` (Sellers 1980)."""
-    above = [0] * (len(source) + 1)  # a part may begin anywhere
+    """Return how many word edits make ``echo`` a part of ``source`` (Sellers 1980)."""
+    above = [0] * (len(source) + 1)  # the part may begin anywhere
     for row, word in enumerate(echo, 1):
         here = [row]
         for column, other in enumerate(source, 1):

@@ -1,18 +1,17 @@
-"""Who has the floor.
+"""The turn machine: decides who has the floor, from events alone.
 
-The machine is told what happened, in order, and says what must be done about it.  It does no I/O,
-reads no clock and starts no task: time is a number in the event, and what it must be woken for is
-its ``deadline``.
+It does no I/O, reads no clock and starts no task: time is a number in the event, and ``deadline``
+says when the machine must be given ``DeadlinePassed``.
 
-    LISTENING ── commit ──▶ THINKING ── first sound ──▶ SPEAKING ──▶ LISTENING …
-        ▲ └ draft, dropped draft │  the user goes on             │  last sound, or barge-in
+    LISTENING ── commit ──▶ THINKING ── playback starts ──▶ SPEAKING ──▶ LISTENING …
+        ▲ └ draft, drop draft    │ the user continues            │ playback ends, or barge-in
         └────────────────────────┘◀──────────────────────────────┘
 
-Two strategies end the user's turn.  ``endpointing``: the service's endpointing decides, and the
-reply is drafted and committed at once.  ``vad``: the local detector says that speech stopped, the
-STT is asked for the final text, a reply is drafted on it, and the turn is committed once the pause
-has lasted long enough for what was said.  In both, words that come before a sample of the reply was
-heard take the commitment back: one turn, one reply.
+Two strategies end the user's turn.  ``endpointing``: the STT's endpointing decides, and the reply
+is drafted and committed at once.  ``vad``: when the local detector reports the end of speech, the
+STT is asked for the final text, a reply is drafted for it, and the turn is committed once the pause
+is long enough for what was said.  In both, words that arrive before the reply is audible revoke the
+commit: the user's turn goes on, and one reply answers all of it.
 """
 
 from __future__ import annotations
@@ -21,54 +20,23 @@ from dataclasses import replace
 from enum import Enum
 from typing import Literal
 
-from voicecli.events import (
-    Action,
-    AgentStopped,
-    CancelReply,
-    ClauseSent,
-    CommitReply,
-    ConnectionLost,
-    DeadlinePassed,
-    DraftReply,
-    Duck,
-    EndReason,
-    EndSession,
-    Event,
-    Finalize,
-    FinalTranscript,
-    Hold,
-    InputEnded,
-    InterimTranscript,
-    MicrophoneMuted,
-    PlaybackStarted,
-    ReplyEvent,
-    ReplyFailed,
-    ReplyFinished,
-    Resume,
-    SpeechStarted,
-    SpeechStopped,
-    SpeechSuspected,
-    TextTyped,
-    TurnId,
-    TurnYielded,
-    UserQuit,
-    UtteranceEnded,
-)
+from voicecli import events
+from voicecli.events import Action, Event, FinalTranscript, InterimTranscript, SpeechStarted
 from voicecli.turns.barge_in import Escalation, Interruption
 from voicecli.turns.end_of_turn import classify_ending
 from voicecli.turns.policy import TurnPolicy
 from voicecli.turns.transcript import TurnTranscript
 from voicecli.units import Seconds
 
-PATIENCE: Seconds = 5.0
-"""Words in hand that no rule has ended for so long are a turn; nothing should take this long."""
+COMMIT_FALLBACK: Seconds = 5.0
+"""Commit pending words after this time if no rule has; a working STT never takes that long."""
 
-STALE: Seconds = 0.05
-"""An end of utterance that lies further before the last word in hand means an earlier one."""
+UTTERANCE_END_TOLERANCE: Seconds = 0.05
+"""An UtteranceEnded this much earlier than the last known word belongs to an earlier word."""
 
-UNSEEN: Seconds = 0.3
-"""Words that end so long after the last voice have another, which the detector missed; less is how
-far the STT's idea of a word's end is from the detector's."""
+DETECTOR_MISS: Seconds = 0.3
+"""If the words end this much later than the detected speech, the detector missed them; a smaller
+difference is disagreement about where a word ends."""
 
 
 class Phase(Enum):
@@ -80,7 +48,9 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-Wake = Literal["", "finalize", "commit", "yield", "patience", "settle", "barge-in", "false alarm"]
+DeadlineKind = Literal[
+    "", "finalize", "commit", "yield", "fallback", "settle", "barge-in", "false alarm"
+]
 """What the deadline is for; "" while there is none."""
 
 
@@ -88,396 +58,403 @@ class TurnMachine:
     """Decides who has the floor.
 
     phase: whose turn it is.
-    deadline: when the machine must be told ``DeadlinePassed``; None for never.
-    turn: of the reply under way, or the last one.
+    deadline: when the machine must be given ``DeadlinePassed``; None for never.
+    turn: the number of the current or last reply.
     """
 
     def __init__(self, policy: TurnPolicy | None = None) -> None:
         self.policy = policy or TurnPolicy()
         self.phase = Phase.LISTENING
         self.deadline: Seconds | None = None
-        self.turn: TurnId = 0
-        self._wake: Wake = ""
-        self._utterance = TurnTranscript()
-        self._draft: str | None = None
-        """What the draft under way answers."""
-        self._answering = ""
-        """What the committed reply answers."""
-        self._answered_end: Seconds | None = None
-        self._voiced = False
-        self._stopped_at: Seconds | None = None
-        """When the voice of this turn last ended, by the detector."""
-        self._asked = False
-        """Whether the answer to a Finalize is outstanding."""
+        self.turn: events.TurnId = 0
+        self._deadline_kind: DeadlineKind = ""
+        self._transcript = TurnTranscript()
+        self._drafted: str | None = None
+        """The text that the current draft answers."""
+        self._committed = ""
+        """The text that the committed reply answers."""
+        self._committed_end: Seconds | None = None
+        """The end of speech of the committed turn."""
+        self._user_speaking = False
+        self._speech_end: Seconds | None = None
+        """The end of speech in this turn, by the detector; None while the user speaks."""
+        self._finalizing = False
+        """Whether the answer to a Finalize is pending."""
         self._interruption = Interruption(self.policy.barge_in)
         self._input_ended = False
 
     def handle(self, event: Event) -> list[Action]:
-        """Take note of ``event``; what must be done about it, in order."""
+        """Process ``event``; return the actions to perform, in order."""
         match event:
             case _ if self.phase is Phase.ENDED:
                 return []
-            case UserQuit() | ConnectionLost():
-                return self._end(event.at, event.reason)
-            case InputEnded():
-                return self._input_has_ended(event.at)
-            case TextTyped():
-                return self._typed(event)
-            case ReplyEvent():
-                return self._reply_went_on(event) if event.turn == self.turn else []
-            case MicrophoneMuted(muted=True) if self._voiced:  # the detector forgets the voice
-                event = SpeechStopped(at=event.at, speech_end=event.at)
+            case events.UserQuit() | events.ConnectionLost():
+                return self._end_session(event.at, event.reason)
+            case events.InputEnded():
+                return self._end_input(event.at)
+            case events.TextTyped():
+                return self._commit_typed(event)
+            case events.ReplyEvent():
+                return self._follow_reply(event) if event.turn == self.turn else []
+            case events.MicrophoneMuted(muted=True) if self._user_speaking:
+                # The detector is reset, so it will not report the end of this speech.
+                event = events.SpeechStopped(at=event.at, speech_end=event.at)
         match self.phase:
             case Phase.LISTENING:
-                return self._while_listening(event)
+                return self._handle_while_listening(event)
             case Phase.THINKING:
-                return self._while_thinking(event)
+                return self._handle_while_thinking(event)
             case _:
-                return self._while_speaking(event)
+                return self._handle_while_speaking(event)
 
-    def _reply_went_on(self, event: ReplyEvent) -> list[Action]:
+    def _follow_reply(self, event: events.ReplyEvent) -> list[Action]:
         match event:
-            case PlaybackStarted() if self.phase is Phase.THINKING:
+            case events.PlaybackStarted() if self.phase is Phase.THINKING:
                 self.phase = Phase.SPEAKING
-            case ClauseSent():
+            case events.ClauseSent():
                 self._interruption.said += event.text
-            case ReplyFinished() | ReplyFailed() if self.phase is Phase.LISTENING:
-                self._draft = None  # it ended before the commitment, which will need another
-            case ReplyFinished() | ReplyFailed():
-                return self._listen(event.at)
+            case events.ReplyFinished() | events.ReplyFailed():
+                if self.phase is not Phase.LISTENING:
+                    return self._give_floor_to_user(event.at)
+                self._drafted = None  # the draft ended before the commit, which needs a new one
         return []
 
-    # ── the user has the floor ───────────────────────────────────────────────
+    # ── LISTENING: the user has the floor ────────────────────────────────────
 
-    def _while_listening(self, event: Event) -> list[Action]:
+    def _handle_while_listening(self, event: Event) -> list[Action]:
         match event:
             case SpeechStarted():
-                self._voice_begins()
+                self._start_speech()
                 if self.policy.detect == "vad":
-                    self._asked = False
-                    self._hear_out(event.at)
+                    self._finalizing = False
+                    self._await_speech_end(event.at)
                     return self._drop_draft(event.at)
-            case SpeechStopped():
-                self._voice_ends(event)
-                if self.policy.detect == "vad" and self._wake != "yield":
-                    return self._ask(event.at, "finalize")
+            case events.SpeechStopped():
+                self._stop_speech(event)
+                if self.policy.detect == "vad" and self._deadline_kind != "yield":
+                    return self._request_final_text(event.at, "finalize")
             case InterimTranscript():
-                return self._words_changed(event)
+                return self._handle_interim(event)
             case FinalTranscript():
-                return self._final(event)
-            case UtteranceEnded() if self._ends_utterance(event):
+                return self._handle_final(event)
+            case events.UtteranceEnded() if self._is_end_of_turn(event):
                 return self._commit(event.at, "utterance_end")
-            case TurnYielded() if self._utterance.text or self._voiced:
-                return self._ask(event.at, "yield")
-            case DeadlinePassed() if self.deadline is not None and event.at >= self.deadline:
-                return self._woken(event.at)
+            case events.TurnYielded() if self._transcript.text or self._user_speaking:
+                return self._request_final_text(event.at, "yield")
+            case events.DeadlinePassed() if self._is_due(event):
+                return self._handle_deadline(event.at)
         return []
 
-    def _words_changed(self, event: InterimTranscript) -> list[Action]:
-        if not self._utterance.hear(event):
+    def _handle_interim(self, event: InterimTranscript) -> list[Action]:
+        if not self._transcript.update(event):
             return []
         actions = self._drop_draft(event.at)
-        if self._wake == "commit":  # words without a voice, in a pause: it is none yet
-            self._sleep_until(event.at + self.policy.commit.incomplete, "commit")
-        elif self._wake in ("", "patience", "settle"):
-            self._be_patient(event.at)
+        if self._deadline_kind == "commit":  # words that the detector did not report as speech
+            self._set_deadline(event.at + self.policy.commit.incomplete, "commit")
+        elif self._deadline_kind in ("", "fallback", "settle"):
+            self._arm_fallback(event.at)
         return actions
 
-    def _final(self, event: FinalTranscript) -> list[Action]:
-        self._utterance.hear(event)
-        if self._wake == "yield":
-            return self._commit(event.at, "key") if self._utterance.text else []
+    def _handle_final(self, event: FinalTranscript) -> list[Action]:
+        self._transcript.update(event)
+        text = self._transcript.text
+        if self._deadline_kind == "yield":
+            return self._commit(event.at, "key") if text else []
         if self.policy.detect == "endpointing":
-            text = self._utterance.text
             if text and self.policy.each_final_is_a_turn:
                 return self._commit(event.at, "final")
             if text and event.speech_final:
                 return self._commit(event.at, "speech_final")
             if text and event.text:
-                self._be_patient(event.at)
+                self._arm_fallback(event.at)
             return []
-        if self._voiced:
+        if self._user_speaking:
             return []
-        if self._asked and not (event.from_finalize or event.speech_final):
-            return []  # the answer to Finalize is still to come
-        return self._pause(event.at)
-
-    def _ends_utterance(self, event: UtteranceEnded) -> bool:
-        """Whether it speaks of the words in hand, and nobody who knows better waits."""
-        end = self._utterance.speech_end
-        if not self._utterance.text or end is None:
-            return False
-        if event.last_word_end is None and self._utterance.open:
-            return False
-        if event.last_word_end is not None and event.last_word_end < end - STALE:
-            return False
-        return self.policy.detect == "endpointing" or self._wake not in ("finalize", "commit")
-
-    def _ask(self, at: Seconds, wake: Wake) -> list[Action]:
-        """Have the STT say at once what it has."""
-        self._asked = True
-        self._sleep_until(at + self.policy.finalize_timeout, wake)
-        return [Finalize(at=at)]
-
-    def _pause(self, at: Seconds) -> list[Action]:
-        """The user is silent, and all words are in hand: prepare the answer, and wait a little."""
-        self._asked = False
-        text = self._utterance.text
-        actions = self._drop_draft(at) if self._draft not in (None, text) else []
-        if not text:
-            self._idle(at)
-            return actions
-        since = self._silent_since()
-        wait: Seconds = getattr(self.policy.commit, classify_ending(text))
-        due = at if since is None else since + wait
-        if due <= at:
-            return [*actions, *self._commit(at, classify_ending(text))]
-        self._sleep_until(due, "commit")
-        if self._draft is None and self.policy.draft:
-            actions.append(self._prepare(at, text))
-        return actions
-
-    def _woken(self, at: Seconds) -> list[Action]:
-        """The deadline has come, and the user has the floor."""
-        wake = self._wake
-        self._sleep()
-        text = self._utterance.text
-        if wake == "finalize":
-            return self._pause(at)
-        if not text:
-            if wake == "settle":
-                return self._end(at, "input ended")
-            self._asked = False
-            self._idle(at)
+        if self._finalizing and not (event.from_finalize or event.speech_final):
             return []
-        reason: EndReason = "timeout"
-        if wake == "commit":
-            reason = classify_ending(text)
-        elif wake == "yield":
-            reason = "key"
-        return self._commit(at, reason)
+        return self._await_commit(event.at)
 
-    def _commit(self, at: Seconds, reason: EndReason) -> list[Action]:
-        """The user's turn has ended."""
-        speech_end = self._silent_since()
-        text = self._utterance.take()
-        actions = self._drop_draft(at) if self._draft not in (None, text) else []
-        if self._draft is None:
-            actions.append(self._prepare(at, text))
-        self._draft = None
-        self._answering, self._answered_end = text, speech_end
-        self._asked, self._stopped_at = False, None
-        self.phase = Phase.THINKING
-        self._sleep()
-        actions.append(
-            CommitReply(at=at, turn=self.turn, user_text=text, speech_end=speech_end, reason=reason)
+    def _is_end_of_turn(self, event: events.UtteranceEnded) -> bool:
+        """Whether ``event`` refers to the current words and no better rule is pending."""
+        end = self._transcript.speech_end
+        if not self._transcript.text or end is None:
+            return False
+        if event.last_word_end is None and self._transcript.is_open:
+            return False
+        if event.last_word_end is not None and event.last_word_end < end - UTTERANCE_END_TOLERANCE:
+            return False
+        return self.policy.detect == "endpointing" or self._deadline_kind not in (
+            "finalize",
+            "commit",
         )
+
+    def _request_final_text(self, at: Seconds, kind: DeadlineKind) -> list[Action]:
+        self._finalizing = True
+        self._set_deadline(at + self.policy.finalize_timeout, kind)
+        return [events.Finalize(at=at)]
+
+    def _await_commit(self, at: Seconds) -> list[Action]:
+        """The user is silent and the text final: draft a reply, commit after the right pause."""
+        self._finalizing = False
+        text = self._transcript.text
+        actions = self._drop_draft(at) if self._drafted not in (None, text) else []
+        if not text:
+            self._await_user(at)
+            return actions
+        ending, silent_since = classify_ending(text), self._find_speech_end()
+        pause: Seconds = getattr(self.policy.commit, ending)
+        due = at if silent_since is None else silent_since + pause
+        if due <= at:
+            return [*actions, *self._commit(at, ending)]
+        self._set_deadline(due, "commit")
+        if self._drafted is None and self.policy.draft:
+            actions.append(self._draft_reply(at, text))
         return actions
 
-    def _silent_since(self) -> Seconds | None:
-        """When the user stopped: by the detector, unless it did not hear the words in hand."""
-        stopped, words = self._stopped_at, self._utterance.speech_end
-        if stopped is None or (words is not None and words > stopped + UNSEEN):
-            return words
-        return stopped
+    def _handle_deadline(self, at: Seconds) -> list[Action]:
+        kind, text = self._deadline_kind, self._transcript.text
+        self._clear_deadline()
+        if kind == "finalize":
+            return self._await_commit(at)
+        if not text:
+            if kind == "settle":
+                return self._end_session(at, "input ended")
+            self._finalizing = False
+            self._await_user(at)
+            return []
+        match kind:
+            case "commit":
+                return self._commit(at, classify_ending(text))
+            case "yield":
+                return self._commit(at, "key")
+            case _:
+                return self._commit(at, "timeout")
 
-    def _prepare(self, at: Seconds, text: str) -> Action:
-        """Begin a reply to ``text``."""
+    def _commit(self, at: Seconds, reason: events.EndReason) -> list[Action]:
+        """End the user's turn, and have the reply spoken."""
+        speech_end = self._find_speech_end()
+        text = self._transcript.take()
+        actions = self._drop_draft(at) if self._drafted not in (None, text) else []
+        if self._drafted is None:
+            actions.append(self._draft_reply(at, text))
+        self._drafted = None
+        self._committed, self._committed_end = text, speech_end
+        self._finalizing, self._speech_end = False, None
+        self.phase = Phase.THINKING
+        self._clear_deadline()
+        commit = events.CommitReply(
+            at=at, turn=self.turn, user_text=text, speech_end=speech_end, reason=reason
+        )
+        return [*actions, commit]
+
+    def _find_speech_end(self) -> Seconds | None:
+        """Return when the user stopped: by the detector, unless it missed the last words."""
+        detected, transcribed = self._speech_end, self._transcript.speech_end
+        if detected is None or (transcribed is not None and transcribed > detected + DETECTOR_MISS):
+            return transcribed
+        return detected
+
+    def _draft_reply(self, at: Seconds, text: str) -> Action:
         self.turn += 1
-        self._draft = text
+        self._drafted = text
         self._interruption = Interruption(self.policy.barge_in)
-        return DraftReply(at=at, turn=self.turn, user_text=text)
+        return events.DraftReply(at=at, turn=self.turn, user_text=text)
 
     def _drop_draft(self, at: Seconds) -> list[Action]:
-        if self._draft is None:
+        if self._drafted is None:
             return []
-        self._draft = None
-        return [CancelReply(at=at, turn=self.turn, heard_nothing=True, committed=False)]
+        self._drafted = None
+        return [events.CancelReply(at=at, turn=self.turn, heard_nothing=True, committed=False)]
 
-    # ── the agent has the floor, and nothing of it was heard yet ─────────────
+    # ── THINKING: the reply is committed and not audible yet ─────────────────
 
-    def _while_thinking(self, event: Event) -> list[Action]:
+    def _handle_while_thinking(self, event: Event) -> list[Action]:
         match event:
             case SpeechStarted():
-                self._voice_begins()
+                self._start_speech()
                 if self.policy.detect == "vad":
-                    return self._take_back(event)
-            case SpeechStopped():  # the service's endpointing may be faster than the detector
-                self._voice_ends(event)
-            case InterimTranscript() | FinalTranscript() if self._utterance.hear(event):
-                return self._take_back(event)
-            case AgentStopped():
-                return self._hushed(event.at)
+                    return self._reopen_turn(event)
+            case events.SpeechStopped():  # the STT's endpointing may be faster than the detector
+                self._stop_speech(event)
+            case InterimTranscript() | FinalTranscript() if self._transcript.update(event):
+                return self._reopen_turn(event)
+            case events.AgentStopped():
+                return self._stop_agent(event.at)
         return []
 
-    def _take_back(self, event: Event) -> list[Action]:
-        """The user goes on: the commitment was too early."""
-        actions = self._cancel(event.at, heard_nothing=True)
-        self._utterance.put_back(self._answering, self._answered_end)
+    def _reopen_turn(self, event: Event) -> list[Action]:
+        """Revoke a commit that came too early: the user continues."""
+        actions = self._cancel_reply(event.at, heard_nothing=True)
+        self._transcript.put_back(self._committed, self._committed_end)
         self.phase = Phase.LISTENING
         if isinstance(event, SpeechStarted):
-            self._hear_out(event.at)
+            self._await_speech_end(event.at)
             return actions
-        self._be_patient(event.at)
+        self._arm_fallback(event.at)
         if isinstance(event, FinalTranscript):
-            actions += self._final(replace(event, text=""))
+            actions += self._handle_final(replace(event, text=""))
         return actions
 
-    def _cancel(self, at: Seconds, *, heard_nothing: bool) -> list[Action]:
-        return [CancelReply(at=at, turn=self.turn, heard_nothing=heard_nothing)]
+    # ── SPEAKING: the reply is audible ───────────────────────────────────────
 
-    # ── the agent speaks ─────────────────────────────────────────────────────
-
-    def _while_speaking(self, event: Event) -> list[Action]:
-        interruption = self._interruption
+    def _handle_while_speaking(self, event: Event) -> list[Action]:
+        interruption, allowed = self._interruption, self.policy.barge_in.allowed
         match event:
-            case SpeechStarted():
-                if not self.policy.barge_in.allowed:
-                    return []
-                self._voice_begins()
-                first = interruption.stage is Escalation.NONE
-                interruption.voice_began(event.speech_start)
-                self._sleep_until(max(interruption.next_step, event.at), "barge-in")
-                return [Duck(at=event.at, turn=self.turn)] if first else []
-            case SpeechSuspected() if self.policy.barge_in.allowed:
-                if interruption.suspect(event.at):
-                    self._sleep_until(interruption.next_step, "barge-in")
-                    return [Duck(at=event.at, turn=self.turn)]
-            case SpeechStopped():
-                self._voice_ends(event)
-                if interruption.voiced:
-                    interruption.voice_ended(event.speech_end)
-                    return self._ask(event.at, "false alarm")
+            case SpeechStarted() if allowed:
+                self._start_speech()
+                is_first = interruption.stage is Escalation.NONE
+                interruption.start_speech(event.speech_start)
+                self._set_deadline(max(interruption.next_step, event.at), "barge-in")
+                return [events.Duck(at=event.at, turn=self.turn)] if is_first else []
+            case events.SpeechSuspected() if allowed and interruption.suspect(event.at):
+                self._set_deadline(interruption.next_step, "barge-in")
+                return [events.Duck(at=event.at, turn=self.turn)]
+            case events.SpeechStopped():
+                self._stop_speech(event)
+                if interruption.is_speech:
+                    interruption.stop_speech(event.speech_end)
+                    return self._request_final_text(event.at, "false alarm")
             case InterimTranscript() | FinalTranscript():
-                return self._heard_over(event)
-            case DeadlinePassed() if self.deadline is not None and event.at >= self.deadline:
-                return self._interrupted_still(event.at)
-            case AgentStopped():
-                return self._hushed(event.at)
+                return self._handle_words_over_reply(event)
+            case events.DeadlinePassed() if self._is_due(event):
+                return self._escalate(event.at)
+            case events.AgentStopped():
+                return self._stop_agent(event.at)
         return []
 
-    def _heard_over(self, event: InterimTranscript | FinalTranscript) -> list[Action]:
-        """Words while the agent speaks."""
-        self._utterance.hear(event)
+    def _handle_words_over_reply(self, event: InterimTranscript | FinalTranscript) -> list[Action]:
+        self._transcript.update(event)
         if not self.policy.barge_in.allowed:
             return []
-        interim = isinstance(event, InterimTranscript)
-        if self._interruption.confirmed_by(self._utterance.text, interim=interim):
-            return self._cut(event)
-        if self._wake == "false alarm" and isinstance(event, FinalTranscript) and self._asked:
-            return self._false_alarm(event.at)
-        if isinstance(event, FinalTranscript) and not self._interruption.voiced:
-            self._utterance.take()  # a back-channel or an echo, too soft or too late for a voice
+        is_final = isinstance(event, FinalTranscript)
+        if self._interruption.is_confirmed_by(self._transcript.text, interim=not is_final):
+            return self._cut_reply(event)
+        if self._deadline_kind == "false alarm" and is_final and self._finalizing:
+            return self._dismiss_interruption(event.at)
+        if is_final and not self._interruption.is_speech:
+            self._transcript.take()  # a back-channel or an echo that the detector missed
         return []
 
-    def _interrupted_still(self, at: Seconds) -> list[Action]:
-        """The voice has gone on, or the words after it did not come."""
+    def _escalate(self, at: Seconds) -> list[Action]:
+        """Hold or cut the reply if speech goes on; resume if no words followed it."""
         interruption = self._interruption
-        if self._wake == "false alarm" or interruption.stage is Escalation.SUSPECTED:
-            return self._false_alarm(at)
+        if self._deadline_kind == "false alarm" or interruption.stage is Escalation.SUSPECTED:
+            return self._dismiss_interruption(at)
         if interruption.stage is Escalation.DUCKED:
             interruption.stage = Escalation.HELD
-            self._sleep_until(max(interruption.next_step, at), "barge-in")
-            return [Hold(at=at, turn=self.turn)]
-        return self._cut(DeadlinePassed(at=at))
+            self._set_deadline(max(interruption.next_step, at), "barge-in")
+            return [events.Hold(at=at, turn=self.turn)]
+        return self._cut_reply(events.DeadlinePassed(at=at))
 
-    def _false_alarm(self, at: Seconds) -> list[Action]:
+    def _dismiss_interruption(self, at: Seconds) -> list[Action]:
+        """Resume the reply: a false alarm."""
         self._interruption.end()
-        self._utterance.take()
-        self._asked, self._stopped_at = False, None
-        self._sleep()
-        return [Resume(at=at, turn=self.turn)]
+        self._transcript.take()
+        self._finalizing, self._speech_end = False, None
+        self._clear_deadline()
+        return [events.Resume(at=at, turn=self.turn)]
 
-    def _cut(self, event: Event) -> list[Action]:
-        """The user takes the floor, with the words in hand."""
+    def _cut_reply(self, event: Event) -> list[Action]:
+        """Cancel the reply: the user takes the floor with the words said so far."""
         self._interruption.end()
-        actions = self._cancel(event.at, heard_nothing=False)
+        actions = self._cancel_reply(event.at, heard_nothing=False)
         self.phase = Phase.LISTENING
-        if self._voiced and self.policy.detect == "vad":
-            self._hear_out(event.at)
-        elif self._asked and self._stopped_at is not None and self.policy.detect == "vad":
-            actions += self._pause(event.at)
+        if self._user_speaking and self.policy.detect == "vad":
+            self._await_speech_end(event.at)
+        elif self._finalizing and self._speech_end is not None and self.policy.detect == "vad":
+            actions += self._await_commit(event.at)
         elif isinstance(event, FinalTranscript) and event.speech_final:
             actions += self._commit(event.at, "speech_final")
         else:
-            self._be_patient(event.at)
+            self._arm_fallback(event.at)
         return actions
 
-    # ── both ─────────────────────────────────────────────────────────────────
+    # ── any phase ────────────────────────────────────────────────────────────
 
-    def _hushed(self, at: Seconds) -> list[Action]:
-        return [*self._cancel(at, heard_nothing=False), *self._listen(at)]
+    def _cancel_reply(self, at: Seconds, *, heard_nothing: bool) -> list[Action]:
+        return [events.CancelReply(at=at, turn=self.turn, heard_nothing=heard_nothing)]
 
-    def _input_has_ended(self, at: Seconds) -> list[Action]:
-        self._input_ended = True
-        if self.phase is Phase.LISTENING and self._wake in ("", "patience"):
-            self._idle(at)
-        return []
+    def _cancel_committed(self, at: Seconds) -> list[Action]:
+        """Cancel the reply if the agent has the floor."""
+        has_floor = self.phase in (Phase.THINKING, Phase.SPEAKING)
+        return self._cancel_reply(at, heard_nothing=False) if has_floor else []
 
-    def _listen(self, at: Seconds) -> list[Action]:
-        """The floor is the user's again; what came too late for the turn before begins this one."""
+    def _stop_agent(self, at: Seconds) -> list[Action]:
+        return [*self._cancel_reply(at, heard_nothing=False), *self._give_floor_to_user(at)]
+
+    def _give_floor_to_user(self, at: Seconds) -> list[Action]:
+        """Listen; words that came too late for the previous turn begin this one."""
         self.phase = Phase.LISTENING
-        if not self.policy.barge_in.allowed:  # nobody listened while the agent spoke
-            self._voiced, self._stopped_at = False, None
-        elif not self._interruption.voiced:
-            self._utterance.take()  # had it been more than a back-channel, it had cut the reply
+        if not self.policy.barge_in.allowed:  # half duplex: the detector was off
+            self._user_speaking, self._speech_end = False, None
+        elif not self._interruption.is_speech:
+            self._transcript.take()  # a back-channel: anything more would have cut the reply
         self._interruption.end()
-        if self.policy.detect == "vad" and not self._voiced:
-            if self._asked:  # what was said over the end of the reply is still to come
-                self._sleep_until(at + self.policy.finalize_timeout, "finalize")
+        if self.policy.detect == "vad" and not self._user_speaking:
+            if self._finalizing:  # words said over the end of the reply are on their way
+                self._set_deadline(at + self.policy.finalize_timeout, "finalize")
                 return []
-            if self._utterance.text:
-                return self._pause(at)
-        self._asked = False
-        self._idle(at)
+            if self._transcript.text:
+                return self._await_commit(at)
+        self._finalizing = False
+        self._await_user(at)
         return []
 
-    def _voice_begins(self) -> None:
-        self._voiced, self._stopped_at = True, None
-
-    def _voice_ends(self, event: SpeechStopped) -> None:
-        self._voiced, self._stopped_at = False, event.speech_end
-
-    def _typed(self, event: TextTyped) -> list[Action]:
-        actions: list[Action] = []
-        if self.phase in (Phase.THINKING, Phase.SPEAKING):
-            actions = self._cancel(event.at, heard_nothing=False)
-        spoken = self._utterance.take()
-        self._utterance.put_back(f"{spoken} {event.text}".strip(), event.at)
-        self._stopped_at = None
+    def _commit_typed(self, event: events.TextTyped) -> list[Action]:
+        """Commit a typed turn, joined to the words spoken before it."""
+        actions = self._cancel_committed(event.at)
+        spoken = self._transcript.take()
+        self._transcript.put_back(f"{spoken} {event.text}".strip(), event.at)
+        self._speech_end = None
         return [*actions, *self._commit(event.at, "typed")]
 
-    def _end(self, at: Seconds, reason: str) -> list[Action]:
-        actions = self._drop_draft(at)
-        if self.phase in (Phase.THINKING, Phase.SPEAKING):
-            actions = self._cancel(at, heard_nothing=False)
+    def _end_input(self, at: Seconds) -> list[Action]:
+        self._input_ended = True
+        if self.phase is Phase.LISTENING and self._deadline_kind in ("", "fallback"):
+            self._await_user(at)
+        return []
+
+    def _end_session(self, at: Seconds, reason: str) -> list[Action]:
+        actions = self._cancel_committed(at) or self._drop_draft(at)
         self.phase = Phase.ENDED
-        self._sleep()
-        return [*actions, EndSession(at=at, reason=reason)]
+        self._clear_deadline()
+        return [*actions, events.EndSession(at=at, reason=reason)]
 
-    def _idle(self, at: Seconds) -> None:
-        """Nobody speaks: wait for the user, or for the last words of an input that has ended."""
-        if self._utterance.text:
-            self._be_patient(at)
+    def _start_speech(self) -> None:
+        self._user_speaking, self._speech_end = True, None
+
+    def _stop_speech(self, event: events.SpeechStopped) -> None:
+        self._user_speaking, self._speech_end = False, event.speech_end
+
+    # ── the deadline ─────────────────────────────────────────────────────────
+
+    def _await_user(self, at: Seconds) -> None:
+        """Nobody speaks: wait for speech, or for the last words after the end of the input."""
+        if self._transcript.text:
+            self._arm_fallback(at)
         elif not self._input_ended:
-            self._sleep()
-        elif self._wake != "settle":
-            self._be_patient(at)
+            self._clear_deadline()
+        elif self._deadline_kind != "settle":
+            self._arm_fallback(at)
 
-    def _hear_out(self, at: Seconds) -> None:
-        """The user speaks, and the detector will tell the end; after the input, perhaps not."""
+    def _await_speech_end(self, at: Seconds) -> None:
+        """Wait for SpeechStopped; after the end of the input, use the fallback timeout."""
         if self._input_ended:
-            self._be_patient(at)
+            self._arm_fallback(at)
         else:
-            self._sleep()
+            self._clear_deadline()
 
-    def _be_patient(self, at: Seconds) -> None:
-        """Words are in hand, and somebody should say soon that they are all."""
-        wait = self.policy.settle if self._input_ended else PATIENCE
-        self._sleep_until(at + wait, "settle" if self._input_ended else "patience")
+    def _arm_fallback(self, at: Seconds) -> None:
+        if self._input_ended:
+            self._set_deadline(at + self.policy.settle, "settle")
+        else:
+            self._set_deadline(at + COMMIT_FALLBACK, "fallback")
 
-    def _sleep(self) -> None:
-        self.deadline, self._wake = None, ""
+    def _is_due(self, event: events.DeadlinePassed) -> bool:
+        return self.deadline is not None and event.at >= self.deadline
 
-    def _sleep_until(self, when: Seconds, wake: Wake) -> None:
-        self.deadline, self._wake = when, wake
+    def _set_deadline(self, when: Seconds, kind: DeadlineKind) -> None:
+        self.deadline, self._deadline_kind = when, kind
+
+    def _clear_deadline(self) -> None:
+        self.deadline, self._deadline_kind = None, ""

@@ -1,19 +1,4 @@
-"""Who has the floor.
-
-The machine is told what happened, in order, and says what must be done about it.  It does no I/O,
-reads no clock and starts no task: time is a number in the event, and what it must be woken for is
-its ``deadline``.
-
-    LISTENING ── commit ──▶ THINKING ── first sound ──▶ SPEAKING ──▶ LISTENING …
-        ▲ └ draft, dropped draft │  the user goes on             │  last sound, or barge-in
-        └────────────────────────┘◀──────────────────────────────┘
-
-Two strategies end the user's turn.  ``endpointing``: the service's endpointing decides, and the
-reply is drafted and committed at once.  ``vad``: the local detector says that speech stopped, the
-STT is asked for the final text, a reply is drafted on it, and the turn is committed once the pause
-has lasted long enough for what was said.  In both, words that come before a sample of the reply was
-heard take the commitment back: one turn, one reply.
-"""
+"""The settings of turn-taking: how turns end and what interrupts the agent.  Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +11,7 @@ from voicecli.units import Seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitWaits:
-    """Silence after which the turn is committed, by what ``text.ending`` makes of its words."""
+    """The pause after which a turn is committed, by ``end_of_turn.classify_ending`` of its text."""
 
     complete: Seconds = 0.45
     default: Seconds = 0.7
@@ -37,11 +22,11 @@ class CommitWaits:
 class TurnPolicy:
     """How turns end and what interrupts.
 
-    detect: the strategy, see above.
-    each_final_is_a_turn: with ``endpointing``: do not wait for the end of the utterance.
-    draft: whether a reply may be prepared before the commitment (``vad``).
-    finalize_timeout: how long the answer to Finalize is waited for.
-    settle: how long after the end of the input its last words are waited for.
+    detect: the strategy; ``machine`` describes both.
+    each_final_is_a_turn: with ``endpointing``, commit on every final segment.
+    draft: with ``vad``, whether to prepare a reply before the commit.
+    finalize_timeout: how long to wait for the answer to Finalize.
+    settle: how long to wait for the last words after the end of the input.
     """
 
     detect: Literal["endpointing", "vad"] = "endpointing"

@@ -1,8 +1,8 @@
-"""The words of the user's turn, as the STT's interims and finals build them up.  Pure.
+"""The transcript of the user's turn, built from interims and finals.  Pure.
 
-An interim restates its whole open segment and may shrink; a final closes it.  The text in hand is
-all finals and the open interim.  When a turn is committed while a segment is open, the segment goes
-on: what it restates of the turn is not said twice.
+An interim restates its whole segment and may shrink; a final closes the segment.  The text is all
+finals plus the open interim.  A turn may be committed while a segment is open; words of that turn
+that the segment's later transcripts restate are removed from them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from voicecli.events import FinalTranscript, InterimTranscript
 from voicecli.units import Seconds
 
 SAME_WORD: Seconds = 0.2
-"""Two guesses of the STT at the end of the same word differ by less; a new word takes longer."""
+"""The STT's estimates of one word's end differ by less than this; a new word takes longer."""
 
 
 class TurnTranscript:
-    """What the user has said since the last commitment.
+    """What the user has said since the last commit.
 
-    speech_start, speech_end: of its words, by the STT; None while there are none.
+    speech_start, speech_end: start of the first and end of the last word; None without words.
     """
 
     def __init__(self) -> None:
@@ -25,29 +25,30 @@ class TurnTranscript:
         self._interim = ""
         self._interim_end: Seconds = 0.0
         self._taken: tuple[int, Seconds] | None = None
+        """Of the open segment: how many words an earlier turn took, and where they end."""
         self.speech_start: Seconds | None = None
         self.speech_end: Seconds | None = None
 
     @property
     def text(self) -> str:
-        """All words in hand."""
+        """All words of the turn so far."""
         return " ".join(part for part in (*self._finals, self._interim) if part)
 
     @property
-    def open(self) -> bool:
-        """Whether some of them may still change."""
+    def is_open(self) -> bool:
+        """Whether the last words may still change."""
         return bool(self._interim)
 
-    def hear(self, event: InterimTranscript | FinalTranscript) -> bool:
-        """Take the words of ``event``; whether the text is another one now."""
+    def update(self, event: InterimTranscript | FinalTranscript) -> bool:
+        """Add or replace the words of ``event``; return whether the text changed."""
         before = self.text
-        text = self._fresh(event)
+        text = self._remove_taken(event)
         if isinstance(event, FinalTranscript):
             self._finals += [text] if text else []
-            self._interim, self._taken = "", self._taken_beyond(event)
+            self._interim, self._taken = "", self._find_taken_after(event)
         else:
             if not event.text and self._interim and event.speech_start >= self._interim_end:
-                self._finals.append(self._interim)  # its final was lost: the next segment is open
+                self._finals.append(self._interim)  # a new segment: the final of the last was lost
             self._interim = text
             self._interim_end = event.speech_end
         if text:
@@ -57,14 +58,14 @@ class TurnTranscript:
         return self.text != before
 
     def put_back(self, text: str, speech_end: Seconds | None) -> None:
-        """The words of a turn that was not answered come before those in hand."""
+        """Prepend the words of a turn whose commit was revoked."""
         self._finals.insert(0, text)
         if self.speech_end is None:
             self.speech_end = speech_end
         self.speech_start = self.speech_start if self.speech_start is not None else speech_end
 
     def take(self) -> str:
-        """All words in hand; from now on the utterance is empty."""
+        """Return all words, and start over with none."""
         text = self.text
         if self._interim and self.speech_end is not None:
             before = self._taken[0] if self._taken else 0
@@ -73,20 +74,20 @@ class TurnTranscript:
         self.speech_start = self.speech_end = None
         return text
 
-    def _fresh(self, event: InterimTranscript | FinalTranscript) -> str:
-        """The words of ``event`` that no turn has had yet."""
+    def _remove_taken(self, event: InterimTranscript | FinalTranscript) -> str:
+        """Return the words of ``event`` that no earlier turn has taken."""
         if self._taken is None:
             return event.text.strip()
         count, end = self._taken
         if event.speech_end <= end + SAME_WORD:
             return ""
-        if event.speech_start > end + SAME_WORD:  # another segment: the final of that one was lost
+        if event.speech_start > end + SAME_WORD:  # a new segment: the final of that one was lost
             self._taken = None
             return event.text.strip()
         return " ".join(event.text.split()[count:])
 
-    def _taken_beyond(self, event: FinalTranscript) -> tuple[int, Seconds] | None:
-        """What a turn has had of the segments after ``event``, which may cover less than it."""
+    def _find_taken_after(self, event: FinalTranscript) -> tuple[int, Seconds] | None:
+        """Return what was taken beyond the segment of ``event``, which may end before it."""
         if self._taken is None:
             return None
         count, end = self._taken
