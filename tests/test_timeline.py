@@ -163,13 +163,13 @@ def test_a_torn_last_line_is_left_out_and_reported(tmp_path, lost):
         ('{"event": ["SpeechStopped"]}', '2: there is no event ["SpeechStopped"]'),
         (
             '{"event": "SpeechStoped", "at": 1}',
-            '2: there is no event "SpeechStoped"; did you mean SpeechStopped?',
+            '2: there is no event "SpeechStoped". Did you mean SpeechStopped?',
         ),
-        ('{"action": "UserQuit", "at": 1}', '2: there is no action "UserQuit"; did you mean'),
+        ('{"action": "UserQuit", "at": 1}', '2: there is no action "UserQuit". Did you mean'),
         ('{"event": "ReplyEvent", "at": 1, "turn": 1}', '2: there is no event "ReplyEvent"'),
         (
             '{"event": "UserQuit", "at": 1, "reson": ""}',
-            "2: UserQuit has no 'reson'; did you mean reason?",
+            "2: UserQuit has no 'reson'. Did you mean reason?",
         ),
         ('{"event": "UserQuit", "at": "1"}', '2: UserQuit.at cannot be "1"'),
         ('{"event": "UserQuit", "at": true}', "2: UserQuit.at cannot be true"),

@@ -19,6 +19,8 @@ then what to do about it (``hint``).  Foreign exceptions are translated where th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class VoiceError(Exception):
     """A failure that the program foresaw.
@@ -129,3 +131,19 @@ class NoReplyError(VoiceError):
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell would report it."""
+
+
+def suggest(
+    word: str, known: Iterable[str], *, limit: int = 1, cutoff: float = 0.6, prefix: str = ""
+) -> str:
+    """Return "Did you mean a or b?" for the names most like ``word``; empty if none is.
+
+    limit: names at most.
+    cutoff: least similarity, from 0 (any name) to 1 (the same name but for its case).
+    prefix: written before each name, and not compared.
+    """
+    from difflib import get_close_matches  # 10 ms, which --help does not pay
+
+    names = {name.casefold(): f"{prefix}{name}" for name in known}
+    near = get_close_matches(word.casefold(), names, n=limit, cutoff=cutoff)
+    return f"Did you mean {' or '.join(names[name] for name in near)}?" if near else ""

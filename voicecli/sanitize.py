@@ -1,38 +1,91 @@
-"""Where the services are, and what may be told of what they say.
+"""Makes foreign text safe to print and to keep: no terminal controls, no secrets.
 
-Rules that every adapter shares: a key leaves this machine over TLS only, and nothing a service says
-reaches the terminal unwashed.
+Text from services, devices, files and users passes through here before it reaches a terminal, a
+log, a timeline or a result.  Pure, but for ``redact_secrets``, which reads the environment.
 """
 
 from __future__ import annotations
 
+import os
 import re
 
-_ESCAPES = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands: window title, links
+SHORT = 300
+"""Characters that ``sanitize_short`` keeps: a service's reason fits, a page of HTML does not."""
+
+_SEQUENCES = re.compile(
+    r"(?:\x1b\]|\x9d)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links
     r"|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]"  # everything else: colours, cursor
 )
-_CONTROLS = re.compile(r"[\x00-\x20\x7f-\xa0\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
-_KEYS = re.compile(
-    r"\bsk-[\w*.…-]+"  # OpenAI; it echoes wrong keys as sk-abc***xyz
-    # Deepgram: 40 hex digits; Groq and others; no UUID, it has dashes, nor OpenAI's request ids.
-    r"|\b(?!req_[0-9a-f]{32}\b)[0-9A-Za-z_]{32,}"
+_CONTROLS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad"  # C0, C1, soft hyphen
+    r"\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"  # invisible, bidirectional
 )
 
-_LONGEST = 300
+_SECRETS = re.compile(
+    # OpenAI's keys, also as it echoes a wrong one (sk-abc***xyz), and those of its imitators.
+    r"\bsk-(?:(?=[\w.…-]*[\d*])[\w*.…-]+|[\w.…-]{8,})"
+    # Google's keys and JSON Web Tokens, which dashes and dots cut into short words.
+    r"|\bAIza[\w-]{30,}|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
+    # Everybody else's: at least 32 letters and digits in a row.  Deepgram's are 40 hex digits;
+    # Groq's (gsk_…) and ElevenLabs's (sk_…) are longer, after a prefix, which may be shown.
+    # A digit is required, so that a long word is not a key: only 1 of 1,000 keys of 40 random
+    # letters and digits has none.  UUIDs and file names are no keys: dashes, dots and underscores
+    # end a run.  Request ids must stay readable, and OpenAI's are 32 hex digits after ``req_``.
+    r"|(?<![0-9A-Za-z])(?<!\breq_)(?=[A-Za-z]*[0-9])[0-9A-Za-z]{32,}"
+    # User name and password in a URL.
+    r"|(?<=://)[^/\s@]+(?=@)"
+)
+
+_SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")  # how the names of such variables end
+_SHORTEST_SECRET = 8  # a shorter value is a word or a number that the text may hold by chance
 
 
-def clean(text: str) -> str:
-    """What a service said, fit for one line of a terminal.
+def sanitize_line(text: str) -> str:
+    """Return ``text`` as one printable line without secrets, escape sequences or controls."""
+    return replace_surrogates(redact_secrets(strip_controls(text)))
 
-    Without control characters, escape sequences and what looks like a key; at most 300 characters.
+
+def sanitize_short(text: str) -> str:
+    """Return ``sanitize_line(text)``, cut to SHORT characters."""
+    text = sanitize_line(text)
+    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+
+
+def sanitize_message(text: str) -> str:
+    """Return our own output without secrets: lines stay lines, controls are shown as escapes."""
+    text = redact_secrets(_SEQUENCES.sub("", text))
+    return "\n".join(map(escape_controls, text.split("\n")))
+
+
+def strip_controls(text: str) -> str:
+    """Return ``text`` as one line, without escape sequences and invisible characters."""
+    # White space first: a line feed becomes a space, not nothing.
+    return " ".join(_CONTROLS.sub("", " ".join(_SEQUENCES.sub("", text).split())).split())
+
+
+def escape_controls(text: str) -> str:
+    r"""Return ``text`` with ``\x1b`` and the like for what a terminal would obey, not print."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def redact_secrets(text: str) -> str:
+    """Replace keys, passwords in URLs, and the values of secret environment variables.
+
+    A variable is secret if its name ends in KEY, TOKEN, SECRET or PASSWORD.
     """
-    text = _KEYS.sub("[redacted]", " ".join(_CONTROLS.sub(" ", _ESCAPES.sub("", text)).split()))
-    text = well_formed(text)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    values = {os.environ[name] for name in os.environ if name.upper().endswith(_SECRET_NAMES)}
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, "[redacted]")
+    return _SECRETS.sub("[redacted]", text)
 
 
-def well_formed(text: str) -> str:
-    """``text`` without lone surrogates, which JSON can hold and UTF-8 cannot."""
+def has_secret(text: str) -> bool:
+    """Return whether ``text`` holds something that looks like a key or a password."""
+    return _SECRETS.search(text) is not None
+
+
+def replace_surrogates(text: str) -> str:
+    """Return ``text`` with ``?`` for lone surrogates, which JSON can hold and UTF-8 cannot."""
     return text.encode(errors="replace").decode()

@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -33,9 +32,9 @@ from typing import (
 )
 
 from voicecli import __version__, events
-from voicecli.errors import InputError, UsageError
+from voicecli.errors import InputError, UsageError, suggest
 from voicecli.events import Action, Event, ReplyEvent
-from voicecli.sanitize import clean
+from voicecli.sanitize import sanitize_short
 from voicecli.units import Seconds
 
 T = TypeVar("T")
@@ -133,8 +132,8 @@ def _finite(value: Any) -> bool:
 
 
 def _suggest(name: object, known: Mapping[str, object]) -> str:
-    near = get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    hint = suggest(str(name), known)
+    return f". {hint}" if hint else ""
 
 
 def _shown(value: object) -> str:
@@ -317,7 +316,7 @@ class _Lines:
         except UnicodeDecodeError:
             problem = "this is not UTF-8"
         except ValueError as error:
-            problem = clean(str(error))
+            problem = sanitize_short(str(error))
         raise InputError(
             f"{self._path}:{self._number}: {problem}",
             hint="Give a timeline.jsonl as voicecli wrote it.",

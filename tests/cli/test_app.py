@@ -18,7 +18,7 @@ import yaml
 from voicecli import __version__, errors
 from voicecli.cli import dotenv as environment
 from voicecli.cli.app import COMMANDS, find_command, run
-from voicecli.cli.errors import BUG, EXIT_CODES, UNREAD, tell, wash
+from voicecli.cli.errors import BUG, EXIT_CODES, UNREAD, tell
 from voicecli.errors import (
     CredentialsError,
     DeviceError,
@@ -304,21 +304,6 @@ def test_a_foreseen_failure_shows_where_it_was_raised_when_debugging(
     first, *_, last = capsys.readouterr().err.splitlines()
     assert first == "Traceback (most recent call last):"
     assert last == "error: --a is wrong."
-
-
-@pytest.mark.parametrize(
-    ("text", "washed"),
-    [
-        ("\x1b[31mred\x07\x1b[0m", r"red\x07"),
-        ("a\nb", "a\nb"),
-        ("caf\udce9", r"caf\udce9"),
-        ("\u202egnp.exe", r"\u202egnp.exe"),
-        ("recordings/this_is_a_rather_long_name_of_a_recording.wav",) * 2,
-        ("Grüße – 你好", "Grüße – 你好"),
-    ],
-)
-def test_washed_text_is_safe_and_else_unchanged(text: str, washed: str) -> None:
-    assert wash(text) == washed
 
 
 # ── .env ─────────────────────────────────────────────────────────────────────

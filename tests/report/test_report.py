@@ -18,10 +18,11 @@ from voicecli.metrics.summary import Budgets, summarize
 from voicecli.metrics.thresholds import evaluate, parse_threshold
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.usage import Cost, PricedModels, count_usage, estimate_cost
-from voicecli.report.format import listed, milliseconds, rounded, table, washed
+from voicecli.report.format import listed, milliseconds, rounded, table
 from voicecli.report.json_result import Setting, profile_hash, result, written
 from voicecli.report.summary_lines import summary_lines
 from voicecli.report.turn_lines import TurnLines, turn_lines
+from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
 
 PLAIN = Exchange(ttft=0.2893)
@@ -336,7 +337,7 @@ def test_the_hash_knows_settings_and_not_their_order():
 
 
 def test_words_and_numbers():
-    assert washed(" a\n\x1b[31mb\u200b  c ") == "a b c"
+    assert sanitize_line(" a\n\x1b[31mb\u200b  c ") == "a b c"
     assert milliseconds(0.1 + 0.2) == 300.0
     assert milliseconds(None) is None
     assert listed({"a": 1, "b": 0, "c": 2}) == "1 a, 2 c"

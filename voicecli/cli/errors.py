@@ -8,7 +8,6 @@ never.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from voicecli.errors import (
     UsageError,
     VoiceError,
 )
+from voicecli.sanitize import sanitize_message
 
 BUG = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -49,18 +49,6 @@ EXIT_CODES = {
 
 _TELLING = (CredentialsError, UsageError, DeviceError, ServiceError, VoiceError)
 """Of several failures the first of these is told: a refused key explains a lost service."""
-
-_SEQUENCES = re.compile(r"[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]")
-"""Colours, cursor movements: the letter they end in could hide where a key begins."""
-
-_SECRET = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
-
-_KEYS = re.compile(
-    r"\bsk-[\w*.…-]{8,}"  # OpenAI
-    r"|\b[0-9a-f]{32,}\b"  # Deepgram: 40 hex digits
-    r"|(?<=://)[^/\s@]+(?=@)",  # user and password in a URL
-    re.IGNORECASE,
-)
 
 
 @runtime_checkable
@@ -93,17 +81,6 @@ def tell(error: BaseException, *, debug: bool = False) -> int:
     told = min((leaf for leaf in leaves if isinstance(leaf, VoiceError)), key=_rank)
     _say(f"error: {_sentence(told)}")
     return told.exit_code
-
-
-def wash(text: str) -> str:
-    """``text`` without keys and colours, and nothing in it that a terminal obeys but line ends."""
-    text = _SEQUENCES.sub("", text)
-    secrets = {value for name, value in os.environ.items() if _SECRET.search(name)}
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= 8:  # shorter ones are words or numbers
-            text = text.replace(secret, "[redacted]")
-    text = _KEYS.sub("[redacted]", text)
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -156,7 +133,7 @@ def _tell_bug(error: BaseException) -> int:
 
 def _say(text: str) -> None:
     with suppress(OSError):  # standard error is closed
-        typer.echo(wash(text), err=True)
+        typer.echo(sanitize_message(text), err=True)
 
 
 def hush() -> None:

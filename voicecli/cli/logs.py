@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import typer
 
-from voicecli.cli.errors import wash
+from voicecli.sanitize import sanitize_message
 
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
@@ -50,4 +50,4 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line to what standard error is now: a live display may have replaced it."""
         with suppress(Exception):  # logging's own account of a failure would show the arguments
-            typer.echo(wash(self.format(record)), err=True)
+            typer.echo(sanitize_message(self.format(record)), err=True)

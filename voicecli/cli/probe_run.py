@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from voicecli import clock
-from voicecli.cli.errors import tell, wash
+from voicecli.cli.errors import tell
 from voicecli.errors import CredentialsError, InputError, ThresholdError, VoiceError
 from voicecli.events import Service
 from voicecli.metrics.summary import describe
@@ -36,6 +36,7 @@ from voicecli.probe.tables import as_csv
 from voicecli.probe.text import text_lines
 from voicecli.probe.watch import Watch
 from voicecli.report.json_result import profile_hash, written
+from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
@@ -175,7 +176,7 @@ class Probing:
                     self._findings, found, spent, setting, changes, as_markdown=form == "markdown"
                 )
                 for line in lines:
-                    typer.echo(wash(line))
+                    typer.echo(sanitize_message(line))
 
     def _judge(self, found: Evaluation, changes: Sequence[Change]) -> int:
         """Tell what failed, a line each; the exit code."""
@@ -211,7 +212,7 @@ class _Bars:
             self.noted(str(one.error))
 
     def noted(self, text: str) -> None:
-        self._progress.console.print(wash(text), markup=False, highlight=False)
+        self._progress.console.print(sanitize_message(text), markup=False, highlight=False)
 
     def done(self, service: Service) -> None:
         self._progress.stop_task(self._tasks[service])
@@ -234,7 +235,7 @@ def _live() -> Iterator[tuple[Callable[[Any], None], Callable[[str], None]]]:
     """A live table on standard output where that is a terminal, else a line per reading."""
     console = Console()
     if not console.is_terminal:
-        yield lambda _: None, lambda line: typer.echo(wash(line))
+        yield lambda _: None, lambda line: typer.echo(sanitize_message(line))
         return
     with Live(console=console, transient=True, refresh_per_second=4) as live:
         yield live.update, lambda _: None

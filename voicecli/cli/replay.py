@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli.cli.errors import wash
 from voicecli.cli.options import (
     RESULT,
     TIMELINE,
@@ -25,6 +24,7 @@ from voicecli.cli.options import (
     tell,
 )
 from voicecli.errors import UsageError
+from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
     from voicecli.cli.result import SessionResult
@@ -149,7 +149,7 @@ async def _replay(
         ):
             await session.run()
     for warning in source.warnings:
-        typer.echo(wash(f"! {warning}"), err=True)
+        typer.echo(sanitize_message(f"! {warning}"), err=True)
     return timeline
 
 

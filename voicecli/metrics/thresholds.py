@@ -11,9 +11,8 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from voicecli.errors import UsageError
+from voicecli.errors import UsageError, suggest
 from voicecli.metrics.summary import NEEDED, STATISTICS, Summary, list_metrics
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
@@ -98,11 +97,10 @@ def _found(name: str, summary: Summary) -> tuple[float | None, str]:
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=3)
     if any(one.startswith(f"{name}.") for one in known):
-        near = [f"{name}.{statistic}" for statistic in STATISTICS]
-    if near:
-        return f"Did you mean {' or '.join(near)}?"
+        return f"Did you mean {' or '.join(f'{name}.{statistic}' for statistic in STATISTICS)}?"
+    if hint := suggest(name, known, limit=3):
+        return hint
     parts = (one.rpartition(".") for one in known)
     heads = dict.fromkeys(
         head if tail in STATISTICS else head + dot + tail for head, dot, tail in parts

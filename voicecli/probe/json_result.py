@@ -24,8 +24,9 @@ from voicecli.probe.metrics import METRICS, in_milliseconds
 from voicecli.probe.results import ProbeResults
 from voicecli.probe.samples import FailedSample
 from voicecli.probe.schedule import Plan
-from voicecli.report.format import milliseconds, washed
+from voicecli.report.format import milliseconds
 from voicecli.report.json_result import judgement, priced
+from voicecli.sanitize import sanitize_line
 
 SCHEMA_VERSION = 1
 KIND = "probe"
@@ -76,7 +77,7 @@ def build_result(
         "prediction": _prediction(verdicts),
         "budgets": [_budget(one) for one in verdicts.budgets],
         "cost": priced(cost),
-        "notes": [washed(note) for note in findings.notes],
+        "notes": [sanitize_line(note) for note in findings.notes],
         "expectations": [judgement(one) for one in verdicts.expectations],
         "comparison": None if changes is None else [one.as_data() for one in changes],
     }
@@ -118,7 +119,7 @@ def _service(findings: ProbeResults, service: Service) -> dict[str, Any]:
         "readings": sum(not one.cold for one in readings),
         "cold": sum(one.cold for one in readings),
         "errors": [_mishap(one) for one in findings.mishaps if one.service == service],
-        "given_up": washed(str(given_up)) if given_up else None,
+        "given_up": sanitize_line(str(given_up)) if given_up else None,
         "exit_code": given_up.exit_code if given_up else 0,
         "request_ids": findings.request_ids(service),
     }
@@ -130,7 +131,7 @@ def _mishap(mishap: FailedSample) -> dict[str, Any]:
     return {
         "at_s": round(mishap.at, 3),
         "cold": mishap.cold,
-        "error": washed(str(error)),
+        "error": sanitize_line(str(error)),
         "status": known.status if known else None,
         "request_id": known.request_id if known else None,
     }

@@ -13,7 +13,8 @@ from voicecli.probe.json_result import Setting, doubts_of
 from voicecli.probe.metrics import SERVICES
 from voicecli.probe.results import ProbeResults
 from voicecli.probe.tables import Row, budget_rows, markdown, metric_rows, network_rows, number
-from voicecli.report.format import rounded, table, washed
+from voicecli.report.format import rounded, table
+from voicecli.sanitize import sanitize_line
 
 
 def text_lines(
@@ -120,9 +121,9 @@ def _changed(changes: Sequence[Change]) -> str:
 def _closing(findings: ProbeResults, verdicts: Evaluation, cost: Cost) -> Iterator[str]:
     yield from _predicted(verdicts)
     if findings.devices:
-        yield f"audio: {washed(findings.devices)}"
+        yield f"audio: {sanitize_line(findings.devices)}"
     for note in (*findings.notes, *doubts_of(findings)):
-        yield washed(note)
+        yield sanitize_line(note)
     for one in verdicts.expectations:
         yield f"{'✓' if one.met else '✗'} {one.expectation.text}: {one.why}"
     yield _price(cost)

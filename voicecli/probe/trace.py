@@ -19,7 +19,7 @@ from voicecli import clock
 from voicecli.events import Service
 from voicecli.probe.exchange import ExchangeError, HttpExchange, WebSocketExchange
 from voicecli.probe.proxy import check_connected, connect_request, proxy_for
-from voicecli.sanitize import clean
+from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import Endpoint
 from voicecli.units import Seconds
 
@@ -108,14 +108,14 @@ async def travel(visit: Visit, proxies: Mapping[str, str] | None = None) -> Rout
     try:
         await journey.go()
     except _StoppedError as stopped:
-        failed, why = stopped.phase, clean(stopped.why)
+        failed, why = stopped.phase, sanitize_short(stopped.why)
     finally:
         journey.end()
     return Route(
         service=visit.service,
         host=visit.endpoint.authority,
         address=journey.address,
-        proxy=clean(journey.proxy),
+        proxy=sanitize_short(journey.proxy),
         phases=journey.phases,
         status=journey.exchange.status,
         failed=failed,

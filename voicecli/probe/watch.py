@@ -12,7 +12,7 @@ from voicecli.metrics.summary import describe
 from voicecli.probe.metrics import METRICS
 from voicecli.probe.samples import FailedSample, Sample
 from voicecli.probe.tables import number
-from voicecli.report.format import washed
+from voicecli.sanitize import sanitize_line
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Watch:
 
     def noted(self, text: str) -> None:
         """Something that a user should know."""
-        self._last.append(f"{_stamp(clock.now())} {washed(text)}")
+        self._last.append(f"{_stamp(clock.now())} {sanitize_line(text)}")
         self._say(self._last[-1])
         self._show(self.table())
 

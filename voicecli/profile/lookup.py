@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import platformdirs
 
-from voicecli.errors import ProfileError
-from voicecli.profile.overlay import Place, Problem, printable, profile_error
+from voicecli.errors import ProfileError, suggest
+from voicecli.profile.overlay import Place, Problem, profile_error
 from voicecli.profile.yaml_source import read_file
+from voicecli.sanitize import escape_controls
 
 
 class KnownProfile(NamedTuple):
@@ -71,11 +71,8 @@ def find(
     if files:
         return files[0]
     names = sorted({file.stem for folder in places for file in folder.glob("*.yaml")})
-    near = get_close_matches(name, names, n=1)
-    hint = f"Did you mean {near[0]}? Known: " if near else "Known: "
-    raise profile_error(
-        [Problem(place, f"there is no {kind} {name}", f"{hint}{', '.join(names)}.")]
-    )
+    hint = f"{suggest(name, names)} Known: {', '.join(names)}.".lstrip()
+    raise profile_error([Problem(place, f"there is no {kind} {name}", hint)])
 
 
 def find_script(name: str, cwd: Path | None = None) -> Path:
@@ -120,4 +117,4 @@ def _description(file: Path, cwd: Path) -> str:
         values = read_file(read(file, cwd), shown(file, cwd)).values
     except ProfileError as error:
         return error.cause.splitlines()[0]
-    return printable(str(values.get("description", "")))
+    return escape_controls(str(values.get("description", "")))

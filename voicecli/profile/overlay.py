@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voicecli.errors import ProfileError
+from voicecli.sanitize import escape_controls
 
 Key = tuple[str | int, ...]
 """The way to a value: section, key, perhaps an index."""
@@ -48,13 +49,8 @@ def profile_error(complaints: Sequence[Problem]) -> ProfileError:
     """All that is wrong, a line each, as an error whose hint is the last line's."""
     *others, last = complaints[:COMPLAINTS]
     lines = [f"{one.cause}. {one.hint}".rstrip() for one in others]
-    cause = "\n".join(map(printable, [*lines, last.cause]))
-    return ProfileError(cause, hint=printable(last.hint))
-
-
-def printable(text: str) -> str:
-    """Escapes what a terminal would obey instead of print."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    cause = "\n".join(map(escape_controls, [*lines, last.cause]))
+    return ProfileError(cause, hint=escape_controls(last.hint))
 
 
 @dataclass(frozen=True, slots=True)

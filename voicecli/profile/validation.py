@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from voicecli.errors import suggest
 from voicecli.profile.model import Profile
 from voicecli.profile.overlay import Key, Layer, Place, Problem, dotted, profile_error
 
@@ -75,10 +75,10 @@ def _suggestion(key: Key) -> str:
         for section in json_schema()["properties"]
         if name in _at([section]).get("properties", ())
     ]
-    near = [(*parent, sibling) for sibling in get_close_matches(str(name), siblings, n=1)]
-    if meant := elsewhere or near:
-        return f"Did you mean {' or '.join(map(dotted, meant))}?"
-    return f"Known here: {', '.join(siblings)}."
+    if elsewhere:
+        return f"Did you mean {' or '.join(map(dotted, elsewhere))}?"
+    prefix = dotted((*parent, ""))
+    return suggest(str(name), siblings, prefix=prefix) or f"Known here: {', '.join(siblings)}."
 
 
 def _at(key: Sequence[str | int]) -> Node:

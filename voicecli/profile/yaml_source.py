@@ -9,10 +9,9 @@ from typing import Any
 import yaml
 
 from voicecli.profile.overlay import Key, Layer, Place, Problem, dotted, profile_error
+from voicecli.sanitize import has_secret
 
 SECRET_NAME = re.compile(r"(^|[_-])(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
-SECRET_VALUE = re.compile(r"\bsk-[\w-]{8,}|\b[0-9a-f]{40}\b|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
-"""Keys of OpenAI, keys of Deepgram, and passwords in URLs."""
 
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -121,7 +120,7 @@ class _Reading:
         except (yaml.YAMLError, ValueError):
             self.complain(key, f"{dotted(key)} is no plain YAML value")
             return None
-        if isinstance(value, str) and SECRET_VALUE.search(value):
+        if isinstance(value, str) and has_secret(value):
             self._complain_of_secret(key)
         return value
 

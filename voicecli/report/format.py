@@ -1,17 +1,11 @@
-"""Words and numbers as they are shown: washed text, whole milliseconds that add up."""
+"""Formats words and numbers for output: whole milliseconds that add up."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import floor
 
-from voicecli.sanitize import clean
 from voicecli.units import Seconds
-
-
-def washed(text: str) -> str:
-    """What was said, fit for a terminal, however long: one line, no controls, no keys."""
-    return " ".join(filter(None, map(clean, text.split())))
 
 
 def milliseconds(duration: Seconds | None) -> float | None:

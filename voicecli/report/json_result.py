@@ -25,7 +25,8 @@ from voicecli.metrics.summary import (
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import PRICES_OF, SOURCES, Cost, SessionUsage
-from voicecli.report.format import milliseconds, rounded, washed
+from voicecli.report.format import milliseconds, rounded
+from voicecli.sanitize import sanitize_line
 
 SCHEMA_VERSION = 1
 
@@ -89,14 +90,15 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
         "at_s": round(turn.at, 6),
         "outcome": turn.outcome,
         "reason": turn.reason,
-        "user_text": washed(turn.user_text),
-        "said": washed(turn.said),
+        "user_text": sanitize_line(turn.user_text),
+        "said": sanitize_line(turn.said),
         "heard_s": round(turn.heard, 6),
         "mouth_to_ear_ms": milliseconds(turn.mouth_to_ear),
         "stages_ms": _stages(turn),
         "raw_ms": {name: milliseconds(turn.raw.get(name)) for name in RAW},
         "over_budget": [one.metric for one in find_overruns(turn, budgets)],
-        "failure": failure and {"service": failure.service, "reason": washed(failure.reason)},
+        "failure": failure
+        and {"service": failure.service, "reason": sanitize_line(failure.reason)},
         "drafted": turn.drafted,
         "requests": turn.requests,
         "hedges": turn.hedges,

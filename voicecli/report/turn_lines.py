@@ -13,7 +13,8 @@ from voicecli.events import CommitReply, ConnectionLost, Warned
 from voicecli.metrics.summary import Budgets, find_overruns
 from voicecli.metrics.turns import Turn, TurnReader
 from voicecli.pipeline.history import CUT
-from voicecli.report.format import rounded, washed
+from voicecli.report.format import rounded
+from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
 
 
@@ -50,13 +51,13 @@ def turn_lines(turn: Turn, budgets: Budgets) -> list[str]:
 
 def user_line(number: int, text: str) -> str:
     """What the user said."""
-    return f'#{number} you   "{washed(text)}"'
+    return f'#{number} you   "{sanitize_line(text)}"'
 
 
 def reply_lines(turn: Turn, budgets: Budgets) -> list[str]:
     """What was heard of the reply, and how long it took."""
     lines = []
-    if said := washed(turn.said):
+    if said := sanitize_line(turn.said):
         cut = CUT if turn.outcome == "interrupted" else ""
         lines.append(f'#{turn.turn} agent "{said}{cut}"')
     return [*lines, f"#{turn.turn} ⏱ {_measured(turn)}   {'  '.join(_marks(turn, budgets))}"]
@@ -65,7 +66,7 @@ def reply_lines(turn: Turn, budgets: Budgets) -> list[str]:
 def notice(service: str, text: str) -> str:
     """What the user should know; a refusal names its service itself."""
     prefix = f"{service.upper()}: "
-    return f"! {prefix}{washed(text).removeprefix(prefix)}"
+    return f"! {prefix}{sanitize_line(text).removeprefix(prefix)}"
 
 
 def _measured(turn: Turn) -> str:
@@ -88,11 +89,11 @@ def _measured(turn: Turn) -> str:
 
 def _marks(turn: Turn, budgets: Budgets) -> list[str]:
     """What else a reader should know, the rule that ended the user's turn first."""
-    marks = [f"[{washed(turn.reason)}]"]
+    marks = [f"[{sanitize_line(turn.reason)}]"]
     if turn.outcome == "interrupted":
         marks.append(f"interrupted after {turn.heard:.1f} s")
     if turn.failure is not None:
-        marks.append(f"{turn.failure.service.upper()} failed: {washed(turn.failure.reason)}")
+        marks.append(f"{turn.failure.service.upper()} failed: {sanitize_line(turn.failure.reason)}")
     for one in find_overruns(turn, budgets):
         took, budget = round(one.took * 1000, 1), round(one.budget * 1000, 1)
         marks.append(f"over budget: {one.metric} {took:g} > {budget:g}")

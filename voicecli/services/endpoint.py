@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from voicecli.errors import CredentialsError, ProfileError, RefusedError, ServiceError
-from voicecli.sanitize import clean
+from voicecli.sanitize import sanitize_short
 
 _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 
@@ -59,7 +59,7 @@ def check_url(service: str, url: str) -> Endpoint:
 
     Raises ProfileError where it is no such URL, or would send a key in the clear.
     """
-    named = f"{service.upper()}: the URL {clean(url)!r}"
+    named = f"{service.upper()}: the URL {sanitize_short(url)!r}"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -118,7 +118,7 @@ class Refusal(NamedTuple):
     ) -> ServiceError:
         """The error for the terminal: this meaning, and the service's own words, cleaned."""
         label = f"HTTP {code}" if code < 1000 else str(code)  # closes of a WebSocket begin at 1000
-        words = clean(said)
+        words = sanitize_short(said)
         return (RefusedError if code in (401, 403) else kind)(
             service,
             f"{self.cause.format_map(names)} ({label}: {words})"
@@ -126,6 +126,6 @@ class Refusal(NamedTuple):
             else f"{self.cause.format_map(names)} ({label})",
             hint=self.hint.format_map(names),
             status=code,
-            request_id=clean(request_id or "") or None,
+            request_id=sanitize_short(request_id or "") or None,
             temporary=self.temporary,
         )

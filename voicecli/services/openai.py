@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from voicecli import clock
 from voicecli.errors import ServiceError
-from voicecli.sanitize import clean, well_formed
+from voicecli.sanitize import replace_surrogates, sanitize_short
 from voicecli.services.endpoint import Endpoint, Refusal, check_key, check_url
 from voicecli.services.interfaces import Message, Usage
 from voicecli.units import Seconds
@@ -134,7 +134,7 @@ class Chat:
         except openai.AuthenticationError as error:
             raise self._refused(error) from None
         except (TimeoutError, ValueError, openai.APIError) as error:
-            _log.info("LLM: warming up failed: %s", clean(str(error)))
+            _log.info("LLM: warming up failed: %s", sanitize_short(str(error)))
 
     # Errors are raised "from None": the library's own may quote a part of the key.
 
@@ -218,7 +218,7 @@ class Chat:
             request_id=error.request_id,
             host=self._endpoint.authority,
             key_env=self._options.key_env,
-            model=clean(self._options.model),
+            model=sanitize_short(self._options.model),
         )
 
 
@@ -290,7 +290,7 @@ def _choice(chunk: object) -> object:
 
 def _content(chunk: object) -> str:
     content = getattr(getattr(_choice(chunk), "delta", None), "content", None)
-    return well_formed(content) if isinstance(content, str) else ""
+    return replace_surrogates(content) if isinstance(content, str) else ""
 
 
 def _finishes(chunk: object) -> bool:
@@ -306,15 +306,15 @@ def _usage(chunk: object) -> Usage | None:
 def _said(body: object) -> str:
     """The message in an error's body."""
     message = body.get("message") if isinstance(body, dict) else body
-    return clean(message) if isinstance(message, str) else ""
+    return sanitize_short(message) if isinstance(message, str) else ""
 
 
 def _root(error: BaseException) -> str:
     """What lies at the bottom of the libraries' wrapping."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return clean(str(error)) or type(error).__name__
+    return sanitize_short(str(error)) or type(error).__name__
 
 
 def _id_of(stream: Chunks) -> str | None:
-    return clean(stream.response.headers.get("x-request-id", "")) or None
+    return sanitize_short(stream.response.headers.get("x-request-id", "")) or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, get_args
 
 import yaml
 
-from voicecli.errors import InputError
+from voicecli.errors import InputError, suggest
 from voicecli.events import Service
 from voicecli.standin.faults import KINDS, Fault
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
@@ -175,10 +174,9 @@ class Section:
         """Refuse the keys that nobody asked for."""
         for key in self._content:
             if key not in self._known:
-                near = difflib.get_close_matches(str(key), self._known, n=1)
-                hint = f"Did you mean {near[0]}?" if near else ""
                 raise InputError(
-                    f"{self._file}: {self._name}{key} is no key of a script", hint=hint
+                    f"{self._file}: {self._name}{key} is no key of a script",
+                    hint=suggest(str(key), self._known),
                 )
 
     def _number(self, key: str, value: Any, low: float, high: float) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from voicecli.sanitize import strip_controls
 from voicecli.terminal.keys import BACKSPACE, ENTER, ERASE_LINE, ERASE_WORD
-from voicecli.terminal.stdin_lines import printable
 
 
 class LineEditor:
@@ -19,7 +19,7 @@ class LineEditor:
         """The line, if ``key`` completes one that says something."""
         match key:
             case _ if key == ENTER:
-                line, self.text = printable(self.text), ""
+                line, self.text = strip_controls(self.text), ""
                 return line or None
             case _ if key == BACKSPACE:
                 self.text = self.text[:-1]

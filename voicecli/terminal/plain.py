@@ -33,8 +33,8 @@ from voicecli.events import (
 )
 from voicecli.metrics.summary import Budgets
 from voicecli.metrics.turns import TurnReader
-from voicecli.report.format import washed
 from voicecli.report.turn_lines import notice, reply_lines
+from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
@@ -88,7 +88,7 @@ class PlainLines:
             self.say(record.at, text)
         if turn is None:
             return
-        if said := washed(turn.said):
+        if said := sanitize_line(turn.said):
             self.say(record.at, f'agent: "{said}"')
         self.say(record.at, reply_lines(turn, self._budgets)[-1].removeprefix(f"#{turn.turn} "))
         if self._floor_is_free(record):
@@ -99,13 +99,13 @@ class PlainLines:
             case ConnectionOpened():
                 return [f"{record.service.upper()} open ({_ms(record.took)})"]
             case CommitReply():
-                return [f'you: "{washed(record.user_text)}"']
+                return [f'you: "{sanitize_line(record.user_text)}"']
             case Event():
                 return self._event(record)
             case CancelReply(committed=True, heard_nothing=True):
                 return ["you go on: the reply is dropped"]
             case EndSession():
-                return [f"ended: {washed(record.reason)}"]
+                return [f"ended: {sanitize_line(record.reason)}"]
         return []
 
     def _event(self, event: Event) -> list[str]:

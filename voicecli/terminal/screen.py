@@ -22,8 +22,8 @@ from rich.cells import cell_len
 from voicecli.audio.pcm import samples_of
 from voicecli.events import EndSession
 from voicecli.metrics.summary import Budgets
-from voicecli.report.format import washed
 from voicecli.report.turn_lines import TurnLines
+from voicecli.sanitize import sanitize_line
 from voicecli.terminal.view import DIM, QUIETEST, YELLOW, LiveView, Moment, meter, region, styled
 from voicecli.terminal.writer import NonBlockingWriter
 from voicecli.timeline import Entry
@@ -112,7 +112,7 @@ class Screen:
         self._view.note(record)
         self._lines(record)
         if isinstance(record, EndSession) and record.reason != "quit":
-            self._scroll(f"ended: {washed(record.reason)}")
+            self._scroll(f"ended: {sanitize_line(record.reason)}")
         self._touch()
 
     def type(self, text: str) -> None:

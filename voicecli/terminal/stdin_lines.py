@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from voicecli.sanitize import strip_controls
+
 _PIECE = 65_536
 """Bytes read at a time."""
 
@@ -98,17 +100,12 @@ class TypedLines:
             self._finish()
             return
         *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
-        self._lines.extend(filter(None, map(printable, lines)))
+        self._lines.extend(filter(None, map(strip_controls, lines)))
         self._offer()
 
     def _finish(self) -> None:
-        if last := printable(self._rest):
+        if last := strip_controls(self._rest):
             self._lines.append(last)
         self._ended = True
         self._stop_reading()
         self._offer()
-
-
-def printable(text: str) -> str:
-    """``text`` in one line, without what no terminal prints."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())

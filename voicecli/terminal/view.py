@@ -26,7 +26,7 @@ from voicecli.events import (
     Resume,
     TurnId,
 )
-from voicecli.report.format import washed
+from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
 
 State = Literal["connecting", "listening", "thinking", "speaking", "ended"]
@@ -93,13 +93,13 @@ class LiveView:
     def _note_words(self, record: Entry) -> None:
         match record:
             case InterimTranscript():
-                self._interim = washed(record.text)
+                self._interim = sanitize_line(record.text)
             case FinalTranscript():
-                self._finals.append(washed(record.text))
+                self._finals.append(sanitize_line(record.text))
                 self._interim = ""
             case CommitReply():
                 self.state, self._turn = "thinking", record.turn
-                self._answering = washed(record.user_text)
+                self._answering = sanitize_line(record.user_text)
                 self._forget()
             case CancelReply(committed=True):
                 self.state = "listening"
@@ -134,7 +134,7 @@ def region(view: LiveView, moment: Moment, width: int) -> list[str]:
     if view.words:
         rows += _speech("you", view.words, width)
     if view.state == "speaking" and moment.heard:
-        rows += _speech("agent", washed(moment.heard), width)
+        rows += _speech("agent", sanitize_line(moment.heard), width)
     rows.append(_status(view, moment, width))
     if moment.typing is not None:
         rows.append(_typing(moment.typing, width))

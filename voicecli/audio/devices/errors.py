@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from voicecli.audio.devices.select import NOUNS, Device, Direction
 from voicecli.errors import DeviceError
-from voicecli.sanitize import clean
+from voicecli.sanitize import sanitize_short
 
 _INVALID_RATE, _INVALID_CHANNELS = -9997, -9998
 _UNAVAILABLE, _TIMED_OUT = -9985, -9987
@@ -114,4 +114,6 @@ def _code(error: Exception) -> int | None:
 def _said(error: Exception) -> str:
     texts = [arg for arg in error.args if isinstance(arg, str)]
     code = _code(error)
-    return clean(f"{' '.join(texts) or type(error).__name__}" + (f" ({code})" if code else ""))
+    return sanitize_short(
+        f"{' '.join(texts) or type(error).__name__}" + (f" ({code})" if code else "")
+    )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
-from voicecli.errors import DeviceError
-from voicecli.sanitize import clean
+from voicecli.errors import DeviceError, suggest
+from voicecli.sanitize import sanitize_short
 from voicecli.units import Seconds
 
 Direction = Literal["input", "output"]
@@ -59,8 +58,8 @@ def described(
     text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
     return Device(
         index=info["index"],
-        name=clean(text),
-        host_api=clean(host_api),
+        name=sanitize_short(text),
+        host_api=sanitize_short(host_api),
         inputs=info["maxInputChannels"],
         outputs=info["maxOutputChannels"],
         rate=round(info["defaultSampleRate"]),
@@ -91,12 +90,14 @@ def choose(devices: Sequence[Device], direction: Direction, wanted: str | None =
     names = _names(found)
     if len(names) > 1:
         raise DeviceError(
-            f"{clean(wanted)!r} may be any of several {noun}s: {', '.join(names)}",
+            f"{sanitize_short(wanted)!r} may be any of several {noun}s: {', '.join(names)}",
             hint="Write more of the name, or the index.",
         )
     if found:
         return next((device for device in found if device.is_default(direction)), found[0])
-    raise DeviceError(f"there is no {noun} {clean(wanted)!r}", hint=_suggestion(wanted, able))
+    raise DeviceError(
+        f"there is no {noun} {sanitize_short(wanted)!r}", hint=_suggestion(wanted, able)
+    )
 
 
 def _default(able: Sequence[Device], direction: Direction) -> Device:
@@ -121,11 +122,8 @@ def _at_index(devices: Sequence[Device], direction: Direction, index: int) -> De
 
 
 def _suggestion(wanted: str, able: Sequence[Device]) -> str:
-    names = {name.casefold(): name for name in _names(able)}
-    near = get_close_matches(wanted.casefold(), names, n=3, cutoff=0.4)
-    if near:
-        return f"Did you mean {' or '.join(names[name] for name in near)}?"
-    return f"There is: {', '.join(names.values())}."
+    names = _names(able)
+    return suggest(wanted, names, limit=3, cutoff=0.4) or f"There is: {', '.join(names)}."
 
 
 def _names(devices: Iterable[Device]) -> list[str]:

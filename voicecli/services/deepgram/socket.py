@@ -29,7 +29,7 @@ from websockets.protocol import State
 
 from voicecli import __version__, clock
 from voicecli.errors import ServiceError
-from voicecli.sanitize import clean
+from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import Endpoint, Refusal, check_key
 from voicecli.units import Seconds
 
@@ -102,7 +102,7 @@ class Socket:
     def __init__(self, service: str, connection: ClientConnection, took: Seconds) -> None:
         assert connection.response is not None
         self.took = took
-        self.request_id = clean(connection.response.headers.get("dg-request-id", ""))
+        self.request_id = sanitize_short(connection.response.headers.get("dg-request-id", ""))
         self._service = service
         self._connection = connection
 
@@ -206,7 +206,7 @@ def _unreachable(
 ) -> ServiceError:
     """What it means that no answer came, or none that is HTTP."""
     host = endpoint.authority
-    said, temporary, hint = clean(str(error)), True, "Check the network."
+    said, temporary, hint = sanitize_short(str(error)), True, "Check the network."
     match error:
         case TimeoutError():
             cause = f"no answer from {host} within {timeout:g} s"

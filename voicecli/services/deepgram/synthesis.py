@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
-from voicecli.sanitize import clean
+from voicecli.sanitize import sanitize_short
 from voicecli.units import SAMPLE_SIZE, Seconds
 
 LONGEST_TEXT = 2000
@@ -165,5 +165,6 @@ def _said(frame: dict[str, object]) -> str:
         frame.get("warn_msg") or frame.get("description") or frame.get("err_msg"),
     )
     return (
-        clean(": ".join(part for part in parts if isinstance(part, str))) or "it does not say why"
+        sanitize_short(": ".join(part for part in parts if isinstance(part, str)))
+        or "it does not say why"
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from voicecli.errors import ServiceError
 from voicecli.events import Event, FinalTranscript, InterimTranscript, UtteranceEnded, Warned
-from voicecli.sanitize import clean, well_formed
+from voicecli.sanitize import replace_surrogates, sanitize_short
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 REMEMBERED: Seconds = 120.0
@@ -82,7 +82,9 @@ def decode(message: str | bytes, sent: SentAudio, *, at: Seconds) -> Event | Non
         case {"type": "Error"}:
             said = [frame.get(name) for name in ("variant", "description", "message")]
             text = ": ".join(part for part in said if isinstance(part, str) and part)
-            return Warned(at=at, service="stt", text=clean(text) or "an error it does not explain")
+            return Warned(
+                at=at, service="stt", text=sanitize_short(text) or "an error it does not explain"
+            )
         case {"type": str()}:
             return None
         case _:
@@ -99,7 +101,7 @@ def _transcript(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Event:
         raise _malformed("a Results frame whose words are no list")
     start = _seconds(words[0] if words else frame, "start")
     end = _seconds(words[-1], "end") if words else start + _seconds(frame, "duration")
-    text, speech_start, speech_end = well_formed(text), sent.start(start), sent.end(end)
+    text, speech_start, speech_end = replace_surrogates(text), sent.start(start), sent.end(end)
     speech_final = frame.get("speech_final") is True
     # An old example of the documentation has speech_final without is_final.
     if not (speech_final or frame.get("is_final") is True):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from voicecli.errors import ServiceError
-from voicecli.sanitize import clean
+from voicecli.sanitize import sanitize_short
 from voicecli.standin.engines.local import require_packages
 from voicecli.standin.server import Endpoints
 from voicecli.units import Seconds
@@ -127,7 +127,7 @@ def _status(worker: Process) -> str:
 
 def _failure(cause: str, log: IO[bytes]) -> ServiceError:
     log.seek(0)
-    lines = [clean(line) for line in log.read().decode("utf-8", "replace").split("\n")]
+    lines = [sanitize_short(line) for line in log.read().decode("utf-8", "replace").split("\n")]
     said = " / ".join([line for line in lines if line][-LAST_LINES:])
     return ServiceError(
         "local", f"the engines {cause}" + (f"; their last words: {said}" if said else "")
