@@ -32,6 +32,12 @@ def monotonic_origin() -> Seconds | None:
     return getattr(asyncio.get_running_loop(), "origin", None)
 
 
+async def sleep_until(when: Seconds) -> None:
+    """Sleep until ``now()`` is ``when``; return at once, without yielding, if that is past."""
+    if (delay := when - now()) > 0:
+        await asyncio.sleep(delay)
+
+
 def run(main: Coroutine[Any, Any, T], *, virtual: bool = False) -> T:
     """Run ``main`` in real time, or in virtual time as fast as it can be computed."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop if virtual else RealTimeLoop) as runner:

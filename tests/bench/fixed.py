@@ -15,8 +15,8 @@ from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.profile import Profile
+from voicecli.standin import Endpoints
 from voicecli.standin.engines.process import open_worker
-from voicecli.standin.server import Endpoints
 from voicecli.timeline import Timeline
 from voicecli.units import Seconds
 

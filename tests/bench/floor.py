@@ -12,7 +12,7 @@ from tests.bench.fixed import FINALIZE, TTFB, TTFT
 from tests.support.speech_like import voice
 from voicecli import clock
 from voicecli.metrics.summary import describe
-from voicecli.standin.server import Endpoints
+from voicecli.standin import Endpoints
 from voicecli.units import Seconds
 
 PAUSE: Seconds = 4.0

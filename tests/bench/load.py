@@ -20,7 +20,7 @@ from tests.bench.table import table, verdict
 from tests.support.conversations import profile
 from voicecli import clock
 from voicecli.metrics.summary import describe
-from voicecli.standin.server import Endpoints
+from voicecli.standin import Endpoints
 from voicecli.units import Seconds
 
 NUMBERS = (1, 8, 32, 64)

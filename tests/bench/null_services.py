@@ -18,9 +18,9 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from tests.bench.fixed import FINALIZE, QUESTIONS, REPLY, TOKEN, TTFB, TTFT
 from voicecli import clock
+from voicecli.standin import Endpoints
 from voicecli.standin.engines.process import open_worker
-from voicecli.standin.engines.scripted import tone
-from voicecli.standin.server import Endpoints
+from voicecli.standin.engines.scripted import make_tone
 from voicecli.units import SAMPLE_SIZE
 
 SPEECH_RATE = 24_000
@@ -28,7 +28,7 @@ CHARACTER = 0.06
 FRAME = 0.08
 
 AUDIO = [
-    tone(round(index * FRAME * SPEECH_RATE), round(FRAME * SPEECH_RATE), SPEECH_RATE)
+    make_tone(round(index * FRAME * SPEECH_RATE), round(FRAME * SPEECH_RATE), SPEECH_RATE)
     for index in range(100)
 ]
 

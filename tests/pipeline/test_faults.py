@@ -18,8 +18,7 @@ from tests.support.speech_like import utterances
 from voicecli.cli.errors import tell
 from voicecli.events import EndSession, PlaybackStarted, Service
 from voicecli.standin import Fault
-from voicecli.standin.faults import Kind
-from voicecli.standin.script import Latency, LlmScript, Script, SttScript
+from voicecli.standin.script import FaultKind, Latency, LlmScript, Script, SttScript
 from voicecli.units import Seconds
 
 DEADLINE: Seconds = 5.1
@@ -40,7 +39,7 @@ SAYS = (
 
 def fault(
     service: Service,
-    kind: Kind,
+    kind: FaultKind,
     *,
     status: int = 503,
     after: Seconds = 0.0,
@@ -85,7 +84,7 @@ def cases() -> list[Case]:
     early = {"stt": 0.1, "llm": 0.0, "tts": 0.0}
     midst = {"stt": first - 0.4, "llm": 0.25, "tts": 0.3}
     for service in ("stt", "llm", "tts"):
-        broken: list[tuple[str, Kind, Seconds]] = [
+        broken: list[tuple[str, FaultKind, Seconds]] = [
             ("dropped before", "drop", early[service]),
             ("dropped in mid-stream", "drop", midst[service]),
             ("stalled", "stall", early[service]),
@@ -109,7 +108,7 @@ def cases() -> list[Case]:
     for on in (1, 2):
         lost = (fault("stt", "finalize_lost", on=on),)
         listed.append(Case("stt", f"Finalize {on} unanswered", lost, loses=True))
-    alone: list[tuple[str, Kind]] = [
+    alone: list[tuple[str, FaultKind]] = [
         ("stalled, no hedge", "stall"),
         ("half open, no hedge", "half_open"),
     ]

@@ -27,7 +27,7 @@ from voicecli.pipeline.wiring import (
     turn_policy,
 )
 from voicecli.profile import Profile, known_profiles, load_profile
-from voicecli.standin.server import Endpoints
+from voicecli.standin import Endpoints
 from voicecli.timeline import Timeline
 from voicecli.units import AudioBlock
 

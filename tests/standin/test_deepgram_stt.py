@@ -19,11 +19,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.support.speech_like import silence, utterances, voice
 from voicecli import clock
 from voicecli.standin import Fault, serve
-from voicecli.standin.engines.interfaces import Recogniser
+from voicecli.standin.deepgram_stt import place_words
+from voicecli.standin.engines import SttEngine
 from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import Latency, Script, SttScript
 from voicecli.standin.segmenter import ResultDue, Segmenter
-from voicecli.standin.transcripts import spread
 
 RATE = 16_000
 QUERY = {
@@ -80,11 +80,11 @@ def words(frame: dict[str, Any]) -> list[dict[str, Any]]:
 async def listening(
     stt: SttScript | None = None,
     faults: tuple[Fault, ...] = (),
-    recogniser: Callable[[], Recogniser] | None = None,
+    engine: Callable[[], SttEngine] | None = None,
     **query: Any,
 ) -> AsyncGenerator[ClientConnection, None]:
     engines = create_scripted_engines(Script(stt=stt or SttScript()))
-    engines = replace(engines, recogniser=recogniser or engines.recogniser)
+    engines = replace(engines, stt=engine or engines.stt)
     async with serve(engines, faults=faults) as endpoints:
         asked = {name: value for name, value in (QUERY | query).items() if value is not None}
         url = f"{endpoints.deepgram}/v1/listen?{urlencode(asked, doseq=True)}"
@@ -138,12 +138,12 @@ def listen(
     *moves: Moves,
     stt: SttScript | None = None,
     faults: tuple[Fault, ...] = (),
-    recogniser: Callable[[], Recogniser] | None = None,
+    engine: Callable[[], SttEngine] | None = None,
     block: float = 0.02,
     **query: Any,
 ) -> Heard:
     async def main() -> Heard:
-        async with listening(stt, faults, recogniser, **query) as socket:
+        async with listening(stt, faults, engine, **query) as socket:
             return await converse(socket, *moves, block=block)
 
     return clock.run(main(), virtual=True)
@@ -340,7 +340,7 @@ def test_noise_without_words_ends_no_utterance() -> None:
             words, self.words = self.words, ""
             return words
 
-    heard = listen(audio, CLOSE, recogniser=Once, utterance_end_ms=1000)
+    heard = listen(audio, CLOSE, engine=Once, utterance_end_ms=1000)
 
     assert [at for at, _ in heard.of("UtteranceEnd")] == [pytest.approx(ends[0] + 1.0)]
 
@@ -391,7 +391,7 @@ def test_words_lie_where_the_voice_is() -> None:
 
 
 def test_no_word_begins_or_ends_within_a_pause() -> None:
-    placed = [*spread(["one", "two", "three", "four"], ((0.5, 1.5), (2.0, 3.0)))]
+    placed = [*place_words(["one", "two", "three", "four"], ((0.5, 1.5), (2.0, 3.0)))]
 
     assert placed == [
         ("one", 0.5, 1.0),

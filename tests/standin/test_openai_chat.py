@@ -244,7 +244,7 @@ def test_the_reply_stops_when_the_client_leaves() -> None:
                 stopped.append(clock.now())
 
     async def main() -> None:
-        engines: Engines = replace(create_scripted_engines(Script()), responder=Endless())
+        engines: Engines = replace(create_scripted_engines(Script()), llm=Endless())
         async with serve(engines) as endpoints:
             async with connected(endpoints.openai) as client:
                 await client.send("POST", "/v1/chat/completions", json.dumps(STREAM).encode())

@@ -39,11 +39,10 @@ from voicecli.profile import Profile, load_profile
 from voicecli.services.deepgram.aura import AuraOptions
 from voicecli.services.deepgram.nova import NovaOptions
 from voicecli.services.openai import ChatOptions
-from voicecli.standin import Fault, serve
-from voicecli.standin.engines.interfaces import Responder
+from voicecli.standin import Endpoints, Fault, serve
+from voicecli.standin.engines import LlmEngine
 from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import Script
-from voicecli.standin.server import Endpoints
 from voicecli.timeline import Entry, Follower, Timeline
 from voicecli.units import SAMPLE_SIZE, Seconds
 
@@ -125,7 +124,7 @@ class Held:
 class Overheard:
     """A responder whose requests are noted."""
 
-    def __init__(self, responder: Responder, requests: list[list[dict[str, Any]]]) -> None:
+    def __init__(self, responder: LlmEngine, requests: list[list[dict[str, Any]]]) -> None:
         self._responder = responder
         self._requests = requests
 
@@ -176,7 +175,7 @@ class _Conversation:
 
     async def hold(self, script: Script, faults: Sequence[Fault]) -> None:
         engines = create_scripted_engines(script)
-        engines = replace(engines, responder=Overheard(engines.responder, self.held.requests))
+        engines = replace(engines, llm=Overheard(engines.llm, self.held.requests))
         try:
             async with serve(engines, faults=(*script.faults, *faults)) as endpoints:
                 await self._hold_over(endpoints)

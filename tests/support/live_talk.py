@@ -27,7 +27,7 @@ from tests.support.speech_like import voice
 from tests.support.virtual_audio import RATE, VirtualAudio
 from voicecli.audio.playout import FADE
 from voicecli.audio.resample import Resampler
-from voicecli.standin.engines.scripted import tone
+from voicecli.standin.engines.scripted import make_tone
 
 TALK = [sys.executable, "-m", "voicecli", "talk", "--set", "audio.vad=energy"]
 
@@ -266,7 +266,7 @@ def _barge_in(speaker: NDArray[np.int16], began: float, ended: float) -> BargeIn
     sounds = stretches(speaker, apart=DIP, threshold=0)
     story = max(sound for sound in sounds if sound[0] < began)
     first, last = (round(at * RATE) for at in story)
-    expected = np.frombuffer(tone(0, last - first, RATE), "<i2")
+    expected = np.frombuffer(make_tone(0, last - first, RATE), "<i2")
     ducked = _softer(speaker[first:last], expected, round(began * RATE) - first)
     stale = sum(story[1] < begin < ended for begin, _ in sounds)
     return BargeIn(float((first + ducked) / RATE - began), float(story[1] - began), int(stale))
@@ -363,7 +363,7 @@ def false_alarms(
 def _spoken(duration: float) -> NDArray[np.int16]:
     """So much of the TTS's voice at RATE: the filter adds a few samples to every syllable."""
     resampler = Resampler(TTS_RATE, RATE)
-    voiced = np.frombuffer(tone(0, round(duration * TTS_RATE), TTS_RATE), "<i2")
+    voiced = np.frombuffer(make_tone(0, round(duration * TTS_RATE), TTS_RATE), "<i2")
     return np.concatenate([resampler.feed(voiced), resampler.flush()])
 
 

@@ -27,7 +27,7 @@ from voicecli.services.deepgram.nova import NovaOptions, open_nova
 from voicecli.services.deepgram.socket import API_URL as DEEPGRAM_URL
 from voicecli.services.openai import API_URL as OPENAI_URL
 from voicecli.services.openai import ChatOptions, open_chat, rehearse
-from voicecli.standin.server import Endpoints
+from voicecli.standin import Endpoints
 from voicecli.timeline import Timeline
 from voicecli.turns.barge_in import BargeInPolicy
 from voicecli.turns.machine import TurnMachine
@@ -169,9 +169,9 @@ async def _open_standin(profile: Profile) -> AsyncGenerator[Endpoints, None]:
         ) as endpoints:
             yield endpoints
         return
+    from voicecli.standin import serve
     from voicecli.standin.engines.scripted import create_scripted_engines
     from voicecli.standin.script_file import load_script
-    from voicecli.standin.server import serve
 
     script = load_script(find_script(profile.standin.script or ""))
     async with serve(

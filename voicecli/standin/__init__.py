@@ -1,11 +1,79 @@
 """Stand-ins: servers on this machine that speak the services' wire protocols.
 
-``serve`` puts an ``Engines`` behind Deepgram's ``/v1/listen`` and ``/v1/speak`` and OpenAI's
-``/v1/chat/completions``; the program then runs unchanged, with two base URLs.
+``serve`` puts engines (see ``engines``) behind Deepgram's ``/v1/listen`` (``deepgram_stt``) and
+``/v1/speak`` (``deepgram_tts``) and OpenAI's ``/v1/chat/completions`` (``openai_chat``).  The
+program reaches them as it reaches the services, through two base URLs.
 """
 
-from voicecli.standin.engines.interfaces import Engines
-from voicecli.standin.faults import Fault
-from voicecli.standin.server import Endpoints, serve
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from voicecli.errors import UsageError
+from voicecli.standin.deepgram import DeepgramServer, Route
+from voicecli.standin.deepgram_stt import ListenConnection, parse_listen_query
+from voicecli.standin.deepgram_tts import SpeakConnection, parse_speak_query
+from voicecli.standin.engines import Engines
+from voicecli.standin.http import HttpServer
+from voicecli.standin.openai_chat import ChatService
+from voicecli.standin.script import Fault, FaultSchedule
 
 __all__ = ["Endpoints", "Engines", "Fault", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Base URLs of the stand-ins, as for DEEPGRAM_BASE_URL and OPENAI_BASE_URL."""
+
+    deepgram: str
+    openai: str
+
+
+@asynccontextmanager
+async def serve(
+    engines: Engines,
+    *,
+    deepgram_port: int = 0,
+    openai_port: int = 0,
+    require_key: bool = False,
+    faults: Sequence[Fault] = (),
+) -> AsyncGenerator[Endpoints, None]:
+    """Serve ``engines`` on 127.0.0.1; leaving closes every connection.
+
+    deepgram_port, openai_port: 0 lets the system choose.
+    require_key: whether a client without a key is refused; any key will do.
+
+    Raises UsageError when a port is taken.
+    """
+    schedule = FaultSchedule(faults)
+    routes = {
+        "/v1/listen": Route(
+            "stt",
+            lambda socket, query, active: ListenConnection(
+                socket, parse_listen_query(query), engines, schedule, active
+            ),
+        ),
+        "/v1/speak": Route(
+            "tts",
+            lambda socket, query, _: SpeakConnection(
+                socket, parse_speak_query(query), engines, schedule
+            ),
+        ),
+    }
+    speech = DeepgramServer(routes, schedule, require_key=require_key)
+    chat = ChatService(engines, schedule, require_key=require_key)
+    async with AsyncExitStack() as servers:
+        try:
+            deepgram = await servers.enter_async_context(speech.listen(deepgram_port))
+            openai = await servers.enter_async_context(HttpServer(chat.answer, openai_port))
+        except OSError as error:
+            raise UsageError(
+                f"cannot serve: {error.strerror}",
+                hint="Choose another port, or none: then the system chooses.",
+            ) from error
+        yield Endpoints(
+            deepgram=f"ws://127.0.0.1:{deepgram.sockets[0].getsockname()[1]}",
+            openai=f"http://127.0.0.1:{openai.port}/v1",
+        )

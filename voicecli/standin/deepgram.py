@@ -1,10 +1,17 @@
-"""The WebSocket server in Deepgram's place: handshakes, and who serves what."""
+"""The WebSocket server in Deepgram's place: handshakes, query strings, refusals.
+
+What a connection does after the handshake is its session's business; ``Route`` joins the two.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from websockets.asyncio.server import Server, ServerConnection
@@ -14,75 +21,169 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from voicecli.events import Service
-from voicecli.standin.deepgram_stt import ListenSession
-from voicecli.standin.deepgram_tts import SpeakQuery, SpeakSession, parse_speak_query
-from voicecli.standin.engines.interfaces import Engines
-from voicecli.standin.faults import Broken, Faults, Trouble
-from voicecli.standin.query import ListenQuery, Query, QueryError, parse_listen_query
+from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule
 
-PATHS: dict[str, Service] = {"/v1/listen": "stt", "/v1/speak": "tts"}
+INVALID = "INVALID_QUERY_PARAMETER"
+
+REFUSALS = {
+    401: ("INVALID_AUTH", "Invalid credentials."),
+    402: (
+        "ASR_PAYMENT_REQUIRED",
+        "Project does not have enough credits for an ASR request "
+        "and does not have an overage agreement.",
+    ),
+    403: ("INSUFFICIENT_PERMISSIONS", "Project does not have access to the requested model."),
+    404: ("NOT_FOUND", "Not found."),
+    429: ("TOO_MANY_REQUESTS", "Too many requests. Please try again later"),
+    500: ("INTERNAL_SERVER_ERROR", "Internal server error."),
+    503: ("Service Unavailable", "Please try again later"),
+}
+"""``err_code`` and ``err_msg`` by status; those of 404 and 500 are not published and are ours."""
+
+
+class QueryError(Exception):
+    """A connection is refused before the upgrade: HTTP status, ``err_code``, ``err_msg``."""
+
+    def __init__(self, status: int, code: str = "", message: str = "") -> None:
+        usual = REFUSALS.get(status, ("ERROR", f"Error {status}."))
+        self.status, self.code, self.message = status, code or usual[0], message or usual[1]
+        super().__init__(status, self.code, self.message)
+
+
+def undeserializable(name: str, why: str) -> QueryError:
+    """Refuse a parameter that cannot be read."""
+    return QueryError(400, INVALID, f"Failed to deserialize query parameters: {name}: {why}")
+
+
+class Query:
+    """The query string of a request, parsed as strictly as the service does.
+
+    A malformed value raises QueryError; unknown parameters are ignored.
+    """
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self.path = parts.path
+        self._values = parse_qs(parts.query, keep_blank_values=True)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def all(self, name: str) -> list[str]:
+        """The values of a parameter that may be repeated."""
+        return self._values.get(name, [])
+
+    def text(self, name: str, default: str) -> str:
+        """The value of a parameter; if it is repeated, the last one."""
+        return self._values.get(name, [default])[-1]
+
+    def flag(self, name: str) -> bool:
+        """A boolean: ``true`` or ``false``, nothing else (Python's ``True`` is refused)."""
+        value = self.text(name, "false")
+        if value not in ("true", "false"):
+            raise undeserializable(name, "provided string was not `true` or `false`")
+        return value == "true"
+
+    def integer(self, name: str, default: int) -> int:
+        """A non-negative integer."""
+        value = self.text(name, str(default))
+        if not re.fullmatch(r"\d{1,9}", value):
+            raise undeserializable(name, "invalid digit found in string")
+        return int(value)
+
+    def decimal(self, name: str, default: float) -> float:
+        """A decimal number."""
+        value = self.text(name, str(default))
+        if not re.fullmatch(r"-?\d{1,9}(\.\d{1,9})?", value):
+            raise undeserializable(name, "invalid float literal")
+        return float(value)
+
+
+class ServedConnection(Protocol):
+    """One accepted connection."""
+
+    async def run(self) -> None:
+        """Serve the connection until either side closes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What serves a path.
+
+    open: makes the session of a new connection; raises QueryError when the query is refused.
+    """
+
+    service: Service
+    open: Callable[[ServerConnection, Query, ActiveFaults], ServedConnection]
 
 
 class DeepgramServer:
-    """Serves ``/v1/listen`` and ``/v1/speak`` with ``engines``."""
+    """Serves ``routes``, by path."""
 
-    def __init__(self, engines: Engines, faults: Faults, *, require_key: bool) -> None:
-        self._engines = engines
+    def __init__(
+        self, routes: Mapping[str, Route], faults: FaultSchedule, *, require_key: bool
+    ) -> None:
+        self._routes = routes
         self._faults = faults
         self._require_key = require_key
-        self._accepted: dict[UUID, tuple[ListenQuery | SpeakQuery, Trouble]] = {}
+        self._accepted: dict[UUID, tuple[ServedConnection, ActiveFaults]] = {}
 
     def listen(self, port: int) -> Server:
         """The server on 127.0.0.1, to be used as an async context manager."""
         return serve_websockets(
-            self._converse,
+            self._run_session,
             "127.0.0.1",
             port,
             compression=None,
-            process_request=self._answer,
-            process_response=_sign,
+            process_request=self._answer_handshake,
+            process_response=_add_request_id,
             select_subprotocol=_select_subprotocol,
             ping_interval=None,  # the service answers pings, it sends none
-            close_timeout=1.0,  # nobody waits longer for a client that is gone
+            close_timeout=1.0,  # the longest wait for a client that is gone
         )
 
-    def _answer(self, socket: ServerConnection, request: Request) -> Response | None:
-        """The answer to a handshake that is refused; None to one that is accepted."""
+    def _answer_handshake(self, socket: ServerConnection, request: Request) -> Response | None:
+        """Accept the handshake (None), or return the refusal."""
         try:
-            self._accepted[socket.id] = self._accept(request)
-        except QueryError as refusal:
-            return _refused(socket, refusal)
+            self._accepted[socket.id] = self._accept(socket, request)
+        except QueryError as error:
+            return _refuse(socket, error)
         return None
 
-    def _accept(self, request: Request) -> tuple[ListenQuery | SpeakQuery, Trouble]:
+    def _accept(
+        self, socket: ServerConnection, request: Request
+    ) -> tuple[ServedConnection, ActiveFaults]:
         query = Query(request.path)
-        if (service := PATHS.get(query.path)) is None:
+        if (route := self._routes.get(query.path)) is None:
             raise QueryError(404)
-        trouble = self._faults.at(service, "connection")
-        if refuse := trouble.find("refuse"):
+        faults = self._faults.begin(route.service, "connection")
+        if refuse := faults.find("refuse"):
             raise QueryError(refuse.status)
         _check_key(request.headers, required=self._require_key)
-        return (parse_listen_query if service == "stt" else parse_speak_query)(query), trouble
+        return route.open(socket, query, faults), faults
 
-    async def _converse(self, socket: ServerConnection) -> None:
-        options, trouble = self._accepted.pop(socket.id)
-        session: ListenSession | SpeakSession
-        if isinstance(options, ListenQuery):
-            session = ListenSession(socket, options, self._engines, self._faults, trouble)
-        else:
-            session = SpeakSession(socket, options, self._engines, self._faults)
+    async def _run_session(self, socket: ServerConnection) -> None:
+        session, faults = self._accepted.pop(socket.id)
         try:
-            await trouble.bear(session.run())
-        except* Broken as broken:
-            if broken.subgroup(lambda error: isinstance(error, Broken) and error.half_open):
+            await faults.run(session.run())
+        except* ConnectionBroken as broken:
+            if broken.subgroup(lambda error: getattr(error, "half_open", False)):
                 socket.transport.pause_reading()
                 await socket.wait_closed()
             else:
                 socket.transport.abort()
 
 
+def parse_message(message: str) -> Any:
+    """Parse a text message; None when it is not JSON."""
+    try:
+        return json.loads(message)
+    except ValueError:
+        return None
+
+
 def _check_key(headers: Headers, *, required: bool) -> None:
-    """Raise Refusal unless there is a key in one of the forms that the service takes.
+    """Raise QueryError unless there is a key in one of the forms that the service accepts.
 
     Any key will do.  A ``Bearer`` must be a JSON web token, which has two dots; an API key has
     none.
@@ -101,25 +202,21 @@ def _check_key(headers: Headers, *, required: bool) -> None:
 
 
 def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """The scheme of the browser's form, never its key."""
+    """Select the scheme of a browser's key, never the key itself."""
     return offered[0] if offered and offered[0].lower() in ("token", "bearer") else None
 
 
-def _refused(socket: ServerConnection, refusal: QueryError) -> Response:
-    body = {
-        "err_code": refusal.code,
-        "err_msg": refusal.message,
-        "request_id": str(socket.id),
-    }
+def _refuse(socket: ServerConnection, error: QueryError) -> Response:
+    body = {"err_code": error.code, "err_msg": error.message, "request_id": str(socket.id)}
     payload = json.dumps(body, separators=(",", ":")).encode()
     headers = Headers()
     headers["content-type"] = "application/json"
     headers["content-length"] = str(len(payload))
     headers["connection"] = "close"
-    headers["dg-error"] = refusal.message
-    return Response(refusal.status, HTTPStatus(refusal.status).phrase, headers, payload)
+    headers["dg-error"] = error.message
+    return Response(error.status, HTTPStatus(error.status).phrase, headers, payload)
 
 
-def _sign(socket: ServerConnection, _: Request, response: Response) -> None:
-    """Good or bad, an answer carries the request's id."""
+def _add_request_id(socket: ServerConnection, _: Request, response: Response) -> None:
+    """Add the request's id, which the service also sends with a refusal."""
     response.headers["dg-request-id"] = str(socket.id)

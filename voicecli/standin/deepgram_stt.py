@@ -5,23 +5,144 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
+import string
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+from typing_extensions import override
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
-from voicecli.standin.engines.interfaces import Engines
-from voicecli.standin.faults import Faults, Trouble
-from voicecli.standin.query import RATES, ListenQuery
+from voicecli.standin.deepgram import (
+    INVALID,
+    Query,
+    QueryError,
+    ServedConnection,
+    parse_message,
+    undeserializable,
+)
+from voicecli.standin.engines import Engines
+from voicecli.standin.script import ActiveFaults, FaultSchedule
 from voicecli.standin.segmenter import Mark, ResultDue, Segmenter, VoiceStarted, WordsEnded
-from voicecli.standin.transcripts import Frame, metadata, results, speech_started, utterance_end
 from voicecli.units import SAMPLE_SIZE, Seconds
 
-PATIENCE: Seconds = 10.0
-"""The connection is closed after so long without audio or, once there was audio, a text message."""
+# ── the query ────────────────────────────────────────────────────────────────
+
+MODELS = re.compile(r"(nova(-[23])?|enhanced|base|whisper)(-[a-z]+)*")
+LANGUAGES = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,4})*|multi")
+NO_SUCH_MODEL = "Bad Request: No such model/language/tier combination found."
+ENCODINGS = re.compile("linear16|linear32|flac|alaw|mulaw|amr-[nw]b|(ogg-)?opus|speex|g729")
+RATES = range(8000, 48001)
+FLAGS = (
+    *("no_delay", "numerals", "dictation", "profanity_filter", "filler_words"),
+    *("multichannel", "diarize", "detect_entities", "mip_opt_out"),
+)
+"""Validated, and otherwise without effect here."""
+
+KEYTERM_TOKENS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ListenQuery:
+    """The options of a connection.
+
+    rate: of the linear16 audio, in hertz; None when no encoding was named: then the service expects
+        a container.
+    """
+
+    rate: int | None
+    keyterms: bool
+    interim_results: bool
+    endpointing: Seconds | None
+    utterance_end: Seconds | None
+    vad_events: bool
+    punctuated: bool
+
+
+def parse_listen_query(query: Query) -> ListenQuery:
+    """Parse the options; raise QueryError where the service would."""
+    model = query.text("model", "base")
+    if not MODELS.fullmatch(model):
+        raise QueryError(403)
+    if not LANGUAGES.fullmatch(query.text("language", "en")):
+        raise QueryError(400, "Bad Request", NO_SUCH_MODEL)
+    _check_options(query, model)
+    return ListenQuery(
+        rate=_parse_rate(query),
+        keyterms=model.startswith("nova-3"),
+        interim_results=query.flag("interim_results"),
+        endpointing=_parse_endpointing(query),
+        utterance_end=_parse_utterance_end(query),
+        vad_events=query.flag("vad_events"),
+        punctuated=query.flag("punctuate") | query.flag("smart_format"),
+    )
+
+
+def _check_options(query: Query, model: str) -> None:
+    for name in FLAGS:
+        query.flag(name)
+    if "keywords" in query and model.startswith("nova-3"):
+        raise undeserializable("keywords", "not supported by Nova-3, use keyterm")
+    if "keyterm" in query and not model.startswith("nova-3"):
+        raise undeserializable("keyterm", "only supported by Nova-3")
+    if sum(len(term.split()) for term in query.all("keyterm")) > KEYTERM_TOKENS:
+        message = "Keyterm limit exceeded. The maximum number of tokens across all keyterms is 500."
+        raise QueryError(400, INVALID, message)
+    if "diarize" in query and "diarize_model" in query:
+        message = "diarize_model cannot be used together with diarize or diarize_version."
+        raise QueryError(400, INVALID, message)
+    if "summarize" in query:
+        raise QueryError(400, INVALID, "Summarization is not available for streaming.")
+    if "topics" in query or "intents" in query:
+        raise QueryError(403, message="User does not have sufficient permissions.")
+    if any(len(tag) > 128 for tag in query.all("tag")):
+        raise undeserializable("tag", "longer than 128 characters")
+
+
+def _parse_rate(query: Query) -> int | None:
+    if "encoding" not in query:
+        return None
+    encoding = query.text("encoding", "")
+    if not ENCODINGS.fullmatch(encoding):
+        raise undeserializable("encoding", f"unknown variant `{encoding}`")
+    if encoding != "linear16":
+        raise undeserializable("encoding", "this stand-in accepts linear16 only")
+    if query.integer("channels", 1) != 1:
+        raise undeserializable("channels", "this stand-in accepts one channel only")
+    if "sample_rate" not in query:
+        raise undeserializable("sample_rate", "required with encoding")
+    if (rate := query.integer("sample_rate", 0)) not in RATES:
+        raise undeserializable("sample_rate", f"unsupported value `{rate}`")
+    return rate
+
+
+def _parse_endpointing(query: Query) -> Seconds | None:
+    if query.text("endpointing", "10") == "false":
+        return None
+    return query.integer("endpointing", 10) / 1000
+
+
+def _parse_utterance_end(query: Query) -> Seconds | None:
+    if "utterance_end_ms" not in query:
+        return None
+    value = query.integer("utterance_end_ms", 0)
+    if value < 1000:
+        raise QueryError(400, INVALID, f"Invalid 'utterance_end_ms' value of '{value}'.")
+    if not query.flag("interim_results"):
+        raise undeserializable("utterance_end_ms", "requires interim_results=true")
+    return value / 1000
+
+
+# ── the connection ───────────────────────────────────────────────────────────
+
+IDLE_TIMEOUT: Seconds = 10.0
+"""The longest gap between two audio messages or, once there was audio, messages of any kind."""
 
 NET_0001 = (
     "Deepgram did not receive audio data or a text message within the timeout window. "
@@ -31,13 +152,13 @@ NET_0001 = (
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """Something to send, not before ``when``; None is the end of the stream."""
+    """An answer that must not leave before ``when``; a mark of None ends the stream."""
 
     when: Seconds
     mark: Mark | None
 
 
-class ListenSession:
+class ListenConnection(ServedConnection):
     """One connection to ``/v1/listen``."""
 
     def __init__(
@@ -45,15 +166,15 @@ class ListenSession:
         socket: ServerConnection,
         options: ListenQuery,
         engines: Engines,
-        faults: Faults,
-        trouble: Trouble,
+        faults: FaultSchedule,
+        active: ActiveFaults,
     ) -> None:
         self._socket = socket
         self._options = options
         self._pace = engines.pace
-        self._recogniser = engines.recogniser()
+        self._stt = engines.stt()
         self._faults = faults
-        self._trouble = trouble
+        self._active = active
         self._due: asyncio.Queue[_Due] = asyncio.Queue()
         self._segmenter = Segmenter(
             options.rate or min(RATES),
@@ -62,27 +183,25 @@ class ListenSession:
             interim=self._pace.interim if options.interim_results else None,
             pause=self._pace.pause,
         )
-        self._odd = b""
+        self._partial_sample = b""
         self._digest = hashlib.sha256()
         self._last_word_end: float | None = None
 
+    @override
     async def run(self) -> None:
-        """Serve the connection until it is closed by either side."""
         async with asyncio.TaskGroup() as tasks:
-            answers = tasks.create_task(self._answer_all(), name="listen answers")
+            answers = tasks.create_task(self._send_answers(), name="listen answers")
             await self._receive_all()
             answers.cancel()
 
-    # ── what comes in ────────────────────────────────────────────────────────
-
     async def _receive_all(self) -> None:
-        patience_ends = clock.now() + PATIENCE
+        deadline = clock.now() + IDLE_TIMEOUT
         try:
             while True:
-                async with asyncio.timeout_at(patience_ends):
+                async with asyncio.timeout_at(deadline):
                     message = await self._socket.recv()
                 if isinstance(message, bytes) or self._segmenter.cursor:
-                    patience_ends = clock.now() + PATIENCE
+                    deadline = clock.now() + IDLE_TIMEOUT
                 await self._receive(message)
         except TimeoutError:
             await self._send(self._metadata("incomplete"))
@@ -92,48 +211,49 @@ class ListenSession:
 
     async def _receive(self, message: str | bytes) -> None:
         if isinstance(message, str):
-            await self._obey(message)
+            await self._receive_text(message)
         elif not message:
             self._finish()
         elif self._options.rate is None:
             await self._socket.close(1008, "DATA-0000")
         else:
-            await self._hear(message)
+            await self._receive_audio(message)
 
-    async def _obey(self, message: str) -> None:
-        match _json(message):
+    async def _receive_text(self, message: str) -> None:
+        match parse_message(message):
             case {"type": "KeepAlive"}:
                 pass
             case {"type": "Finalize"}:
                 self._finalize()
             case {"type": "CloseStream"}:
                 self._finish()
-            case {"type": "Configure"} as wishes:
-                await self._configure(wishes.get("keyterms"))
+            case {"type": "Configure"} as request:
+                await self._configure(request.get("keyterms"))
             case _:
                 error = {"type": "Error", "variant": "SchemaError"}
                 why = "Could not deserialize last text message"
                 await self._send({**error, "description": why, "message": message})
 
-    async def _hear(self, audio: bytes) -> None:
+    async def _receive_audio(self, audio: bytes) -> None:
         arrival = clock.now()
         self._digest.update(audio)
-        audio = self._odd + audio
+        audio = self._partial_sample + audio
         whole = len(audio) // SAMPLE_SIZE * SAMPLE_SIZE
-        self._odd = audio[whole:]
+        self._partial_sample = audio[whole:]
         end = self._segmenter.cursor + whole // SAMPLE_SIZE
         for mark in self._segmenter.feed(audio[:whole]):
             instant = arrival - (end - mark.at) / self._segmenter.rate
             if isinstance(mark, VoiceStarted):
                 if self._options.vad_events:
-                    await self._send(speech_started(mark.at / self._segmenter.rate))
+                    at = to_float32(mark.at / self._segmenter.rate)
+                    await self._send({"type": "SpeechStarted", "channel": [0, 1], "timestamp": at})
             elif isinstance(mark, ResultDue) and mark.result != "interim":
                 self._due.put_nowait(_Due(instant + self._pace.final(), mark))
             else:
                 self._due.put_nowait(_Due(instant, mark))
 
     def _finalize(self) -> None:
-        lost = self._faults.at("stt", "finalize").find("finalize_lost")
+        lost = self._faults.begin("stt", "finalize").find("finalize_lost")
         cut = self._segmenter.cut(self._segmenter.cursor, from_finalize=True)
         if not lost and (cut.segment.voiced or self._pace.finalize_silence):
             self._due.put_nowait(_Due(clock.now() + self._pace.finalize(), cut))
@@ -153,9 +273,7 @@ class ListenSession:
             answer["keyterms"] = keyterms
         await self._send(answer)
 
-    # ── what goes out ────────────────────────────────────────────────────────
-
-    async def _answer_all(self) -> None:
+    async def _send_answers(self) -> None:
         while True:
             due = await self._due.get()
             match due.mark:
@@ -163,22 +281,23 @@ class ListenSession:
                     await self._send(self._metadata(self._digest.hexdigest()))
                     await self._socket.close(1000)
                 case ResultDue(result="interim") if not self._due.empty():
-                    pass  # too late to be worth the work: more is due already
+                    pass  # outdated: more is due already
                 case ResultDue():
                     await self._answer(due.mark, due.when)
                 case WordsEnded() if self._last_word_end is not None:
-                    await _until(due.when)
-                    await self._send(utterance_end(self._last_word_end))
+                    await clock.sleep_until(due.when)
+                    end = {"channel": [0, 1], "last_word_end": self._last_word_end}
+                    await self._send({"type": "UtteranceEnd", **end})
                     self._last_word_end = None
 
     async def _answer(self, due: ResultDue, when: Seconds) -> None:
         text = ""
         if due.segment.voiced:
-            text = await self._recogniser.recognise(due.segment, due.result)
-        await _until(when)
+            text = await self._stt.recognise(due.segment, due.result)
+        await clock.sleep_until(when)
         if not due.shown:
             return
-        frame = results(
+        frame = results_frame(
             due, text, punctuated=self._options.punctuated, request_id=str(self._socket.id)
         )
         if words := frame["channel"]["alternatives"][0]["words"]:
@@ -186,22 +305,101 @@ class ListenSession:
         await self._send(frame)
 
     def _metadata(self, sha256: str) -> Frame:
+        """Make the Metadata frame that ends a stream; ``sha256`` is that of all the audio."""
         duration = self._segmenter.cursor / self._segmenter.rate
-        return metadata(str(self._socket.id), duration, sha256)
+        frame = {
+            "type": "Metadata",
+            "transaction_key": "deprecated",
+            "request_id": str(self._socket.id),
+            "sha256": sha256,
+            "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
+            "duration": to_float32(duration),
+            "channels": 1 if duration else 0,
+        }
+        if duration:
+            frame |= {"models": [MODEL_UUID], "model_info": {MODEL_UUID: MODEL_INFO}}
+        return frame
 
     async def _send(self, frame: Frame) -> None:
-        await self._trouble.hold()
-        with suppress(ConnectionClosed):  # whoever receives is told
-            await self._socket.send(self._trouble.tear(json.dumps(frame)))
+        await self._active.wait_out_stall()
+        with suppress(ConnectionClosed):  # _receive_all ends the session
+            await self._socket.send(self._active.corrupt(json.dumps(frame)))
 
 
-async def _until(when: Seconds) -> None:
-    if (delay := when - clock.now()) > 0:
-        await asyncio.sleep(delay)
+# ── the frames ───────────────────────────────────────────────────────────────
+
+Frame = dict[str, Any]
+
+MODEL_UUID = "00000000-0000-4000-8000-000000000003"
+MODEL_INFO = {"name": "general-nova-3", "version": "2025-04-17.21547", "arch": "nova-3"}
+CONFIDENCE = 0.98
 
 
-def _json(message: str) -> Any:
-    try:
-        return json.loads(message)
-    except ValueError:
-        return None
+def results_frame(due: ResultDue, text: str, *, punctuated: bool, request_id: str) -> Frame:
+    """Make a Results frame.
+
+    text: the segment's words, with punctuation and capitals.
+    punctuated: whether the client asked for these.
+    """
+    segment, start = due.segment, due.start / due.segment.rate
+    words: list[Frame] = [
+        {
+            "word": strip_punctuation(word),
+            "start": to_float32(start + begin),
+            "end": to_float32(start + end),
+            "confidence": CONFIDENCE,
+        }
+        | ({"punctuated_word": word} if punctuated else {})
+        for word, begin, end in place_words(text.split(), segment.voiced)
+    ]
+    transcript = " ".join(text.split() if punctuated else (word["word"] for word in words))
+    confidence = CONFIDENCE if words else 0.0
+    alternative = {"transcript": transcript, "confidence": confidence, "words": words}
+    return {
+        "type": "Results",
+        "channel_index": [0, 1],
+        "duration": to_float32((due.at - due.start) / segment.rate),
+        "start": to_float32(start),
+        "is_final": due.result != "interim",
+        "speech_final": due.speech_final,
+        "channel": {"alternatives": [alternative]},
+        "metadata": {
+            "request_id": request_id,
+            "model_info": MODEL_INFO,
+            "model_uuid": MODEL_UUID,
+        },
+        "from_finalize": due.from_finalize,
+    }
+
+
+def place_words(
+    words: list[str], voiced: tuple[tuple[Seconds, Seconds], ...]
+) -> Iterator[tuple[str, Seconds, Seconds]]:
+    """Spread ``words`` evenly over the voiced time; yield each with its start and end."""
+    total = sum(end - start for start, end in voiced)
+    for index, word in enumerate(words):
+        begin = _place(total * index / len(words), voiced)
+        end = _place(total * (index + 1) / len(words), voiced, is_end=True)
+        yield word, begin, end
+
+
+def _place(
+    spoken: Seconds, voiced: tuple[tuple[Seconds, Seconds], ...], *, is_end: bool = False
+) -> Seconds:
+    """Map voiced time to time in the segment; at a pause, ends lie before and starts after it."""
+    for start, end in voiced:
+        length = end - start
+        if spoken < length - 1e-9 or (is_end and spoken <= length + 1e-9):
+            return start + spoken
+        spoken -= length
+    return voiced[-1][1] if voiced else 0.0
+
+
+def strip_punctuation(word: str) -> str:
+    """Return ``word`` as without ``punctuate``: lower case, no punctuation around it."""
+    return word.strip(string.punctuation).lower() or word
+
+
+def to_float32(seconds: Seconds) -> float:
+    """Round to the 32-bit float that the service prints in full."""
+    return float(str(np.float32(seconds)))

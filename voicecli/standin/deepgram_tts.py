@@ -1,23 +1,31 @@
-"""Deepgram's ``/v1/speak``: text in, audio out; nothing is synthesised until Flush."""
+"""Deepgram's ``/v1/speak``: text in, audio out; audio is synthesised on Flush only."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
-from voicecli.standin.engines.interfaces import Engines
-from voicecli.standin.faults import Faults, Trouble
-from voicecli.standin.query import INVALID, Query, QueryError, undeserializable
+from voicecli.clock import RateLimit
+from voicecli.standin.deepgram import (
+    INVALID,
+    Query,
+    QueryError,
+    ServedConnection,
+    parse_message,
+    undeserializable,
+)
+from voicecli.standin.engines import Engines
+from voicecli.standin.script import ActiveFaults, FaultSchedule
 from voicecli.units import Seconds
 
 MODELS = re.compile(r"aura(-2)?-[a-z]+-[a-z]{2}")
@@ -30,21 +38,21 @@ MODEL_UUID = "00000000-0000-4000-8000-000000000002"
 
 WINDOW: Seconds = 60.0
 FLUSHES = 20
-"""Accepted per WINDOW; the next one is answered by a Warning."""
+"""Accepted per WINDOW; further ones are answered with a Warning."""
 
 CHARACTERS = 2400
 """Accepted per WINDOW."""
 
 SPEAK_CHARACTERS = 2000
-"""Accepted per Speak."""
+"""Accepted per Speak message."""
 
 MAX_AGE: Seconds = 3600.0
-"""A connection is closed at this age, even if active."""
+"""A connection is closed at this age, even an active one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakQuery:
-    """What a connection asked for; its ``speed`` is checked, but no engine obeys it.
+    """The options of a connection.  ``speed`` is validated, but no engine implements it.
 
     rate: of the linear16 audio, in hertz.
     """
@@ -54,7 +62,7 @@ class SpeakQuery:
 
 
 def parse_speak_query(query: Query) -> SpeakQuery:
-    """The options in ``query``; raises Refusal as the service does."""
+    """Parse the options; raise QueryError where the service would."""
     model = query.text("model", "aura-asteria-en")
     if not MODELS.fullmatch(model):
         message = "Bad Request: No such model/version combination found."
@@ -80,48 +88,35 @@ def _unsupported(why: str) -> QueryError:
     return QueryError(400, INVALID, f"Unsupported audio format: {why}")
 
 
-class Allowance:
-    """How much may still be used within any WINDOW."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used: deque[tuple[Seconds, int]] = deque()
-
-    def use(self, amount: int) -> bool:
-        """Whether ``amount`` more is allowed now; if so, it is used."""
-        while self._used and self._used[0][0] <= clock.now() - WINDOW:
-            self._used.popleft()
-        if sum(used for _, used in self._used) + amount > self._limit:
-            return False
-        self._used.append((clock.now(), amount))
-        return True
-
-
 @dataclass(frozen=True, slots=True)
 class _Flush:
     number: int
     text: str
-    trouble: Trouble
+    faults: ActiveFaults
 
 
-class SpeakSession:
+class SpeakConnection(ServedConnection):
     """One connection to ``/v1/speak``."""
 
     def __init__(
-        self, socket: ServerConnection, options: SpeakQuery, engines: Engines, faults: Faults
+        self,
+        socket: ServerConnection,
+        options: SpeakQuery,
+        engines: Engines,
+        faults: FaultSchedule,
     ) -> None:
         self._socket = socket
         self._options = options
-        self._voice = engines.voice
+        self._tts = engines.tts
         self._faults = faults
-        self._flushes = Allowance(FLUSHES)
-        self._characters = Allowance(CHARACTERS)
+        self._flush_limit = RateLimit(FLUSHES, WINDOW)
+        self._character_limit = RateLimit(CHARACTERS, WINDOW)
         self._text = ""
         self._flushed = self._cleared = 0
-        self._waiting: asyncio.Queue[_Flush] = asyncio.Queue()
+        self._flushes: asyncio.Queue[_Flush] = asyncio.Queue()
 
+    @override
     async def run(self) -> None:
-        """Serve the connection until it is closed by either side."""
         await self._send(self._metadata())
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
@@ -130,7 +125,7 @@ class SpeakSession:
             self._speaking.cancel()
 
     def _start_speaking(self) -> None:
-        self._speaking = self._tasks.create_task(self._speak_all(), name="speak")
+        self._speaking = self._tasks.create_task(self._speak_flushes(), name="speak")
 
     # ── what comes in ────────────────────────────────────────────────────────
 
@@ -148,9 +143,9 @@ class SpeakSession:
         if isinstance(message, bytes):
             await self._socket.close(1003, "MESSAGE-0000")
             return
-        match _json(message):
+        match parse_message(message):
             case {"type": "Speak", "text": str(text)} if text:
-                await self._take(text)
+                await self._add_text(text)
             case {"type": "Flush"}:
                 await self._flush()
             case {"type": "Clear"}:
@@ -160,25 +155,25 @@ class SpeakSession:
             case _:
                 await self._socket.close(1008, "DATA-0000")
 
-    async def _take(self, text: str) -> None:
+    async def _add_text(self, text: str) -> None:
         if len(text) > SPEAK_CHARACTERS:
             await self._socket.close(1009, "BIG-0001")
-        elif not self._characters.use(len(text)):
+        elif not _spend(self._character_limit, len(text)):
             await self._socket.close(1008, "DATA-0001")
         else:
             self._text += text
 
     async def _flush(self) -> None:
-        trouble = self._faults.at("tts", "flush")
+        faults = self._faults.begin("tts", "flush")
         text = "Rate limit exceeded for flushes. Please try again later."
-        if trouble.find("warning"):
+        if faults.find("warning"):
             warning = {"type": "Warning", "code": "EXCESSIVE_FLUSH", "description": text}
             await self._send(warning)
-        elif not self._flushes.use(1):
+        elif not _spend(self._flush_limit, 1):
             warning = {"type": "Warning", "warn_code": "EXCESSIVE_FLUSH", "warn_msg": text}
             await self._send(warning)
         else:
-            self._waiting.put_nowait(_Flush(self._flushed, self._text, trouble))
+            self._flushes.put_nowait(_Flush(self._flushed, self._text, faults))
             self._flushed += 1
             self._text = ""
 
@@ -186,34 +181,34 @@ class SpeakSession:
         self._speaking.cancel()
         await asyncio.wait([self._speaking])
         self._text = ""
-        self._waiting = asyncio.Queue()
+        self._flushes = asyncio.Queue()
         await self._send({"type": "Cleared", "sequence_id": self._cleared})
         self._cleared += 1
         self._start_speaking()
 
     async def _close(self) -> None:
-        if not self._faults.at("tts", "close").find("close_lost"):
+        if not self._faults.begin("tts", "close").find("close_lost"):
             await self._socket.close(1000, "Connection was closed successfully.")
 
     # ── what goes out ────────────────────────────────────────────────────────
 
-    async def _speak_all(self) -> None:
+    async def _speak_flushes(self) -> None:
         while True:
-            flush = await self._waiting.get()
-            await flush.trouble.bear(self._speak(flush))
+            flush = await self._flushes.get()
+            await flush.faults.run(self._speak(flush))
 
     async def _speak(self, flush: _Flush) -> None:
         if flush.text.strip():
             async with aclosing(self._audio(flush)) as frames:
                 async for frame in frames:
-                    await self._send(frame, flush.trouble)
-        await self._send({"type": "Flushed", "sequence_id": flush.number}, flush.trouble)
+                    await self._send(frame, flush.faults)
+        await self._send({"type": "Flushed", "sequence_id": flush.number}, flush.faults)
 
     async def _audio(self, flush: _Flush) -> AsyncGenerator[bytes, None]:
         odd = b""
-        async with aclosing(self._voice.speak(flush.text, self._options.rate)) as chunks:
+        async with aclosing(self._tts.speak(flush.text, self._options.rate)) as chunks:
             async for chunk in chunks:
-                if not flush.trouble.find("odd_frames"):
+                if not flush.faults.find("odd_frames"):
                     yield chunk
                     continue
                 audio = odd + chunk
@@ -223,12 +218,14 @@ class SpeakSession:
         if odd:
             yield odd
 
-    async def _send(self, message: dict[str, Any] | bytes, trouble: Trouble | None = None) -> None:
+    async def _send(
+        self, message: dict[str, Any] | bytes, faults: ActiveFaults | None = None
+    ) -> None:
         frame = message if isinstance(message, bytes) else json.dumps(message)
-        if trouble:
-            await trouble.hold()
-            frame = frame if isinstance(frame, bytes) else trouble.tear(frame)
-        with suppress(ConnectionClosed):  # whoever receives is told
+        if faults:
+            await faults.wait_out_stall()
+            frame = frame if isinstance(frame, bytes) else faults.corrupt(frame)
+        with suppress(ConnectionClosed):  # _receive_all ends the session
             await self._socket.send(frame)
 
     def _metadata(self) -> dict[str, Any]:
@@ -241,8 +238,8 @@ class SpeakSession:
         }
 
 
-def _json(message: str) -> Any:
-    try:
-        return json.loads(message)
-    except ValueError:
-        return None
+def _spend(limit: RateLimit, amount: int) -> bool:
+    """Spend ``amount`` if it is allowed now; return whether it is."""
+    if allowed := amount <= limit.left(clock.now()):
+        limit.spend(amount, clock.now())
+    return allowed

@@ -15,10 +15,11 @@ from voicecli.units import Seconds
 
 READ_SIZE = 65536
 CLOSE_TIMEOUT: Seconds = 1.0
+"""The longest wait for a client to take the rest of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """A request with its body; header names are in lower case."""
 
     method: str
@@ -27,16 +28,16 @@ class Request:
     body: bytes = field(repr=False)
 
 
-class Exchange:
-    """The connection to one client, and the answer under way on it."""
+class HttpConnection:
+    """The connection to one client, and the request being answered on it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.SERVER)
 
-    async def receive(self) -> Request | None:
-        """The next request; None when the client wants no more.  Raises h11.RemoteProtocolError."""
+    async def receive(self) -> HttpRequest | None:
+        """Return the next request, None at the end; raise h11.RemoteProtocolError."""
         head: h11.Request | None = None
         body = b""
         while True:
@@ -51,47 +52,47 @@ class Exchange:
                 body += event.data
             elif isinstance(event, h11.EndOfMessage) and head:
                 headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-                return Request(head.method.decode(), head.target.decode(), headers, body)
+                return HttpRequest(head.method.decode(), head.target.decode(), headers, body)
             else:
                 return None
 
     async def respond(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        """A whole answer."""
+        """Send a whole answer."""
         await self.start(status, {**headers, "content-length": str(len(body))})
         await self.write(body)
         await self.finish()
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        """Begin an answer; without a content-length it is sent in chunks."""
+        """Start an answer; without a content-length it is sent in chunks."""
         await self._send(h11.Response(status_code=status, headers=list(headers.items())))
 
     async def write(self, data: bytes) -> None:
-        """Go on with it."""
+        """Send a part of the answer's body."""
         await self._send(h11.Data(data=data))
 
     async def finish(self) -> None:
-        """End it."""
+        """End the answer."""
         await self._send(h11.EndOfMessage())
 
-    def next_cycle(self) -> bool:
-        """Whether the connection may carry another request."""
+    def start_next_cycle(self) -> bool:
+        """Prepare for another request; return whether the connection may carry one."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
         return True
 
-    async def gone(self) -> None:
-        """Wait until the client has gone; what it sends before is kept for the next request."""
+    async def wait_gone(self) -> None:
+        """Wait until the client hangs up; keep what it sends before that for the next request."""
         with suppress(ConnectionError):
             while data := await self._reader.read(READ_SIZE):
                 self._http.receive_data(data)
 
     def abort(self) -> None:
-        """Cut the connection without a good-bye."""
+        """Cut the connection."""
         self._writer.transport.abort()
 
     async def close(self) -> None:
-        """Close the connection once all is sent; cut it if the client will not take it."""
+        """Close the connection once all is sent; cut it after CLOSE_TIMEOUT."""
         self._writer.close()
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):
@@ -105,14 +106,14 @@ class Exchange:
 
 
 class HttpServer:
-    """Serves on 127.0.0.1: an async context manager, like the WebSocket server beside it."""
+    """Serves on 127.0.0.1; an async context manager, as the WebSocket server is."""
 
     def __init__(
-        self, answer: Callable[[Request, Exchange], Coroutine[Any, Any, None]], port: int
+        self, answer: Callable[[HttpRequest, HttpConnection], Coroutine[Any, Any, None]], port: int
     ) -> None:
         self._answer = answer
         self._port = port
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
@@ -125,42 +126,42 @@ class HttpServer:
         traceback: TracebackType | None,
     ) -> None:
         self._server.close()
-        for conversation in self._conversations:
-            conversation.cancel()
-        if self._conversations:
-            await asyncio.wait(self._conversations)
+        for connection in self._connections:
+            connection.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections)
         await self._server.wait_closed()
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port it listens on."""
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A task of our own: asyncio logs the cancelling of the one that it would make as an error.
-        conversation = asyncio.get_running_loop().create_task(
-            self._converse(Exchange(reader, writer)), name="http connection"
+        # A task of our own: asyncio would log the cancellation of its own task as an error.
+        connection = asyncio.get_running_loop().create_task(
+            self._serve(HttpConnection(reader, writer)), name="http connection"
         )
-        self._conversations.add(conversation)
-        conversation.add_done_callback(self._conversations.discard)
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
 
-    async def _converse(self, exchange: Exchange) -> None:
+    async def _serve(self, client: HttpConnection) -> None:
         try:
-            while request := await exchange.receive():
-                await self._reply(request, exchange)
-                if not exchange.next_cycle():
+            while request := await client.receive():
+                await self._answer_request(request, client)
+                if not client.start_next_cycle():
                     break
         except* (ConnectionError, h11.RemoteProtocolError):
-            pass  # the client is gone, or speaks something else
+            pass  # the client is gone, or does not speak HTTP
         finally:
-            await exchange.close()
+            await client.close()
 
-    async def _reply(self, request: Request, exchange: Exchange) -> None:
-        """Answer; stop when the client goes away."""
+    async def _answer_request(self, request: HttpRequest, client: HttpConnection) -> None:
+        """Answer the request; stop when the client hangs up."""
         async with asyncio.TaskGroup() as tasks:
-            answer = tasks.create_task(self._answer(request, exchange), name="answer")
-            gone = tasks.create_task(exchange.gone(), name="client gone")
+            answer = tasks.create_task(self._answer(request, client), name="answer")
+            gone = tasks.create_task(client.wait_gone(), name="client gone")
             await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
             answer.cancel()
             gone.cancel()

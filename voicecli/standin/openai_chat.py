@@ -12,187 +12,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from voicecli.standin.engines.interfaces import Engines
-from voicecli.standin.faults import Broken, Faults, Trouble
-from voicecli.standin.http import Exchange, Request
-
-MODEL = "gpt-4o-mini"
-MODEL_PREFIX = "gpt-"
-"""A model of any other name, except the engines' own, is not found."""
+from voicecli.standin.engines import Engines
+from voicecli.standin.http import HttpConnection, HttpRequest
+from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule
 
 Body = dict[str, Any]
 
-
-class ChatService:
-    """Answers HTTP requests with ``engines``."""
-
-    def __init__(self, engines: Engines, faults: Faults, *, require_key: bool) -> None:
-        self._engines = engines
-        self._faults = faults
-        self._require_key = require_key
-
-    async def answer(self, request: Request, exchange: Exchange) -> None:
-        """Answer one request."""
-        path = request.path.partition("?")[0]
-        try:
-            self._check_key(request)
-            if path == "/v1/chat/completions" and request.method == "POST":
-                trouble = self._faults.at("llm", "request")
-                await trouble.bear(self._complete(request, exchange, trouble))
-            elif path.startswith("/v1/models") and request.method == "GET":
-                await _respond(exchange, 200, self._models(path.removeprefix("/v1/models")))
-            else:
-                raise ChatError(404, f"Invalid URL ({request.method} {path})")
-        except ChatError as error:
-            await _respond(exchange, error.status, error.body)
-        except Broken as broken:
-            if broken.half_open:
-                await asyncio.get_running_loop().create_future()  # for as long as the client waits
-            exchange.abort()
-
-    def _check_key(self, request: Request) -> None:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if self._require_key and not (scheme.lower() == "bearer" and key.strip()):
-            message = "You didn't provide an API key."
-            raise ChatError(401, message, code="invalid_api_key")
-
-    def _models(self, name: str) -> Body:
-        known = [
-            {"id": model, "object": "model", "created": 0, "owned_by": "voicecli"}
-            for model in (MODEL, self._engines.name)
-        ]
-        if name in ("", "/"):
-            return {"object": "list", "data": known}
-        for model in known:
-            if model["id"] == name[1:]:
-                return model
-        raise _not_found(name[1:])
-
-    async def _complete(self, request: Request, exchange: Exchange, trouble: Trouble) -> None:
-        if refuse := trouble.find("refuse"):
-            raise usual_error(refuse.status)
-        wishes = chat_request(request.body)
-        if not (wishes.model.startswith(MODEL_PREFIX) or wishes.model == self._engines.name):
-            raise _not_found(wishes.model)
-        if wishes.stream:
-            await self._stream(wishes, exchange, trouble)
-            return
-        async with aclosing(self._tokens(wishes)) as tokens:
-            said = [token async for token in tokens]
-        await trouble.hold()
-        completion = Completion(wishes)
-        await _respond(exchange, 200, completion.whole(said))
-
-    async def _stream(self, wishes: ChatRequest, exchange: Exchange, trouble: Trouble) -> None:
-        async def send(data: str) -> None:
-            await trouble.hold()
-            await exchange.write(f"data: {trouble.tear(data)}\n\n".encode())
-
-        completion = Completion(wishes)
-        headers = {"content-type": "text/event-stream; charset=utf-8", **_request_id()}
-        await exchange.start(200, headers)
-        await send(completion.chunk({"role": "assistant", "content": ""}))
-        count = 0
-        async with aclosing(self._tokens(wishes)) as tokens:
-            async for token in tokens:
-                count += 1
-                await send(completion.chunk({"content": token}))
-        await send(completion.chunk({}, finish=completion.finish_reason(count)))
-        if wishes.include_usage:
-            await send(completion.usage_chunk(count))
-        await exchange.write(b"data: [DONE]\n\n")
-        await exchange.finish()
-
-    def _tokens(self, wishes: ChatRequest) -> AsyncGenerator[str, None]:
-        return self._engines.responder.reply(
-            wishes.messages, max_tokens=wishes.max_tokens, temperature=wishes.temperature
-        )
-
-
-class Completion:
-    """The JSON of one completion."""
-
-    def __init__(self, wishes: ChatRequest) -> None:
-        self._wishes = wishes
-        self._head = {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
-            "created": int(datetime.now(UTC).timestamp()),
-            "model": wishes.model,
-            "system_fingerprint": None,
-        }
-
-    def whole(self, said: list[str]) -> Body:
-        """The answer to a request that is not streamed."""
-        choice = {
-            "index": 0,
-            "message": {"role": "assistant", "content": "".join(said), "refusal": None},
-            "logprobs": None,
-            "finish_reason": self.finish_reason(len(said)),
-        }
-        usage = self._usage(len(said))
-        return self._head | {"object": "chat.completion", "choices": [choice], "usage": usage}
-
-    def chunk(self, delta: Body, finish: str | None = None) -> str:
-        """One chunk of a stream."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return self._chunk([choice], None)
-
-    def usage_chunk(self, tokens: int) -> str:
-        """The chunk that has the usage, and no choices."""
-        return self._chunk([], self._usage(tokens))
-
-    def finish_reason(self, tokens: int) -> str:
-        """Why the reply ended after so many tokens."""
-        limit = self._wishes.max_tokens
-        return "length" if limit is not None and tokens >= limit else "stop"
-
-    def _chunk(self, choices: list[Body], usage: Body | None) -> str:
-        body = self._head | {"object": "chat.completion.chunk", "choices": choices}
-        if self._wishes.include_usage:
-            body["usage"] = usage
-        if self._wishes.obfuscate:  # padding that hides the length of the token
-            text = choices[0]["delta"].get("content", "") if choices else ""
-            body["obfuscation"] = uuid.uuid4().hex[: max(0, 16 - len(text))]
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-
-    def _usage(self, tokens: int) -> Body:
-        """Tokens of the prompt are counted as words: nobody here has the real tokeniser."""
-        prompt = sum(len(message["content"].split()) for message in self._wishes.messages)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": tokens,
-            "total_tokens": prompt + tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {
-                "reasoning_tokens": 0,
-                "accepted_prediction_tokens": 0,
-                "rejected_prediction_tokens": 0,
-            },
-        }
-
-
-def _not_found(model: str) -> ChatError:
-    message = f"The model `{model}` does not exist or you do not have access to it."
-    return ChatError(404, message, param="model", code="model_not_found")
-
-
-def _request_id() -> dict[str, str]:
-    return {"x-request-id": f"req_{uuid.uuid4().hex}"}
-
-
-async def _respond(exchange: Exchange, status: int, body: Body) -> None:
-    headers = {"content-type": "application/json", **_request_id()}
-    await exchange.respond(status, json.dumps(body).encode(), headers)
-
+# ── the request ──────────────────────────────────────────────────────────────
 
 REASONING = re.compile(r"o\d|gpt-[5-9]")
-"""Models that refuse ``max_tokens``."""
+"""Models that reject ``max_tokens``."""
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 class ChatError(Exception):
-    """The request is refused: an HTTP status and the fields of the ``error`` object."""
+    """A request is refused with an HTTP status and a JSON body."""
 
     def __init__(
         self, status: int, message: str, *, param: str | None = None, code: str | None = None
@@ -205,7 +40,7 @@ class ChatError(Exception):
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-USUAL_ERRORS = {
+ERRORS = {
     401: ("Incorrect API key provided.", "invalid_api_key"),
     403: ("Country, region, or territory not supported", "unsupported_country_region_territory"),
     404: ("The model does not exist or you do not have access to it.", "model_not_found"),
@@ -215,15 +50,15 @@ USUAL_ERRORS = {
 }
 
 
-def usual_error(status: int) -> ChatError:
-    """What the service says with a status."""
-    message, code = USUAL_ERRORS.get(status, ("The server had an error.", None))
+def service_error(status: int) -> ChatError:
+    """Make the error that the service sends with ``status``."""
+    message, code = ERRORS.get(status, ("The server had an error.", None))
     return ChatError(status, message, code=code)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a client asked for.
+    """A validated request.
 
     messages: as sent, every ``content`` a string.
     """
@@ -237,46 +72,46 @@ class ChatRequest:
     temperature: float | None
 
 
-def chat_request(body: bytes) -> ChatRequest:
-    """The request in ``body``; raises ChatError as the service does."""
+def parse_chat_request(body: bytes) -> ChatRequest:
+    """Parse the body of a request; raise ChatError where the service would."""
     try:
-        wishes = json.loads(body)
+        request = json.loads(body)
     except ValueError:
-        wishes = None
-    if not isinstance(wishes, dict):
+        request = None
+    if not isinstance(request, dict):
         message = "We could not parse the JSON body of your request. The API expects a JSON payload"
         raise ChatError(400, message)
-    if not isinstance(model := wishes.get("model"), str) or not model:
+    if not isinstance(model := request.get("model"), str) or not model:
         raise ChatError(400, "you must provide a model parameter")
-    options = wishes.get("stream_options") or {}
-    if options and wishes.get("stream") is not True:
+    options = request.get("stream_options") or {}
+    if options and request.get("stream") is not True:
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ChatError(400, message, param="stream_options")
-    temperature = wishes.get("temperature")
+    temperature = request.get("temperature")
     if temperature is not None and not _is_number(temperature, 0, 2):
         raise _invalid("temperature", "a number from 0 to 2")
     return ChatRequest(
         model=model,
-        messages=_messages(wishes),
-        stream=wishes.get("stream") is True,
+        messages=_parse_messages(request),
+        stream=request.get("stream") is True,
         include_usage=options.get("include_usage") is True,
         obfuscate=options.get("include_obfuscation") is not False,
-        max_tokens=_max_tokens(wishes, model),
+        max_tokens=_parse_max_tokens(request, model),
         temperature=temperature,
     )
 
 
-def _messages(wishes: dict[str, Any]) -> list[dict[str, Any]]:
-    messages = wishes.get("messages")
+def _parse_messages(request: dict[str, Any]) -> list[dict[str, Any]]:
+    messages = request.get("messages")
     if messages is None:
         message = "Missing required parameter: 'messages'."
         raise ChatError(400, message, param="messages", code="missing_required_parameter")
     if not isinstance(messages, list) or not messages:
         raise _invalid("messages", "an array of at least one message")
-    return [_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    return [_parse_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 
-def _message(message: Any, where: str) -> dict[str, Any]:
+def _parse_message(message: Any, where: str) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise _invalid(where, "an object")
     if message.get("role") not in ROLES:
@@ -291,8 +126,8 @@ def _message(message: Any, where: str) -> dict[str, Any]:
     raise _invalid(f"{where}.content", "a string or an array of text parts")
 
 
-def _max_tokens(wishes: dict[str, Any], model: str) -> int | None:
-    old, new = wishes.get("max_tokens"), wishes.get("max_completion_tokens")
+def _parse_max_tokens(request: dict[str, Any], model: str) -> int | None:
+    old, new = request.get("max_tokens"), request.get("max_completion_tokens")
     if old is not None and REASONING.match(model):
         message = (
             "Unsupported parameter: 'max_tokens' is not supported with this model. "
@@ -318,3 +153,174 @@ def _is_number(value: Any, low: float, high: float) -> bool:
 def _invalid(param: str, expected: str) -> ChatError:
     message = f"Invalid value for '{param}': expected {expected}."
     return ChatError(400, message, param=param, code="invalid_value")
+
+
+# ── the answer ───────────────────────────────────────────────────────────────
+
+MODEL = "gpt-4o-mini"
+MODEL_PREFIX = "gpt-"
+"""A model whose name does not begin so is not found, except the engines' own."""
+
+
+class ChatService:
+    """Answers HTTP requests with ``engines``."""
+
+    def __init__(self, engines: Engines, faults: FaultSchedule, *, require_key: bool) -> None:
+        self._engines = engines
+        self._faults = faults
+        self._require_key = require_key
+
+    async def answer(self, request: HttpRequest, client: HttpConnection) -> None:
+        """Answer one request."""
+        path = request.path.partition("?")[0]
+        try:
+            self._check_key(request)
+            if path == "/v1/chat/completions" and request.method == "POST":
+                faults = self._faults.begin("llm", "request")
+                await faults.run(self._complete(request.body, client, faults))
+            elif path.startswith("/v1/models") and request.method == "GET":
+                await _respond(client, 200, self._list_models(path.removeprefix("/v1/models")))
+            else:
+                raise ChatError(404, f"Invalid URL ({request.method} {path})")
+        except ChatError as error:
+            await _respond(client, error.status, error.body)
+        except ConnectionBroken as broken:
+            if broken.half_open:
+                await asyncio.get_running_loop().create_future()  # until the client hangs up
+            client.abort()
+
+    def _check_key(self, request: HttpRequest) -> None:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if self._require_key and not (scheme.lower() == "bearer" and key.strip()):
+            message = "You didn't provide an API key."
+            raise ChatError(401, message, code="invalid_api_key")
+
+    def _list_models(self, name: str) -> Body:
+        known = [
+            {"id": model, "object": "model", "created": 0, "owned_by": "voicecli"}
+            for model in (MODEL, self._engines.name)
+        ]
+        if name in ("", "/"):
+            return {"object": "list", "data": known}
+        for model in known:
+            if model["id"] == name[1:]:
+                return model
+        raise _not_found(name[1:])
+
+    async def _complete(self, body: bytes, client: HttpConnection, faults: ActiveFaults) -> None:
+        if refuse := faults.find("refuse"):
+            raise service_error(refuse.status)
+        request = parse_chat_request(body)
+        if not (request.model.startswith(MODEL_PREFIX) or request.model == self._engines.name):
+            raise _not_found(request.model)
+        if request.stream:
+            await self._stream(request, client, faults)
+            return
+        async with aclosing(self._generate(request)) as generated:
+            tokens = [token async for token in generated]
+        await faults.wait_out_stall()
+        completion = CompletionFormat(request)
+        await _respond(client, 200, completion.format(tokens))
+
+    async def _stream(
+        self, request: ChatRequest, client: HttpConnection, faults: ActiveFaults
+    ) -> None:
+        async def send(data: str) -> None:
+            await faults.wait_out_stall()
+            await client.write(f"data: {faults.corrupt(data)}\n\n".encode())
+
+        completion = CompletionFormat(request)
+        headers = {"content-type": "text/event-stream; charset=utf-8", **_request_id()}
+        await client.start(200, headers)
+        await send(completion.format_chunk({"role": "assistant", "content": ""}))
+        count = 0
+        async with aclosing(self._generate(request)) as tokens:
+            async for token in tokens:
+                count += 1
+                await send(completion.format_chunk({"content": token}))
+        await send(completion.format_chunk({}, finish=completion.finish_reason(count)))
+        if request.include_usage:
+            await send(completion.format_usage(count))
+        await client.write(b"data: [DONE]\n\n")
+        await client.finish()
+
+    def _generate(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        return self._engines.llm.reply(
+            request.messages, max_tokens=request.max_tokens, temperature=request.temperature
+        )
+
+
+class CompletionFormat:
+    """Formats one completion as JSON."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+        self._head = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "created": int(datetime.now(UTC).timestamp()),
+            "model": request.model,
+            "system_fingerprint": None,
+        }
+
+    def format(self, tokens: list[str]) -> Body:
+        """Make the answer to a request that is not streamed."""
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": "".join(tokens), "refusal": None},
+            "logprobs": None,
+            "finish_reason": self.finish_reason(len(tokens)),
+        }
+        usage = self._count_usage(len(tokens))
+        return self._head | {"object": "chat.completion", "choices": [choice], "usage": usage}
+
+    def format_chunk(self, delta: Body, finish: str | None = None) -> str:
+        """Make one chunk of a stream."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return self._chunk([choice], None)
+
+    def format_usage(self, tokens: int) -> str:
+        """Make the chunk that carries the usage, and no choices."""
+        return self._chunk([], self._count_usage(tokens))
+
+    def finish_reason(self, tokens: int) -> str:
+        """Why a reply of ``tokens`` tokens ended."""
+        limit = self._request.max_tokens
+        return "length" if limit is not None and tokens >= limit else "stop"
+
+    def _chunk(self, choices: list[Body], usage: Body | None) -> str:
+        body = self._head | {"object": "chat.completion.chunk", "choices": choices}
+        if self._request.include_usage:
+            body["usage"] = usage
+        if self._request.obfuscate:  # padding that hides the length of the token
+            text = choices[0]["delta"].get("content", "") if choices else ""
+            body["obfuscation"] = uuid.uuid4().hex[: max(0, 16 - len(text))]
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+    def _count_usage(self, tokens: int) -> Body:
+        """Count the usage; the prompt in words, since the real tokenizer is not here."""
+        prompt = sum(len(message["content"].split()) for message in self._request.messages)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": tokens,
+            "total_tokens": prompt + tokens,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {
+                "reasoning_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+        }
+
+
+def _not_found(model: str) -> ChatError:
+    message = f"The model `{model}` does not exist or you do not have access to it."
+    return ChatError(404, message, param="model", code="model_not_found")
+
+
+def _request_id() -> dict[str, str]:
+    return {"x-request-id": f"req_{uuid.uuid4().hex}"}
+
+
+async def _respond(client: HttpConnection, status: int, body: Body) -> None:
+    headers = {"content-type": "application/json", **_request_id()}
+    await client.respond(status, json.dumps(body).encode(), headers)

@@ -11,8 +11,15 @@ import yaml
 
 from voicecli.errors import InputError, suggest
 from voicecli.events import Service
-from voicecli.standin.faults import KINDS, Fault
-from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
+from voicecli.standin.script import (
+    FAULT_KINDS,
+    Fault,
+    Latency,
+    LlmScript,
+    Script,
+    SttScript,
+    TtsScript,
+)
 from voicecli.units import Seconds
 
 
@@ -77,7 +84,7 @@ def _tts(section: Section) -> TtsScript:
 
 def _fault(section: Section) -> Fault:
     service: Service = section.choice("service", get_args(Service))
-    kind = section.choice("kind", KINDS[service])
+    kind = section.choice("kind", FAULT_KINDS[service])
     every = section.get("on", 1) == "every"
     fault = Fault(
         service=service,

@@ -1,7 +1,7 @@
-"""Cuts the audio of a listen connection into segments, and says what falls due where.
+"""Cuts the audio of a listen connection into segments, and decides which answers are due where.
 
-Pure: everything is driven by the audio cursor, the number of samples received.  Where a voice fell
-silent, and so where the endpoint lies, is known to the millisecond, however the audio was framed.
+Pure: everything is driven by the audio cursor, the number of samples received.  The end of a voice,
+and with it the endpoint, is known to the millisecond, however the audio was framed.
 """
 
 from __future__ import annotations
@@ -11,41 +11,41 @@ from dataclasses import dataclass
 
 from voicecli.audio.vad.energy import FRAME, EnergyDetector
 from voicecli.events import SpeechStarted, SpeechStopped
-from voicecli.standin.engines.interfaces import Result, Segment
+from voicecli.standin.engines import Result, Segment
 from voicecli.units import SAMPLE_SIZE, AudioBlock, AudioFormat, Samples, Seconds
 
 HANGOVER: Seconds = 0.03
-"""A dip this long may be the gap between two words, or the beginning of a pause."""
+"""A shorter dip does not end a stretch of voice; a longer one may be the gap between two words."""
 
-LONG: Seconds = 5.0
-"""After so much speech a segment is cut at its last gap; after so much silence it ends empty."""
+CUT_AT_GAP_AFTER: Seconds = 5.0
+"""A segment of this much speech is cut at its last gap; one of this much silence ends empty."""
 
-LONGEST: Seconds = 8.5
-"""After so much speech without a gap a segment is cut anyway (8.49 s was seen)."""
+CUT_ANYWHERE_AFTER: Seconds = 8.5
+"""A segment of this much speech without a gap is cut where it is (the service did so at 8.49 s)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that falls due where the cursor is at ``at``."""
+    """Something that is due when the cursor is at ``at``."""
 
     at: Samples
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceStarted(Mark):
-    """The first voice of a segment is heard; ``at`` is where it began."""
+    """The first voice of a segment was detected; it began at ``at``."""
 
 
 @dataclass(frozen=True, slots=True)
 class WordsEnded(Mark):
-    """There has been no word for ``utterance_end``."""
+    """``utterance_end`` has passed without a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultDue(Mark):
-    """A result is due: for all of ``segment``, which begins at ``start``.
+    """A result is due for ``segment``, which begins at ``start``.
 
-    shown: whether the client is to see it.
+    shown: whether it is sent to the client; if not, it only prepares the engine for the final.
     """
 
     start: Samples
@@ -59,10 +59,10 @@ class ResultDue(Mark):
 class Segmenter:
     """The open segment of a connection.
 
-    endpointing: so much silence ends an utterance; None for never.
-    utterance_end: so much time without a word is worth telling; None for never.
-    interim: so often an interim is due; None for never.
-    pause: so early in a pause one more is due; None for never.
+    endpointing: silence that ends a segment; None for never.
+    utterance_end: time without a word after which WordsEnded is due; None for never.
+    interim: audio between two interim results; None for none.
+    pause: silence after which one more interim result is due; None for none.
     """
 
     def __init__(
@@ -77,31 +77,31 @@ class Segmenter:
         self.rate = rate
         self.cursor: Samples = 0
         self._format = AudioFormat(rate)
-        self._endpointing = self._samples(endpointing)
-        self._utterance_end = self._samples(utterance_end)
-        self._interim = self._samples(interim)
-        self._pause = self._samples(pause)
+        self._endpointing = self._to_samples(endpointing)
+        self._utterance_end = self._to_samples(utterance_end)
+        self._interim = self._to_samples(interim)
+        self._pause = self._to_samples(pause)
         self._detector = EnergyDetector(self._format, HANGOVER)
         self._pcm = bytearray()
         self._start: Samples = 0
         self._voiced: list[tuple[Samples, Samples]] = []
         self._voice_from: Samples | None = None
-        self._last_voice: Samples | None = None  # WordsEnded is still to come for it
+        self._last_voice: Samples | None = None  # None once WordsEnded was due for it
         self._interim_at = self._interim
         self._pause_at: Samples | None = None
 
     def feed(self, pcm: bytes) -> Iterator[Mark]:
-        """What falls due with the next stretch of audio, in order."""
+        """Take the next audio; yield what is due with it, in order."""
         step = SAMPLE_SIZE * self._format.samples(FRAME)
         for offset in range(0, len(pcm), step):
             self._pcm += pcm[offset : offset + step]
-            yield from self._listen(pcm[offset : offset + step])
-            yield from self._due()
+            yield from self._detect(pcm[offset : offset + step])
+            yield from self._marks_due()
 
     def cut(
         self, at: Samples, result: Result = "final", *, from_finalize: bool = False
     ) -> ResultDue:
-        """End the segment at ``at``, as finally as ``result`` says."""
+        """End the segment at ``at``; return its last result, of kind ``result``."""
         due = self._result(at, result, speech_final=result == "final", from_finalize=from_finalize)
         del self._pcm[: SAMPLE_SIZE * (at - self._start)]
         self._voiced = [(max(start, at), end) for start, end in self._voiced if end > at]
@@ -112,10 +112,10 @@ class Segmenter:
         self._pause_at = None
         return due
 
-    def _samples(self, duration: Seconds | None) -> Samples | None:
+    def _to_samples(self, duration: Seconds | None) -> Samples | None:
         return None if duration is None else self._format.samples(duration)
 
-    def _listen(self, pcm: bytes) -> Iterator[Mark]:
+    def _detect(self, pcm: bytes) -> Iterator[Mark]:
         block = AudioBlock(pcm, self.cursor / self.rate)
         self.cursor += len(pcm) // SAMPLE_SIZE
         for event in self._detector.feed(block):
@@ -134,16 +134,16 @@ class Segmenter:
         self._voice_from = None
         self._last_voice = end
 
-    def _due(self) -> Iterator[Mark]:
-        if (long := self._too_long()) is not None:
-            yield self.cut(long, "forced")
+    def _marks_due(self) -> Iterator[Mark]:
+        if (cut := self._forced_cut()) is not None:
+            yield self.cut(cut, "forced")
         if self._voice_from is None:
-            yield from self._due_in_silence()
+            yield from self._marks_due_in_silence()
         if self._interim_at is not None and self.cursor >= self._interim_at:
             yield self._result(self.cursor, "interim")
             self._interim_at += self._interim or 0
 
-    def _due_in_silence(self) -> Iterator[Mark]:
+    def _marks_due_in_silence(self) -> Iterator[Mark]:
         if self._pause_at is not None and self.cursor >= self._pause_at:
             yield self._result(self.cursor, "interim", shown=self._interim is not None)
             self._pause_at = None
@@ -151,24 +151,24 @@ class Segmenter:
             endpoint = self._voiced[-1][1] + self._endpointing
             if self.cursor >= endpoint:
                 yield self.cut(endpoint)
-        if not self._voiced and self.cursor - self._start >= LONG * self.rate:
-            yield self.cut(self._start + self._format.samples(LONG))
+        if not self._voiced and self.cursor - self._start >= CUT_AT_GAP_AFTER * self.rate:
+            yield self.cut(self._start + self._format.samples(CUT_AT_GAP_AFTER))
         if self._last_voice is not None and self._utterance_end is not None:
             at = self._last_voice + self._utterance_end
             if self.cursor >= at:
                 self._last_voice = None
                 yield WordsEnded(at)
 
-    def _too_long(self) -> Samples | None:
-        """Where to cut a segment that has become too long."""
+    def _forced_cut(self) -> Samples | None:
+        """Where to cut a segment that has become too long; None if it has not."""
         first = self._voiced[0][0] if self._voiced else self._voice_from
-        if first is None or self.cursor - first < LONG * self.rate:
+        if first is None or self.cursor - first < CUT_AT_GAP_AFTER * self.rate:
             return None
         if self._voice_from is None:
             return self.cursor if self._endpointing is None else None
         if self._voiced:
             return (self._voiced[-1][1] + self._voice_from) // 2
-        return self.cursor if self.cursor - first >= LONGEST * self.rate else None
+        return self.cursor if self.cursor - first >= CUT_ANYWHERE_AFTER * self.rate else None
 
     def _result(
         self,

@@ -20,9 +20,8 @@ from voicecli import clock
 from voicecli.audio.pcm import first_audible, samples_of
 from voicecli.audio.vad.energy import stretches
 from voicecli.errors import InputError, ServiceError
-from voicecli.standin.engines import models
-from voicecli.standin.engines.interfaces import Engines, Segment
-from voicecli.standin.engines.local import LocalRecogniser, LocalResponder, LocalVoice, open_local
+from voicecli.standin.engines import Engines, Segment, models
+from voicecli.standin.engines.local import LocalLlm, LocalStt, LocalTts, open_local
 from voicecli.units import AudioBlock, AudioFormat
 
 RATE = 16_000
@@ -59,7 +58,7 @@ def test_the_final_is_free_when_the_pause_was_heard_already(thread: ThreadPoolEx
     ear = Ear()
 
     async def main() -> list[str]:
-        recogniser = LocalRecogniser(ear, thread)
+        recogniser = LocalStt(ear, thread)
         pause = await recogniser.recognise(segment(2.1, (0.5, 2.0)), "interim")
         return [pause, await recogniser.recognise(segment(2.2, (0.5, 2.0)), "final")]
 
@@ -71,7 +70,7 @@ def test_the_speaker_who_goes_on_is_heard_again(thread: ThreadPoolExecutor) -> N
     ear = Ear()
 
     async def main() -> list[str]:
-        recogniser = LocalRecogniser(ear, thread)
+        recogniser = LocalStt(ear, thread)
         await recogniser.recognise(segment(2.1, (0.5, 2.0)), "interim")
         further = segment(3.2, (0.5, 2.0), (2.4, 3.0))
         return [await recogniser.recognise(further, "final")]
@@ -84,7 +83,7 @@ def test_another_segment_of_the_same_length_is_heard_anew(thread: ThreadPoolExec
     ear = Ear()
 
     async def main() -> None:
-        recogniser = LocalRecogniser(ear, thread)
+        recogniser = LocalStt(ear, thread)
         first = segment(2.1, (0.5, 2.0))
         await recogniser.recognise(first, "final")
         await recogniser.recognise(Segment(first.pcm[::-1], RATE, first.voiced), "final")
@@ -96,9 +95,7 @@ def test_another_segment_of_the_same_length_is_heard_anew(thread: ThreadPoolExec
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_every_rate_is_heard_at_the_models_own(rate: int, thread: ThreadPoolExecutor) -> None:
     async def main() -> str:
-        return await LocalRecogniser(Ear(), thread).recognise(
-            segment(1.5, (0.0, 1.0), rate=rate), "final"
-        )
+        return await LocalStt(Ear(), thread).recognise(segment(1.5, (0.0, 1.0), rate=rate), "final")
 
     assert clock.run(main()) == "1100"
 
@@ -139,7 +136,7 @@ def test_the_reply_arrives_token_by_token(thread: ThreadPoolExecutor) -> None:
     brain = Brain(["Because", " it", " is."])
 
     async def main() -> list[str]:
-        reply = LocalResponder(brain, thread).reply(QUESTION, max_tokens=9, temperature=0.5)
+        reply = LocalLlm(brain, thread).reply(QUESTION, max_tokens=9, temperature=0.5)
         return [token async for token in reply]
 
     assert clock.run(main()) == ["Because", " it", " is."]
@@ -152,10 +149,10 @@ def test_closing_a_reply_stops_the_model_and_frees_it_for_the_next(
     endless = Brain(itertools.repeat("on"))
 
     async def main() -> list[str]:
-        reply = LocalResponder(endless, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        reply = LocalLlm(endless, thread).reply(QUESTION, max_tokens=None, temperature=None)
         async with aclosing(reply):
             await anext(reply)
-        after = LocalResponder(Brain(["next"]), thread)
+        after = LocalLlm(Brain(["next"]), thread)
         return [t async for t in after.reply(QUESTION, max_tokens=None, temperature=None)]
 
     assert clock.run(main()) == ["next"]
@@ -168,7 +165,7 @@ def test_a_reply_that_waits_for_the_model_can_be_closed(thread: ThreadPoolExecut
     brain = Brain(["never"])
 
     async def main() -> None:
-        reply = LocalResponder(brain, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        reply = LocalLlm(brain, thread).reply(QUESTION, max_tokens=None, temperature=None)
         try:
             async with asyncio.timeout(0.01):
                 await anext(reply)
@@ -185,7 +182,7 @@ def test_what_the_model_refuses_is_raised_after_the_tokens(thread: ThreadPoolExe
     brain = Brain(["Well"], fails=True)
 
     async def main() -> str:
-        reply = LocalResponder(brain, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        reply = LocalLlm(brain, thread).reply(QUESTION, max_tokens=None, temperature=None)
         token = await anext(reply)
         with pytest.raises(ServiceError, match="refuses"):
             await anext(reply)
@@ -213,7 +210,7 @@ class Mouth:
             yield (0.4 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
 
 
-async def spoken(voice: LocalVoice, text: str, rate: int) -> list[bytes]:
+async def spoken(voice: LocalTts, text: str, rate: int) -> list[bytes]:
     return [pcm async for pcm in voice.speak(text, rate)]
 
 
@@ -221,7 +218,7 @@ async def spoken(voice: LocalVoice, text: str, rate: int) -> list[bytes]:
 def test_no_click_and_no_gap_where_two_sentences_meet(
     rate: int, thread: ThreadPoolExecutor
 ) -> None:
-    chunks = clock.run(spoken(LocalVoice(Mouth(), thread), "la la la", rate))
+    chunks = clock.run(spoken(LocalTts(Mouth(), thread), "la la la", rate))
     samples = samples_of(b"".join(chunks)).astype(float)
     assert abs(len(samples) - 3 * Mouth.breath * rate / Mouth.sample_rate) <= 1
     edge = rate // 100  # at the very ends the note is cut, and a filter rings
@@ -234,19 +231,19 @@ def test_a_voice_too_loud_is_clipped_and_does_not_wrap_around(thread: ThreadPool
         def stream(self, text: str) -> Iterator[NDArray[np.float32]]:
             yield np.full(2400, 0.9, np.float32)
 
-    (pcm,) = clock.run(spoken(LocalVoice(Loud(), thread), "AH", 24_000))
+    (pcm,) = clock.run(spoken(LocalTts(Loud(), thread), "AH", 24_000))
     assert set(samples_of(pcm)) == {32767}
 
 
 def test_a_text_without_a_sound_is_no_audio(thread: ThreadPoolExecutor) -> None:
-    assert clock.run(spoken(LocalVoice(Mouth(), thread), " ", 48_000)) == []
+    assert clock.run(spoken(LocalTts(Mouth(), thread), " ", 48_000)) == []
 
 
 def test_a_closed_voice_speaks_no_further_sentence(thread: ThreadPoolExecutor) -> None:
     mouth = Mouth()
 
     async def main() -> None:
-        speech = LocalVoice(mouth, thread).speak("one two three four", 24_000)
+        speech = LocalTts(mouth, thread).speak("one two three four", 24_000)
         async with aclosing(speech):
             await anext(speech)
 
@@ -280,10 +277,10 @@ def test_what_the_voice_says_is_heard_at_any_rate() -> None:
     async def conversation(engines: Engines) -> list[str]:
         heard = []
         for rate in (16_000, 24_000, 48_000):
-            pcm = b"".join([chunk async for chunk in engines.voice.speak(said, rate)])
+            pcm = b"".join([chunk async for chunk in engines.tts.speak(said, rate)])
             voiced = tuple(stretches([AudioBlock(pcm, 0.0)], AudioFormat(rate)))
             assert first_audible(pcm) is not None
-            heard.append(await engines.recogniser().recognise(Segment(pcm, rate, voiced), "final"))
+            heard.append(await engines.stt().recognise(Segment(pcm, rate, voiced), "final"))
         return heard
 
     for text in with_engines(conversation):
@@ -296,7 +293,7 @@ def test_noise_is_not_turned_into_a_speech() -> None:
     noise = np.random.default_rng(1).normal(0, 300, 3 * RATE).astype("<i2").tobytes()
 
     async def conversation(engines: Engines) -> str:
-        return await engines.recogniser().recognise(Segment(noise, RATE, ((0.0, 3.0),)), "final")
+        return await engines.stt().recognise(Segment(noise, RATE, ((0.0, 3.0),)), "final")
 
     assert len(with_engines(conversation).split()) <= 3
 
@@ -309,16 +306,11 @@ def test_the_model_answers_within_its_limit_and_refuses_what_is_too_long() -> No
 
     async def conversation(engines: Engines) -> list[list[str]]:
         replies = [
-            [
-                token
-                async for token in engines.responder.reply(
-                    question, max_tokens=limit, temperature=0
-                )
-            ]
+            [token async for token in engines.llm.reply(question, max_tokens=limit, temperature=0)]
             for limit in (60, 3)
         ]
         with pytest.raises(ServiceError, match="exceeds the available context") as refusal:
-            await anext(engines.responder.reply(story, max_tokens=1, temperature=None))
+            await anext(engines.llm.reply(story, max_tokens=1, temperature=None))
         assert refusal.value.status == 400
         return replies
 

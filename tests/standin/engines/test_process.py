@@ -20,9 +20,9 @@ from voicecli import clock
 from voicecli.cli.models import models_app
 from voicecli.cli.serve import Engine, serve_command
 from voicecli.errors import ServiceError, UsageError
+from voicecli.standin import Endpoints
 from voicecli.standin.engines import models
 from voicecli.standin.engines.process import open_worker
-from voicecli.standin.server import Endpoints
 
 READY = """
 import json, os, sys

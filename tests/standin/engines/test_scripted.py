@@ -15,10 +15,9 @@ from voicecli import clock
 from voicecli.audio.pcm import first_audible
 from voicecli.audio.vad.energy import stretches
 from voicecli.errors import InputError
-from voicecli.standin.engines.interfaces import Result, Segment
-from voicecli.standin.engines.scripted import ScriptedRecogniser, create_scripted_engines
-from voicecli.standin.faults import Fault
-from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
+from voicecli.standin.engines import Result, Segment
+from voicecli.standin.engines.scripted import ScriptedStt, create_scripted_engines
+from voicecli.standin.script import Fault, Latency, LlmScript, Script, SttScript, TtsScript
 from voicecli.standin.script_file import load_script
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
@@ -160,7 +159,7 @@ RATE = 16_000
 def hear(
     hears: tuple[str, ...], *asked: tuple[Seconds, list[tuple[Seconds, Seconds]], Result]
 ) -> list[str]:
-    recogniser = ScriptedRecogniser(SttScript(hears=hears, gap=0.4))
+    recogniser = ScriptedStt(SttScript(hears=hears, gap=0.4))
 
     async def main() -> list[str]:
         return [
@@ -236,7 +235,7 @@ async def spoken(voice: AsyncGenerator[bytes, None]) -> bytes:
 @pytest.mark.parametrize("rate", [8_000, 24_000, 48_000])
 def test_a_text_is_one_stretch_of_voice_audible_from_its_first_sample(rate: int) -> None:
     text = "A sentence of some length, which takes almost four seconds to be said."
-    voice = create_scripted_engines(Script()).voice
+    voice = create_scripted_engines(Script()).tts
 
     pcm = clock.run(spoken(voice.speak(text, rate)), virtual=True)
 

@@ -1,8 +1,8 @@
 """The local engines: small real models on this machine's processor.
 
-Moonshine tiny hears, SmolLM2-135M answers, hibari speaks.  Each computes in a thread of its own, so
-that none waits for another; onnxruntime and llama.cpp let go of the interpreter while they do.  The
-135M model is fluent and often wrong: it proves the pipeline, not a point.
+Moonshine tiny recognises, SmolLM2-135M answers, hibari speaks.  Each computes in a thread of its
+own, so that none waits for another; onnxruntime and llama.cpp release the interpreter meanwhile.
+The 135M model is fluent and often wrong: it exercises the pipeline, not your knowledge.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import secrets
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -20,31 +21,48 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from voicecli.audio.pcm import samples_of
-from voicecli.errors import InputError, UsageError
-from voicecli.standin.engines import models
-from voicecli.standin.engines.interfaces import Engines, Pace, Result, Segment
+from voicecli.errors import InputError, ServiceError, UsageError
+from voicecli.standin.engines import (
+    Engines,
+    LlmEngine,
+    Pace,
+    Result,
+    Segment,
+    SttEngine,
+    TtsEngine,
+    models,
+)
 from voicecli.units import AudioFormat, Seconds
 
 if TYPE_CHECKING:
-    from voicecli.standin.engines.llama import Llama
     from voicecli.standin.engines.moonshine import Moonshine
 
 PACKAGES = ("onnxruntime", "hibari", "xllamacpp")
 
 MARGIN: Seconds = 0.1
-"""Audio kept on either side of the voice: the detector may find a soft consonant silent."""
+"""Audio kept on either side of the voice: the detector may take a soft consonant for silence."""
 
-SHORTEST: Seconds = 0.15
-"""Of the voice in a segment with a word in it; of a click or a breath Moonshine makes "Mm-hmm"."""
+MIN_VOICE: Seconds = 0.15
+"""A segment with less voice has no words: Moonshine turns a click or a breath into "Mm-hmm"."""
 
 GAIN = 1.8
 """hibari's voice peaks at 0.5."""
 
+CONTEXT = 4096
+"""Tokens of context: 94 MB of keys and values in SmolLM2-135M, and some sixty turns."""
+
+TEMPERATURE = 0.3
+SAMPLING = {"top_p": 0.9, "repeat_penalty": 1.1}
+
+MAX_REPLY_TOKENS = 256
+"""Limit for a client that sets none; a model this small may not stop."""
+
 
 def require_packages() -> None:
-    """Raise UsageError unless the packages of the extra ``local`` are installed; imports none."""
+    """Raise UsageError unless the extra ``local`` is installed; import none of its packages."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -54,7 +72,7 @@ def require_packages() -> None:
 
 
 def default_threads() -> int:
-    """The LLM's threads: one core is left to the rest, or two busy ones stall it for seconds."""
+    """Threads of the LLM: all cores but one, or two busy threads stall it for seconds."""
     return max(1, (os.cpu_count() or 1) - 1)
 
 
@@ -62,7 +80,7 @@ def default_threads() -> int:
 async def open_local(
     llm_model: Path | None = None, threads: int | None = None
 ) -> AsyncIterator[Engines]:
-    """The three engines, loaded and warm.
+    """Load and warm up the three engines.
 
     llm_model: a GGUF file to answer with instead of SmolLM2.
     threads: of the LLM; None for ``default_threads()``.
@@ -70,30 +88,30 @@ async def open_local(
     Raises UsageError when the extra is not installed, InputError when a model is missing or bad.
     """
     require_packages()
-    hearing = _fetched(models.MOONSHINE)
+    stt_model = _find_model(models.MOONSHINE)
     if llm_model is None:
-        llm_model = _fetched(models.SMOLLM2) / models.SMOLLM2.files[0].name
-    with _thread("stt") as stt, _thread("llm") as llm, _thread("tts") as tts:
+        llm_model = _find_model(models.SMOLLM2) / models.SMOLLM2.files[0].name
+    with _open_thread("stt") as stt, _open_thread("llm") as llm, _open_thread("tts") as tts:
         run = asyncio.get_running_loop().run_in_executor
         moonshine, llama, hibari = await asyncio.gather(
-            run(stt, _load_moonshine, hearing),
+            run(stt, _load_moonshine, stt_model),
             run(llm, _load_llama, llm_model, threads or default_threads()),
             run(tts, _load_hibari),
         )
         yield Engines(
             name="local",
-            recogniser=lambda: LocalRecogniser(moonshine, stt),
-            responder=LocalResponder(llama, llm),
-            voice=LocalVoice(hibari, tts),
+            stt=lambda: LocalStt(moonshine, stt),
+            llm=LocalLlm(llama, llm),
+            tts=LocalTts(hibari, tts),
             pace=Pace(interim=0.5, pause=MARGIN),
         )
 
 
-class LocalRecogniser:
-    """Moonshine, hearing one connection.
+class LocalStt(SttEngine):
+    """Moonshine, for one connection.
 
-    It hears the voiced part of a segment only.  So what it found when a pause began is still right
-    when the pause has become the endpoint, and the final costs nothing.
+    It is given the voiced part of a segment only: the text found at the start of a pause is still
+    valid when the pause has become the endpoint, and the final costs nothing.
     """
 
     def __init__(self, model: Moonshine, thread: Executor) -> None:
@@ -101,43 +119,109 @@ class LocalRecogniser:
         self._thread = thread
         self._known: tuple[NDArray[np.float32], str] | None = None
 
+    @override
     async def recognise(self, segment: Segment, result: Result) -> str:
-        """The words of ``segment``; the same for any ``result``."""
-        if sum(end - start for start, end in segment.voiced) < SHORTEST:
+        if sum(end - start for start, end in segment.voiced) < MIN_VOICE:
             return ""
-        samples = _voiced(segment)
+        samples = _extract_voice(segment)
         if self._known is None or not np.array_equal(self._known[0], samples):
             run = asyncio.get_running_loop().run_in_executor
-            text = await run(self._thread, self._hear, samples, segment.rate)
+            text = await run(self._thread, self._transcribe, samples, segment.rate)
             self._known = samples, text
         return self._known[1]
 
-    def _hear(self, samples: NDArray[np.float32], rate: int) -> str:
+    def _transcribe(self, samples: NDArray[np.float32], rate: int) -> str:
         return self._model.transcribe(soxr.resample(samples, rate, self._model.rate))
 
 
-def _voiced(segment: Segment) -> NDArray[np.float32]:
-    """From the first voice of the segment to the last, as far as it is there, and the margins."""
+def _extract_voice(segment: Segment) -> NDArray[np.float32]:
+    """Cut the segment to its voice, margins included; samples from -1 to 1."""
     format = AudioFormat(segment.rate)
     start = format.samples(max(0.0, segment.voiced[0][0] - MARGIN))
     end = format.samples(segment.voiced[-1][1] + MARGIN)
     return samples_of(segment.pcm)[start:end].astype(np.float32) / np.float32(32768)
 
 
-class LocalResponder:
-    """SmolLM2, answering one request after the other."""
+class Llama:
+    """The language model of a GGUF file, on llama.cpp; one request at a time.
+
+    Calls block, and may come from any thread.  Raises InputError when the file is not a model.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        import xllamacpp
+
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.n_ctx = CONTEXT
+        params.n_parallel = 1
+        params.n_gpu_layers = 0
+        params.verbosity = 0
+        params.cache_ram_mib = 0  # or it keeps earlier conversations, up to 8 GB of them
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        # It also listens on a loopback port, open to any web page: a random key closes it.
+        params.api_keys = [secrets.token_urlsafe()]
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise InputError(f"{path} cannot be loaded as a language model") from error
+
+    def answer(
+        self,
+        messages: list[dict[str, Any]],
+        on_token: Callable[[str], bool],
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> None:
+        """Call ``on_token`` for each token of the reply, until it returns True.
+
+        Raises ServiceError when the model refuses the request, for instance when the messages are
+        longer than CONTEXT.
+        """
+        refusals: list[dict[str, Any]] = []
+
+        def take(chunk: dict[str, Any]) -> bool:
+            if "error" in chunk:
+                refusals.append(chunk["error"])
+                return True
+            text = chunk["choices"][0]["delta"].get("content")
+            return bool(text) and on_token(text)
+
+        request = {
+            "messages": messages,
+            "max_tokens": MAX_REPLY_TOKENS if max_tokens is None else max_tokens,
+            "temperature": TEMPERATURE if temperature is None else temperature,
+            "stream": True,
+            "cache_prompt": True,
+            **SAMPLING,
+        }
+        try:
+            self._server.handle_chat_completions(request, take)
+        except (RuntimeError, ValueError) as error:
+            raise _refused(str(error)) from error
+        for refusal in refusals:  # llama.cpp would lose an exception raised in ``take``
+            raise _refused(refusal["message"], refusal["code"])
+
+
+def _refused(why: str, status: int = 400) -> ServiceError:
+    return ServiceError("llm", f"the local model refuses the request: {why}", status=status)
+
+
+class LocalLlm(LlmEngine):
+    """A Llama that answers one request after the other; closing a reply stops it at a token.
+
+    ``reply`` raises ServiceError when the model refuses the request.
+    """
 
     def __init__(self, model: Llama, thread: Executor) -> None:
         self._model = model
         self._thread = thread
 
+    @override
     async def reply(
         self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
     ) -> AsyncGenerator[str, None]:
-        """The reply's tokens, as they come; closing it stops the model at its next one.
-
-        Raises ServiceError when the model refuses the request.
-        """
         loop = asyncio.get_running_loop()
         tokens: asyncio.Queue[str | None] = asyncio.Queue()
         closed = threading.Event()
@@ -163,35 +247,35 @@ class LocalResponder:
             answering.cancel()
 
 
-class LocalVoice:
-    """hibari, speaking sentence by sentence."""
+class LocalTts(TtsEngine):
+    """hibari, a chunk for each sentence; closing it stops after the sentence under way."""
 
     def __init__(self, model: Any, thread: Executor) -> None:
         self._model = model
         self._thread = thread
 
+    @override
     async def speak(self, text: str, rate: int) -> AsyncGenerator[bytes, None]:
-        """``text``, one chunk per sentence; closing it stops after the sentence under way."""
         run = asyncio.get_running_loop().run_in_executor
-        chunks = self._chunks(text, rate)
+        chunks = self._synthesise(text, rate)
         while (pcm := await run(self._thread, next, chunks, None)) is not None:
             if pcm:
                 yield pcm
 
-    def _chunks(self, text: str, rate: int) -> Iterator[bytes]:
+    def _synthesise(self, text: str, rate: int) -> Iterator[bytes]:
         resampler = soxr.ResampleStream(self._model.sample_rate, rate, 1, dtype="float32")
         for samples in self._model.stream(text):
-            yield _pcm(resampler.resample_chunk(samples))
-        yield _pcm(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+            yield _to_pcm(resampler.resample_chunk(samples))
+        yield _to_pcm(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
 
 
-def _pcm(samples: NDArray[np.float32]) -> bytes:
+def _to_pcm(samples: NDArray[np.float32]) -> bytes:
     pcm: bytes = (np.clip(samples * GAIN, -1, 1) * 32767).astype("<i2").tobytes()
     return pcm
 
 
-# ── loading, in the engine's thread: importing takes half of it ──────────────
-# each model computes something at once, for its first call is slow
+# ── loading, in the engine's thread: half of it is importing ─────────────────
+# Each model computes something at once, because its first call is slow.
 
 
 def _load_moonshine(folder: Path) -> Moonshine:
@@ -203,8 +287,6 @@ def _load_moonshine(folder: Path) -> Moonshine:
 
 
 def _load_llama(path: Path, threads: int) -> Llama:
-    from voicecli.standin.engines.llama import Llama
-
     model = Llama(path, threads)
     model.answer([{"role": "user", "content": "Hello."}], lambda _: False, max_tokens=2)
     return model
@@ -218,17 +300,17 @@ def _load_hibari() -> Any:
     return model
 
 
-def _fetched(model: models.Model) -> Path:
-    if (here := models.find(model)) is None:
+def _find_model(model: models.Model) -> Path:
+    if (folder := models.find(model)) is None:
         raise InputError(
             f"the model {model.name} has not been fetched", hint="Run: voicecli models fetch."
         )
-    return here
+    return folder
 
 
 @contextmanager
-def _thread(name: str) -> Iterator[Executor]:
-    """One thread; what it still computes at the end is not waited for."""
+def _open_thread(name: str) -> Iterator[Executor]:
+    """Open an executor with one thread; on exit, do not wait for what it still computes."""
     executor = ThreadPoolExecutor(1, thread_name_prefix=name)
     try:
         yield executor

@@ -19,8 +19,8 @@ from typing import IO
 
 from voicecli.errors import ServiceError
 from voicecli.sanitize import sanitize_short
+from voicecli.standin import Endpoints
 from voicecli.standin.engines.local import require_packages
-from voicecli.standin.server import Endpoints
 from voicecli.units import Seconds
 
 READY_WITHIN: Seconds = 60.0
