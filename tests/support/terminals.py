@@ -71,6 +71,16 @@ class Terminal:
         """The terminal's attributes."""
         return termios.tcgetattr(self._slave)
 
+    def typed_ahead(self) -> str:
+        """What was typed and not read: the next program on the terminal would get it."""
+        os.set_blocking(self._slave, False)
+        try:
+            return os.read(self._slave, 4096).decode()
+        except BlockingIOError:
+            return ""
+        finally:
+            os.set_blocking(self._slave, True)
+
     def press(self, keys: str) -> None:
         """Press ``keys``; Ctrl-C is a signal as in life."""
         os.write(self._master, keys.encode())

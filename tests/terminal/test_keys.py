@@ -7,12 +7,15 @@ import pty
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prompt_toolkit.input import PipeInput, create_pipe_input
 
 from tests.support.terminals import Terminal
 from voicecli import clock
@@ -23,13 +26,34 @@ from voicecli.terminal.keys import (
     ERASE_LINE,
     ERASE_WORD,
     ESCAPE,
-    Keys,
-    is_ours,
-    keys_pressed,
+    KeyTranslator,
+    LineEditor,
+    open_keys,
+    owns_terminal,
 )
-from voicecli.terminal.line_editor import LineEditor
 
 # ── characters to keys ───────────────────────────────────────────────────────
+
+
+class Wire:
+    """What a terminal sends, read by prompt_toolkit and translated."""
+
+    def __init__(self, pipe: PipeInput) -> None:
+        self._pipe = pipe
+        self._translator = KeyTranslator()
+
+    def send(self, data: bytes) -> list[str]:
+        self._pipe.send_bytes(data)
+        return self._translator.translate(self._pipe.read_keys())
+
+    def pause(self) -> list[str]:
+        return self._translator.flush(self._pipe.flush_keys())
+
+
+@contextmanager
+def wire() -> Iterator[Wire]:
+    with create_pipe_input() as pipe:
+        yield Wire(pipe)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +65,9 @@ from voicecli.terminal.line_editor import LineEditor
         ("é漢".encode(), ["é", "漢"]),
         (b"\xff\xfea", ["a"]),
         (b"\x1b[A\x1b[1;5C\x1bOP\x1b[3~m", ["m"]),  # arrows, F1, delete
+        (b"\x1b[99;99~\x1b[57u\x1bO9zm", ["m"]),  # nobody knows these
         (b"\x1bq\x1b\rm", ["m"]),  # with Alt
+        (b"\x1b\x1b[Dm", ["m"]),  # Alt-Left
         (b"\x1b\x1b", []),  # Alt-Esc
         (b"\x00\x1c\x1f\x0e", []),
         (b"\x1b[200~two\nlines q\x1b[201~m", ["two\nlines q", "m"]),
@@ -49,43 +75,47 @@ from voicecli.terminal.line_editor import LineEditor
     ],
 )
 def test_what_a_terminal_sends_for_keys(sent: bytes, keys: list[str]):
-    assert Keys().feed(sent) == keys
+    with wire() as terminal:
+        assert terminal.send(sent) == keys
 
 
-def test_an_escape_alone_is_undecided_until_somebody_decides():
-    keys = Keys()
-    assert keys.feed(b"\x1b") == []
-    assert keys.undecided
-    assert keys.decide() == [ESCAPE]
-    assert not keys.undecided
-    assert keys.feed(b"m") == ["m"]
+def test_an_escape_alone_is_the_key_after_a_pause():
+    with wire() as terminal:
+        assert terminal.send(b"\x1b") == []
+        assert terminal.pause() == [ESCAPE]
+        assert terminal.pause() == []
+        assert terminal.send(b"m") == ["m"]
 
 
 def test_a_sequence_that_comes_in_pieces_is_no_escape():
-    keys = Keys()
-    assert [keys.feed(b"\x1b"), keys.feed(b"["), keys.feed(b"1;5"), keys.feed(b"Cm")][-1] == ["m"]
+    with wire() as terminal:
+        pieces = [terminal.send(piece) for piece in (b"\x1b", b"[", b"1;5", b"Cm")]
+        assert pieces == [[], [], [], ["m"]]
 
 
-def test_a_sequence_that_never_ends_is_given_up():
-    keys = Keys()
-    keys.feed(b"\x1b[")
-    assert keys.decide() == []
-    assert keys.feed(b"m") == ["m"]
+@pytest.mark.parametrize("begun", [b"\x1b[", b"\x1b[99;", b"\x1bO9"])
+def test_a_sequence_that_never_ends_is_given_up(begun: bytes):
+    with wire() as terminal:
+        assert terminal.send(begun) == []
+        assert terminal.pause() == []
+        assert terminal.send(b"m") == ["m"]
 
 
 @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=5))
 def test_pieces_come_to_the_same_keys_as_the_whole(sent: bytes, cuts: list[int]):
-    whole, pieces = Keys(), Keys()
-    at = [0, *sorted(cuts), len(sent)]
-    parts = [pieces.feed(sent[a:b]) for a, b in pairwise(at)]
-    assert [key for part in parts for key in part] == whole.feed(sent)
-    assert pieces.undecided == whole.undecided
+    with wire() as whole, wire() as pieces:
+        at = [0, *sorted(cuts), len(sent)]
+        parts = [pieces.send(sent[a:b]) for a, b in pairwise(at)]
+        assert [key for part in parts for key in part] == whole.send(sent)
+        assert pieces.pause() == whole.pause()
 
 
 @given(st.binary(max_size=60))
 def test_no_key_commands_a_terminal(sent: bytes):
     named = {ENTER, ESCAPE, BACKSPACE, END, ERASE_LINE, ERASE_WORD}
-    singles = [key for key in Keys().feed(sent) if key not in named and b"\x1b[200~" not in sent]
+    with wire() as terminal:
+        keys = [*terminal.send(sent), *terminal.pause()]
+    singles = [key for key in keys if key not in named and b"\x1b[200~" not in sent]
     assert all(key.isprintable() for key in singles)
 
 
@@ -124,7 +154,7 @@ def test_what_is_pasted_stays_one_line_and_commands_nothing():
 PROGRAM = """
 import asyncio, sys
 from voicecli import clock
-from voicecli.terminal.keys import keys_pressed
+from voicecli.terminal.keys import open_keys
 
 async def main():
     ended = asyncio.Event()
@@ -136,7 +166,7 @@ async def main():
             raise KeyboardInterrupt
     def stopped(stopped):
         print("stopped" if stopped else "resumed", flush=True)
-    with keys_pressed(0, press, stopped) as any:
+    with open_keys(0, press, stopped) as any:
         print(f"keys: {any}", flush=True)
         await ended.wait()
         if sys.argv[1:] == ["fail"]:
@@ -203,16 +233,14 @@ def test_what_is_pressed_before_the_end_is_not_left_to_the_shell():
         shown.until("keys: True")
         shown.press("qls\r")
         assert shown.ended() == 0
-        os.set_blocking(shown._slave, False)
-        with pytest.raises(BlockingIOError):
-            os.read(shown._slave, 100)
+        assert shown.typed_ahead() == ""
 
 
 def test_a_pipe_has_no_keys():
     reading, writing = os.pipe()
 
     async def main() -> bool:
-        with keys_pressed(reading, lambda _: None, lambda _: None) as keyed:
+        with open_keys(reading, lambda _: None, lambda _: None) as keyed:
             return keyed
 
     assert clock.run(main()) is False
@@ -222,6 +250,6 @@ def test_a_pipe_has_no_keys():
 
 def test_another_terminal_than_ones_own_has_no_keys():
     master, slave = pty.openpty()
-    assert not is_ours(slave)
+    assert not owns_terminal(slave)
     os.close(master)
     os.close(slave)

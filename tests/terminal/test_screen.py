@@ -44,8 +44,8 @@ from voicecli.metrics.summary import Budgets
 from voicecli.report.json_lines import JsonLines, result_line
 from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import INTERVAL, Screen
+from voicecli.terminal.streams import NonBlockingWriter
 from voicecli.terminal.view import METER, ROWS, LiveView, Moment, meter, region, wrapped
-from voicecli.terminal.writer import NonBlockingWriter
 from voicecli.timeline import Entry, decode
 from voicecli.units import AudioBlock
 
@@ -526,7 +526,7 @@ def test_a_full_pipe_is_not_waited_for_and_loses_nothing():
         with NonBlockingWriter(writing, pytest.fail) as outlet:
             outlet.write(text)
             assert outlet.busy
-            outlet.line("last")
+            outlet.write_line("last")
             while outlet.busy:
                 with suppress(BlockingIOError):
                     taken += os.read(reading, 65536)
@@ -546,8 +546,8 @@ def test_a_pipe_that_nobody_reads_is_told_of_once():
     async def main() -> None:
         with NonBlockingWriter(writing, lambda: told.append("broken")) as outlet:
             os.close(reading)
-            outlet.line("one")
-            outlet.line("two")
+            outlet.write_line("one")
+            outlet.write_line("two")
             assert not outlet.busy
 
     clock.run(main())
@@ -560,7 +560,7 @@ def test_what_the_encoding_lacks_is_replaced(tmp_path):
 
     async def main() -> None:
         with NonBlockingWriter(file, pytest.fail, "ascii") as outlet:
-            outlet.line("⏱ 1 ms")
+            outlet.write_line("⏱ 1 ms")
 
     clock.run(main())
     os.close(file)

@@ -23,9 +23,10 @@ from voicecli.cli.output import Showing, Shown, libraries_hushed, open_shown, st
 from voicecli.errors import INTERRUPTED
 from voicecli.events import ReplyCancelled, ReplyFailed, ReplyFinished, Warned
 from voicecli.pipeline.wiring import open_services, open_session, preload
-from voicecli.terminal.keys import is_ours, keys_pressed
+from voicecli.terminal import keys
+from voicecli.terminal.keys import open_keys, owns_terminal
 from voicecli.terminal.screen import Screen
-from voicecli.terminal.stdin_lines import TypedLines
+from voicecli.terminal.streams import LineReader
 from voicecli.timeline import Entry, Timeline, open_writer
 from voicecli.units import AudioBlock
 
@@ -68,6 +69,8 @@ async def run_conversation(profile: Profile, wishes: TalkOptions, timeline: Time
         stack.enter_context(libraries_hushed())
         signals = stack.enter_context(_Signals())
         await preload(profile)
+        if owns_terminal(stdin()):
+            keys.preload()
         stack.enter_context(_loaded_left_alone())
         services = await stack.enter_async_context(open_services(profile))
         sound = await stack.enter_async_context(open_devices(profile, typed=wishes.typed))
@@ -155,11 +158,11 @@ def _listening_to(
     screen = shown if isinstance(shown, Screen) else None
     stopped = screen.stopped if screen is not None else _unmoved
     if not typed:
-        return keys_pressed(file, hands.speaks, stopped)
-    if screen is not None and is_ours(file):
-        return keys_pressed(file, lambda key: screen.type(hands.types(key)), stopped)
-    lines = TypedLines(file, hands.typed, hands.ended, patient=not os.isatty(file))
-    timeline.follow(lambda record: lines.more() if _is_end(record) else None)
+        return open_keys(file, hands.speaks, stopped)
+    if screen is not None and owns_terminal(file):
+        return open_keys(file, lambda key: screen.type(hands.types(key)), stopped)
+    lines = LineReader(file, hands.typed, hands.ended, one_by_one=not os.isatty(file))
+    timeline.follow(lambda record: lines.request_line() if _is_end(record) else None)
     return lines
 
 

@@ -15,8 +15,7 @@ from voicecli.events import (
     TurnYielded,
     UserQuit,
 )
-from voicecli.terminal.keys import END, ENTER, ESCAPE
-from voicecli.terminal.line_editor import LineEditor
+from voicecli.terminal.keys import END, ENTER, ESCAPE, LineEditor
 from voicecli.units import AudioBlock
 
 Post = Callable[[Event], None]

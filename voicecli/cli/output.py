@@ -14,10 +14,10 @@ from voicecli import clock
 from voicecli.audio.devices.host import hushed
 from voicecli.cli.result import budgets_of
 from voicecli.report.json_lines import JsonLines
-from voicecli.terminal.keys import is_ours
+from voicecli.terminal.keys import owns_terminal
 from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import Screen
-from voicecli.terminal.writer import NonBlockingWriter
+from voicecli.terminal.streams import NonBlockingWriter
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
@@ -119,10 +119,10 @@ def open_shown(
     with NonBlockingWriter(file, closed, encoding) as outlet:
         match showing:
             case "json":
-                yield JsonLines(outlet.line)
+                yield JsonLines(outlet.write_line)
             case "plain":
                 midnight = datetime.now() - timedelta(seconds=clock.now())
-                yield PlainLines(outlet.line, midnight, budgets_of(profile), typed=typed)
+                yield PlainLines(outlet.write_line, midnight, budgets_of(profile), typed=typed)
             case "screen":
                 with _on_screen(outlet, file, profile, typed, heard) as screen:
                     yield screen
@@ -138,7 +138,7 @@ def _on_screen(
     typed: bool,
     heard: Callable[[], str],
 ) -> Iterator[Screen]:
-    keyed = is_ours(stdin())
+    keyed = owns_terminal(stdin())
     screen = Screen(
         outlet,
         terminal,

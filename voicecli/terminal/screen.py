@@ -24,8 +24,8 @@ from voicecli.events import EndSession
 from voicecli.metrics.summary import Budgets
 from voicecli.report.turn_lines import TurnLines
 from voicecli.sanitize import sanitize_line
+from voicecli.terminal.streams import NonBlockingWriter
 from voicecli.terminal.view import DIM, QUIETEST, YELLOW, LiveView, Moment, meter, region, styled
-from voicecli.terminal.writer import NonBlockingWriter
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
