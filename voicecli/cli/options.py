@@ -55,17 +55,6 @@ def prediction(file: Path | None) -> Mapping[str, Any] | None:
     return found
 
 
-def fetch_models(profile: Profile) -> None:
-    """Have the models of the local engines, if the profile wants them; raises VoiceError."""
-    if profile.standin is not None and profile.standin.engine == "local":
-        from voicecli.cli.models import fetch_missing
-        from voicecli.standin.engines.local import require_packages
-
-        require_packages()
-        model = profile.local.llm.model
-        fetch_missing(Path(model) if model else None)
-
-
 def header(profile: Profile) -> Header:
     """Of the timeline that begins now."""
     from voicecli import clock

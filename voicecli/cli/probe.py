@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicecli.cli.models import fetch_models_of
 from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def probe_command(
     expectations: list[Threshold] = [parse_threshold(text, known) for text in slo or ()]
     settings = load_profile(profile, overrides=overrides or ())
     _check(settings, fast=fast, watch=watch, form=form, compare=compare)
-    fetch_models(settings)
+    fetch_models_of(settings)
     asked = ProbeOptions(
         profile_name=profile,
         wanted=_wanted(what),
@@ -161,14 +162,3 @@ def _plan(count: int | None, warmup: int, workers: int, watch: float | None) -> 
     if watch is not None:
         return Plan(count=count, warmup=min(warmup, 1), cold=0, workers=workers, every=watch)
     return Plan(count=count or 20, warmup=warmup, workers=workers)
-
-
-def fetch_models(profile: Profile) -> None:
-    """Fetch what the local engines lack; nothing for another profile."""
-    if profile.standin is not None and profile.standin.engine == "local":
-        from voicecli.cli.models import fetch_missing
-        from voicecli.standin.engines.local import require_packages
-
-        require_packages()
-        model = profile.local.llm.model
-        fetch_missing(Path(model) if model else None)

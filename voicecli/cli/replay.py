@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicecli.cli.models import fetch_models_of
 from voicecli.cli.options import (
     RESULT,
     TIMELINE,
@@ -17,7 +18,6 @@ from voicecli.cli.options import (
     PredictedBy,
     ProfileName,
     Sets,
-    fetch_models,
     header,
     measured,
     prediction,
@@ -76,7 +76,7 @@ def replay_command(
     settings = load_profile(profile, overrides=overrides or ())
     foreseen = prediction(predicted)
     _check(settings, fast)
-    fetch_models(settings)
+    fetch_models_of(settings)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
         say: Callable[[str], None] = (lambda _: None) if as_json else typer.echo

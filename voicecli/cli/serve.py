@@ -1,4 +1,4 @@
-"""``voicecli serve``: the services' stand-ins, for as long as one likes."""
+"""``voicecli serve``: the stand-ins as a server of their own."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicecli.cli.models import fetch_models
 from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
     from voicecli.standin import Endpoints, Engines, Fault
 
-# the engines, their servers and the clock (numpy) take 0.2 s to import: the command does, --help
-# does not
+# The engines, their servers and the clock (numpy) take 0.2 s: the command imports them, not --help.
 
 
-class Engine(StrEnum):
+class EngineKind(StrEnum):
     """What is behind the stand-ins."""
 
     LOCAL = "local"
     SCRIPTED = "scripted"
 
 
-Behind = Annotated[Engine, typer.Option("--engine", help="Small real models, or a script.")]
+EngineName = Annotated[EngineKind, typer.Option("--engine", help="Small real models, or a script.")]
 ScriptName = Annotated[
     str | None, typer.Option("--script", help="For the scripted engines: a name, or a YAML file.")
 ]
@@ -48,12 +48,12 @@ Attached = Annotated[
     bool, typer.Option("--attached", help="End when standard input, a pipe, does.", hidden=True)
 ]
 
-Opening = AbstractAsyncContextManager["Engines"]
-Serving = Callable[["Engines"], AbstractAsyncContextManager["Endpoints"]]
+OpenEngines = AbstractAsyncContextManager["Engines"]
+OpenServers = Callable[["Engines"], AbstractAsyncContextManager["Endpoints"]]
 
 
 def serve_command(
-    engine: Behind = Engine.LOCAL,
+    engine: EngineName = EngineKind.LOCAL,
     script: ScriptName = None,
     llm_model: LlmModel = None,
     threads: Threads = None,
@@ -68,40 +68,45 @@ def serve_command(
     from voicecli.standin import serve
 
     faults: Sequence[Fault] = ()
-    if engine is Engine.LOCAL:
-        _refuse(engine, {"--script": script})
-        opening = _local(llm_model, threads)
+    if engine is EngineKind.LOCAL:
+        _reject_options(engine, {"--script": script})
+        engines = _open_local(llm_model, threads)
     else:
-        _refuse(engine, {"--llm-model": llm_model, "--threads": threads})
-        opening, faults = _scripted(script or "demo")
+        _reject_options(engine, {"--llm-model": llm_model, "--threads": threads})
+        engines, faults = _open_scripted(script or "demo")
 
-    serving = partial(
+    servers = partial(
         serve,
         deepgram_port=deepgram_port,
         openai_port=openai_port,
         require_key=require_key,
         faults=faults,
     )
-    with suppress(KeyboardInterrupt):  # Ctrl-C is how it is meant to end
-        clock.run(_serve(opening, serving, as_json=as_json, attached=attached))
+    with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
+        clock.run(_serve(engines, servers, as_json=as_json, attached=attached))
 
 
-async def _serve(opening: Opening, serving: Serving, *, as_json: bool, attached: bool) -> None:
-    async with opening as engines, serving(engines) as endpoints:
-        _announce(endpoints, as_json=as_json)
-        await (_input_ended() if attached else asyncio.Event().wait())
+async def _serve(
+    open_engines: OpenEngines, open_servers: OpenServers, *, as_json: bool, attached: bool
+) -> None:
+    async with open_engines as engines, open_servers(engines) as endpoints:
+        if as_json:
+            typer.echo(json.dumps(asdict(endpoints)))
+        else:
+            typer.echo(f"export DEEPGRAM_BASE_URL={endpoints.deepgram}")
+            typer.echo(f"export OPENAI_BASE_URL={endpoints.openai}")
+        await (_wait_input_end() if attached else asyncio.Event().wait())
 
 
-def _local(llm_model: Path | None, threads: int | None) -> Opening:
-    from voicecli.cli.models import fetch_missing
+def _open_local(llm_model: Path | None, threads: int | None) -> OpenEngines:
     from voicecli.standin.engines.local import open_local, require_packages
 
     require_packages()
-    fetch_missing(llm_model)
+    fetch_models(llm_model)
     return open_local(llm_model, threads)
 
 
-def _scripted(name: str) -> tuple[Opening, Sequence[Fault]]:
+def _open_scripted(name: str) -> tuple[OpenEngines, Sequence[Fault]]:
     from voicecli.profile.lookup import find_script
     from voicecli.standin.engines.scripted import create_scripted_engines
     from voicecli.standin.script_file import load_script
@@ -110,21 +115,13 @@ def _scripted(name: str) -> tuple[Opening, Sequence[Fault]]:
     return nullcontext(create_scripted_engines(script)), script.faults
 
 
-def _refuse(engine: Engine, options: dict[str, object]) -> None:
+def _reject_options(engine: EngineKind, options: dict[str, object]) -> None:
     for option, value in options.items():
         if value is not None:
-            raise UsageError(f"{option} means nothing to --engine {engine}", hint="Leave it out.")
+            raise UsageError(f"{option} does not apply to --engine {engine}", hint="Leave it out.")
 
 
-def _announce(endpoints: Endpoints, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(asdict(endpoints)))
-    else:
-        typer.echo(f"export DEEPGRAM_BASE_URL={endpoints.deepgram}")
-        typer.echo(f"export OPENAI_BASE_URL={endpoints.openai}")
-
-
-async def _input_ended() -> None:
+async def _wait_input_end() -> None:
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin

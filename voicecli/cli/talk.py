@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicecli.cli.models import fetch_models_of
 from voicecli.cli.options import (
     RESULT,
     Out,
     PredictedBy,
     ProfileName,
     Sets,
-    fetch_models,
     measured,
     prediction,
     tell,
@@ -82,7 +82,7 @@ def talk_command(
     options = [*(overrides or ()), *_options(mic, speaker, max_minutes, text)]
     settings, warnings = _settings(profile, options, typed=text)
     foreseen = prediction(predicted)
-    fetch_models(settings)
+    fetch_models_of(settings)
     showing: Showing = "json" if as_json else "screen" if has_screen() and not plain else "plain"
     wishes = TalkOptions(typed=text, showing=showing, out=out, warnings=warnings)
     timeline = Timeline()

@@ -33,11 +33,11 @@ def thread() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-# ── hearing ──────────────────────────────────────────────────────────────────
+# ── recognising ────────────────────────────────────────────────────────────
 
 
-class Ear:
-    """Hears how long it listened, in milliseconds."""
+class FakeMoonshine:
+    """Its text is the length of the audio, in milliseconds."""
 
     rate = RATE
 
@@ -54,48 +54,52 @@ def segment(duration: float, *voiced: tuple[float, float], rate: int = RATE) -> 
     return Segment(pcm, rate, voiced)
 
 
-def test_the_final_is_free_when_the_pause_was_heard_already(thread: ThreadPoolExecutor) -> None:
-    ear = Ear()
+def test_the_final_is_free_when_the_pause_was_transcribed_already(
+    thread: ThreadPoolExecutor,
+) -> None:
+    model = FakeMoonshine()
 
     async def main() -> list[str]:
-        recogniser = LocalStt(ear, thread)
-        pause = await recogniser.recognise(segment(2.1, (0.5, 2.0)), "interim")
-        return [pause, await recogniser.recognise(segment(2.2, (0.5, 2.0)), "final")]
+        stt = LocalStt(model, thread)
+        pause = await stt.recognise(segment(2.1, (0.5, 2.0)), "interim")
+        return [pause, await stt.recognise(segment(2.2, (0.5, 2.0)), "final")]
 
     assert clock.run(main()) == ["1700", "1700"]
-    assert ear.calls == 1
+    assert model.calls == 1
 
 
-def test_the_speaker_who_goes_on_is_heard_again(thread: ThreadPoolExecutor) -> None:
-    ear = Ear()
+def test_a_segment_that_goes_on_is_transcribed_again(thread: ThreadPoolExecutor) -> None:
+    model = FakeMoonshine()
 
     async def main() -> list[str]:
-        recogniser = LocalStt(ear, thread)
-        await recogniser.recognise(segment(2.1, (0.5, 2.0)), "interim")
+        stt = LocalStt(model, thread)
+        await stt.recognise(segment(2.1, (0.5, 2.0)), "interim")
         further = segment(3.2, (0.5, 2.0), (2.4, 3.0))
-        return [await recogniser.recognise(further, "final")]
+        return [await stt.recognise(further, "final")]
 
     assert clock.run(main()) == ["2700"]
-    assert ear.calls == 2
+    assert model.calls == 2
 
 
-def test_another_segment_of_the_same_length_is_heard_anew(thread: ThreadPoolExecutor) -> None:
-    ear = Ear()
+def test_another_segment_of_the_same_length_is_transcribed_too(thread: ThreadPoolExecutor) -> None:
+    model = FakeMoonshine()
 
     async def main() -> None:
-        recogniser = LocalStt(ear, thread)
+        stt = LocalStt(model, thread)
         first = segment(2.1, (0.5, 2.0))
-        await recogniser.recognise(first, "final")
-        await recogniser.recognise(Segment(first.pcm[::-1], RATE, first.voiced), "final")
+        await stt.recognise(first, "final")
+        await stt.recognise(Segment(first.pcm[::-1], RATE, first.voiced), "final")
 
     clock.run(main())
-    assert ear.calls == 2
+    assert model.calls == 2
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
-def test_every_rate_is_heard_at_the_models_own(rate: int, thread: ThreadPoolExecutor) -> None:
+def test_every_rate_is_resampled_to_the_models_own(rate: int, thread: ThreadPoolExecutor) -> None:
     async def main() -> str:
-        return await LocalStt(Ear(), thread).recognise(segment(1.5, (0.0, 1.0), rate=rate), "final")
+        return await LocalStt(FakeMoonshine(), thread).recognise(
+            segment(1.5, (0.0, 1.0), rate=rate), "final"
+        )
 
     assert clock.run(main()) == "1100"
 
@@ -103,8 +107,8 @@ def test_every_rate_is_heard_at_the_models_own(rate: int, thread: ThreadPoolExec
 # ── answering ────────────────────────────────────────────────────────────────
 
 
-class Brain:
-    """Says tokens until it is stopped, and then may fail."""
+class FakeLlama:
+    """Generates tokens until it is stopped, and then may fail."""
 
     def __init__(self, tokens: Iterable[str], *, fails: bool = False) -> None:
         self.tokens = tokens
@@ -133,26 +137,26 @@ QUESTION = [{"role": "user", "content": "Why?"}]
 
 
 def test_the_reply_arrives_token_by_token(thread: ThreadPoolExecutor) -> None:
-    brain = Brain(["Because", " it", " is."])
+    model = FakeLlama(["Because", " it", " is."])
 
     async def main() -> list[str]:
-        reply = LocalLlm(brain, thread).reply(QUESTION, max_tokens=9, temperature=0.5)
+        reply = LocalLlm(model, thread).reply(QUESTION, max_tokens=9, temperature=0.5)
         return [token async for token in reply]
 
     assert clock.run(main()) == ["Because", " it", " is."]
-    assert brain.asked == [QUESTION, 9, 0.5]
+    assert model.asked == [QUESTION, 9, 0.5]
 
 
 def test_closing_a_reply_stops_the_model_and_frees_it_for_the_next(
     thread: ThreadPoolExecutor,
 ) -> None:
-    endless = Brain(itertools.repeat("on"))
+    endless = FakeLlama(itertools.repeat("on"))
 
     async def main() -> list[str]:
         reply = LocalLlm(endless, thread).reply(QUESTION, max_tokens=None, temperature=None)
         async with aclosing(reply):
             await anext(reply)
-        after = LocalLlm(Brain(["next"]), thread)
+        after = LocalLlm(FakeLlama(["next"]), thread)
         return [t async for t in after.reply(QUESTION, max_tokens=None, temperature=None)]
 
     assert clock.run(main()) == ["next"]
@@ -162,10 +166,10 @@ def test_closing_a_reply_stops_the_model_and_frees_it_for_the_next(
 def test_a_reply_that_waits_for_the_model_can_be_closed(thread: ThreadPoolExecutor) -> None:
     busy = threading.Event()
     thread.submit(busy.wait)
-    brain = Brain(["never"])
+    model = FakeLlama(["never"])
 
     async def main() -> None:
-        reply = LocalLlm(brain, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        reply = LocalLlm(model, thread).reply(QUESTION, max_tokens=None, temperature=None)
         try:
             async with asyncio.timeout(0.01):
                 await anext(reply)
@@ -175,14 +179,14 @@ def test_a_reply_that_waits_for_the_model_can_be_closed(thread: ThreadPoolExecut
     clock.run(main())
     busy.set()
     thread.shutdown()
-    assert brain.asked == []
+    assert model.asked == []
 
 
 def test_what_the_model_refuses_is_raised_after_the_tokens(thread: ThreadPoolExecutor) -> None:
-    brain = Brain(["Well"], fails=True)
+    model = FakeLlama(["Well"], fails=True)
 
     async def main() -> str:
-        reply = LocalLlm(brain, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        reply = LocalLlm(model, thread).reply(QUESTION, max_tokens=None, temperature=None)
         token = await anext(reply)
         with pytest.raises(ServiceError, match="refuses"):
             await anext(reply)
@@ -194,19 +198,21 @@ def test_what_the_model_refuses_is_raised_after_the_tokens(thread: ThreadPoolExe
 # ── speaking ─────────────────────────────────────────────────────────────────
 
 
-class Mouth:
-    """Sings one note, in as many breaths as the text has words."""
+class FakeHibari:
+    """Generates a steady tone, a chunk for each word of the text."""
 
     sample_rate = 24_000
-    breath = 12_345
+    chunk_size = 12_345
 
     def __init__(self) -> None:
-        self.breaths = 0
+        self.chunks_made = 0
 
     def stream(self, text: str) -> Iterator[NDArray[np.float32]]:
         for index, _ in enumerate(text.split()):
-            self.breaths += 1
-            time = np.arange(index * self.breath, (index + 1) * self.breath) / self.sample_rate
+            self.chunks_made += 1
+            time = (
+                np.arange(index * self.chunk_size, (index + 1) * self.chunk_size) / self.sample_rate
+            )
             yield (0.4 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
 
 
@@ -218,16 +224,16 @@ async def spoken(voice: LocalTts, text: str, rate: int) -> list[bytes]:
 def test_no_click_and_no_gap_where_two_sentences_meet(
     rate: int, thread: ThreadPoolExecutor
 ) -> None:
-    chunks = clock.run(spoken(LocalTts(Mouth(), thread), "la la la", rate))
+    chunks = clock.run(spoken(LocalTts(FakeHibari(), thread), "la la la", rate))
     samples = samples_of(b"".join(chunks)).astype(float)
-    assert abs(len(samples) - 3 * Mouth.breath * rate / Mouth.sample_rate) <= 1
+    assert abs(len(samples) - 3 * FakeHibari.chunk_size * rate / FakeHibari.sample_rate) <= 1
     edge = rate // 100  # at the very ends the note is cut, and a filter rings
     steepest = 0.4 * 1.8 * 32767 * 2 * np.pi * 440 / rate
     assert np.abs(np.diff(samples[edge:-edge])).max() <= steepest * 1.01
 
 
 def test_a_voice_too_loud_is_clipped_and_does_not_wrap_around(thread: ThreadPoolExecutor) -> None:
-    class Loud(Mouth):
+    class Loud(FakeHibari):
         def stream(self, text: str) -> Iterator[NDArray[np.float32]]:
             yield np.full(2400, 0.9, np.float32)
 
@@ -236,20 +242,20 @@ def test_a_voice_too_loud_is_clipped_and_does_not_wrap_around(thread: ThreadPool
 
 
 def test_a_text_without_a_sound_is_no_audio(thread: ThreadPoolExecutor) -> None:
-    assert clock.run(spoken(LocalTts(Mouth(), thread), " ", 48_000)) == []
+    assert clock.run(spoken(LocalTts(FakeHibari(), thread), " ", 48_000)) == []
 
 
 def test_a_closed_voice_speaks_no_further_sentence(thread: ThreadPoolExecutor) -> None:
-    mouth = Mouth()
+    model = FakeHibari()
 
     async def main() -> None:
-        speech = LocalTts(mouth, thread).speak("one two three four", 24_000)
+        speech = LocalTts(model, thread).speak("one two three four", 24_000)
         async with aclosing(speech):
             await anext(speech)
 
     clock.run(main())
     thread.shutdown()
-    assert mouth.breaths == 1
+    assert model.chunks_made == 1
 
 
 # ── the real models ──────────────────────────────────────────────────────────
@@ -271,17 +277,17 @@ def with_engines(test: Callable[[Engines], Any]) -> Any:
 
 @pytest.mark.local
 @needs_models
-def test_what_the_voice_says_is_heard_at_any_rate() -> None:
+def test_what_the_tts_says_the_stt_recognises_at_any_rate() -> None:
     said = "What is the capital of Australia?"
 
     async def conversation(engines: Engines) -> list[str]:
-        heard = []
+        texts = []
         for rate in (16_000, 24_000, 48_000):
             pcm = b"".join([chunk async for chunk in engines.tts.speak(said, rate)])
             voiced = tuple(stretches([AudioBlock(pcm, 0.0)], AudioFormat(rate)))
             assert first_audible(pcm) is not None
-            heard.append(await engines.stt().recognise(Segment(pcm, rate, voiced), "final"))
-        return heard
+            texts.append(await engines.stt().recognise(Segment(pcm, rate, voiced), "final"))
+        return texts
 
     for text in with_engines(conversation):
         assert re.sub(r"\W+", " ", text.lower()).split() == said.rstrip("?").lower().split()

@@ -15,7 +15,7 @@ import pytest
 
 from voicecli.errors import InputError, ServiceError, UsageError
 from voicecli.standin.engines import models
-from voicecli.standin.engines.download import Link, Wheel, download, pip_settings
+from voicecli.standin.engines.download import Link, Wheel, download, read_pip_settings
 from voicecli.standin.engines.models import Model, ModelFile
 
 WEIGHTS = bytes(range(256)) * 4000
@@ -143,10 +143,10 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(
     index: Index, environ: dict[str, str]
 ) -> None:
     index.breaks_after = 700_000
-    with pytest.raises(ServiceError, match="broke off") as failure:
+    with pytest.raises(ServiceError, match="was interrupted") as failure:
         models.fetch(MODEL, environ=environ)
     assert failure.value.exit_code == 5
-    assert "goes on where it stopped" in failure.value.hint
+    assert "resumes where it stopped" in failure.value.hint
     index.breaks_after = None
     models.fetch(MODEL, environ=environ)
     assert [asked for path, asked, _ in index.seen if path.endswith(".whl")] == [
@@ -157,7 +157,7 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(
 
 def test_a_server_without_ranges_sends_it_all_again(index: Index, environ: dict[str, str]) -> None:
     index.breaks_after, index.ranges = 700_000, False
-    with pytest.raises(ServiceError, match="broke off"):
+    with pytest.raises(ServiceError, match="was interrupted"):
         models.fetch(MODEL, environ=environ)
     index.breaks_after = None
     models.fetch(MODEL, environ=environ)
@@ -247,10 +247,16 @@ def test_when_nobody_has_it_the_error_says_who_was_asked(
     with pytest.raises(ServiceError) as failure:
         models.fetch(MODEL, environ=environ)
     assert failure.value.cause.endswith(
-        f"{FILENAME} cannot be had (file:///nowhere: No such file or directory; "
+        f"{FILENAME} cannot be downloaded (file:///nowhere: No such file or directory; "
         f"http://{index.address}/wrong/tiny-model/: HTTP 404)"
     )
     assert "PIP_FIND_LINKS" in failure.value.hint
+
+
+def test_no_place_to_look_is_an_error_that_says_so(environ: dict[str, str]) -> None:
+    environ["PIP_NO_INDEX"] = "1"
+    with pytest.raises(ServiceError, match=r"cannot be downloaded \(no index configured\)"):
+        models.fetch(MODEL, environ=environ)
 
 
 def test_a_folder_that_cannot_be_written_is_named(environ: dict[str, str], tmp_path: Path) -> None:
@@ -267,10 +273,10 @@ def test_the_environment_wins_over_pips_file_and_install_over_global(tmp_path: P
         "[install]\nindex-url = https://two.example\n[list]\ncert = /b.pem\n"
     )
     environ = {"PIP_CONFIG_FILE": str(config), "HOME": str(tmp_path), "PIP_CERT": "/c.pem"}
-    settings = pip_settings(environ)
+    settings = read_pip_settings(environ)
     assert (settings["index-url"], settings["cert"]) == ("https://two.example", "/c.pem")
     assert settings["no-index"] == "false"
-    assert "index-url" not in pip_settings({"PIP_CONFIG_FILE": "/dev/null"})
+    assert "index-url" not in read_pip_settings({"PIP_CONFIG_FILE": "/dev/null"})
 
 
 @pytest.mark.parametrize("text", ["no section = 1", "[global\nx = 1", "[global]\nx = \udcff"])
@@ -278,7 +284,7 @@ def test_a_pip_conf_that_cannot_be_read_is_a_usage_error(text: str, tmp_path: Pa
     config = tmp_path / "pip.conf"
     config.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UsageError, match="pip's configuration cannot be read"):
-        pip_settings({"PIP_CONFIG_FILE": str(config), "HOME": str(tmp_path)})
+        read_pip_settings({"PIP_CONFIG_FILE": str(config), "HOME": str(tmp_path)})
 
 
 def test_a_certificate_file_that_is_none_is_a_usage_error(environ: dict[str, str]) -> None:

