@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from voicecli.cli.app import run
-from voicecli.probe.metrics import METRICS
+from voicecli.probe.results import METRICS
 
 SCRIPT: dict[str, Any] = {
     "llm": {"says": ["The capital of Australia is Canberra."]},
@@ -124,6 +124,13 @@ def test_markdown_has_tables(probe: Probe) -> None:
 
     assert "| ms | n | min | P50 | P90 | P95 | max | outliers |\n| --- | ---: |" in shown.out
     assert "| tts.ttfa | 1 | 120 | 120 | 120 | n < 20 | 120 |  |" in shown.out
+
+
+def test_scripted_transcripts_have_no_word_error_rate(probe: Probe) -> None:
+    assert "word error rate not applicable (the stand-in's transcripts are scripted)" in (
+        probe("stt", *QUICK).out
+    )
+    assert probe("stt", *QUICK, "--json").data["counts"]["stt.wer"] is None
 
 
 def test_one_service_alone_predicts_nothing(probe: Probe) -> None:
@@ -247,12 +254,12 @@ def test_what_is_not_comparable_is_refused(probe: Probe) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "is no JSON"),
-        ("[]", "is no saved probe"),
+        ("{", "is not JSON"),
+        ("[]", "is not a saved probe"),
         ('{"kind": "probe", "schema_version": 0}', "was saved by another voicecli (schema 0)"),
     ],
 )
-def test_a_file_that_is_no_saved_probe_is_refused(
+def test_a_file_that_is_not_a_saved_probe_is_refused(
     probe: Probe, tmp_path: Path, content: str, said: str
 ) -> None:
     (tmp_path / "before.json").write_text(content)

@@ -10,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicecli.errors import UsageError
-from voicecli.probe.compare import check_comparable, compared, differences, outliers
-from voicecli.probe.metrics import COUNTS, METRICS, expectable
-from voicecli.probe.watch import sparkline
+from voicecli.probe.compare import (
+    check_comparable,
+    compare_results,
+    find_differences,
+    find_outliers,
+)
+from voicecli.probe.results import COUNTS, METRICS, list_expectations
+from voicecli.probe.text import sparkline
 
 
 def spread_about(middle: float, count: int = 30, seed: int = 1) -> list[float]:
@@ -34,43 +39,42 @@ def spread_about(middle: float, count: int = 30, seed: int = 1) -> list[float]:
     ],
 )
 def test_outliers(values: list[float], apart: list[int]) -> None:
-    assert outliers(values) == apart
+    assert find_outliers(values) == apart
 
 
 @given(st.lists(st.floats(0, 100), max_size=60))
 def test_outliers_are_few(values: list[float]) -> None:
-    assert len(outliers(values)) <= 0.2 * len(values)
+    assert len(find_outliers(values)) <= 0.2 * len(values)
 
 
 # ── what changed ─────────────────────────────────────────────────────────────
 
 
 def test_noise_is_no_change() -> None:
-    for one in differences(spread_about(300), spread_about(300, seed=2), 20):
+    for one in find_differences(spread_about(300), spread_about(300, seed=2), 20):
         assert not one.beyond_noise
         assert one.low < one.after - one.before < one.high
 
 
 def test_a_change_is_sure_and_large_and_large_for_what_is_measured() -> None:
     before = spread_about(300)
-    assert [one.beyond_noise for one in differences(before, spread_about(400, seed=2), 20)] == [
-        True, True,
-    ]  # fmt: skip
+    found = find_differences(before, spread_about(400, seed=2), 20)
+    assert [one.beyond_noise for one in found] == [True, True]
     # Sure, and less than 10 %:
     many = spread_about(300, 2000)
-    assert not differences(many, spread_about(320, 2000, seed=2), 10)[0].beyond_noise
+    assert not find_differences(many, spread_about(320, 2000, seed=2), 10)[0].beyond_noise
     # Sure, more than 10 %, and less than the floor:
-    assert not differences(spread_about(30), spread_about(40, seed=2), 20)[0].beyond_noise
+    assert not find_differences(spread_about(30), spread_about(40, seed=2), 20)[0].beyond_noise
     # Large, and not sure:
     loose = [100.0, 900.0, 150.0, 800.0, 120.0, 700.0]
-    assert not differences(loose, [one * 1.3 for one in loose], 20)[0].beyond_noise
+    assert not find_differences(loose, [one * 1.3 for one in loose], 20)[0].beyond_noise
 
 
 def test_percentiles_are_compared_where_there_are_values_enough() -> None:
     few, many = spread_about(300, 6), spread_about(300, 20)
-    assert [one.statistic for one in differences(many, many, 20)] == ["p50", "p95"]
-    assert [one.statistic for one in differences(few, many, 20)] == ["p50"]
-    assert differences(few[:4], many, 20) == []
+    assert [one.statistic for one in find_differences(many, many, 20)] == ["p50", "p95"]
+    assert [one.statistic for one in find_differences(few, many, 20)] == ["p50"]
+    assert find_differences(few[:4], many, 20) == []
 
 
 def saved(**metrics: list[float]) -> dict[str, Any]:
@@ -81,14 +85,14 @@ def test_worse_is_more_time_and_fewer_tokens() -> None:
     before = {"llm.ttft": [300.0] * 6, "llm.rate": [80.0] * 6, "tts.ttfa": [200.0] * 6}
     after = {"llm.ttft": [400.0] * 6, "llm.rate": [40.0] * 6, "tts.ttfa": [100.0] * 6}
 
-    found = {one.metric: one.worse for one in compared(saved(**before), saved(**after))}
+    found = {one.metric: one.worse for one in compare_results(saved(**before), saved(**after))}
     assert found == {"llm.ttft": True, "llm.rate": True, "tts.ttfa": False}
 
 
 def test_a_file_without_the_values_compares_nothing() -> None:
     whole = saved(**{"llm.ttft": [300.0] * 6})
     for broken in ({}, {"metrics": 3}, {"metrics": {"llm.ttft": {"values_ms": ["x"]}}}):
-        assert compared(broken, whole) == compared(whole, broken) == []
+        assert compare_results(broken, whole) == compare_results(whole, broken) == []
 
 
 def test_probes_of_different_things_are_refused() -> None:
@@ -104,7 +108,7 @@ def test_probes_of_different_things_are_refused() -> None:
 
 
 def test_every_name_is_one_that_can_be_expected_something_of() -> None:
-    known = expectable()
+    known = list_expectations()
     assert len(known) == len(set(known))
     assert {"tts.ttfa.p95", "llm.ttft.p50", "stt.ttfs.p95", "mouth_to_ear.p95"} <= set(known)
     assert set(COUNTS) <= set(known)

@@ -29,7 +29,7 @@ def test_what_a_card_adds_is_measured(virtual_audio: VirtualAudio) -> None:
     assert all(0 <= one < 0.2 for one in findings.audio["audio.input"])
     assert len(findings.audio["audio.output"]) == 1
     assert min(findings.audio["audio.jitter"]) == 0.0
-    assert findings.summary().counts["audio.xruns"] == 0
+    assert findings.summarize().counts["audio.xruns"] == 0
 
 
 @pytest.mark.soundcard

@@ -21,16 +21,16 @@ from voicecli.metrics.summary import Budgets, describe
 from voicecli.metrics.turns import measure_turns
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.probe import settings
-from voicecli.probe.advice import find_advice
 from voicecli.probe.prediction import (
-    Heard,
-    Measured,
+    LlmTimes,
+    Measurements,
     Prediction,
-    Spoken,
-    Thought,
+    SttTimes,
+    TtsTimes,
     Waits,
-    drawn,
-    predicted,
+    find_advice,
+    predict,
+    simulate,
 )
 from voicecli.profile import Profile
 from voicecli.timeline import Timeline
@@ -46,18 +46,18 @@ def measured(
     endpoint: float = 0.3,
     ttft: Sequence[float] = (0.2,),
     ttfa: float = 0.12,
-) -> Measured:
+) -> Measurements:
     """Readings of services that always take the same, but for the LLM."""
-    return Measured(
-        heard=[Heard(noticed=0.21, final=final, ending=ending)],
+    return Measurements(
+        stt=[SttTimes(noticed=0.21, final=final, ending=ending)],
         endpoints=[endpoint],
-        thought=[Thought(ttft=one, clause=0.1, total=one + 0.5) for one in ttft],
-        spoken=[Spoken(ttfa=ttfa, playout=0.03)],
+        llm=[LlmTimes(ttft=one, clause=0.1, total=one + 0.5) for one in ttft],
+        tts=[TtsTimes(ttfa=ttfa, playout=0.03)],
     )
 
 
-def expected(measured: Measured, waits: Waits) -> Prediction:
-    found = predicted(measured, waits)
+def expected(measured: Measurements, waits: Waits) -> Prediction:
+    found = predict(measured, waits)
     assert found is not None
     return found
 
@@ -114,21 +114,21 @@ def test_the_percentiles_rest_on_the_readings() -> None:
     assert (few.spread.n, few.spread.p95) == (1, None)
 
     one = measured()
-    enough = Measured(
-        heard=one.heard,  # not used by this strategy
+    enough = Measurements(
+        stt=one.stt,  # not used by this strategy
         endpoints=[*one.endpoints] * 20,
-        thought=[*one.thought] * 25,
-        spoken=[*one.spoken] * 30,
+        llm=[*one.llm] * 25,
+        tts=[*one.tts] * 30,
     )
     assert expected(enough, Waits()).spread.n == 20
     assert expected(enough, Waits()).spread.p95 == pytest.approx(0.75)
 
 
 def test_nothing_is_expected_where_a_service_was_not_measured() -> None:
-    assert predicted(replace(measured(), thought=[]), Waits()) is None
-    assert predicted(replace(measured(), endpoints=[]), Waits()) is None
-    assert predicted(replace(measured(), endpoints=[]), Waits(detect="vad")) is not None
-    assert find_advice(Measured(), Waits(), Budgets()) == []
+    assert predict(replace(measured(), llm=[]), Waits()) is None
+    assert predict(replace(measured(), endpoints=[]), Waits()) is None
+    assert predict(replace(measured(), endpoints=[]), Waits(detect="vad")) is not None
+    assert find_advice(Measurements(), Waits(), Budgets()) == []
 
 
 times = st.floats(0.0, 10.0)
@@ -150,7 +150,7 @@ times = st.floats(0.0, 10.0)
 def test_stages_are_never_negative_and_a_commitment_is_never_overtaken(
     final: float | None, endpoint: float, ttft: list[float], ttfa: float, waits: Waits
 ) -> None:
-    stages = drawn(measured(final=final, endpoint=endpoint, ttft=ttft, ttfa=ttfa), waits)
+    stages = simulate(measured(final=final, endpoint=endpoint, ttft=ttft, ttfa=ttfa), waits)
 
     assert all((took >= -1e-9).all() for took in stages.values())
     total = np.sum(list(stages.values()), axis=0)
@@ -221,13 +221,13 @@ CLOSE = 0.10
         (STALLING, ["turn.detect=vad", "turn.draft=llm+tts"]),
     ],
 )
-def test_a_replay_measures_what_was_predicted(
+def test_a_replay_measures_what_was_predicteded(
     tmp_path: Path, script: dict[str, Any], strategy: list[str]
 ) -> None:
     profile = scripted(tmp_path, script, "audio.block_ms=50", *strategy)
 
     found = probed(profile, count=TURNS)
-    expected = predicted(found.measured(), settings.waits(profile))
+    expected = predict(found.measurements(), settings.find_waits(profile))
     measured = replayed(profile, recording(tmp_path))
 
     assert expected is not None
@@ -239,10 +239,10 @@ def test_a_replay_measures_what_was_predicted(
 
 def recording(folder: Path) -> Path:
     """Somebody who says something, and waits for an answer, again and again."""
-    dice = np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     pcm = silence(0.5)
     for _ in range(TURNS):
-        pcm += voice(1.0 + dice.random()) + silence(2.0 + 0.1 * dice.random())
+        pcm += voice(1.0 + rng.random()) + silence(2.0 + 0.1 * rng.random())
     file = folder / "recording.wav"
     soundfile.write(file, np.frombuffer(pcm, "<i2"), 16_000)
     return file

@@ -183,12 +183,12 @@ def test_words_are_counted_against_the_known_ones(tmp_path: Path) -> None:
     only_finalize = ("turn.detect=vad", "stt.endpointing_ms=false")
     profile = scripted(tmp_path, USUAL, *only_finalize)
     found = probed(profile, ("stt",), count=4, warmup=0, cold=0)
-    assert [one.text for one in found.readings] == SENTENCES * 2
-    assert found.summary().counts["stt.wer"] == 0.0
+    assert [one.text for one in found.samples] == SENTENCES * 2
+    assert found.summarize().counts["stt.wer"] == 0.0
 
     wrong = {**USUAL, "stt": {"hears": ["He was an ill disposed young woman."]}}
     found = probed(scripted(tmp_path, wrong), ("stt",), count=1, warmup=0)
-    first = found.readings[0].counts
+    first = found.samples[0].counts
     assert (first["stt.wrong"], first["stt.words"]) == (2, 8)  # one missing, one for another
 
 
@@ -198,16 +198,16 @@ def test_a_finalize_that_is_not_answered_is_counted(tmp_path: Path) -> None:
 
     sums = found.counts()
     assert (sums["stt.asked"], sums["stt.answered"]) == (8, 6)  # three of them cold
-    assert found.summary().counts["stt.finalize_rate"] == 0.75
+    assert found.summarize().counts["stt.finalize_rate"] == 0.75
     assert len(found.values()["stt.final"]) == 4
-    assert [heard.final for heard in found.measured().heard].count(None) == 1
+    assert [one.final for one in found.measurements().stt].count(None) == 1
 
 
 def test_a_retried_request_is_counted_and_measured(tmp_path: Path) -> None:
     busy = {"service": "llm", "kind": "refuse", "status": 503, "on": 5}
     found = probed(scripted(tmp_path, {**USUAL, "faults": [busy]}), ("llm",), count=3, warmup=0)
 
-    counts = found.summary().counts
+    counts = found.summarize().counts
     assert (counts["llm.retries"], counts["llm.refusals"], counts["llm.errors"]) == (1, 0, 0)
     assert found.values()["llm.ttft"] == [about(0.2)] * 3
 
@@ -216,7 +216,7 @@ def test_a_rate_limit_is_a_refusal(tmp_path: Path) -> None:
     limit = {"service": "llm", "kind": "refuse", "status": 429, "on": 4}
     found = probed(scripted(tmp_path, {**USUAL, "faults": [limit]}), ("llm",), count=3, warmup=0)
 
-    counts = found.summary().counts
+    counts = found.summarize().counts
     assert (counts["llm.retries"], counts["llm.refusals"], counts["llm.errors"]) == (1, 1, 0)
 
 
@@ -224,17 +224,17 @@ def test_a_stall_is_counted(tmp_path: Path) -> None:
     slow = {**USUAL, "llm": {"ttft_ms": 2500, "says": [SAYS]}}
     found = probed(scripted(tmp_path, slow), ("llm",), count=2, warmup=0)
 
-    assert found.summary().counts["llm.stalls"] == 5  # three of them cold
+    assert found.summarize().counts["llm.stalls"] == 5  # three of them cold
 
 
 def test_an_error_is_counted_and_the_others_are_measured(tmp_path: Path) -> None:
     lost = {"service": "tts", "kind": "drop", "on": 5, "after_ms": 50}
     found = probed(scripted(tmp_path, {**USUAL, "faults": [lost]}), ("tts",), count=4, warmup=0)
 
-    assert found.summary().counts["tts.errors"] == 1
+    assert found.summarize().counts["tts.errors"] == 1
     assert len(found.values()["tts.ttfa"]) == 3
     assert not found.given_up
-    assert "connection was lost" in str(found.mishaps[0].error)
+    assert "connection was lost" in str(found.failures[0].error)
 
 
 def test_a_service_that_always_fails_is_given_up(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_service_that_always_fails_is_given_up(tmp_path: Path) -> None:
     found = probed(scripted(tmp_path, {**USUAL, "faults": [lost]}), count=3, warmup=0)
 
     assert isinstance(found.given_up["stt"], ServiceError)
-    assert found.summary().counts["stt.errors"] == 3
+    assert found.summarize().counts["stt.errors"] == 3
     assert len(found.values()["llm.ttft"]) == len(found.values()["tts.ttfa"]) == 3
 
 
@@ -265,7 +265,7 @@ def test_flushes_are_paced_within_the_limit_and_that_is_said(tmp_path: Path) -> 
 def test_several_connections_share_the_readings(tmp_path: Path) -> None:
     found = probed(scripted(tmp_path, USUAL), count=6, warmup=0, workers=3)
 
-    warm = [one for one in found.readings if not one.cold and one.service == "stt"]
+    warm = [one for one in found.samples if not one.cold and one.service == "stt"]
     assert len(found.values()["llm.ttft"]) == 6
     assert len({one.request_id for one in warm}) == 3
     assert median(found, "stt.final") == about(0.05)
@@ -307,6 +307,6 @@ def test_the_local_engines_are_probed_without_a_key() -> None:
     found = clock.run(main())
 
     assert not found.given_up
-    assert found.measured().count(settings.waits(profile)) == 1
-    assert (found.summary().counts["stt.wer"] or 0) < 0.3
+    assert found.measurements().count(settings.find_waits(profile)) == 1
+    assert (found.summarize().counts["stt.wer"] or 0) < 0.3
     assert 0 < median(found, "tts.ttfb") <= median(found, "tts.ttfa") < 2

@@ -15,26 +15,25 @@ from voicecli import clock
 from voicecli.errors import VoiceError
 from voicecli.events import Service
 from voicecli.pipeline.wiring import Services, open_services
-from voicecli.probe.diagnosis import diagnosis
 from voicecli.probe.results import ProbeResults
 from voicecli.probe.run import Probe
 from voicecli.probe.schedule import Plan
-from voicecli.probe.settings import visit
-from voicecli.probe.trace import Route, Visit, travel
+from voicecli.probe.settings import find_target
+from voicecli.probe.trace import ConnectionTarget, ConnectionTrace, diagnose, trace_connection
 from voicecli.services.endpoint import check_url
 
 
-def http(url: str, **more: object) -> Visit:
+def http(url: str, **more: object) -> ConnectionTarget:
     options = {"service": "llm", "path": "/models/x", "headers": {}, "websocket": False} | more
-    return Visit(endpoint=check_url("llm", url), **options)  # type: ignore[arg-type]
+    return ConnectionTarget(endpoint=check_url("llm", url), **options)  # type: ignore[arg-type]
 
 
-def visited(
-    speak: Speak, make: Callable[[int], Visit], context: ssl.SSLContext | None = None
-) -> Route:
-    async def main() -> Route:
+def trace_server(
+    speak: Speak, make: Callable[[int], ConnectionTarget], context: ssl.SSLContext | None = None
+) -> ConnectionTrace:
+    async def main() -> ConnectionTrace:
         async with server(speak, context) as port:
-            return await travel(make(port), {})
+            return await trace_connection(make(port))
 
     return clock.run(main(), virtual=True)
 
@@ -56,45 +55,45 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 def test_the_phases_of_each_service(
     tmp_path: Path, service: Service, phases: list[str], status: int
 ) -> None:
-    async def go(services: Services) -> Route:
-        return await travel(visit(service, services), {})
+    async def go(services: Services) -> ConnectionTrace:
+        return await trace_connection(find_target(service, services))
 
-    route = served(scripted(tmp_path, {}), go)
+    trace = served(scripted(tmp_path, {}), go)
 
-    assert (list(route.phases), route.status, route.failed) == (phases, status, "")
-    assert route.address == "127.0.0.1"
+    assert (list(trace.phases), trace.status, trace.failed) == (phases, status, "")
+    assert trace.address == "127.0.0.1"
 
 
 def test_an_answer_that_takes_its_time_is_timed_new_and_reused() -> None:
-    route = visited(says(OK, after=0.25), lambda port: http(f"http://127.0.0.1:{port}"))
+    trace = trace_server(says(OK, after=0.25), lambda port: http(f"http://127.0.0.1:{port}"))
 
-    assert route.phases["open"] == pytest.approx(0.25, abs=0.005)
-    assert route.phases["trip"] == pytest.approx(0.25, abs=0.005)
-    assert route.phases["tcp"] == pytest.approx(0.0, abs=0.005)
+    assert trace.phases["open"] == pytest.approx(0.25, abs=0.005)
+    assert trace.phases["trip"] == pytest.approx(0.25, abs=0.005)
+    assert trace.phases["tcp"] == pytest.approx(0.0, abs=0.005)
 
 
 def test_a_server_that_hangs_up_after_an_answer_has_no_second_one() -> None:
     closing = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-    route = visited(says(closing), lambda port: http(f"http://127.0.0.1:{port}"))
+    trace = trace_server(says(closing), lambda port: http(f"http://127.0.0.1:{port}"))
 
-    assert (list(route.phases), route.status, route.failed) == (["dns", "tcp", "open"], 404, "")
+    assert (list(trace.phases), trace.status, trace.failed) == (["dns", "tcp", "open"], 404, "")
 
 
 def test_a_refused_upgrade_is_an_answer(tmp_path: Path) -> None:
     refused = {"service": "stt", "kind": "refuse", "status": 429, "on": "every"}
 
-    async def go(services: Services) -> Route:
-        return await travel(visit("stt", services), {})
+    async def go(services: Services) -> ConnectionTrace:
+        return await trace_connection(find_target("stt", services))
 
-    route = served(scripted(tmp_path, {"faults": [refused]}), go)
+    trace = served(scripted(tmp_path, {"faults": [refused]}), go)
 
-    assert (list(route.phases), route.status, route.failed) == (["dns", "tcp", "open"], 429, "")
+    assert (list(trace.phases), trace.status, trace.failed) == (["dns", "tcp", "open"], 429, "")
 
 
 def test_without_a_key_nothing_is_asked_for() -> None:
-    route = visited(says(OK), lambda port: http(f"http://127.0.0.1:{port}", ask=False))
+    trace = trace_server(says(OK), lambda port: http(f"http://127.0.0.1:{port}", ask=False))
 
-    assert list(route.phases) == ["dns", "tcp"]
+    assert list(trace.phases) == ["dns", "tcp"]
 
 
 # ── TLS and proxies ──────────────────────────────────────────────────────────
@@ -118,108 +117,146 @@ def test_tls_is_a_phase_of_its_own(
     authority.cert_pem.write_to_path(str(file))
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
 
-    route = visited(says(OK), lambda port: http(f"https://127.0.0.1:{port}"), certified(authority))
+    trace = trace_server(
+        says(OK), lambda port: http(f"https://127.0.0.1:{port}"), certified(authority)
+    )
 
-    assert list(route.phases) == ["dns", "tcp", "tls", "open", "trip"]
+    assert list(trace.phases) == ["dns", "tcp", "tls", "open", "trip"]
 
 
 def test_an_authority_that_nobody_trusts_is_where_it_ends(authority: trustme.CA) -> None:
-    route = visited(says(OK), lambda port: http(f"https://127.0.0.1:{port}"), certified(authority))
+    trace = trace_server(
+        says(OK), lambda port: http(f"https://127.0.0.1:{port}"), certified(authority)
+    )
 
-    assert route.failed == "tls"
-    assert diagnosis([route]) == (
+    assert trace.failed == "tls"
+    assert diagnose([trace]) == (
         "no secure connection (unable to get local issuer certificate): this machine does not "
-        "trust who answers, be it a proxy that reads along or a wrong clock"
+        "trust the server's certificate; an intercepting proxy or a wrong clock may be the cause"
     )
 
 
-def through(proxy: Speak, url: str) -> Route:
-    async def main() -> Route:
+def trace_through(
+    proxy: Speak, make: Callable[[str], ConnectionTarget], monkeypatch: pytest.MonkeyPatch
+) -> ConnectionTrace:
+    async def main() -> ConnectionTrace:
         async with server(proxy) as port:
-            visit = http(url, headers={"Authorization": "Bearer secret"})
-            return await travel(visit, {"https": f"http://me:secret@127.0.0.1:{port}"})
+            monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{port}")
+            return await trace_connection(make("https://api.example"))
 
     return clock.run(main(), virtual=True)
 
 
-def test_a_proxy_is_a_phase_of_its_own_and_its_refusal_told() -> None:
-    route = through(says(b"HTTP/1.1 407 No\r\n\r\n"), "https://api.example")
-
-    assert (route.failed, route.proxy, list(route.phases)) == ("proxy", "127.0.0.1", ["dns", "tcp"])
-    assert "the proxy says: HTTP/1.1 407 No" in diagnosis([route])
-    assert "secret" not in repr(route)
+def http_with_key(url: str) -> ConnectionTarget:
+    return http(url, headers={"Authorization": "Bearer secret"})
 
 
-def test_a_proxy_is_asked_for_the_host_and_given_the_password() -> None:
+def websocket_with_key(url: str) -> ConnectionTarget:
+    return http(url, service="stt", websocket=True, headers={"Authorization": "Token secret"})
+
+
+# httpx2 connects to the proxy and then asks for a tunnel; websockets does both at once.
+THROUGH_A_PROXY = pytest.mark.parametrize(
+    ("make", "before"), [(http_with_key, ["dns", "tcp"]), (websocket_with_key, ["dns"])]
+)
+
+
+@THROUGH_A_PROXY
+def test_a_proxy_is_a_phase_of_its_own_and_its_refusal_reported(
+    make: Callable[[str], ConnectionTarget], before: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = trace_through(says(b"HTTP/1.1 407 No\r\n\r\n"), make, monkeypatch)
+
+    assert (trace.failed, trace.proxy, list(trace.phases)) == ("proxy", "127.0.0.1", before)
+    assert "the proxy answered 407 No" in diagnose([trace])
+    assert "secret" not in repr(trace)
+
+
+@THROUGH_A_PROXY
+def test_a_proxy_is_asked_for_the_host_and_given_the_password(
+    make: Callable[[str], ConnectionTarget], before: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[bytes] = []
 
     async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
 
-    route = through(note, "https://api.example")
+    trace = trace_through(note, make, monkeypatch)
 
     assert asked[0].startswith(b"CONNECT api.example:443 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n" in asked[0]
-    assert (list(route.phases), route.failed) == (["dns", "tcp", "proxy"], "tls")
+    assert (list(trace.phases), trace.failed) == ([*before, "proxy"], "tls")
 
 
-def test_this_machine_is_reached_without_a_proxy() -> None:
-    async def main() -> Route:
-        async with server(says(OK)) as port:
-            return await travel(http(f"http://127.0.0.1:{port}"), {"https": "http://10.0.0.1:1"})
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_this_machine_is_reached_without_a_proxy(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "http://10.0.0.1:1")
+    trace = trace_server(says(OK), lambda port: http(f"http://127.0.0.1:{port}"))
 
-    assert clock.run(main(), virtual=True).proxy == ""
+    assert (trace.proxy, trace.failed) == ("", "")
+
+
+@pytest.mark.parametrize("make", [http_with_key, websocket_with_key])
+def test_a_proxy_that_cannot_be_traced_is_reported(
+    make: Callable[[str], ConnectionTarget], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://10.0.0.1:1")
+    trace = clock.run(trace_connection(make("https://api.example")), virtual=True)
+
+    assert (trace.failed, trace.why) == ("proxy", "a socks5 proxy cannot be traced")
 
 
 # ── where it ends ────────────────────────────────────────────────────────────
 
 
-def websocket(port: int) -> Visit:
+def websocket(port: int) -> ConnectionTarget:
     return http(f"http://127.0.0.1:{port}", service="stt", websocket=True, path="/v1/listen?x=1")
 
 
 @pytest.mark.parametrize("make", [websocket, lambda port: http(f"http://127.0.0.1:{port}")])
-def test_a_plain_text_answer_is_told(make: Callable[[int], Visit]) -> None:
-    route = visited(says(b"Please log in to the hotel's network.\r\n\r\n"), make)
+def test_a_plain_text_answer_is_told(make: Callable[[int], ConnectionTarget]) -> None:
+    trace = trace_server(says(b"Please log in to the hotel's network.\r\n\r\n"), make)
 
-    assert route.failed == "open"
-    assert "check the URL, and any proxy in between" in diagnosis([route])
+    assert trace.failed == "open"
+    assert "check the URL, and any proxy in between" in diagnose([trace])
 
 
 @pytest.mark.parametrize("make", [websocket, lambda port: http(f"http://127.0.0.1:{port}")])
-def test_hanging_up_is_told(make: Callable[[int], Visit]) -> None:
+def test_hanging_up_is_told(make: Callable[[int], ConnectionTarget]) -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
 
-    route = visited(hang_up, make)
+    trace = trace_server(hang_up, make)
 
-    assert (route.failed, route.why) == ("open", "it hung up")
+    assert (trace.failed, trace.why) == ("open", "it hung up")
 
 
 def test_silence_is_told_after_the_time_out() -> None:
-    route = visited(says(b""), lambda port: http(f"http://127.0.0.1:{port}", timeout=3.0))
+    trace = trace_server(says(b""), lambda port: http(f"http://127.0.0.1:{port}", timeout=3.0))
 
-    assert (route.failed, route.why) == ("open", "nothing within 3 s")
+    assert (trace.failed, trace.why) == ("open", "nothing within 3 s")
 
 
 def test_a_closed_port_is_told() -> None:
-    async def main() -> Route:
+    async def main() -> ConnectionTrace:
         async with server(says(OK)) as port:
             pass
-        return await travel(http(f"http://127.0.0.1:{port}"), {})
+        return await trace_connection(http(f"http://127.0.0.1:{port}"))
 
-    route = clock.run(main(), virtual=True)
+    trace = clock.run(main(), virtual=True)
 
-    assert route.failed == "tcp"
-    assert "takes no connection" in diagnosis([route])
+    assert trace.failed == "tcp"
+    assert "takes no connection" in diagnose([trace])
 
 
 def test_an_unknown_name_is_told() -> None:
-    route = clock.run(travel(http("https://nowhere.invalid"), {}), virtual=True)
+    trace = clock.run(trace_connection(http("https://nowhere.invalid")), virtual=True)
 
-    assert (route.failed, route.phases) == ("dns", {})
-    assert diagnosis([route]).startswith("the name nowhere.invalid is not resolved (")
+    assert (trace.failed, trace.phases) == ("dns", {})
+    assert diagnose([trace]).startswith("the name nowhere.invalid is not resolved (")
 
 
 # ── and the service is given up, while the others are probed ─────────────────
@@ -245,7 +282,7 @@ def given_up(
 
     found = clock.run(main(), virtual=True)
     assert list(found.given_up) == [service]
-    assert {one.service for one in found.readings} == {"stt", "llm", "tts"} - {service}
+    assert {one.service for one in found.samples} == {"stt", "llm", "tts"} - {service}
     return found.given_up[service]
 
 
@@ -304,41 +341,43 @@ def test_a_proxy_that_answers_in_plain_text_is_a_line(
 NEAR = {"dns": 0.004, "tcp": 0.012, "tls": 0.020, "open": 0.018, "trip": 0.012}
 
 
-def route(host: str = "api.deepgram.com", **phases: float) -> Route:
-    return Route(service="stt", host=host, phases=NEAR | phases)
+def make_trace(host: str = "api.deepgram.com", **phases: float) -> ConnectionTrace:
+    return ConnectionTrace(service="stt", host=host, phases=NEAR | phases)
 
 
 @pytest.mark.parametrize(
-    ("routes", "sentence"),
+    ("traces", "sentence"),
     [
-        ([route()], "12 ms away, nothing in the way; a new connection costs 54 ms, once"),
+        ([make_trace()], "12 ms away, nothing in the way; a new connection costs 54 ms, once"),
         (
-            [route(tcp=0.150)],
+            [make_trace(tcp=0.150)],
             "the host is 150 ms away, and every answer takes that longer: look for a nearer one "
             "(api.eu.deepgram.com?)",
         ),
         (
-            [route(open=0.400)],
+            [make_trace(open=0.400)],
             "the service takes 388 ms to answer, beyond the round trip: it is busy",
         ),
         (
-            [route(tls=0.300)],
-            "TLS takes 25.0 round trips: somebody in between reads along, or this machine is busy",
+            [make_trace(tls=0.300)],
+            "TLS takes 25.0 round trips: something in between decrypts, or this machine is busy",
         ),
         (
-            [route(dns=0.180)],
+            [make_trace(dns=0.180)],
             "resolving the name takes 180 ms: only new connections pay for it, and a local cache "
             "helps",
         ),
-        ([route("127.0.0.1:80")], "this machine: there is no network in between"),
-        ([route("localhost")], "this machine: there is no network in between"),
-        ([route("[::1]:80")], "this machine: there is no network in between"),
+        ([make_trace("127.0.0.1:80")], "this machine: there is no network in between"),
+        ([make_trace("localhost")], "this machine: there is no network in between"),
+        ([make_trace("[::1]:80")], "this machine: there is no network in between"),
         # The median counts: one slow connection of three means nothing.
         (
-            [route(), route(tcp=0.3), route()],
+            [make_trace(), make_trace(tcp=0.3), make_trace()],
             "12 ms away, nothing in the way; a new connection costs 54 ms, once",
         ),
     ],
 )
-def test_one_sentence_says_what_the_phases_mean(routes: list[Route], sentence: str) -> None:
-    assert diagnosis(routes) == sentence
+def test_one_sentence_says_what_the_phases_mean(
+    traces: list[ConnectionTrace], sentence: str
+) -> None:
+    assert diagnose(traces) == sentence

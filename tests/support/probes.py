@@ -14,8 +14,7 @@ import yaml
 from voicecli import clock
 from voicecli.events import Service
 from voicecli.pipeline.wiring import Services, open_services
-from voicecli.probe.metrics import SERVICES
-from voicecli.probe.results import ProbeResults
+from voicecli.probe.results import SERVICES, ProbeResults
 from voicecli.probe.run import Probe
 from voicecli.probe.schedule import Plan
 from voicecli.profile import Profile, load_profile

@@ -1,27 +1,39 @@
-"""``voicecli probe``: each service's latency, and what it predicts for a conversation."""
+"""``voicecli probe``: measures each service's latency and predicts mouth-to-ear."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voicecli.cli.errors import tell
 from voicecli.cli.models import fetch_models_of
-from voicecli.errors import UsageError
+from voicecli.cli.options import ProfileName, Sets
+from voicecli.errors import CredentialsError, InputError, ThresholdError, UsageError, VoiceError
+from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
     from voicecli.events import Service
     from voicecli.metrics.thresholds import Threshold
+    from voicecli.metrics.usage import Cost
+    from voicecli.pipeline.wiring import Services
+    from voicecli.probe.compare import Change
+    from voicecli.probe.json_result import RunContext
+    from voicecli.probe.prediction import Evaluation
+    from voicecli.probe.run import Observer
     from voicecli.probe.schedule import Plan
     from voicecli.profile import Profile
 
-# what the probers need takes 0.5 s to import: the command does, --help does not
+# The probers take 0.5 s to import: the command imports them, --help does not.
 
 
-class What(StrEnum):
+class ProbeTarget(StrEnum):
     """What is probed."""
 
     STT = "stt"
@@ -31,7 +43,7 @@ class What(StrEnum):
 
 
 class Format(StrEnum):
-    """How it is told."""
+    """The form of the output."""
 
     TEXT = "text"
     JSON = "json"
@@ -39,16 +51,13 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
-Target = Annotated[What, typer.Argument(help="A service, or all three.")]
+What = Annotated[ProbeTarget, typer.Argument(help="A service, or all three.")]
 Count = Annotated[
     int | None,
-    typer.Option("-n", min=1, max=1000, help="Readings of each service [20; --watch: no end]."),
+    typer.Option("-n", min=1, max=1000, help="Readings of each service [20; --watch: no limit]."),
 ]
 Warmup = Annotated[
     int, typer.Option(min=0, max=100, help="Readings before them that do not count.")
-]
-ProfileName = Annotated[
-    str, typer.Option("--profile", "-p", metavar="NAME", help="Name or file of a profile.")
 ]
 Concurrency = Annotated[
     int, typer.Option(min=1, max=10, metavar="K", help="Connections to a service at once.")
@@ -57,35 +66,35 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON, every value included
 AsCsv = Annotated[bool, typer.Option("--csv", help="CSV, a line per metric.")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Markdown tables.")]
 Save = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Keep the result there, to compare with.")
+    Path | None, typer.Option(metavar="FILE", help="Save the result for a later --compare.")
 ]
 Compare = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Tell what changed since that was saved; end with 1 if it got worse."
+        metavar="FILE",
+        help="Report what changed since FILE was saved; exit with 1 if something got worse.",
     ),
 ]
 Slo = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="EXPR", help="End with 1 unless it holds: tts.ttfa.p95<400; may be repeated."
+        metavar="EXPR", help="Exit with 1 unless it holds: tts.ttfa.p95<400; may be repeated."
     ),
 ]
 Watch = Annotated[
     float | None,
     typer.Option(min=1, max=3600, metavar="S", help="One reading every S seconds, until Ctrl-C."),
 ]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated."),
-]
 Fast = Annotated[
     bool, typer.Option("--fast", help="Virtual time: as fast as it can be computed (scripted).")
 ]
 
+CHEAP = 0.03
+"""US dollars; a smaller cost is not announced."""
+
 
 def probe_command(
-    what: Target = What.ALL,
+    what: What = ProbeTarget.ALL,
     count: Count = None,
     warmup: Warmup = 2,
     profile: ProfileName = "default",
@@ -102,63 +111,268 @@ def probe_command(
 ) -> None:
     """Measure each service as a conversation uses it, and predict mouth-to-ear.
 
-    Speech goes out in real time, so that 20 readings take some four minutes.
+    Speech is sent in real time: 20 readings take about four minutes.
     """
-    from voicecli.cli.probe_run import ProbeOptions, Probing
     from voicecli.metrics.thresholds import parse_threshold
-    from voicecli.probe.metrics import expectable
+    from voicecli.probe.results import SERVICES, list_expectations
     from voicecli.profile import load_profile
 
-    form = _format(as_json, as_csv, as_markdown)
-    known = expectable() if slo else []
-    expectations: list[Threshold] = [parse_threshold(text, known) for text in slo or ()]
+    output = _choose_format(as_json, as_csv, as_markdown)
+    known = list_expectations() if slo else []
+    thresholds = [parse_threshold(text, known) for text in slo or ()]
     settings = load_profile(profile, overrides=overrides or ())
-    _check(settings, fast=fast, watch=watch, form=form, compare=compare)
+    _check(settings, fast=fast, watch=watch, output=output, compare=compare)
     fetch_models_of(settings)
-    asked = ProbeOptions(
+    options = ProbeOptions(
         profile_name=profile,
-        wanted=_wanted(what),
-        plan=_plan(count, warmup, concurrency, watch),
-        form=form.value,
+        wanted=[service for service in SERVICES if what in (ProbeTarget.ALL, service)],
+        plan=_make_plan(count, warmup, concurrency, watch),
+        output=output,
         save=save,
         compare=compare,
-        expectations=expectations,
+        thresholds=thresholds,
         fast=fast,
     )
-    raise typer.Exit(Probing(settings, asked).run())
+    raise typer.Exit(_Command(settings, options).run())
 
 
-def _format(as_json: bool, as_csv: bool, as_markdown: bool) -> Format:
+def _choose_format(as_json: bool, as_csv: bool, as_markdown: bool) -> Format:
     asked = {Format.JSON: as_json, Format.CSV: as_csv, Format.MARKDOWN: as_markdown}
-    chosen = [form for form, wanted in asked.items() if wanted]
+    chosen = [output for output, wanted in asked.items() if wanted]
     if len(chosen) > 1:
-        names = " and ".join(f"--{form}" for form in chosen)
+        names = " and ".join(f"--{output}" for output in chosen)
         raise UsageError(f"{names} contradict each other", hint="Leave one out.")
     return chosen[0] if chosen else Format.TEXT
 
 
 def _check(
-    profile: Profile, *, fast: bool, watch: float | None, form: Format, compare: Path | None
+    profile: Profile, *, fast: bool, watch: float | None, output: Format, compare: Path | None
 ) -> None:
     if fast and (profile.standin is None or profile.standin.engine != "scripted"):
         raise UsageError(
             "--fast is virtual time, in which no real service can keep up",
-            hint="Take a profile with scripted stand-ins: --profile scripted.",
+            hint="Use a profile with scripted stand-ins: --profile scripted.",
         )
-    if watch is not None and (form is not Format.TEXT or compare is not None):
-        other = "--compare" if compare is not None else f"--{form}"
+    if watch is not None and (output is not Format.TEXT or compare is not None):
+        other = "--compare" if compare is not None else f"--{output}"
         raise UsageError(f"--watch and {other} contradict each other", hint="Leave one out.")
 
 
-def _wanted(what: What) -> Sequence[Service]:
-    from voicecli.probe.metrics import SERVICES
-
-    return [service for service in SERVICES if what in (What.ALL, service)]
-
-
-def _plan(count: int | None, warmup: int, workers: int, watch: float | None) -> Plan:
+def _make_plan(count: int | None, warmup: int, workers: int, watch: float | None) -> Plan:
     from voicecli.probe.schedule import Plan
 
     if watch is not None:
         return Plan(count=count, warmup=min(warmup, 1), cold=0, workers=workers, every=watch)
     return Plan(count=count or 20, warmup=warmup, workers=workers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeOptions:
+    """What the command line asks for."""
+
+    profile_name: str
+    wanted: Sequence[Service]
+    plan: Plan
+    output: Format = Format.TEXT
+    save: Path | None = None
+    compare: Path | None = None
+    thresholds: Sequence[Threshold] = ()
+    fast: bool = False
+
+
+class _Command:
+    """One run of the command."""
+
+    def __init__(self, profile: Profile, options: ProbeOptions) -> None:
+        from voicecli.probe.json_result import load_result
+        from voicecli.probe.results import ProbeResults
+
+        self._profile = profile
+        self._options = options
+        self._results = ProbeResults(wanted=tuple(options.wanted))
+        self._basis: dict[str, Any] = {}
+        self._before = None if options.compare is None else load_result(options.compare)
+        if options.save is not None and not options.save.absolute().parent.is_dir():
+            raise InputError(f"there is no folder {options.save.absolute().parent}")
+
+    def run(self) -> int:
+        """Probe, report and check; returns the exit code."""
+        from voicecli import clock
+
+        watching = self._options.plan.every is not None
+        try:
+            clock.run(self._watch() if watching else self._probe(), virtual=self._options.fast)
+        except KeyboardInterrupt:
+            if not watching:
+                raise
+        return self._report()
+
+    async def _probe(self) -> None:
+        from voicecli.pipeline.wiring import open_services
+        from voicecli.probe.devices import measure_audio
+        from voicecli.probe.run import Probe
+
+        options, standin = self._options, self._profile.standin
+        async with open_services(self._profile) as services:
+            self._check_comparable(services)
+            self._announce_cost()
+            with _open_progress(quiet=options.output is not Format.TEXT) as observer:
+                probe = Probe(self._profile, services, options.wanted, options.plan, observer)
+                self._results = probe.results
+                # Scripted transcripts are not of the words that were sent.
+                self._results.word_errors = standin is None or standin.engine != "scripted"
+                if len(options.wanted) > 1:
+                    await measure_audio(self._profile, self._results)
+                await probe.run()
+
+    async def _watch(self) -> None:
+        from voicecli.pipeline.wiring import open_services
+        from voicecli.probe.run import Probe
+        from voicecli.probe.text import WatchTable
+
+        options = self._options
+        async with open_services(self._profile) as services:
+            self._check_comparable(services)
+            self._announce_cost()
+            with _open_live() as (show, say):
+                observer = WatchTable(show, say)
+                probe = Probe(self._profile, services, options.wanted, options.plan, observer)
+                self._results = probe.results
+                await probe.run_side_by_side()
+
+    def _check_comparable(self, services: Services) -> None:
+        """Raise UsageError before money is spent on a run that cannot be compared."""
+        from voicecli.probe.compare import check_comparable
+        from voicecli.probe.settings import describe_basis
+
+        self._basis = describe_basis(self._profile, services, self._options.plan.workers)
+        if self._before is not None:
+            check_comparable(self._before, self._basis)
+
+    def _announce_cost(self) -> None:
+        from voicecli.probe.settings import estimate_probe_cost
+
+        plan = self._options.plan
+        total = estimate_probe_cost(self._profile, self._options.wanted, plan).total
+        if total is None or total > CHEAP:
+            unit = "" if plan.count is not None else " an hour"
+            known = "not known" if total is None else f"about ${total:.2f}{unit}"
+            typer.echo(f"cost of this probe: {known} (estimated, list prices)", err=True)
+
+    # ── report ───────────────────────────────────────────────────────────────
+
+    def _report(self) -> int:
+        from voicecli.metrics.summary import describe
+        from voicecli.metrics.usage import estimate_cost
+        from voicecli.probe import settings
+        from voicecli.probe.compare import compare_results
+        from voicecli.probe.json_result import build_result
+        from voicecli.probe.prediction import evaluate_results
+
+        profile, results, context = self._profile, self._results, self._make_context()
+        output_latency = describe(results.audio.get("audio.output", ())).p50 or 0.0
+        evaluation = evaluate_results(
+            results,
+            settings.find_waits(profile, output_latency),
+            settings.budgets(profile),
+            self._options.thresholds,
+        )
+        cost = estimate_cost(results.count_usage(), settings.models(profile))
+        data = build_result(results, evaluation, cost, context)
+        changes = None if self._before is None else compare_results(self._before, data)
+        if self._options.save is not None:
+            self._save(self._options.save, data)
+        self._print(evaluation, cost, context, changes)
+        return self._report_failures(evaluation, changes or ())
+
+    def _make_context(self) -> RunContext:
+        from voicecli.probe.json_result import RunContext
+        from voicecli.report.json_result import profile_hash
+
+        return RunContext(
+            profile=self._options.profile_name,
+            profile_hash=profile_hash(self._profile.resolved()),
+            plan=self._options.plan,
+            basis=self._basis,
+            environment={
+                "python": platform.python_version(),
+                "platform": f"{platform.system()} {platform.machine()}",
+                "clock": "virtual" if self._options.fast else "monotonic",
+            },
+        )
+
+    def _save(self, file: Path, data: dict[str, Any]) -> None:
+        from voicecli.report.json_result import written
+
+        try:
+            file.write_text(written(data) + "\n", encoding="ascii")
+        except OSError as error:
+            raise InputError(f"{file} cannot be written: {error.strerror}") from error
+
+    def _print(
+        self,
+        evaluation: Evaluation,
+        cost: Cost,
+        context: RunContext,
+        changes: Sequence[Change] | None,
+    ) -> None:
+        from voicecli.probe.json_result import build_result
+        from voicecli.probe.text import as_csv, text_lines
+        from voicecli.report.json_result import written
+
+        results, output = self._results, self._options.output
+        if output is Format.JSON:
+            typer.echo(written(build_result(results, evaluation, cost, context, changes)))
+        elif output is Format.CSV:
+            typer.echo(as_csv(results, evaluation), nl=False)
+        else:
+            as_markdown = output is Format.MARKDOWN
+            for line in text_lines(
+                results, evaluation, cost, context, changes, as_markdown=as_markdown
+            ):
+                typer.echo(sanitize_message(line))
+
+    def _report_failures(self, evaluation: Evaluation, changes: Sequence[Change]) -> int:
+        """Print each failure on standard error, a line each; returns the exit code."""
+        failures: list[VoiceError] = list(self._results.given_up.values())
+        missed = [verdict for verdict in evaluation.expectations if not verdict.met]
+        worse = [change for change in changes if change.worse]
+        if missed:
+            why = "; ".join(f"{one.expectation.text} ({one.why})" for one in missed)
+            failures.append(ThresholdError(f"not as expected: {why}"))
+        if worse:
+            names = ", ".join(f"{one.metric}.{one.difference.statistic}" for one in worse)
+            failures.append(ThresholdError(f"worse than before: {names}"))
+        for failure in failures:
+            tell(failure)
+        first = next((one for one in failures if isinstance(one, CredentialsError)), None)
+        return (first or failures[0]).exit_code if failures else 0
+
+
+@contextmanager
+def _open_progress(*, quiet: bool) -> Iterator[Observer | None]:
+    """Progress bars on standard error, if that is a terminal and the output is text."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    from voicecli.probe.text import ProgressBars
+
+    with ProgressBars(console) as bars:
+        yield bars
+
+
+@contextmanager
+def _open_live() -> Iterator[tuple[Callable[[Any], None], Callable[[str], None]]]:
+    """A live table on standard output if that is a terminal, else a line per value."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    if not console.is_terminal:
+        yield lambda _: None, lambda line: typer.echo(sanitize_message(line))
+        return
+    with Live(console=console, transient=True, refresh_per_second=4) as live:
+        yield live.update, lambda _: None

@@ -1,6 +1,6 @@
-"""``probe``: each service measured as a conversation uses it, and what to expect of them together.
+"""``probe``: measures each service as a conversation uses it, and predicts mouth-to-ear from that.
 
-A prober per service (``stt``, ``llm``, ``tts``) takes Readings through the adapters that a
-conversation uses; ``series`` takes enough of them, and ``findings`` holds what came of it.
-``prediction`` makes a mouth-to-ear of the three, ``comparison`` tells one run from another.
+``run`` traces the connections to a service (``trace``) and has a prober (``stt``, ``llm``, ``tts``)
+take samples as ``schedule`` says.  ``results`` collects them, ``prediction`` simulates turns with
+them and finds what would help most, ``compare`` finds what changed since a saved run.
 """

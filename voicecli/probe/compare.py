@@ -1,7 +1,7 @@
-"""Two probes, one after the other: what changed beyond noise.  Pure.
+"""Compares two runs of the probe: what changed beyond noise.  Pure.
 
-Only what rests on five readings or more on both sides is compared, and a change counts when it is
-sure (bootstrap), large in proportion, and large in itself.
+A metric needs five values on both sides to be compared.  A change counts when it is certain
+(bootstrap), large in proportion, and large in absolute terms.
 """
 
 from __future__ import annotations
@@ -12,20 +12,53 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voicecli.errors import UsageError
 from voicecli.metrics.summary import NEEDED
-from voicecli.probe.metrics import METRICS
+from voicecli.probe.results import METRICS
 
-FLOORS: Mapping[str, float] = {"ms": 20.0, "tokens/s": 5.0, "× real time": 0.05}
-"""By unit: a smaller change is none.  20 ms is what this machine's own loop may be late by."""
+MIN_CHANGES: Mapping[str, float] = {"ms": 20.0, "tokens/s": 5.0, "× real time": 0.05}
+"""By unit: a smaller change is ignored.  This machine's own loop may be 20 ms late."""
 
-MORE_IS_BETTER = ("llm.rate", "cold.llm.rate")
+HIGHER_IS_BETTER = ("llm.rate", "cold.llm.rate")
+
+OUTLIER_SCORE = 3.5
+"""Modified z-score (Iglewicz and Hoaglin, 1993)."""
+
+MIN_VALUES = 5
+"""For outliers, and for a change of the median."""
+
+MIN_RELATIVE_SPREAD = 0.02
+"""Of the median: the values of a narrow distribution do not make others outliers."""
+
+MIN_DEVIATION = 0.001
+"""A millisecond, for a median close to 0."""
+
+MAX_OUTLIERS = 0.2
+"""Share of the values."""
+
+RESAMPLES = 2000
+SEED = 1
+
+MIN_RELATIVE_CHANGE = 0.10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How a statistic changed; low, high: 95 % bootstrap interval of ``after - before``."""
+
+    statistic: str
+    before: float
+    after: float
+    low: float
+    high: float
+    beyond_noise: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Of a metric, in its unit; durations in milliseconds."""
+    """The difference of a metric's statistic, in the metric's unit; durations in milliseconds."""
 
     metric: str
     unit: str
@@ -33,12 +66,12 @@ class Change:
 
     @property
     def worse(self) -> bool:
-        """Whether it changed beyond noise, and not for the better."""
+        """Whether it changed beyond noise and for the worse."""
         risen = self.difference.after > self.difference.before
-        return self.difference.beyond_noise and risen is not (self.metric in MORE_IS_BETTER)
+        return self.difference.beyond_noise and risen is not (self.metric in HIGHER_IS_BETTER)
 
     def as_data(self) -> dict[str, Any]:
-        """As plain data."""
+        """Plain data for JSON."""
         return {
             "metric": self.metric,
             "unit": self.unit,
@@ -48,26 +81,25 @@ class Change:
 
 
 def check_comparable(before: Mapping[str, Any], basis: Mapping[str, Any]) -> None:
-    """Raise UsageError where a probe on ``basis`` says nothing about the one ``before``."""
+    """Raise UsageError if the saved run ``before`` was made with another ``basis``."""
     old = before.get("basis") or {}
     for key in sorted(old.keys() | basis.keys()):
         if old.get(key) != basis.get(key):
             raise UsageError(
                 f"the probes cannot be compared: {key} was {old.get(key)!r}, "
                 f"and is {basis.get(key)!r}",
-                hint="Compare like with like, or save a new one with --save.",
+                hint="Use the same settings, or save a new probe with --save.",
             )
 
 
-def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """What is known of both, and how it differs; ``result``s of two probes."""
+def compare_results(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Compare each metric of two results, which ``json_result.build_result`` made."""
     changes = []
-    for name in METRICS:
-        old, new = (_values(one, name) for one in (before, after))
-        unit = METRICS[name].unit
+    for name, metric in METRICS.items():
+        old, new = (_values(result, name) for result in (before, after))
         changes += [
-            Change(metric=name, unit=unit, difference=one)
-            for one in differences(old, new, FLOORS[unit])
+            Change(metric=name, unit=metric.unit, difference=difference)
+            for difference in find_differences(old, new, MIN_CHANGES[metric.unit])
         ]
     return changes
 
@@ -80,87 +112,59 @@ def _values(result: Mapping[str, Any], name: str) -> list[float]:
         return []
 
 
-FAR = 3.5
-"""Modified z-score of an outlier (Iglewicz and Hoaglin, 1993)."""
+def find_outliers(values: Sequence[float]) -> list[int]:
+    """Indexes of the outliers among ``values``, by the median absolute deviation (MAD).
 
-FEW = 5
-"""Among fewer values none stands apart, and no change is sure."""
-
-LEAST_SPREAD = 0.02
-"""Of the median: values closer than this are equal, and do not make others outliers."""
-
-LEAST_DEVIATION = 0.001
-"""A millisecond, where the median is next to nothing."""
-
-MANY = 0.2
-
-RESAMPLES = 2000
-SEED = 1
-
-RELATIVE = 0.10
-"""A change of less is none, however sure."""
-
-
-def outliers(values: Sequence[float]) -> list[int]:
-    """Where in ``values`` those are that stand apart: by median and median deviation (MAD).
-
-    Where many do, there are two kinds of values, and none stands apart.
+    If many values qualify, the distribution has two peaks, and none is an outlier.
     """
-    if len(values) < FEW:
+    if len(values) < MIN_VALUES:
         return []
     middle = median(values)
     deviation = median(abs(value - middle) for value in values)
-    deviation = max(deviation, LEAST_SPREAD * abs(middle), LEAST_DEVIATION)
-    apart = [
+    deviation = max(deviation, MIN_RELATIVE_SPREAD * abs(middle), MIN_DEVIATION)
+    outliers = [
         index
         for index, value in enumerate(values)
-        if 0.6745 * abs(value - middle) / deviation > FAR
+        if 0.6745 * abs(value - middle) / deviation > OUTLIER_SCORE
     ]
-    return apart if len(apart) <= MANY * len(values) else []
+    return outliers if len(outliers) <= MAX_OUTLIERS * len(values) else []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Of a statistic, after minus before; low, high: 95 % bootstrap interval of that.
+def find_differences(
+    before: Sequence[float], after: Sequence[float], min_change: float
+) -> list[Difference]:
+    """Compare the median, and P95 if there are enough values; empty if a side has too few.
 
-    beyond_noise: whether it is certain, and large, and large for what is measured.
-    """
-
-    statistic: str
-    before: float
-    after: float
-    low: float
-    high: float
-    beyond_noise: bool
-
-
-def differences(before: Sequence[float], after: Sequence[float], floor: float) -> list[Difference]:
-    """Of the median, and of P95 where there are values enough; none where a side has few values.
-
-    floor: a change of less is none, however sure and however large in proportion.
+    min_change: a smaller change is noise, however certain it is.
     """
     found = []
     for statistic, share in (("p50", 50.0), ("p95", 95.0)):
-        if min(len(before), len(after)) < NEEDED.get(statistic, FEW):
+        if min(len(before), len(after)) < NEEDED.get(statistic, MIN_VALUES):
             continue
-        dice = np.random.default_rng(SEED)
+        rng = np.random.default_rng(SEED)
         old, new = np.array(before), np.array(after)
-        way = _resampled(new, share, dice) - _resampled(old, share, dice)
-        low, high = (float(edge) for edge in np.percentile(way, [2.5, 97.5]))
+        resampled = _bootstrap(new, share, rng) - _bootstrap(old, share, rng)
+        low, high = (float(edge) for edge in np.percentile(resampled, [2.5, 97.5]))
         was, now = float(np.percentile(old, share)), float(np.percentile(new, share))
         change = abs(now - was)
-        sure = (low > 0 or high < 0) and change > floor and change > RELATIVE * abs(was)
+        certain = low > 0 or high < 0
+        large = change > min_change and change > MIN_RELATIVE_CHANGE * abs(was)
         found.append(
             Difference(
-                statistic=statistic, before=was, after=now, low=low, high=high, beyond_noise=sure
+                statistic=statistic,
+                before=was,
+                after=now,
+                low=low,
+                high=high,
+                beyond_noise=certain and large,
             )
         )
     return found
 
 
-def _resampled(
-    values: np.ndarray[tuple[int], np.dtype[np.float64]], share: float, dice: np.random.Generator
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The statistic of many samples drawn from ``values`` with replacement."""
-    samples = dice.choice(values, (RESAMPLES, len(values)))
+def _bootstrap(
+    values: NDArray[np.float64], share: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The percentile of RESAMPLES samples drawn from ``values`` with replacement."""
+    samples = rng.choice(values, (RESAMPLES, len(values)))
     return np.asarray(np.percentile(samples, share, axis=1))

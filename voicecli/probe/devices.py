@@ -25,20 +25,20 @@ SETTLED: Seconds = 0.5
 """Sound servers deliver what they have in store first."""
 
 
-async def measure_audio(profile: Profile, findings: ProbeResults) -> None:
-    """Add ``names.AUDIO`` to ``findings``, or why there is nothing to add; never fails."""
+async def measure_audio(profile: Profile, results: ProbeResults) -> None:
+    """Add ``results.AUDIO_METRICS`` to ``results``, or why there is nothing to add; never fails."""
     if clock.monotonic_origin() is None:
         return
     if find_spec("pyaudio") is None:
-        findings.devices = "not measured: PyAudio is not installed (pip install 'voicecli[mic]')"
+        results.devices = "not measured: PyAudio is not installed (pip install 'voicecli[mic]')"
         return
     try:
-        await _listen(profile, findings)
+        await _listen(profile, results)
     except DeviceError as error:
-        findings.devices = f"not measured: {error.cause}"
+        results.devices = f"not measured: {error.cause}"
 
 
-async def _listen(profile: Profile, findings: ProbeResults) -> None:
+async def _listen(profile: Profile, results: ProbeResults) -> None:
     from voicecli.audio.devices import host as portaudio
     from voicecli.audio.devices import open_microphone
     from voicecli.audio.devices.select import choose
@@ -61,10 +61,10 @@ async def _listen(profile: Profile, findings: ProbeResults) -> None:
                     lates.append(clock.now() - heard)
                 if clock.now() > begun + LISTENED:
                     break
-        findings.xruns = microphone.xruns
+        results.xruns = microphone.xruns
         name = microphone.name
-    findings.audio["audio.input"] = ages
-    findings.audio["audio.output"] = [speaker.output_latency]
-    findings.audio["audio.jitter"] = [late - min(lates) for late in lates]
-    lost = f", samples lost {findings.xruns} times" if findings.xruns else ""
-    findings.devices = f"microphone {name!r}, loudspeaker {speaker.name!r}{lost}"
+    results.audio["audio.input"] = ages
+    results.audio["audio.output"] = [speaker.output_latency]
+    results.audio["audio.jitter"] = [late - min(lates) for late in lates]
+    lost = f", samples lost {results.xruns} times" if results.xruns else ""
+    results.devices = f"microphone {name!r}, loudspeaker {speaker.name!r}{lost}"

@@ -1,7 +1,7 @@
-"""A probe as JSON: what ``--json`` prints, ``--save`` keeps and ``--compare`` reads.
+"""A run of the probe as JSON: ``--json`` prints it, ``--save`` keeps it, ``--compare`` reads it.
 
-Durations are milliseconds, and say so; null is what was not measured, 0 what was measured as zero.
-Within one schema_version, keys are only added.
+Durations are milliseconds and say so; null means not measured, 0 means measured as zero.  Within
+one schema_version, keys are only added.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from voicecli.errors import InputError, ServiceError
 from voicecli.events import Service
 from voicecli.metrics.summary import STATISTICS, describe
 from voicecli.metrics.usage import Cost
-from voicecli.probe.compare import Change, outliers
-from voicecli.probe.diagnosis import diagnosis
-from voicecli.probe.evaluation import Budget, Evaluation
-from voicecli.probe.metrics import METRICS, in_milliseconds
-from voicecli.probe.results import ProbeResults
-from voicecli.probe.samples import FailedSample
-from voicecli.probe.schedule import Plan
+from voicecli.probe.compare import Change, find_outliers
+from voicecli.probe.prediction import BudgetCheck, Evaluation
+from voicecli.probe.results import METRICS, ProbeResults, is_duration
+from voicecli.probe.schedule import FailedSample, Plan
+from voicecli.probe.trace import diagnose
 from voicecli.report.format import milliseconds
 from voicecli.report.json_result import judgement, priced
 from voicecli.sanitize import sanitize_line
@@ -33,11 +31,11 @@ KIND = "probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What was probed with.
+class RunContext:
+    """What a run was made with.
 
-    basis: what another probe must share to be compared with this one, see ``settings.basis``.
-    environment: what else there is to know.
+    basis: what another run must share to be compared with this one.
+    environment: more about the machine.
     """
 
     profile: str
@@ -48,89 +46,89 @@ class Setting:
 
 
 def build_result(
-    findings: ProbeResults,
-    verdicts: Evaluation,
+    results: ProbeResults,
+    evaluation: Evaluation,
     cost: Cost,
-    setting: Setting,
+    context: RunContext,
     changes: Sequence[Change] | None = None,
 ) -> dict[str, Any]:
-    """The probe as plain data; changes: against another one, if it was compared."""
-    doubts = doubts_of(findings)
+    """The run as plain data; changes: compared with a saved run, or None."""
+    doubts = list_doubts(results)
     return {
         "schema_version": SCHEMA_VERSION,
         "program": "voicecli",
         "version": __version__,
         "kind": KIND,
-        "profile": {"name": setting.profile, "hash": setting.profile_hash},
-        "environment": dict(setting.environment),
-        "plan": asdict(setting.plan),
-        "basis": dict(setting.basis),
+        "profile": {"name": context.profile, "hash": context.profile_hash},
+        "environment": dict(context.environment),
+        "plan": asdict(context.plan),
+        "basis": dict(context.basis),
         "measurement": {"reliable": not doubts, "reasons": doubts},
-        "services": {one: _service(findings, one) for one in findings.wanted},
-        "audio": {"device": findings.devices, "xruns": findings.xruns},
-        "metrics": {name: _metric(name, values) for name, values in findings.values().items()},
+        "services": {service: _service(results, service) for service in results.wanted},
+        "audio": {"device": results.devices, "xruns": results.xruns},
+        "metrics": {name: _metric(name, values) for name, values in results.values().items()},
         "counts": {
             name: count
-            for name, count in verdicts.summary.counts.items()
+            for name, count in evaluation.summary.counts.items()
             if name.rpartition(".")[0] not in METRICS
         },
-        "prediction": _prediction(verdicts),
-        "budgets": [_budget(one) for one in verdicts.budgets],
+        "prediction": _prediction(evaluation),
+        "budgets": [_budget(check) for check in evaluation.budgets],
         "cost": priced(cost),
-        "notes": [sanitize_line(note) for note in findings.notes],
-        "expectations": [judgement(one) for one in verdicts.expectations],
-        "comparison": None if changes is None else [one.as_data() for one in changes],
+        "notes": [sanitize_line(note) for note in results.notes],
+        "expectations": [judgement(verdict) for verdict in evaluation.expectations],
+        "comparison": None if changes is None else [change.as_data() for change in changes],
     }
 
 
 def load_result(file: Path) -> dict[str, Any]:
-    """A probe that was saved; raises InputError where there is none in ``file``."""
+    """Load a saved run; raises InputError if ``file`` holds none."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is no JSON", hint="Name a file that --save has made.") from error
+        raise InputError(f"{file} is not JSON", hint="Name a file saved with --save.") from error
     if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise InputError(f"{file} is no saved probe", hint="Name a file that --save has made.")
+        raise InputError(f"{file} is not a saved probe", hint="Name a file saved with --save.")
     if found.get("schema_version") != SCHEMA_VERSION:
         raise InputError(
             f"{file} was saved by another voicecli (schema {found.get('schema_version')})",
-            hint="Save one anew with this.",
+            hint="Save a new one with this version.",
         )
     return found
 
 
-def doubts_of(findings: ProbeResults) -> list[str]:
-    """Why the measurement cannot be relied on."""
-    late = round(findings.counts().get("stt.late", 0))
+def list_doubts(results: ProbeResults) -> list[str]:
+    """Why the measurement is not reliable, a clause each; empty if it is."""
+    late = round(results.counts().get("stt.late", 0))
     return [f"this machine was busy: {late} blocks of audio went out late"] if late else []
 
 
-def _service(findings: ProbeResults, service: Service) -> dict[str, Any]:
-    routes = [one for one in findings.routes if one.service == service]
-    readings = [one for one in findings.readings if one.service == service]
-    given_up = findings.given_up.get(service)
+def _service(results: ProbeResults, service: Service) -> dict[str, Any]:
+    traces = results.traces_of(service)
+    samples = [sample for sample in results.samples if sample.service == service]
+    given_up = results.given_up.get(service)
     return {
-        "host": routes[0].host if routes else None,
-        "address": routes[0].address or None if routes else None,
-        "proxy": routes[0].proxy or None if routes else None,
-        "diagnosis": diagnosis(routes) if routes else None,
-        "readings": sum(not one.cold for one in readings),
-        "cold": sum(one.cold for one in readings),
-        "errors": [_mishap(one) for one in findings.mishaps if one.service == service],
+        "host": traces[0].host if traces else None,
+        "address": traces[0].address or None if traces else None,
+        "proxy": traces[0].proxy or None if traces else None,
+        "diagnosis": diagnose(traces) if traces else None,
+        "readings": sum(not sample.cold for sample in samples),
+        "cold": sum(sample.cold for sample in samples),
+        "errors": [_failure(one) for one in results.failures if one.service == service],
         "given_up": sanitize_line(str(given_up)) if given_up else None,
         "exit_code": given_up.exit_code if given_up else 0,
-        "request_ids": findings.request_ids(service),
+        "request_ids": results.request_ids(service),
     }
 
 
-def _mishap(mishap: FailedSample) -> dict[str, Any]:
-    error = mishap.error
+def _failure(failure: FailedSample) -> dict[str, Any]:
+    error = failure.error
     known = error if isinstance(error, ServiceError) else None
     return {
-        "at_s": round(mishap.at, 3),
-        "cold": mishap.cold,
+        "at_s": round(failure.at, 3),
+        "cold": failure.cold,
         "error": sanitize_line(str(error)),
         "status": known.status if known else None,
         "request_id": known.request_id if known else None,
@@ -138,29 +136,29 @@ def _mishap(mishap: FailedSample) -> dict[str, Any]:
 
 
 def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
-    one = describe(values)
-    stands_apart = {"outliers": outliers(values)}
-    if not in_milliseconds(name):
-        statistics = {of: getattr(one, of) for of in STATISTICS}
-        return {"unit": METRICS[name].unit, **statistics, **stands_apart, "values": list(values)}
-    statistics = {f"{of}_ms": milliseconds(getattr(one, of)) for of in STATISTICS[1:]}
+    spread = describe(values)
+    outliers = {"outliers": find_outliers(values)}
+    if not is_duration(name):
+        statistics = {of: getattr(spread, of) for of in STATISTICS}
+        return {"unit": METRICS[name].unit, **statistics, **outliers, "values": list(values)}
+    statistics = {f"{of}_ms": milliseconds(getattr(spread, of)) for of in STATISTICS[1:]}
     return {
         "unit": "ms",
-        "n": one.n,
+        "n": spread.n,
         **statistics,
-        **stands_apart,
+        **outliers,
         "values_ms": [milliseconds(value) for value in values],
     }
 
 
-def _prediction(verdicts: Evaluation) -> dict[str, Any] | None:
-    prediction, best = verdicts.prediction, verdicts.best
+def _prediction(evaluation: Evaluation) -> dict[str, Any] | None:
+    prediction, best = evaluation.prediction, evaluation.best
     if prediction is None:
         return None
-    shown = prediction.spread
+    spread = prediction.spread
     return {
-        "n": shown.n,
-        **{f"{of}_ms": milliseconds(getattr(shown, of)) for of in STATISTICS[1:]},
+        "n": spread.n,
+        **{f"{of}_ms": milliseconds(getattr(spread, of)) for of in STATISTICS[1:]},
         "mean_ms": milliseconds(prediction.mean),
         "mean_stages_ms": {name: milliseconds(took) for name, took in prediction.stages.items()},
         "biggest_lever": best
@@ -173,13 +171,13 @@ def _prediction(verdicts: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def _budget(one: Budget) -> dict[str, Any]:
+def _budget(check: BudgetCheck) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "metric": one.metric,
-        "budget_ms": milliseconds(one.budget),
-        "p50_ms": milliseconds(one.p50),
-        "p95_ms": milliseconds(one.p95),
-        "judged_by": one.judged_by,
-        "met": one.met,
+        "name": check.name,
+        "metric": check.metric,
+        "budget_ms": milliseconds(check.budget),
+        "p50_ms": milliseconds(check.p50),
+        "p95_ms": milliseconds(check.p95),
+        "judged_by": check.judged_by,
+        "met": check.met,
     }

@@ -15,8 +15,7 @@ from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, LlmRequested, Service
 from voicecli.pipeline.generation import Generation, HedgeDelay
-from voicecli.probe.samples import Sample
-from voicecli.probe.schedule import Post, Turns
+from voicecli.probe.schedule import Post, Sample, TicketCounter
 from voicecli.services.interfaces import LanguageModel, Message, Usage
 from voicecli.services.openai import Chat, ChatOptions, open_chat
 from voicecli.text.chunker import Chunker
@@ -66,17 +65,17 @@ class LlmProber:
     def __init__(self, setting: LlmSetting) -> None:
         self._setting = setting
 
-    async def cold(self, number: int) -> Sample:
+    async def measure_cold(self, number: int) -> Sample:
         """One reply on a new connection, opening it included."""
         async with open_chat(self._setting.options) as chat:
             return await self._reply(chat, number, cold=True)
 
-    async def warm(self, warmup: int, turns: Turns, post: Post) -> None:
+    async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
         """One reply after the other."""
         async with open_chat(self._setting.options) as chat:
             for number in range(warmup):
                 await self._reply(chat, number)
-            while (number_ := await turns.take()) is not None:
+            while (number_ := await tickets.take()) is not None:
                 post(await self._reply(chat, number_))
 
     async def _reply(self, chat: Chat, number: int, *, cold: bool = False) -> Sample:

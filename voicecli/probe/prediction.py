@@ -1,48 +1,63 @@
-"""The mouth-to-ear to expect: what was measured, put together as a conversation puts it.  Pure.
+"""Predicts mouth-to-ear from the measurements of the services, and finds what would help.  Pure.
 
-A turn is drawn by taking one reading of each service at random, independently, and letting it pass
-through the profile's waits: the detector's, the endpoint's, the commitment's, the hedge's.  20,000
-turns give the distribution.  The same seed always: two predictions differ by what they are of.
+A turn is simulated by drawing one sample of each service at random, independently, and passing it
+through the profile's waits: the detector, the endpoint, the commit, the hedge.  20,000 turns make
+the distribution.  The seed is fixed, so that two predictions differ only by what they are made of.
 
-What is left out: the program's own work (a few ms), the sound card where none was measured, and
-what the services do otherwise when they are loaded.
+Left out: the program's own work (a few ms), the sound card if none was measured, and how the
+services change under load.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicecli.metrics.summary import NEEDED, Distribution, describe
+from voicecli.metrics.summary import (
+    BUDGETED,
+    MICROSECOND,
+    NEEDED,
+    Budgets,
+    Distribution,
+    Summary,
+    describe,
+)
+from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
 from voicecli.pipeline.generation import LEAST, MOST
 from voicecli.turns.end_of_turn import Ending
 from voicecli.turns.policy import CommitWaits
 from voicecli.units import Seconds
 
+if TYPE_CHECKING:
+    from voicecli.probe.results import ProbeResults
+
 DRAWS = 20_000
 SEED = 1
 
-ROUNDS = 10
-"""In which a delay that depends on itself settles."""
+HEDGE_ROUNDS = 10
+"""After which the learned hedge delay is stable."""
+
+MIN_SAVING: Seconds = 0.010
+"""A change that saves less is not worth a sentence."""
 
 Times = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """What a profile waits for, and how.  Durations in seconds.
+    """What a profile waits for.  Durations in seconds.
 
-    draft: what is prepared before the commitment, with ``detect: vad``.
-    endpointing: silence that ends an utterance for the service; None for never.
-    finalize: how long the answer to Finalize is waited for.
-    block: length of the pieces that the audio goes out in.
-    hedge: without a token for so long a second request is sent; None for never, "auto" for as long
-        as is usual, see ``hedge``.
-    flush_each: whether the first clause is spoken as soon as it is there, or the whole reply.
+    draft: what is prepared before the commit, with ``detect: vad``.
+    endpointing: silence that makes the service end a segment; None for never.
+    finalize: how long to wait for the answer to Finalize.
+    block: length of the blocks that the audio is sent in.
+    hedge: how long to wait for a token before a second request; None for never, "auto" for a delay
+        that follows the usual time, see ``HedgeDelay``.
+    flush_each: whether the first clause is spoken as soon as it is complete, or the whole reply.
     output: the loudspeaker's own latency.
     """
 
@@ -58,8 +73,8 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """A reading of the STT: the voice's end → noticed here; Finalize → final, None: no answer."""
+class SttTimes:
+    """End of the speech → noticed by the detector; Finalize → final, or None without an answer."""
 
     noticed: Seconds
     final: Seconds | None
@@ -67,8 +82,8 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thought:
-    """A reading of the LLM: request → first token; → first clause; request → last token."""
+class LlmTimes:
+    """Request → first token; first token → first clause; request → last token."""
 
     ttft: Seconds
     clause: Seconds
@@ -76,37 +91,34 @@ class Thought:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spoken:
-    """A reading of the TTS: flush → first audible sample arrived; → it sounds."""
+class TtsTimes:
+    """Flush → first audible sample arrived; → it sounds."""
 
     ttfa: Seconds
     playout: Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """The readings of all services.
+class Measurements:
+    """The samples of all services; endpoints: end of the speech → the service's own endpoint."""
 
-    endpoints: end of the voice → the service's own endpoint.
-    """
-
-    heard: Sequence[Heard] = ()
+    stt: Sequence[SttTimes] = ()
     endpoints: Sequence[Seconds] = ()
-    thought: Sequence[Thought] = ()
-    spoken: Sequence[Spoken] = ()
+    llm: Sequence[LlmTimes] = ()
+    tts: Sequence[TtsTimes] = ()
 
     def count(self, waits: Waits) -> int:
-        """Readings of the service that has the fewest, of those that ``waits`` needs."""
-        stt = self.heard if waits.detect == "vad" else self.endpoints
-        return min(len(stt), len(self.thought), len(self.spoken))
+        """The number of samples of the service with the fewest, of those that ``waits`` needs."""
+        stt = self.stt if waits.detect == "vad" else self.endpoints
+        return min(len(stt), len(self.llm), len(self.tts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What to expect.
+    """The predicted mouth-to-ear.
 
-    spread: of mouth-to-ear; n is the number of readings it rests on, and P95 is withheld as ever.
-    stages: what it consists of on average; means add up, percentiles do not.
+    spread: its distribution; n is the number of samples behind it.
+    stages: their means, which add up to ``mean``; percentiles would not.
     """
 
     spread: Distribution
@@ -114,40 +126,36 @@ class Prediction:
     stages: Mapping[str, Seconds]
 
 
-def predicted(measured: Measured, waits: Waits) -> Prediction | None:
-    """The mouth-to-ear to expect under ``waits``; None where a service was not measured."""
-    if not (count := measured.count(waits)):
+def predict(measurements: Measurements, waits: Waits) -> Prediction | None:
+    """Predict mouth-to-ear under ``waits``; None if a service was not measured."""
+    if not (count := measurements.count(waits)):
         return None
-    turns = drawn(measured, waits)
-    stages = {name: float(took.mean()) for name, took in turns.items()}
+    turns = simulate(measurements, waits)
     total = np.sum(list(turns.values()), axis=0)
-    whole = describe(total.tolist())
+    spread = describe(total.tolist())
     return Prediction(
-        spread=Distribution(
+        spread=replace(
+            spread,
             n=count,
-            min=whole.min,
-            p50=whole.p50,
-            p90=whole.p90,
-            p95=whole.p95 if count >= NEEDED["p95"] else None,
-            p99=whole.p99 if count >= NEEDED["p99"] else None,
-            max=whole.max,
+            p95=spread.p95 if count >= NEEDED["p95"] else None,
+            p99=spread.p99 if count >= NEEDED["p99"] else None,
         ),
         mean=float(total.mean()),
-        stages=stages,
+        stages={name: float(took.mean()) for name, took in turns.items()},
     )
 
 
-def drawn(measured: Measured, waits: Waits) -> dict[str, Times]:
-    """The stages of many turns, which sum to their mouth-to-ear; see ``milestones.STAGES``."""
-    dice = np.random.default_rng(SEED)
-    text, commit = _ended(measured, waits, dice)
+def simulate(measurements: Measurements, waits: Waits) -> dict[str, Times]:
+    """The stages of DRAWS turns; each turn's stages sum to its mouth-to-ear."""
+    rng = np.random.default_rng(SEED)
+    text, commit = _simulate_end_of_turn(measurements, waits, rng)
     drafted = waits.detect == "vad" and waits.draft != "off"
     request = text if drafted else commit
-    token, clause = _thought(measured.thought, waits, dice)
+    token, clause = _simulate_llm(measurements.llm, waits, rng)
     ready = request + token + clause
-    which = dice.integers(len(measured.spoken), size=DRAWS)
-    ttfa = np.array([one.ttfa for one in measured.spoken])[which]
-    playout = np.array([one.playout for one in measured.spoken])[which] + waits.output
+    which = rng.integers(len(measurements.tts), size=DRAWS)
+    ttfa = np.array([one.ttfa for one in measurements.tts])[which]
+    playout = np.array([one.playout for one in measurements.tts])[which] + waits.output
     early = drafted and waits.draft == "llm+tts"
     audible = np.maximum(commit, ready + ttfa) if early else np.maximum(commit, ready) + ttfa
     return {
@@ -160,47 +168,198 @@ def drawn(measured: Measured, waits: Waits) -> dict[str, Times]:
     }
 
 
-def _ended(measured: Measured, waits: Waits, dice: np.random.Generator) -> tuple[Times, Times]:
-    """End of the voice → the final text in hand; → the turn is committed."""
+def _simulate_end_of_turn(
+    measurements: Measurements, waits: Waits, rng: np.random.Generator
+) -> tuple[Times, Times]:
+    """End of the speech → final text; → commit."""
     if waits.detect == "endpointing":
-        text = dice.choice(np.array(measured.endpoints), DRAWS)
+        text = rng.choice(np.array(measurements.endpoints), DRAWS)
         return text, text
-    which = dice.integers(len(measured.heard), size=DRAWS)
-    noticed = np.array([one.noticed for one in measured.heard])[which]
-    answers = [waits.finalize if one.final is None else one.final for one in measured.heard]
+    which = rng.integers(len(measurements.stt), size=DRAWS)
+    noticed = np.array([one.noticed for one in measurements.stt])[which]
+    answers = [waits.finalize if one.final is None else one.final for one in measurements.stt]
     text = noticed + np.minimum(np.array(answers)[which], waits.finalize)
-    if measured.endpoints and waits.endpointing is not None:
-        # The service has ended the utterance itself before it was asked: its final comes first.
-        # It is asked before it is sent the block that the detector noticed the end in.
-        endpoint = dice.choice(np.array(measured.endpoints), DRAWS)
+    if measurements.endpoints and waits.endpointing is not None:
+        # The service may end the segment before Finalize, and its final comes first.  Finalize is
+        # sent before the block in which the detector noticed the end.
+        endpoint = rng.choice(np.array(measurements.endpoints), DRAWS)
         first = (noticed - waits.block > waits.endpointing) & (endpoint > noticed)
         text = np.where(first, np.minimum(endpoint, noticed + waits.finalize), text)
-    wait = np.array([getattr(waits.commit, one.ending) for one in measured.heard])[which]
+    wait = np.array([getattr(waits.commit, one.ending) for one in measurements.stt])[which]
     return text, np.maximum(text, wait)
 
 
-def _thought(
-    thought: Sequence[Thought], waits: Waits, dice: np.random.Generator
+def _simulate_llm(
+    times: Sequence[LlmTimes], waits: Waits, rng: np.random.Generator
 ) -> tuple[Times, Times]:
     """Request → first token, a hedge included; → what is to be spoken first."""
-    ttft = np.array([one.ttft for one in thought])
-    rest = np.array([one.clause if waits.flush_each else one.total - one.ttft for one in thought])
-    first = dice.integers(len(thought), size=DRAWS)
+    ttft = np.array([one.ttft for one in times])
+    rest = np.array([one.clause if waits.flush_each else one.total - one.ttft for one in times])
+    first = rng.integers(len(times), size=DRAWS)
     if waits.hedge is None:
         return ttft[first], rest[first]
-    second = dice.integers(len(thought), size=DRAWS)
+    second = rng.integers(len(times), size=DRAWS)
     delay = waits.hedge
     if delay == "auto":
-        delay = _usual(ttft[first], ttft[second])
+        delay = _learn_hedge_delay(ttft[first], ttft[second])
     wins = delay + ttft[second] < ttft[first]
     token = np.where(wins, delay + ttft[second], ttft[first])
     return token, np.where(wins, rest[second], rest[first])
 
 
-def _usual(first: Times, second: Times) -> Seconds:
-    """The delay that ``hedge.HedgeDelay`` settles at: it learns from the requests that won."""
+def _learn_hedge_delay(first: Times, second: Times) -> Seconds:
+    """The delay at which ``HedgeDelay`` settles: it learns from the requests that won."""
     delay = LEAST
-    for _ in range(ROUNDS):
+    for _ in range(HEDGE_ROUNDS):
         won = np.where(delay + second < first, second, first)
         delay = min(max(float(np.percentile(won, 90)), LEAST), MOST)
     return delay
+
+
+# ── what would help ──────────────────────────────────────────────────────────
+#
+# A change is a setting of the profile, or a service that keeps its budget.  Shorter endpointing and
+# shorter waits before the commit are left out: they cut users off more often, which a probe cannot
+# measure.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """A change, its prediction, and how much it saves."""
+
+    change: str
+    prediction: Prediction
+    saves: Seconds
+
+
+def find_advice(measurements: Measurements, waits: Waits, budgets: Budgets) -> list[Advice]:
+    """All changes that save MIN_SAVING or more, the best first: by P95 if known, else by P50."""
+    now = predict(measurements, waits)
+    if now is None:
+        return []
+    found = []
+    for change, changed, other in _list_changes(measurements, waits, budgets):
+        then = predict(changed, other)
+        if then is not None and (saves := _headline(now) - _headline(then)) >= MIN_SAVING:
+            found.append(Advice(change=change, prediction=then, saves=saves))
+    return sorted(found, key=lambda advice: -advice.saves)
+
+
+def _headline(prediction: Prediction) -> Seconds:
+    spread = prediction.spread
+    return spread.p95 if spread.p95 is not None else spread.p50 or 0.0
+
+
+def _list_changes(
+    measurements: Measurements, waits: Waits, budgets: Budgets
+) -> Iterator[tuple[str, Measurements, Waits]]:
+    """Each change in words, with the measurements and the waits it would lead to."""
+    if waits.detect == "endpointing":
+        yield "turn.detect: vad", measurements, replace(waits, detect="vad")
+    elif waits.draft == "off":
+        yield "turn.draft: llm", measurements, replace(waits, draft="llm")
+    elif waits.draft == "llm":
+        yield "turn.draft: llm+tts", measurements, replace(waits, draft="llm+tts")
+    if waits.hedge is None:
+        yield "llm.hedge_ms: auto", measurements, replace(waits, hedge="auto")
+    if not waits.flush_each:
+        yield "tts.flush: clauses", measurements, replace(waits, flush_each=True)
+    for change, better in _list_faster_services(measurements, budgets):
+        yield change, better, waits
+
+
+def _list_faster_services(
+    measurements: Measurements, budgets: Budgets
+) -> Iterator[tuple[str, Measurements]]:
+    """The measurements with one service never over its budget, for each service that is."""
+    budget = budgets.llm
+    if any(one.ttft > budget for one in measurements.llm):
+        llm = [
+            replace(one, ttft=min(one.ttft, budget), total=one.total - max(one.ttft - budget, 0))
+            for one in measurements.llm
+        ]
+        yield _within_budget("an LLM", "llm.ttft", budget), replace(measurements, llm=llm)
+    budget = budgets.tts
+    if any(one.ttfa > budget for one in measurements.tts):
+        tts = [replace(one, ttfa=min(one.ttfa, budget)) for one in measurements.tts]
+        yield _within_budget("a TTS", "tts.ttfa", budget), replace(measurements, tts=tts)
+    budget = budgets.stt
+    stt = [
+        replace(one, final=min(one.final or budget, max(budget - one.noticed, 0.0)))
+        for one in measurements.stt
+    ]
+    endpoints = [min(one, budget) for one in measurements.endpoints]
+    if stt != list(measurements.stt) or endpoints != list(measurements.endpoints):
+        faster = replace(measurements, stt=stt, endpoints=endpoints)
+        yield _within_budget("an STT", "stt.ttfs", budget), faster
+
+
+def _within_budget(service: str, metric: str, budget: Seconds) -> str:
+    return f"{service} that keeps its budget ({metric} {budget * 1000:.0f} ms)"
+
+
+# ── evaluation ───────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetCheck:
+    """One line of the budget table."""
+
+    name: str
+    metric: str
+    budget: Seconds
+    p50: Seconds | None
+    p95: Seconds | None
+
+    @property
+    def judged_by(self) -> str:
+        """P95, or P50 while P95 is withheld."""
+        return "P50" if self.p95 is None else "P95"
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the budget is kept; None if the metric was not measured."""
+        value = self.p50 if self.p95 is None else self.p95
+        return None if value is None else value - self.budget < MICROSECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a run amounts to; best: the change that would help most, or None."""
+
+    summary: Summary
+    prediction: Prediction | None
+    best: Advice | None
+    budgets: Sequence[BudgetCheck]
+    expectations: Sequence[Verdict]
+
+
+def evaluate_results(
+    results: ProbeResults, waits: Waits, budgets: Budgets, thresholds: Sequence[Threshold] = ()
+) -> Evaluation:
+    """Predict mouth-to-ear, find the best advice, and check budgets and thresholds."""
+    measurements = results.measurements()
+    prediction = predict(measurements, waits)
+    advice = find_advice(measurements, waits, budgets)
+    summary = results.summarize(prediction)
+    return Evaluation(
+        summary=summary,
+        prediction=prediction,
+        best=advice[0] if advice else None,
+        budgets=[
+            _check_budget(name, metric, budgets, summary) for name, metric in BUDGETED.items()
+        ],
+        expectations=[evaluate(one, summary) for one in thresholds],
+    )
+
+
+def _check_budget(name: str, metric: str, budgets: Budgets, summary: Summary) -> BudgetCheck:
+    metric = metric.removeprefix("raw.")
+    spread = summary.spreads.get(metric)
+    return BudgetCheck(
+        name=name,
+        metric=metric,
+        budget=getattr(budgets, name),
+        p50=spread.p50 if spread else None,
+        p95=spread.p95 if spread else None,
+    )

@@ -1,66 +1,182 @@
-"""What a probe has found so far: routes, readings, mishaps; and the numbers they make.  Pure."""
+"""The metrics of the probe, and the results that a run collects.  Pure.
+
+One table of names serves the text, JSON, CSV and ``--slo``.  A name that a conversation's turns
+have, too (``llm.ttft``, ``tts.ttfa`` …) means the same here.  Durations are seconds inside and
+milliseconds outside; a metric of another kind names its unit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 from voicecli.errors import VoiceError
 from voicecli.events import Service
 from voicecli.metrics.stages import MOUTH_TO_EAR
-from voicecli.metrics.summary import Distribution, Summary, describe
+from voicecli.metrics.summary import STATISTICS, Summary, describe
 from voicecli.metrics.usage import SessionUsage
-from voicecli.probe.metrics import COLD, COLD_PREFIX, COUNTS, METRICS, SERVICES, in_milliseconds
-from voicecli.probe.prediction import Heard, Measured, Prediction, Spoken, Thought
-from voicecli.probe.samples import FailedSample, Sample
-from voicecli.probe.trace import Route
+from voicecli.probe.prediction import (
+    LlmTimes,
+    Measurements,
+    Prediction,
+    SttTimes,
+    TtsTimes,
+)
+from voicecli.probe.schedule import FailedSample, Sample
+from voicecli.probe.trace import ConnectionTrace
 from voicecli.turns.end_of_turn import classify_ending
+
+# ── metrics ──────────────────────────────────────────────────────────────────
+
+SERVICES: tuple[Service, ...] = ("stt", "llm", "tts")
+
+PHASES: Mapping[str, str] = {
+    "dns": "the name is resolved",
+    "tcp": "a TCP connection is opened: one round trip",
+    "proxy": "the proxy opens its own; for WebSockets, TCP to the proxy is in here, too",
+    "tls": "TLS handshake: one or two round trips",
+    "open": "WebSocket upgrade, or HTTP request to response",
+    "message": "the service's first message",
+    "trip": "once open: a ping, or another request, and its answer",
+}
+"""The phases of a connection to a service; those but the last are paid once per connection."""
+
+
+class Metric(NamedTuple):
+    """unit: "ms", or another; meaning: a clause."""
+
+    unit: str
+    meaning: str
+
+
+SERVICE_METRICS: Mapping[str, Metric] = {
+    "stt.open": Metric("ms", "opening the connection (cold only)"),
+    "stt.final": Metric("ms", "Finalize, sent at the end of the speech → final text"),
+    "stt.endpoint": Metric("ms", "end of the speech → the service's own endpoint"),
+    "stt.noticed": Metric("ms", "end of the speech → noticed by the local detector"),
+    "stt.ttfs": Metric("ms", "end of the speech → final text, with the profile's strategy"),
+    "stt.lag": Metric("ms", "audio sent − audio that the latest interim covers"),
+    "llm.ttft": Metric("ms", "request → first content token"),
+    "llm.clause": Metric("ms", "first token → first clause complete"),
+    "llm.total": Metric("ms", "request → last token"),
+    "llm.gap": Metric("ms", "longest pause between two tokens"),
+    "llm.rate": Metric("tokens/s", "tokens per second, from the first to the last"),
+    "tts.open": Metric("ms", "opening the connection (cold only)"),
+    "tts.ttfb": Metric("ms", "flush → first audio"),
+    "tts.ttfa": Metric("ms", "flush → first audible sample arrived"),
+    "tts.lead": Metric("ms", "silence before the first audible sample"),
+    "tts.rtf": Metric("× real time", "time to deliver ÷ time to play"),
+    "tts.jitter": Metric("ms", "longest gap between two chunks − the usual gap"),
+    "tts.buffer": Metric("ms", "smallest playout buffer that would have prevented a dropout"),
+    "tts.clear": Metric("ms", "Clear → Cleared"),
+    "playout": Metric("ms", "first audible sample arrived → it sounds"),
+}
+"""What the probers measure."""
+
+COLD_PREFIX = "cold."
+
+COLD = ("stt.open", "stt.final", "llm.ttft", "tts.open", "tts.ttfb", "tts.ttfa")
+"""Reported for the first use of a new connection; the LLM's includes opening it."""
+
+NETWORK_METRICS: Mapping[str, Metric] = {
+    f"net.{service}.{phase}": Metric("ms", meaning)
+    for service in SERVICES
+    for phase, meaning in PHASES.items()
+}
+
+AUDIO_METRICS: Mapping[str, Metric] = {
+    "audio.input": Metric("ms", "microphone → program, according to the sound card"),
+    "audio.output": Metric("ms", "program → loudspeaker, according to the sound card"),
+    "audio.jitter": Metric("ms", "how late a callback comes, compared with the earliest"),
+}
+
+METRICS: Mapping[str, Metric] = {
+    **SERVICE_METRICS,
+    **{f"{COLD_PREFIX}{name}": SERVICE_METRICS[name] for name in COLD},
+    **NETWORK_METRICS,
+    **AUDIO_METRICS,
+    MOUTH_TO_EAR: Metric("ms", "predicted: end of the user's speech → first sound of the reply"),
+}
+"""Everything that has a distribution."""
+
+COUNTS: Mapping[str, str] = {
+    "stt.wer": "word error rate against the known text (0 to 1 and more)",
+    "stt.finalize_rate": "share of Finalize messages that were answered (0 to 1)",
+    "stt.errors": "samples that failed",
+    "llm.errors": "samples that failed",
+    "llm.retries": "requests that followed a failed one",
+    "llm.refusals": "requests that the service refused (4xx)",
+    "llm.stalls": "replies with a pause of more than 2 s, before the first token or after it",
+    "tts.errors": "samples that failed",
+    "audio.xruns": "how often the sound card lost samples",
+}
+"""One number per run."""
+
+
+def is_duration(name: str) -> bool:
+    """Whether the metric ``name`` is measured in milliseconds."""
+    return METRICS[name].unit == "ms"
+
+
+def list_expectations() -> list[str]:
+    """Every name that ``--slo`` accepts."""
+    return [*(f"{metric}.{statistic}" for metric in METRICS for statistic in STATISTICS), *COUNTS]
+
+
+# ── results ──────────────────────────────────────────────────────────────────
 
 
 @dataclass(slots=True)
 class ProbeResults:
-    """Of one probe.
+    """What a run has collected so far.
 
-    wanted: the services that were to be probed.
-    given_up: why a service was not probed to the end, or at all.
-    audio: values by metric (``names.AUDIO``); devices: a sentence on what was measured of them.
-    notes: what a user should know, a sentence each.
+    wanted: the services to be probed.
+    given_up: why a service was not probed to the end.
+    audio: values by ``AUDIO_METRICS``; devices: one sentence on what was measured.
+    word_errors: whether the transcripts can be compared with the words in the clips.
+    notes: sentences for the user.
     """
 
     wanted: tuple[Service, ...] = SERVICES
-    routes: list[Route] = field(default_factory=list)
-    readings: list[Sample] = field(default_factory=list)
-    mishaps: list[FailedSample] = field(default_factory=list)
+    traces: list[ConnectionTrace] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    failures: list[FailedSample] = field(default_factory=list)
     given_up: dict[Service, VoiceError] = field(default_factory=dict)
     audio: dict[str, list[float]] = field(default_factory=dict)
     xruns: int | None = None
     devices: str = ""
+    word_errors: bool = True
     notes: list[str] = field(default_factory=list)
 
-    def add(self, found: Sample | FailedSample | Route) -> None:
-        """Take note of it."""
+    def add(self, found: Sample | FailedSample | ConnectionTrace) -> None:
+        """Append ``found`` to the list of its kind."""
         match found:
             case Sample():
-                self.readings.append(found)
+                self.samples.append(found)
             case FailedSample():
-                self.mishaps.append(found)
-            case Route():
-                self.routes.append(found)
+                self.failures.append(found)
+            case ConnectionTrace():
+                self.traces.append(found)
 
     def note(self, text: str) -> None:
-        """Take note of something to be told, once."""
+        """Add a sentence for the user, once."""
         if text not in self.notes:
             self.notes.append(text)
 
+    def traces_of(self, service: Service) -> list[ConnectionTrace]:
+        """The connections to ``service``."""
+        return [trace for trace in self.traces if trace.service == service]
+
     def values(self) -> dict[str, list[float]]:
-        """What was measured, by metric, in the order of ``names.METRICS``; none empty."""
+        """The measured values by metric, in the order of ``METRICS``; no list is empty."""
         found: dict[str, list[float]] = {name: [] for name in METRICS}
-        for route in self.routes:
-            for phase, took in route.phases.items():
-                found[f"net.{route.service}.{phase}"].append(took)
-        for reading in self.readings:
-            for name, value in reading.values.items():
-                if not reading.cold:
+        for trace in self.traces:
+            for phase, took in trace.phases.items():
+                found[f"net.{trace.service}.{phase}"].append(took)
+        for sample in self.samples:
+            for name, value in sample.values.items():
+                if not sample.cold:
                     found[name].append(value)
                 elif name in COLD:
                     found[f"{COLD_PREFIX}{name}"].append(value)
@@ -69,63 +185,60 @@ class ProbeResults:
         return {name: values for name, values in found.items() if values}
 
     def counts(self) -> Mapping[str, float]:
-        """Everything that adds up, summed: what was spent and what went wrong."""
+        """The sum of all samples' counts."""
         sums: dict[str, float] = {}
-        everything: list[Sample | FailedSample] = [*self.readings, *self.mishaps]
-        for one in everything:
-            for name, count in one.counts.items():
+        samples: list[Sample | FailedSample] = [*self.samples, *self.failures]
+        for sample in samples:
+            for name, count in sample.counts.items():
                 sums[name] = sums.get(name, 0) + count
         return sums
 
-    def measured(self) -> Measured:
-        """The warm readings, as a prediction needs them."""
-        warm = [reading for reading in self.readings if not reading.cold]
-        return Measured(
-            heard=[
-                Heard(
-                    noticed=one.values["stt.noticed"],
-                    final=one.values.get("stt.final"),
-                    ending=classify_ending(one.text),
+    def measurements(self) -> Measurements:
+        """The warm samples, as a prediction needs them."""
+        warm = [sample for sample in self.samples if not sample.cold]
+        values = [sample.values for sample in warm]
+        return Measurements(
+            stt=[
+                SttTimes(
+                    noticed=sample.values["stt.noticed"],
+                    final=sample.values.get("stt.final"),
+                    ending=classify_ending(sample.text),
                 )
-                for one in warm
-                if "stt.noticed" in one.values
+                for sample in warm
+                if "stt.noticed" in sample.values
             ],
-            endpoints=[one.values["stt.endpoint"] for one in warm if "stt.endpoint" in one.values],
-            thought=[
-                Thought(
-                    ttft=one.values["llm.ttft"],
-                    clause=one.values["llm.clause"],
-                    total=one.values["llm.total"],
-                )
-                for one in warm
-                if "llm.clause" in one.values
+            endpoints=[one["stt.endpoint"] for one in values if "stt.endpoint" in one],
+            llm=[
+                LlmTimes(ttft=one["llm.ttft"], clause=one["llm.clause"], total=one["llm.total"])
+                for one in values
+                if "llm.clause" in one
             ],
-            spoken=[
-                Spoken(ttfa=one.values["tts.ttfa"], playout=one.values["playout"])
-                for one in warm
-                if "tts.ttfa" in one.values
+            tts=[
+                TtsTimes(ttfa=one["tts.ttfa"], playout=one["playout"])
+                for one in values
+                if "tts.ttfa" in one
             ],
         )
 
-    def summary(self, prediction: Prediction | None = None) -> Summary:
-        """What ``--slo`` is held against."""
+    def summarize(self, prediction: Prediction | None = None) -> Summary:
+        """The numbers that ``--slo`` is checked against."""
         spreads = {name: describe(values) for name, values in self.values().items()}
         if prediction is not None:
             spreads[MOUTH_TO_EAR] = prediction.spread
-        known: dict[str, float | None] = dict(self._counted())
-        for name, one in spreads.items():
-            if not in_milliseconds(name):  # a limit is in the unit of the metric, see expectation
-                known |= {f"{name}.{of}": value for of, value in _statistics(one)}
+        known = dict(self._count_totals())
+        for name, spread in spreads.items():
+            if not is_duration(name):  # a threshold is in the metric's unit
+                known |= {f"{name}.{of}": value for of, value in asdict(spread).items()}
         return Summary(spreads=spreads, counts=known)
 
-    def _counted(self) -> Iterator[tuple[str, float | None]]:
-        """``names.COUNTS``; None is what was not asked for, or a share of nothing."""
+    def _count_totals(self) -> Iterator[tuple[str, float | None]]:
+        """``COUNTS``; None for a service that was not probed, or a share of nothing."""
         sums = self.counts()
         for name in COUNTS:
             service = name.partition(".")[0]
             if name == "audio.xruns":
                 yield name, self.xruns
-            elif service not in self.wanted:
+            elif service not in self.wanted or (name == "stt.wer" and not self.word_errors):
                 yield name, None
             elif name == "stt.wer":
                 yield name, _share(sums.get("stt.wrong", 0), sums.get("stt.words", 0))
@@ -134,13 +247,12 @@ class ProbeResults:
             else:
                 yield name, sums.get(name, 0)
 
-    def ledger(self) -> SessionUsage:
-        """What was used, as a conversation's ledger has it."""
+    def count_usage(self) -> SessionUsage:
+        """What was used of the services, for the cost."""
         sums = self.counts()
-        requests = int(sums.get("llm.requests", 0))
         return SessionUsage(
             listened=sums.get("stt.seconds", 0.0),
-            llm_requests=requests,
+            llm_requests=int(sums.get("llm.requests", 0)),
             tokens=int(sums.get("llm.tokens", 0)),
             prompt_tokens=int(sums.get("llm.prompt_tokens", 0)),
             uncounted=int(sums.get("llm.uncounted", 0)),
@@ -150,13 +262,9 @@ class ProbeResults:
 
     def request_ids(self, service: Service) -> list[str]:
         """The service's ids of what was measured, each once, in order."""
-        ids = (one.request_id for one in self.readings if one.service == service)
+        ids = (sample.request_id for sample in self.samples if sample.service == service)
         return list(dict.fromkeys(filter(None, ids)))
 
 
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
-
-
-def _statistics(one: Distribution) -> Iterator[tuple[str, float | None]]:
-    yield from asdict(one).items()

@@ -1,69 +1,105 @@
-"""Readings one after the other: how many, by how many at once, and when to give up.
+"""Takes samples of one service: how many, on how many connections, and when to give up.
 
-The tasks of a probe are made here and in ``ear``.
+``Probe`` and ``SttTap`` make tasks, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from voicecli import clock
 from voicecli.errors import CredentialsError, ServiceError, VoiceError
 from voicecli.events import Service
-from voicecli.probe.samples import FailedSample, Sample
 from voicecli.units import Seconds
 
-GIVE_UP = 3
-"""So many failures in a row are no accident."""
+MAX_FAILURES = 3
+"""In a row; then the service is given up."""
 
-PAUSE: Seconds = 0.5
-"""After a failure."""
+RETRY_PAUSE: Seconds = 0.5
 
-MOST_WORKERS = 10
-"""At once; accounts have as few as five connections to a service."""
+MAX_WORKERS = 10
+"""Connections at once; accounts have as few as five to a service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One measured use of a service.
+
+    values: by metric (``results.SERVICE_METRICS``), durations in seconds; only what happened.
+    counts: what adds up over samples: usage, and what ``results.COUNTS`` derive from.
+    cold: the first use of a new connection.
+    text: the STT's transcript.
+    request_id: the service's id of the connection or request; "" if it gives none.
+    """
+
+    service: Service
+    at: Seconds
+    values: Mapping[str, float]
+    counts: Mapping[str, float] = field(default_factory=dict)
+    cold: bool = False
+    text: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedSample:
+    """A sample that failed.
+
+    counts: as in Sample; the request may have been repeated before it failed for good.
+    """
+
+    service: Service
+    at: Seconds
+    error: VoiceError
+    counts: Mapping[str, float] = field(default_factory=dict)
+    cold: bool = False
+
 
 Post = Callable[[Sample | FailedSample], None]
 
 
-class Turns:
-    """Hands out the numbers of the readings, from 0, to whoever is ready for one.
+class TicketCounter:
+    """Hands out sample numbers, from 0.
 
-    count: so many; None for no end.
-    every: seconds from the beginning of one to that of the next; None for at once.
+    count: how many; None for no limit.
+    every: seconds from the start of one sample to the start of the next; None for no pause.
     """
 
     def __init__(self, count: int | None, every: Seconds | None = None) -> None:
         self._count = count
         self._every = every
         self._next = 0
-        self._begun: Seconds | None = None
+        self._began: Seconds | None = None
 
     async def take(self) -> int | None:
-        """The next number, when it is time for it; None when there is none left."""
+        """Wait until the next sample is due and return its number; None if none is left."""
         if self._count is not None and self._next >= self._count:
             return None
         number = self._next
         self._next += 1
-        if self._begun is None:
-            self._begun = clock.now()
+        if self._began is None:
+            self._began = clock.now()
         if self._every is not None:
-            await asyncio.sleep(max(0.0, self._begun + number * self._every - clock.now()))
+            await asyncio.sleep(max(0.0, self._began + number * self._every - clock.now()))
         return number
 
     def stop(self) -> None:
-        """There are no more."""
+        """Hand out no more numbers."""
         self._count = self._next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much is measured.
+    """How much to measure.
 
-    count: readings; None for no end.  warmup: before them, on each connection, that do not count.
-    cold: readings of new connections.  workers: connections at once.  every: as in Turns.
+    count: samples of each service; None for no limit.
+    warmup: uncounted samples before them, on each connection.
+    cold: samples on new connections.
+    workers: connections at once.
+    every: as in TicketCounter.
     """
 
     count: int | None = 20
@@ -74,86 +110,84 @@ class Plan:
 
 
 class Prober(Protocol):
-    """Measures one service.  Raises VoiceError where it fails."""
+    """Measures one service.  Raises VoiceError when a sample fails."""
 
     service: Service
 
     @property
     def kinds(self) -> int:
-        """Readings of different kinds that one reading of the plan consists of."""
+        """How many samples, of different kinds, make one sample of the plan."""
 
-    async def cold(self, number: int) -> Sample:
-        """One reading on a new connection."""
+    async def measure_cold(self, number: int) -> Sample:
+        """Take one sample on a new connection."""
 
-    async def warm(self, warmup: int, turns: Turns, post: Post) -> None:
-        """Readings on one connection, after ``warmup`` that do not count, until there are none."""
+    async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
+        """Take samples on one connection until ``tickets`` run out; discard ``warmup`` first."""
 
 
-async def series(prober: Prober, plan: Plan, post: Post) -> VoiceError | None:
-    """All readings of one service, cold ones first; why it was given up, or None."""
-    error = await _cold(prober, plan.cold, post)
+async def take_samples(prober: Prober, plan: Plan, post: Post) -> VoiceError | None:
+    """Take all samples of one service, cold ones first; returns why it was given up, if it was."""
+    error = await _take_cold(prober, plan.cold, post)
     if error is not None:
         return error
     count = None if plan.count is None else plan.count * prober.kinds
-    turns = Turns(count, plan.every)
+    tickets = TicketCounter(count, plan.every)
     errors: list[VoiceError] = []
     async with asyncio.TaskGroup() as tasks:
-        for worker in range(min(plan.workers, MOST_WORKERS)):
+        for worker in range(min(plan.workers, MAX_WORKERS)):
             tasks.create_task(
-                _work(prober, plan.warmup, turns, post, errors),
+                _take_warm(prober, plan.warmup, tickets, post, errors),
                 name=f"probe {prober.service} {worker + 1}",
             )
     return errors[0] if errors else None
 
 
-async def _cold(prober: Prober, count: int, post: Post) -> VoiceError | None:
-    """Readings of new connections; why there is no hope for others, if none succeeded."""
+async def _take_cold(prober: Prober, count: int, post: Post) -> VoiceError | None:
+    """Take the cold samples; returns an error if it is final or all of them failed."""
     failures = 0
     for number in range(count):
         try:
-            post(await prober.cold(number))
+            post(await prober.measure_cold(number))
         except (ServiceError, CredentialsError) as error:
             failures += 1
-            post(mishap(prober.service, error, cold=True))
-            if hopeless(error) or failures == count:
+            post(_failed_sample(prober.service, error, cold=True))
+            if _is_final(error) or failures == count:
                 return error
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(RETRY_PAUSE)
     return None
 
 
-async def _work(
-    prober: Prober, warmup: int, turns: Turns, post: Post, errors: list[VoiceError]
+async def _take_warm(
+    prober: Prober, warmup: int, tickets: TicketCounter, post: Post, errors: list[VoiceError]
 ) -> None:
+    """Work on one connection, and on another when it fails."""
     failures = 0
 
-    def counted(reading: Sample | FailedSample) -> None:
+    def post_success(sample: Sample | FailedSample) -> None:
         nonlocal failures
         failures = 0
-        post(reading)
+        post(sample)
 
     while True:
         try:
-            await prober.warm(warmup, turns, counted)
+            await prober.measure_warm(warmup, tickets, post_success)
             return
         except (ServiceError, CredentialsError) as error:
             failures += 1
-            post(mishap(prober.service, error))
-            if hopeless(error) or failures >= GIVE_UP:
-                turns.stop()
+            post(_failed_sample(prober.service, error))
+            if _is_final(error) or failures >= MAX_FAILURES:
+                tickets.stop()
                 errors.append(error)
                 return
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(RETRY_PAUSE)
 
 
-def hopeless(error: VoiceError) -> bool:
-    """Whether the same call will never succeed."""
-    if isinstance(error, ServiceError):
-        return error.final
-    return True
+def _is_final(error: VoiceError) -> bool:
+    """Whether the same call cannot succeed later."""
+    return error.final if isinstance(error, ServiceError) else True
 
 
-def mishap(service: Service, error: VoiceError, *, cold: bool = False) -> FailedSample:
-    """``error`` as it counts."""
+def _failed_sample(service: Service, error: VoiceError, *, cold: bool = False) -> FailedSample:
     refused = isinstance(error, ServiceError) and 400 <= (error.status or 0) < 500
     return FailedSample(
         service=service,

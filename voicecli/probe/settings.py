@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -10,15 +10,15 @@ from voicecli.audio.vad import create_detector
 from voicecli.errors import CredentialsError
 from voicecli.events import Service
 from voicecli.metrics.summary import Budgets
-from voicecli.metrics.usage import PricedModels
+from voicecli.metrics.usage import Cost, PricedModels, SessionUsage, estimate_cost
 from voicecli.pipeline.wiring import Services, reply_options, turn_policy
-from voicecli.probe.llm import LlmProber, LlmSetting
-from voicecli.probe.metrics import SERVICES
+from voicecli.probe.llm import EXCHANGES, LlmProber, LlmSetting
 from voicecli.probe.prediction import Waits
-from voicecli.probe.schedule import Prober
+from voicecli.probe.results import SERVICES
+from voicecli.probe.schedule import Plan, Prober
 from voicecli.probe.stt import SttProber, SttSetting
-from voicecli.probe.trace import Visit
-from voicecli.probe.tts import TtsProber, TtsSetting
+from voicecli.probe.trace import ConnectionTarget
+from voicecli.probe.tts import CLAUSES, CLEARS, TO_CLEAR, TtsProber, TtsSetting
 from voicecli.services.deepgram.aura import build_aura_query
 from voicecli.services.deepgram.nova import build_nova_query
 from voicecli.services.endpoint import Endpoint, check_key, check_url
@@ -77,13 +77,13 @@ def _llm(profile: Profile, services: Services) -> LlmProber:
     return LlmProber(setting)
 
 
-def visit(service: Service, services: Services) -> Visit:
+def find_target(service: Service, services: Services) -> ConnectionTarget:
     """How to get to ``service``; raises ProfileError where its URL is none."""
     if service == "llm":
         chat = services.chat()
         endpoint = check_url("llm", chat.base_url)
         asked, headers = _key(service, endpoint, chat.key, chat.key_env, "Bearer")
-        return Visit(
+        return ConnectionTarget(
             service=service,
             endpoint=endpoint,
             path=f"/models/{chat.model}",
@@ -100,13 +100,13 @@ def visit(service: Service, services: Services) -> Visit:
     )
     endpoint = check_url(service, options.url)
     asked, headers = _key(service, endpoint, options.key, options.key_env, "Token")
-    return Visit(
+    return ConnectionTarget(
         service=service,
         endpoint=endpoint,
         path=f"/v1/{'listen' if service == 'stt' else 'speak'}?{urlencode(query)}",
         headers=headers,
         websocket=True,
-        say='{"type":"CloseStream"}' if service == "stt" else "",
+        farewell='{"type":"CloseStream"}' if service == "stt" else "",
         ask=asked,
         timeout=options.connect_timeout,
     )
@@ -123,7 +123,7 @@ def _key(
     return True, {"Authorization": f"{scheme} {key}"} if key else {}
 
 
-def waits(profile: Profile, output: Seconds = 0.0) -> Waits:
+def find_waits(profile: Profile, output: Seconds = 0.0) -> Waits:
     """What the profile waits for; output: the loudspeaker's own latency."""
     policy, reply = turn_policy(profile), reply_options(profile)
     hedge = profile.llm.hedge_ms
@@ -162,7 +162,7 @@ def budgets(profile: Profile) -> Budgets:
     )
 
 
-def basis(profile: Profile, services: Services, plan_workers: int) -> dict[str, Any]:
+def describe_basis(profile: Profile, services: Services, plan_workers: int) -> dict[str, Any]:
     """What two probes must have in common to be compared, flat: dotted keys and plain values."""
     resolved = profile.resolved()
     found: dict[str, Any] = {"workers": plan_workers}
@@ -172,5 +172,35 @@ def basis(profile: Profile, services: Services, plan_workers: int) -> dict[str, 
                 found[f"{section}.{key}"] = value
     if profile.standin is None:
         for service in SERVICES:
-            found[f"{service}.base_url"] = visit(service, services).endpoint.authority
+            found[f"{service}.base_url"] = find_target(service, services).endpoint.authority
     return found
+
+
+SPEECH_PER_SAMPLE: Seconds = 3.3
+"""Audio sent per sample of the STT."""
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English."""
+
+
+def estimate_probe_cost(profile: Profile, wanted: Sequence[Service], plan: Plan) -> Cost:
+    """The cost of a run, or of an hour of watching, at list prices.
+
+    Replies of the LLM are assumed to be as long as they may be.
+    """
+    samples = plan.count if plan.count is not None else round(3600 / (plan.every or 1))
+    uses = samples + plan.warmup * plan.workers + plan.cold
+    prompt = sum(len(text) for pair in EXCHANGES for text in pair) / len(EXCHANGES) + 300
+    clause = sum(map(len, CLAUSES)) / len(CLAUSES)
+    llm, stt, tts = ("llm" in wanted), ("stt" in wanted), ("tts" in wanted)
+    endpoints = samples if endpoint_matters(profile) else 0
+    return estimate_cost(
+        SessionUsage(
+            listened=stt * SPEECH_PER_SAMPLE * (uses + endpoints),
+            llm_requests=llm * uses,
+            prompt_tokens=round(llm * uses * prompt / CHARACTERS_PER_TOKEN),
+            tokens=llm * uses * profile.llm.max_tokens,
+            characters=round(tts * (uses * clause + CLEARS * len(TO_CLEAR))),
+        ),
+        models(profile),
+    )

@@ -23,8 +23,7 @@ from voicecli.events import (
     UtteranceEnded,
 )
 from voicecli.probe.clips import LEAD, Clip, clips
-from voicecli.probe.samples import Sample
-from voicecli.probe.schedule import Post, Turns
+from voicecli.probe.schedule import Post, Sample, TicketCounter
 from voicecli.probe.stt_tap import SttTap, open_stt_tap
 from voicecli.services.deepgram.nova import NovaOptions
 from voicecli.units import AudioBlock, Seconds
@@ -81,21 +80,21 @@ class SttProber:
         """Finalize, and endpointing where it is on."""
         return len(self._setting.kinds)
 
-    async def cold(self, number: int) -> Sample:
+    async def measure_cold(self, number: int) -> Sample:
         """Open, and the first utterance."""
         async with open_stt_tap(self._setting.options) as ear:
             return await ear.use(lambda: self._finalized(ear, number, cold=True))
 
-    async def warm(self, warmup: int, turns: Turns, post: Post) -> None:
+    async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
         """One utterance after the other."""
         async with open_stt_tap(self._setting.options) as ear:
-            await ear.use(lambda: self._readings(ear, warmup, turns, post))
+            await ear.use(lambda: self._readings(ear, warmup, tickets, post))
 
-    async def _readings(self, ear: SttTap, warmup: int, turns: Turns, post: Post) -> None:
+    async def _readings(self, ear: SttTap, warmup: int, tickets: TicketCounter, post: Post) -> None:
         for number in range(warmup):
             await self._finalized(ear, number)
         kinds = self._setting.kinds
-        while (number_ := await turns.take()) is not None:
+        while (number_ := await tickets.take()) is not None:
             kind, number = kinds[number_ % len(kinds)], number_ // len(kinds)
             if kind == "finalize":
                 post(await self._finalized(ear, number))

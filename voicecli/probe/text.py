@@ -1,50 +1,78 @@
-"""A probe in lines of text, for the terminal or as Markdown.  Pure."""
+"""A run of the probe as text, Markdown or CSV, and the live table of ``--watch``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+import io
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Self
 
+from typing_extensions import override
+
+from voicecli import clock
 from voicecli.events import Service
+from voicecli.metrics.stages import MOUTH_TO_EAR
+from voicecli.metrics.summary import NEEDED, Distribution, describe
 from voicecli.metrics.usage import PRICES_OF, Cost
-from voicecli.probe.compare import Change
-from voicecli.probe.diagnosis import diagnosis
-from voicecli.probe.evaluation import Evaluation
-from voicecli.probe.json_result import Setting, doubts_of
-from voicecli.probe.metrics import SERVICES
-from voicecli.probe.results import ProbeResults
-from voicecli.probe.tables import Row, budget_rows, markdown, metric_rows, network_rows, number
+from voicecli.probe.compare import Change, find_outliers
+from voicecli.probe.json_result import RunContext, list_doubts
+from voicecli.probe.prediction import Evaluation
+from voicecli.probe.results import (
+    COLD_PREFIX,
+    METRICS,
+    NETWORK_METRICS,
+    PHASES,
+    SERVICES,
+    ProbeResults,
+)
+from voicecli.probe.run import Observer
+from voicecli.probe.schedule import FailedSample, Sample
+from voicecli.probe.trace import diagnose
 from voicecli.report.format import rounded, table
 from voicecli.sanitize import sanitize_line
+from voicecli.units import Seconds
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+    from rich.table import Table
+
+Row = list[str]
+
+STATISTICS = ("n", "min", "p50", "p90", "p95", "max")
+
+# ── text and Markdown ────────────────────────────────────────────────────────
 
 
 def text_lines(
-    findings: ProbeResults,
-    verdicts: Evaluation,
+    results: ProbeResults,
+    evaluation: Evaluation,
     cost: Cost,
-    setting: Setting,
+    context: RunContext,
     changes: Sequence[Change] | None = None,
     *,
     as_markdown: bool = False,
 ) -> list[str]:
-    """Everything worth reading, in the order of interest to somebody whose agent is slow."""
-    lines = [_title(setting)]
+    """The whole report, in the order of interest to a user whose agent is slow."""
+    lines = [_title(context)]
 
-    def section(title: str, rows: list[Row], *below: str) -> None:
+    def add_section(title: str, rows: list[Row], *below: str) -> None:
         if rows:
             rows[0][0] = title
-        lines.extend(["", *(markdown(rows) if as_markdown else table(rows))] if rows else [])
+        lines.extend(["", *(_markdown(rows) if as_markdown else table(rows))] if rows else [])
         lines.extend(
             ([""] if as_markdown and below else []) + [_item(one, as_markdown) for one in below]
         )
 
-    section("network, ms", network_rows(findings), *_diagnoses(findings))
-    section("ms", metric_rows(findings, cold=False), *_services(findings, verdicts))
-    section("first use of a new connection, ms", metric_rows(findings, cold=True))
-    section("budgets, ms", budget_rows(verdicts))
+    add_section("network, ms", _network_rows(results), *_diagnoses(results))
+    add_section("ms", _metric_rows(results, cold=False), *_service_lines(results, evaluation))
+    add_section("first use of a new connection, ms", _metric_rows(results, cold=True))
+    add_section("budgets, ms", _budget_rows(evaluation))
     if changes is not None:
-        section("compared, P50 and P95", _change_rows(changes), _changed(changes))
+        add_section("compared, P50 and P95", _change_rows(changes), _count_changes(changes))
     lines.append("")
-    lines += [_item(one, as_markdown) for one in _closing(findings, verdicts, cost)]
+    lines += [_item(line, as_markdown) for line in _closing_lines(results, evaluation, cost)]
     return lines
 
 
@@ -52,90 +80,165 @@ def _item(line: str, as_markdown: bool) -> str:
     return f"- {line}" if as_markdown else line
 
 
-def _title(setting: Setting) -> str:
-    plan = setting.plan
-    count = "" if plan.count is None else f"{plan.count} readings, "
+def _markdown(rows: Sequence[Row]) -> list[str]:
+    """``rows`` as a Markdown table; the first row holds the headings."""
+    head, *body = rows
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines]
+
+
+def _title(context: RunContext) -> str:
+    plan = context.plan
+    count = "" if plan.count is None else f"{plural(plan.count, 'reading')}, "
     workers = f", {plan.workers} at once" if plan.workers > 1 else ""
     warmup = f"{plan.warmup} to warm up, {plan.cold} cold"
-    return f"probe of the profile {setting.profile}: {count}{warmup}{workers}"
+    return f"probe of the profile {context.profile}: {count}{warmup}{workers}"
 
 
-def _diagnoses(findings: ProbeResults) -> Iterator[str]:
-    for service in findings.wanted:
-        routes = [one for one in findings.routes if one.service == service]
-        if routes:
-            yield f"{service}: {diagnosis(routes)}."
+def plural(count: float, noun: str) -> str:
+    """ "1 request", "2 requests"."""
+    return f"{count:.0f} {noun}" if count == 1 else f"{count:.0f} {noun}s"
 
 
-def _services(findings: ProbeResults, verdicts: Evaluation) -> Iterator[str]:
-    """What is counted, service by service."""
-    counts, sums = verdicts.summary.counts, findings.counts()
-    told: dict[Service, list[str]] = {service: [] for service in SERVICES}
-    if sums.get("stt.asked"):
-        told["stt"].append(
-            f"Finalize answered {sums['stt.answered']:.0f} of {sums['stt.asked']:.0f} times"
-        )
-        rate, wrong, words = counts["stt.wer"], sums["stt.wrong"], sums["stt.words"]
-        told["stt"].append(
-            f"word error rate {(rate or 0) * 100:.1f} % ({wrong:.0f} of {words:.0f})"
-        )
-    if sums.get("llm.requests"):
-        told["llm"].append(f"{sums['llm.requests']:.0f} requests")
-        told["llm"] += [
-            f"{counts[f'llm.{what}']:.0f} {what}" for what in ("retries", "refusals", "stalls")
+def number(value: float | None, unit: str, none: str = "–") -> str:
+    """``value`` (seconds, for "ms") with a sensible number of digits in its unit."""
+    if value is None:
+        return none
+    if unit == "ms":
+        value *= 1000
+        return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.2f}"
+
+
+def _diagnoses(results: ProbeResults) -> Iterator[str]:
+    for service in results.wanted:
+        if traces := results.traces_of(service):
+            yield f"{service}: {diagnose(traces)}."
+
+
+def _network_rows(results: ProbeResults) -> list[Row]:
+    """The median of each phase, a row per service."""
+    values = results.values()
+    phases = [
+        phase
+        for phase in PHASES
+        if any(f"net.{service}.{phase}" in values for service in results.wanted)
+    ]
+    rows: list[Row] = []
+    for service in results.wanted:
+        if traces := results.traces_of(service):
+            took = (describe(values.get(f"net.{service}.{phase}", ())).p50 for phase in phases)
+            where = [f"{service} {traces[-1].host}", traces[-1].address or "–"]
+            rows.append([*where, *(number(median, "ms") for median in took)])
+    return [["", "address", *phases], *rows] if rows else []
+
+
+def _metric_rows(results: ProbeResults, *, cold: bool) -> list[Row]:
+    """A row per metric of the services and the sound card: either the cold ones or the others."""
+    rows: list[Row] = []
+    for name, values in results.values().items():
+        if name in NETWORK_METRICS or name.startswith(COLD_PREFIX) is not cold:
+            continue
+        spread, unit = describe(values), METRICS[name].unit
+        p95 = number(spread.p95, unit, f"n < {NEEDED['p95']}")
+        first = [number(value, unit) for value in (spread.min, spread.p50, spread.p90)]
+        outliers = str(len(find_outliers(values)) or "")
+        shown = name if unit == "ms" else f"{name} ({unit})"
+        rows.append([shown, str(spread.n), *first, p95, number(spread.max, unit), outliers])
+    return [["", "n", "min", "P50", "P90", "P95", "max", "outliers"], *rows] if rows else []
+
+
+def _service_lines(results: ProbeResults, evaluation: Evaluation) -> Iterator[str]:
+    """What was counted, a line per service."""
+    counts, sums = evaluation.summary.counts, results.counts()
+    parts: dict[Service, list[str]] = {service: [] for service in SERVICES}
+    if asked := sums.get("stt.asked"):
+        answered, rate = sums["stt.answered"], counts["stt.wer"]
+        parts["stt"] = [
+            f"Finalize answered {answered:.0f} of {asked:.0f} times",
+            "word error rate not applicable (the stand-in's transcripts are scripted)"
+            if rate is None
+            else f"word error rate {rate * 100:.1f} % "
+            f"({sums['stt.wrong']:.0f} of {sums['stt.words']:.0f})",
         ]
-        told["llm"].append(f"{sums['llm.prompt_tokens']:.0f} + {sums['llm.tokens']:.0f} tokens")
-    if sums.get("tts.flushes"):
-        told["tts"].append(
-            f"{sums['tts.flushes']:.0f} Flushes, {sums['tts.characters']:.0f} characters"
-        )
-    for service in findings.wanted:
-        errors = counts[f"{service}.errors"] or 0
-        parts = [*told[service], f"{errors:.0f} error{'' if errors == 1 else 's'}"]
-        yield f"{service}: {', '.join(parts)}."
+    if requests := sums.get("llm.requests"):
+        parts["llm"] = [
+            plural(requests, "request"),
+            *(f"{counts[f'llm.{what}']:.0f} {what}" for what in ("retries", "refusals", "stalls")),
+            f"{sums['llm.prompt_tokens']:.0f} + {sums['llm.tokens']:.0f} tokens",
+        ]
+    if flushes := sums.get("tts.flushes"):
+        parts["tts"] = [
+            "1 flush" if flushes == 1 else f"{flushes:.0f} flushes",
+            plural(sums["tts.characters"], "character"),
+        ]
+    for service in results.wanted:
+        errors = plural(counts[f"{service}.errors"] or 0, "error")
+        yield f"{service}: {', '.join([*parts[service], errors])}."
+
+
+def _budget_rows(evaluation: Evaluation) -> list[Row]:
+    """A row per budget of what was measured."""
+    rows = [
+        [
+            f"{check.name} ({check.metric})",
+            number(check.budget, "ms"),
+            number(check.p50, "ms"),
+            number(check.p95, "ms", f"n < {NEEDED['p95']}"),
+            "pass" if check.met else "FAIL",
+            check.judged_by,
+        ]
+        for check in evaluation.budgets
+        if check.met is not None
+    ]
+    return [["", "budget", "P50", "P95", "", "by"], *rows] if rows else []
 
 
 def _change_rows(changes: Sequence[Change]) -> list[Row]:
-    rows: list[Row] = [["", "before", "now", "change, 95 % interval", ""]]
-    for one in changes:
-        between = one.difference
-        if between.beyond_noise:
-            rows.append(
-                [
-                    f"{one.metric}.{between.statistic}",
-                    f"{between.before:.1f}",
-                    f"{between.after:.1f}",
-                    f"{between.low:+.1f} to {between.high:+.1f} {one.unit}",
-                    "worse" if one.worse else "better",
-                ]
-            )
-    return rows if len(rows) > 1 else []
+    """A row per change beyond noise."""
+    rows = [
+        [
+            f"{change.metric}.{difference.statistic}",
+            f"{difference.before:.1f}",
+            f"{difference.after:.1f}",
+            f"{difference.low:+.1f} to {difference.high:+.1f} {change.unit}",
+            "worse" if change.worse else "better",
+        ]
+        for change in changes
+        if (difference := change.difference).beyond_noise
+    ]
+    return [["", "before", "now", "change, 95 % interval", ""], *rows] if rows else []
 
 
-def _changed(changes: Sequence[Change]) -> str:
-    count = sum(one.difference.beyond_noise for one in changes)
-    of = f"of {len(changes)} statistics compared"
-    return f"{count or 'none'} {of} changed beyond noise."
+def _count_changes(changes: Sequence[Change]) -> str:
+    count = sum(change.difference.beyond_noise for change in changes)
+    return f"{count or 'none'} of {len(changes)} statistics compared changed beyond noise."
 
 
-def _closing(findings: ProbeResults, verdicts: Evaluation, cost: Cost) -> Iterator[str]:
-    yield from _predicted(verdicts)
-    if findings.devices:
-        yield f"audio: {sanitize_line(findings.devices)}"
-    for note in (*findings.notes, *doubts_of(findings)):
+def _closing_lines(results: ProbeResults, evaluation: Evaluation, cost: Cost) -> Iterator[str]:
+    yield from _prediction_lines(evaluation)
+    if results.devices:
+        yield f"audio: {sanitize_line(results.devices)}"
+    for note in (*results.notes, *list_doubts(results)):
         yield sanitize_line(note)
-    for one in verdicts.expectations:
+    for one in evaluation.expectations:
         yield f"{'✓' if one.met else '✗'} {one.expectation.text}: {one.why}"
-    yield _price(cost)
+    if cost.total is None:
+        yield "cost: not known"
+    elif not cost.total:
+        yield "cost: nothing"
+    else:
+        how = "at least" if cost.lower_bound else "about"
+        yield f"cost: {how} ${cost.total:.4f} (estimated, list prices of {PRICES_OF})"
 
 
-def _predicted(verdicts: Evaluation) -> Iterator[str]:
-    prediction, best = verdicts.prediction, verdicts.best
+def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
+    prediction, best = evaluation.prediction, evaluation.best
     if prediction is None:
         return
-    shown = prediction.spread
-    p95 = "withheld (n < 20)" if shown.p95 is None else f"{number(shown.p95, 'ms')} ms"
-    yield f"expected mouth-to-ear: P50 {number(shown.p50, 'ms')} ms, P95 {p95}"
+    spread = prediction.spread
+    p95 = "withheld (n < 20)" if spread.p95 is None else f"{number(spread.p95, 'ms')} ms"
+    yield f"expected mouth-to-ear: P50 {number(spread.p50, 'ms')} ms, P95 {p95}"
     parts = rounded(prediction.stages, prediction.mean, per_second=1000)
     terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
     yield f"on average {prediction.mean * 1000:.0f} ms = {terms}"
@@ -149,10 +252,155 @@ def _predicted(verdicts: Evaluation) -> Iterator[str]:
     yield f"what would help most: {best.change}: {after}"
 
 
-def _price(cost: Cost) -> str:
-    if cost.total is None:
-        return "cost: not known"
-    if not cost.total:
-        return "cost: nothing"
-    how = "at least" if cost.lower_bound else "about"
-    return f"cost: {how} ${cost.total:.4f} (estimated, list prices of {PRICES_OF})"
+# ── CSV ──────────────────────────────────────────────────────────────────────
+
+
+def as_csv(results: ProbeResults, evaluation: Evaluation) -> str:
+    """A line per metric; durations in milliseconds, an empty field for an unknown value."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["metric", "unit", *STATISTICS, "outliers"])
+    for name, values in results.values().items():
+        writer.writerow(_csv_row(name, describe(values), str(len(find_outliers(values)))))
+    if (predicted := evaluation.summary.spreads.get(MOUTH_TO_EAR)) is not None:
+        writer.writerow(_csv_row(MOUTH_TO_EAR, predicted, ""))
+    return out.getvalue()
+
+
+def _csv_row(name: str, spread: Distribution, outliers: str) -> Row:
+    unit = METRICS[name].unit
+    factor = 1000 if unit == "ms" else 1
+    values = (getattr(spread, statistic) for statistic in STATISTICS[1:])
+    shown = ("" if value is None else f"{value * factor:.3f}" for value in values)
+    return [name, unit, str(spread.n), *shown, outliers]
+
+
+# ── progress, and --watch ────────────────────────────────────────────────────
+
+BARS = "▁▂▃▄▅▆▇█"
+
+SPARKLINE_WIDTH = 30
+
+WATCHED = ("stt.final", "stt.ttfs", "llm.ttft", "llm.clause", "tts.ttfa", "playout")
+"""The metrics that a conversation waits for."""
+
+
+class ProgressBars(Observer):
+    """Shows a progress bar per service on ``console``; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._tasks: dict[Service, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    @override
+    def service_started(self, service: Service, steps: int | None) -> None:
+        self._tasks[service] = self._progress.add_task(f"probing {service}", total=steps)
+
+    @override
+    def sample_taken(self, sample: Sample | FailedSample) -> None:
+        if isinstance(sample, FailedSample):
+            self.note(str(sample.error))
+        elif "tts.clear" in sample.values:  # not among the steps
+            return
+        self._progress.advance(self._tasks[sample.service])
+
+    @override
+    def note(self, text: str) -> None:
+        self._progress.console.print(sanitize_line(text), markup=False, highlight=False)
+
+    @override
+    def service_done(self, service: Service) -> None:
+        self._progress.stop_task(self._tasks[service])
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """``values`` as bars, scaled from the least to the greatest; equal values are low bars."""
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    step = (high - low) / (len(BARS) - 1) if high > low else 1.0
+    return "".join(BARS[round((value - low) / step)] for value in values)
+
+
+class WatchTable(Observer):
+    """Shows each new sample in a live table.
+
+    show: takes the updated table.
+    say: takes a line per value, for an output without a table.
+    """
+
+    def __init__(self, show: Callable[[Table], None], say: Callable[[str], None]) -> None:
+        self._show = show
+        self._say = say
+        self._values: dict[str, list[float]] = {}
+        self._errors: dict[Service, int] = {}
+        self._latest: deque[str] = deque(maxlen=3)
+
+    @override
+    def service_started(self, service: Service, steps: int | None) -> None:
+        self._errors[service] = 0
+
+    @override
+    def sample_taken(self, sample: Sample | FailedSample) -> None:
+        if isinstance(sample, FailedSample):
+            self._errors[sample.service] += 1
+            self.note(str(sample.error))
+            return
+        for name, value in sample.values.items():
+            if name in WATCHED:
+                self._values.setdefault(name, []).append(value)
+                self._say(f"{_timestamp(sample.at)} {name} {number(value, 'ms')} ms")
+        self._show(self.table())
+
+    @override
+    def note(self, text: str) -> None:
+        self._latest.append(f"{_timestamp(clock.now())} {sanitize_line(text)}")
+        self._say(self._latest[-1])
+        self._show(self.table())
+
+    def table(self) -> Table:
+        """A row per metric, and the latest notes below."""
+        from rich.table import Table
+
+        errors = ", ".join(f"{name} {count}" for name, count in self._errors.items() if count)
+        below = [*self._latest, f"errors: {errors or 'none'}; Ctrl-C ends"]
+        table = Table(box=None, pad_edge=False, caption="\n".join(below), caption_justify="left")
+        table.add_column("ms")
+        for heading in ("n", "last", "P50", "P95", "max"):
+            table.add_column(heading, justify="right")
+        table.add_column(f"the last {SPARKLINE_WIDTH}")
+        for name in WATCHED:
+            if values := self._values.get(name):
+                spread = describe(values)
+                shown = (values[-1], spread.p50, spread.p95, spread.max)
+                cells = [number(value, "ms") for value in shown]
+                sparks = sparkline(values[-SPARKLINE_WIDTH:])
+                table.add_row(name, str(spread.n), *cells, sparks)
+        return table
+
+
+def _timestamp(at: Seconds) -> str:
+    minutes, seconds = divmod(int(at), 60)
+    return f"{minutes:02d}:{seconds:02d}"

@@ -22,8 +22,7 @@ from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
 from voicecli.events import Service
 from voicecli.pipeline.speech import PREROLL
-from voicecli.probe.samples import Sample
-from voicecli.probe.schedule import Post, Turns
+from voicecli.probe.schedule import Post, Sample, TicketCounter
 from voicecli.services.deepgram.aura import Aura, AuraOptions, build_aura_query, open_aura
 from voicecli.services.deepgram.socket import Socket, open_socket
 from voicecli.services.deepgram.synthesis import WINDOW
@@ -90,12 +89,12 @@ class TtsProber:
         self._setting = setting
         self._note = note
 
-    async def cold(self, number: int) -> Sample:
+    async def measure_cold(self, number: int) -> Sample:
         """Open, and the first clause."""
         async with open_aura(self._setting.options) as speak:
             return await self._clause(speak, number, cold=True)
 
-    async def warm(self, warmup: int, turns: Turns, post: Post) -> None:
+    async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
         """One clause after the other; then a few that are cleared."""
         allowance = Allowance(self._setting.options, self._note)
         taken = 0
@@ -103,7 +102,7 @@ class TtsProber:
             for number in range(warmup):
                 await allowance.use(_text(number))
                 await self._clause(speak, number)
-            while (number_ := await turns.take()) is not None:
+            while (number_ := await tickets.take()) is not None:
                 await allowance.use(_text(number_))
                 post(await self._clause(speak, number_))
                 taken += 1
