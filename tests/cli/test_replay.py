@@ -515,7 +515,7 @@ def test_an_stt_that_is_sent_nothing_is_not_taken_for_dead(capsys: pytest.Captur
     # The detector notices the end of the voice after the turn is committed; then the agent speaks
     # for six seconds, and nothing is sent meanwhile.
     assert run(["replay", str(REAL), *FAST, *ENERGY, "--set", "audio.hangover_ms=400"]) == 0
-    assert "connecting anew" not in capsys.readouterr().out
+    assert "reconnecting" not in capsys.readouterr().out
 
 
 def test_a_conversation_that_was_kept_is_replayed_with_the_user_alone(tmp_path: Path) -> None:

@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.pipeline.generation import ENOUGH, LEAST, MOST, REMEMBERED, HedgeDelay
+from voicecli.pipeline.generation import (
+    HEDGE_MIN_SAMPLES,
+    HEDGE_WINDOW,
+    MAX_HEDGE_DELAY,
+    MIN_HEDGE_DELAY,
+    HedgeDelay,
+)
 
 
 def noted(*waits: float, fixed: float | str | None = "auto") -> HedgeDelay:
     hedge = HedgeDelay(fixed)
     for wait in waits:
-        hedge.note(wait)
+        hedge.add(wait)
     return hedge
 
 
@@ -22,8 +28,8 @@ def test_a_fixed_delay_is_what_it_is(fixed):
 
 
 def test_until_enough_is_known_it_is_the_least():
-    assert noted(*[1.0] * (ENOUGH - 1)).delay == LEAST
-    assert noted(*[1.0] * ENOUGH).delay == 1.0
+    assert noted(*[1.0] * (HEDGE_MIN_SAMPLES - 1)).delay == MIN_HEDGE_DELAY
+    assert noted(*[1.0] * HEDGE_MIN_SAMPLES).delay == 1.0
 
 
 def test_it_is_what_nine_in_ten_requests_take():
@@ -33,11 +39,11 @@ def test_it_is_what_nine_in_ten_requests_take():
 
 
 def test_what_is_long_ago_is_forgotten():
-    assert noted(*[9.0] * 100, *[0.7] * REMEMBERED).delay == 0.7
+    assert noted(*[9.0] * 100, *[0.7] * HEDGE_WINDOW).delay == 0.7
 
 
 @given(st.lists(st.floats(0, 100), max_size=60))
 def test_it_stays_within_bounds(waits):
     delay = noted(*waits).delay
     assert delay is not None
-    assert LEAST <= delay <= MOST
+    assert MIN_HEDGE_DELAY <= delay <= MAX_HEDGE_DELAY

@@ -1,4 +1,4 @@
-"""What the LLM is told: what was said, and what was heard."""
+"""What the LLM is history: what was said, and what was heard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from voicecli.events import (
     ReplyFailed,
     ReplyFinished,
 )
-from voicecli.pipeline.history import ChatHistory, HistoryLimits, conversation
+from voicecli.pipeline.history import ChatHistory, HistoryLimits
 from voicecli.services.interfaces import Message
 from voicecli.timeline import Entry
 
@@ -50,9 +50,16 @@ def interrupted(turn: int, text: str, said: str, *, heard_nothing: bool = False)
 
 
 def messages(
-    timeline: list[Entry], text: str, memory: HistoryLimits | None = None
+    timeline: list[Entry], text: str, limits: HistoryLimits | None = None
 ) -> list[Message]:
-    return conversation(timeline, "Be brief.", memory).messages(text)
+    return collect(timeline, limits).messages(text)
+
+
+def collect(timeline: list[Entry], limits: HistoryLimits | None = None) -> ChatHistory:
+    history = ChatHistory("Be brief.", limits)
+    for entry in timeline:
+        history.note(entry)
+    return history
 
 
 def test_at_first_there_is_only_the_question():
@@ -139,8 +146,8 @@ def test_a_greeting_is_told():
 
 
 def test_the_turn_to_answer_may_be_committed_already():
-    told = conversation([*answered(1, "Hello?", "Hi."), *committed(2, "Who?")], "Be brief.")
-    assert told.messages("Who?", turn=2) == [SYSTEM, user("Hello?"), agent("Hi."), user("Who?")]
+    history = collect([*answered(1, "Hello?", "Hi."), *committed(2, "Who?")])
+    assert history.messages("Who?", turn=2) == [SYSTEM, user("Hello?"), agent("Hi."), user("Who?")]
 
 
 def test_the_oldest_turns_are_forgotten_first():
@@ -179,15 +186,15 @@ TURNS = st.lists(
 
 
 @given(TURNS, WORDS.filter(bool), st.builds(HistoryLimits, turns=st.integers(0, 8)))
-def test_roles_alternate_and_the_question_comes_last(turns, text, memory):
-    told = ChatHistory("Be brief.", memory)
+def test_roles_alternate_and_the_question_comes_last(turns, text, limits):
+    history = ChatHistory("Be brief.", limits)
     for number, (kind, asked, said) in enumerate(turns, 1):
         for record in kind(number, asked, said):
-            told.note(record)
-    result = told.messages(text, turn=len(turns) + 1)
+            history.note(record)
+    result = history.messages(text, turn=len(turns) + 1)
     roles = [message.role for message in result]
     assert roles[0] == "system"
     assert all(here != after for here, after in pairwise(roles))
     assert result[-1].role == "user"
     assert result[-1].content.endswith(text)
-    assert len(result) <= 2 + 2 * memory.turns
+    assert len(result) <= 2 + 2 * limits.turns

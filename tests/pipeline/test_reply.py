@@ -25,8 +25,14 @@ from voicecli.events import (
     Warned,
 )
 from voicecli.pipeline.generation import HedgeDelay
-from voicecli.pipeline.reply import Reply, ReplyOptions
-from voicecli.pipeline.speech import FEW, LAST, LEAD, PREROLL
+from voicecli.pipeline.reply import CascadeResponder
+from voicecli.pipeline.speech import (
+    DEFER_FLUSH_BELOW,
+    FLUSH_LEAD,
+    PREROLL,
+    SINGLE_FLUSH_BELOW,
+    ReplyOptions,
+)
 from voicecli.services.interfaces import FLUSHED, Flushed, Message, Usage
 from voicecli.units import AudioFormat
 
@@ -60,6 +66,8 @@ class Model:
                 yield step
             else:
                 await asyncio.sleep(step)
+
+    async def warm(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -183,16 +191,8 @@ class Turn:
         self.events: list[Event] = []
         self._commit = commit
         self.failure: ServiceError | None = None
-        self.reply = Reply(
-            1,
-            ASKED,
-            llm=model,
-            tts=voice,
-            sink=self.sink,
-            hedge=HedgeDelay(None),
-            options=options,
-            post=self.events.append,
-        )
+        responder = CascadeResponder(model, voice, hedge=HedgeDelay(None), options=options)
+        self.reply = responder.draft(1, ASKED, sink=self.sink, post=self.events.append)
 
     async def run(self) -> None:
         asyncio.get_running_loop().call_later(self._commit, self.reply.commit)
@@ -305,13 +305,13 @@ def test_all_can_be_flushed_at_the_end():
 
 
 FIRST = "So much of it is clear, "
-"""1.44 s: LEAD of it is left 0.44 s after it began to sound, 0.1 s after its flush."""
+"""1.44 s: FLUSH_LEAD of it is left 0.44 s after it began to sound, 0.1 s after its flush."""
 REST = ["it is noon, and time for a long lunch in the shade. ", "And then we sleep. "]
 
 
 def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed():
-    held = turn(FIRST, *REST, voice=Voice(flushes=FEW - 1), commit=0.0)
-    due = round(0.1 + length(FIRST) - LEAD, 3)
+    held = turn(FIRST, *REST, voice=Voice(flushes=DEFER_FLUSH_BELOW - 1), commit=0.0)
+    due = round(0.1 + length(FIRST) - FLUSH_LEAD, 3)
     assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], False), (due, REST[1], True)]
     assert held.sink.written == sound(FIRST) + sound("".join(REST))
     assert isinstance(held.end, ReplyFinished)
@@ -320,26 +320,28 @@ def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed(
 
 
 def test_of_its_last_flushes_a_reply_takes_one():
-    held = turn(FIRST, *REST, voice=Voice(flushes=LAST - 1), commit=0.0)
+    held = turn(FIRST, *REST, voice=Voice(flushes=SINGLE_FLUSH_BELOW - 1), commit=0.0)
     assert held.voice.sent == [(0.0, text, False) for text in (FIRST, *REST)] + [(0.0, "", True)]
     assert held.sink.written == sound(FIRST + "".join(REST))
     assert held.end.said == (FIRST + "".join(REST)).strip()
 
 
 def test_what_comes_later_than_that_is_waited_for_no_longer():
-    held = turn(FIRST, REST[0], 5.0, REST[1], voice=Voice(flushes=FEW - 1), commit=0.0)
-    due = round(0.1 + length(FIRST) - LEAD, 3)
+    held = turn(
+        FIRST, REST[0], 5.0, REST[1], voice=Voice(flushes=DEFER_FLUSH_BELOW - 1), commit=0.0
+    )
+    due = round(0.1 + length(FIRST) - FLUSH_LEAD, 3)
     assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], True), (5.0, REST[1], True)]
 
 
 def test_playback_on_hold_puts_a_flush_off_further():
     held = turn(
         *(FIRST, *REST),
-        voice=Voice(flushes=FEW - 1),
+        voice=Voice(flushes=DEFER_FLUSH_BELOW - 1),
         commit=0.0,
         meanwhile=[(0.3, lambda held: held.sink.hold()), (2.0, lambda held: held.sink.resume())],
     )
-    due = 0.1 + length(FIRST) - LEAD + 1.7
+    due = 0.1 + length(FIRST) - FLUSH_LEAD + 1.7
     (_, *rest) = [at for at, *_ in held.voice.sent]
     assert rest == [pytest.approx(due, abs=0.1)] * 2
     assert held.end.said == (FIRST + "".join(REST)).strip()
@@ -349,7 +351,7 @@ def test_playback_on_hold_puts_a_flush_off_further():
 @pytest.mark.parametrize("flush", [0, 1])
 def test_a_connection_lost_while_a_flush_is_put_off_costs_no_word(flush, after):
     faults = [*[None] * flush, Fault(after, LOST)]
-    held = turn(FIRST, *REST, voice=Voice(*faults, flushes=FEW - 1), commit=0.0)
+    held = turn(FIRST, *REST, voice=Voice(*faults, flushes=DEFER_FLUSH_BELOW - 1), commit=0.0)
     assert held.sink.written == sound(FIRST) + sound("".join(REST))
     assert held.end.said == (FIRST + "".join(REST)).strip()
 

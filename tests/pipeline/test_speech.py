@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.pipeline.speech import CHARACTER, HeardText
+from voicecli.pipeline.speech import SECONDS_PER_CHARACTER, HeardText
 from voicecli.units import AudioFormat
 
 FORMAT = AudioFormat(1000)
@@ -18,13 +18,13 @@ FORMAT = AudioFormat(1000)
 def spoken(*texts: str) -> HeardText:
     reply = HeardText(FORMAT)
     for text in texts:
-        reply.sent(text, flushed=True)
+        reply.send(text, flush=True)
     return reply
 
 
 def deliver(reply: HeardText, samples: int) -> None:
     """All audio of the next flush."""
-    reply.received(samples, samples)
+    reply.receive(samples, written=samples)
     reply.flushed()
 
 
@@ -58,33 +58,33 @@ def test_between_two_ends_the_words_are_spoken_evenly():
 
 def test_a_flush_still_under_way_is_taken_to_be_as_long_as_usual():
     reply = spoken("one two three four")
-    reply.received(300, 300)
-    whole = round(1000 * CHARACTER * len("one two three four"))
+    reply.receive(300, written=300)
+    whole = round(1000 * SECONDS_PER_CHARACTER * len("one two three four"))
     assert reply.heard(whole // 4) == "one"
     assert reply.heard(whole // 4 - 1) == ""
 
 
 def test_or_as_long_as_what_has_come_of_it():
     reply = spoken("one two three four")
-    reply.received(8000, 8000)
+    reply.receive(8000, written=8000)
     assert reply.heard(3999) == "one"
     assert reply.heard(4000) == "one two"
 
 
 def test_silence_that_was_not_played_is_no_part_of_what_was_heard():
     reply = spoken("one two")
-    reply.received(500, 0)
-    reply.received(1000, 1000)
+    reply.receive(500, written=0)
+    reply.receive(1000, written=1000)
     reply.flushed()
     assert reply.heard(500) == "one"
 
 
 def test_pieces_that_are_flushed_together_are_one():
     reply = HeardText(FORMAT)
-    reply.sent("It is ", flushed=False)
-    reply.sent("noon.", flushed=False)
+    reply.send("It is ", flush=False)
+    reply.send("noon.", flush=False)
     assert reply.outstanding == 0
-    reply.sent("", flushed=True)
+    reply.send("", flush=True)
     assert reply.outstanding == 1
     deliver(reply, 900)
     assert reply.outstanding == 0
@@ -102,8 +102,8 @@ def test_a_flush_without_audio_is_heard_with_what_comes_after_it():
 def test_what_is_lost_is_taken_back_with_what_had_come_of_it():
     reply = spoken("It is noon. ", "Time for lunch. ", "And then?")
     deliver(reply, 900)
-    reply.received(400, 400)
-    reply.sent("And", flushed=False)
+    reply.receive(400, written=400)
+    reply.send("And", flush=False)
     assert reply.take_back() == (3, 400)
     assert reply.outstanding == 0
     assert reply.heard(1300) == "It is noon."
@@ -111,14 +111,14 @@ def test_what_is_lost_is_taken_back_with_what_had_come_of_it():
 
 def test_what_is_spoken_again_begins_where_it_first_did():
     reply = spoken("one two three four")
-    reply.received(600, 600)
+    reply.receive(600, written=600)
     reply.take_back()
     reply.take_back()
-    reply.sent("one two three four", flushed=True)
-    reply.received(1000, 400)
+    reply.send("one two three four", flush=True)
+    reply.receive(1000, written=400)
     reply.flushed()
     assert [reply.heard(at) for at in (250, 600, 1000)] == ["one", "one two", "one two three four"]
-    reply.sent(" five", flushed=True)
+    reply.send(" five", flush=True)
     deliver(reply, 300)
     assert reply.heard(1299) == "one two three four"
 
@@ -132,22 +132,22 @@ def test_nothing_outstanding_is_nothing_lost():
 def test_a_flushed_that_nobody_asked_for_is_ignored():
     reply = spoken()
     reply.flushed()
-    reply.received(100, 100)
+    reply.receive(100, written=100)
     assert (reply.outstanding, reply.delivered, reply.written) == (0, 0, 100)
 
 
 def test_half_of_what_the_last_flush_should_sound_like_is_plausible():
     reply = spoken("ten chars.", "ten chars.")
-    half = round(1000 * CHARACTER * 5)
-    reply.received(2 * half, 2 * half)
-    assert not reply.plausible
+    half = round(1000 * SECONDS_PER_CHARACTER * 5)
+    reply.receive(2 * half, written=2 * half)
+    assert not reply.is_plausible
     reply.flushed()
-    reply.received(half - 1, half - 1)
-    assert not reply.plausible
-    reply.received(1, 1)
-    assert reply.plausible
+    reply.receive(half - 1, written=half - 1)
+    assert not reply.is_plausible
+    reply.receive(1, written=1)
+    assert reply.is_plausible
     reply.flushed()
-    assert not reply.plausible
+    assert not reply.is_plausible
 
 
 @given(
@@ -161,7 +161,7 @@ def test_the_more_was_played_the_more_was_heard_up_to_all(flushes, data):
     for _, samples in flushes[: len(flushes) - undelivered]:
         deliver(reply, samples)
     if undelivered:
-        reply.received(flushes[-1][1], flushes[-1][1])
+        reply.receive(flushes[-1][1], written=flushes[-1][1])
     heard = [reply.heard(at).split() for at in range(0, reply.written + 2, 50)]
     assert all(len(less) <= len(more) for less, more in pairwise(heard))
     everything = len("".join(texts).split())

@@ -20,7 +20,13 @@ from voicecli.events import (
     InterimTranscript,
     Warned,
 )
-from voicecli.pipeline.transcription import CATCH_UP, KEPT, PROVEN, SILENT, ReconnectingTranscriber
+from voicecli.pipeline.transcription import (
+    CATCH_UP_SPEED,
+    REPLAY_BUFFER,
+    STABLE_AFTER,
+    STT_WATCHDOG,
+    ReconnectingTranscriber,
+)
 from voicecli.units import AudioBlock, AudioFormat
 
 FORMAT = AudioFormat(1000)
@@ -31,7 +37,7 @@ def trouble(*, temporary: bool = True) -> ServiceError:
     return ServiceError("stt", "gone", temporary=temporary)
 
 
-class Recogniser:
+class FakeStt:
     """A connection to an STT; ``sent``: when and what (the time at which a block was spoken).
 
     lasts: seconds until it is lost; until then it says ``events`` at their times.
@@ -88,26 +94,26 @@ class Recogniser:
         return [at for _, at in self.sent]
 
 
-class Listening:
-    """Ears that hear a block every 20 ms, and what came of it.
+class Stream:
+    """A transcriber that is given a block every 20 ms, and what came of it.
 
     opened: the connections, first to last.
     tries: when a connection was tried.
     """
 
-    def __init__(self, *connections: Callable[[], Recogniser] | ServiceError) -> None:
+    def __init__(self, *connections: Callable[[], FakeStt] | ServiceError) -> None:
         first, *others = connections
         assert not isinstance(first, ServiceError)
         self._others = list(others)
         self.events: list[Event] = []
         self.tries: list[float] = []
         self.opened = [first()]
-        self.ears = ReconnectingTranscriber(
+        self.transcriber = ReconnectingTranscriber(
             self.opened[0], self._connect, FORMAT, self.events.append
         )
 
     @asynccontextmanager
-    async def _connect(self) -> AsyncGenerator[Recogniser, None]:
+    async def _connect(self) -> AsyncGenerator[FakeStt, None]:
         self.tries.append(clock.now())
         await asyncio.sleep(0.01)
         other = self._others.pop(0) if len(self._others) > 1 else self._others[0]
@@ -121,12 +127,12 @@ class Listening:
 
     async def run(self, duration: float, *, block: float = BLOCK) -> None:
         async with asyncio.TaskGroup() as tasks:
-            self.receiving = tasks.create_task(self.ears.receive())
-            sending = tasks.create_task(self.ears.send())
+            self.receiving = tasks.create_task(self.transcriber.receive())
+            sending = tasks.create_task(self.transcriber.send())
             for number in range(round(duration / block)):
                 delay = (number + 1) * block - clock.now()
                 await asyncio.sleep(max(delay, 0))
-                self.ears.hear(AudioBlock(bytes(2 * FORMAT.samples(block)), number * block))
+                self.transcriber.add(AudioBlock(bytes(2 * FORMAT.samples(block)), number * block))
             self.receiving.cancel()
             sending.cancel()
 
@@ -134,15 +140,15 @@ class Listening:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def listen(
-    *connections: Callable[[], Recogniser] | ServiceError, duration: float = 5.0, **how: Any
-) -> Listening:
-    async def main() -> Listening:
-        listening = Listening(*connections)
-        await listening.run(duration, **how)
+def run_stream(
+    *connections: Callable[[], FakeStt] | ServiceError, duration: float = 5.0, **how: Any
+) -> Stream:
+    async def main() -> Stream:
+        stream = Stream(*connections)
+        await stream.run(duration, **how)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert all(connection.closed for connection in listening.opened[1:])
-        return listening
+        assert all(connection.closed for connection in stream.opened[1:])
+        return stream
 
     return clock.run(main(), virtual=True)
 
@@ -159,7 +165,7 @@ def blocks(start: float, stop: float, block: float = BLOCK) -> list[float]:
 
 
 def test_each_block_is_sent_when_it_is_heard():
-    (stt,) = listen(Recogniser).opened
+    (stt,) = run_stream(FakeStt).opened
     assert stt.spoken == blocks(0, 4.98)  # the last comes as all ends
     assert all(at == pytest.approx(spoken + BLOCK) for at, spoken in stt.sent)
 
@@ -169,8 +175,8 @@ def test_what_the_service_says_is_passed_on():
         InterimTranscript(at=1.0, text="Hel", speech_start=0.5, speech_end=0.9),
         final(1.2, at=1.5),
     ]
-    listening = listen(lambda: Recogniser(1e6, *said))
-    assert listening.events == said
+    stream = run_stream(lambda: FakeStt(1e6, *said))
+    assert stream.events == said
 
 
 def test_interims_without_words_are_passed_on_only_when_they_take_words_back():
@@ -181,45 +187,45 @@ def test_interims_without_words_are_passed_on_only_when_they_take_words_back():
         else InterimTranscript(at=1 + 0.1 * number, text=text, speech_start=0.5, speech_end=0.9)
         for number, text in enumerate(texts)
     ]
-    listening = listen(lambda: Recogniser(1e6, *said))
-    assert listening.events == [said[number] for number in (2, 3, 5, 6, 8, 9)]
+    stream = run_stream(lambda: FakeStt(1e6, *said))
+    assert stream.events == [said[number] for number in (2, 3, 5, 6, 8, 9)]
 
 
 def test_an_interim_without_words_says_that_the_service_is_there():
     nothing = InterimTranscript(at=1.5, text="", speech_start=0.5, speech_end=2.0)
 
     async def main(*said: Event) -> list[float]:
-        listening = Listening(lambda: Recogniser(1e6, *said), Recogniser)
-        listening.ears.expect()
-        await listening.run(4.0)
-        return listening.tries
+        stream = Stream(lambda: FakeStt(1e6, *said), FakeStt)
+        stream.transcriber.arm_watchdog()
+        await stream.run(4.0)
+        return stream.tries
 
-    assert clock.run(main(), virtual=True) == [pytest.approx(SILENT)]
+    assert clock.run(main(), virtual=True) == [pytest.approx(STT_WATCHDOG)]
     assert clock.run(main(nothing), virtual=True) == []
 
 
 def test_an_end_that_was_meant_is_no_loss():
-    listening = listen(lambda: Recogniser(1.0, ends=True))
-    assert listening.events == []
-    assert listening.tries == []
+    stream = run_stream(lambda: FakeStt(1.0, ends=True))
+    assert stream.events == []
+    assert stream.tries == []
 
 
 def test_finalize_and_finish_go_to_the_connection_there_is():
     async def main() -> None:
-        listening = Listening(lambda: Recogniser(1.0), Recogniser)
+        stream = Stream(lambda: FakeStt(1.0), FakeStt)
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(listening.run(3.0))
+            running = tasks.create_task(stream.run(3.0))
             for _ in range(2):
                 await asyncio.sleep(0.5)
-                await listening.ears.finalize()
+                await stream.transcriber.finalize()
             await asyncio.sleep(0.005)  # the connection is lost, and the next is being made
-            await listening.ears.finalize()
-            await listening.ears.finish()
+            await stream.transcriber.finalize()
+            await stream.transcriber.finish()
             await asyncio.sleep(1.0)
-            await listening.ears.finalize()
-            await listening.ears.finish()
+            await stream.transcriber.finalize()
+            await stream.transcriber.finish()
             await running
-        first, second = listening.opened
+        first, second = stream.opened
         assert first.finalized == [0.5]
         assert second.finalized == [pytest.approx(2.005)]
         assert (first.finished, second.finished) == (False, True)
@@ -229,15 +235,15 @@ def test_finalize_and_finish_go_to_the_connection_there_is():
 
 def test_a_connection_that_is_lost_as_it_is_told_something_is_no_failure():
     async def main() -> None:
-        listening = Listening(lambda: Recogniser(5.0))
+        stream = Stream(lambda: FakeStt(5.0))
         async with asyncio.TaskGroup() as tasks:
-            receiving = tasks.create_task(listening.ears.receive())
+            receiving = tasks.create_task(stream.transcriber.receive())
             await asyncio.sleep(1.0)
-            listening.opened[0].lost = True  # and whoever receives does not know it yet
-            await listening.ears.finalize()
-            await listening.ears.finish()
+            stream.opened[0].lost = True  # and whoever receives does not know it yet
+            await stream.transcriber.finalize()
+            await stream.transcriber.finish()
             receiving.cancel()
-        assert listening.opened[0].finalized == []
+        assert stream.opened[0].finalized == []
 
     clock.run(main(), virtual=True)
 
@@ -246,11 +252,11 @@ def test_a_connection_that_is_lost_as_it_is_told_something_is_no_failure():
 
 
 def test_the_next_connection_is_sent_all_that_was_not_final():
-    listening = listen(lambda: Recogniser(3.0, final(1.0, at=1.3)), Recogniser, duration=20.0)
-    first, second = listening.opened
+    stream = run_stream(lambda: FakeStt(3.0, final(1.0, at=1.3)), FakeStt, duration=20.0)
+    first, second = stream.opened
     assert first.spoken == blocks(0, 2.98)
     assert second.spoken == blocks(1.0, 19.98)
-    assert [type(event) for event in listening.events] == [
+    assert [type(event) for event in stream.events] == [
         FinalTranscript,
         Warned,
         ConnectionOpened,
@@ -259,28 +265,28 @@ def test_the_next_connection_is_sent_all_that_was_not_final():
 
 def test_what_became_final_on_the_next_connection_is_not_sent_to_a_third():
     connections = (
-        lambda: Recogniser(3.0, final(1.0, at=1.3)),
-        lambda: Recogniser(12.0, final(9.0, at=9.5)),
-        Recogniser,
+        lambda: FakeStt(3.0, final(1.0, at=1.3)),
+        lambda: FakeStt(12.0, final(9.0, at=9.5)),
+        FakeStt,
     )
-    _, _, third = listen(*connections, duration=40.0).opened
+    _, _, third = run_stream(*connections, duration=40.0).opened
     assert third.spoken == blocks(9.0, 39.98)
 
 
 def test_a_block_that_is_partly_final_is_sent_again():
-    listening = listen(lambda: Recogniser(3.0, final(1.009, at=1.3)), Recogniser, duration=20.0)
-    assert listening.opened[1].spoken[0] == pytest.approx(1.0)
+    stream = run_stream(lambda: FakeStt(3.0, final(1.009, at=1.3)), FakeStt, duration=20.0)
+    assert stream.opened[1].spoken[0] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("block", [0.02, 0.1, 0.25])
 def test_audio_is_caught_up_with_no_faster_than_the_service_takes_it(block):
-    listening = listen(lambda: Recogniser(4.0), Recogniser, duration=40.0, block=block)
-    second = listening.opened[1].sent
+    stream = run_stream(lambda: FakeStt(4.0), FakeStt, duration=40.0, block=block)
+    second = stream.opened[1].sent
     start = 4.01
     for number, (at, _) in enumerate(second, 1):
-        assert number * block <= CATCH_UP * (at - start) + block + 1e-6
+        assert number * block <= CATCH_UP_SPEED * (at - start) + block + 1e-6
     caught_up = [at for at, spoken in second if at == pytest.approx(spoken + block)]
-    assert caught_up[0] == pytest.approx(4 + 4 / (CATCH_UP - 1), abs=1.5)
+    assert caught_up[0] == pytest.approx(4 + 4 / (CATCH_UP_SPEED - 1), abs=1.5)
     late = [at - spoken - block for at, spoken in second]
     assert max(late[late.index(min(late)) :]) < 0.001
 
@@ -289,79 +295,79 @@ def test_audio_is_caught_up_with_no_faster_than_the_service_takes_it(block):
 @pytest.mark.parametrize("block", [0.02, 0.25])
 def test_a_connection_lost_while_it_catches_up_is_followed_by_one_that_begins_anew(lasts, block):
     """Not with the block that was about to be sent to the one before."""
-    listening = listen(
-        lambda: Recogniser(8.0), lambda: Recogniser(lasts), Recogniser, duration=110.0, block=block
+    stream = run_stream(
+        lambda: FakeStt(8.0), lambda: FakeStt(lasts), FakeStt, duration=110.0, block=block
     )
-    _, second, third = listening.opened
+    _, second, third = stream.opened
     assert second.spoken == blocks(0, 110, block)[: len(second.spoken)]
     assert third.spoken == blocks(0, 110 - block, block)
 
 
 def test_what_is_older_than_a_minute_is_forgotten():
-    listening = listen(lambda: Recogniser(100.0), Recogniser, duration=105.0)
-    oldest = listening.opened[1].spoken[0]
-    assert oldest == pytest.approx(100.01 - KEPT, abs=2 * BLOCK)
+    stream = run_stream(lambda: FakeStt(100.0), FakeStt, duration=105.0)
+    oldest = stream.opened[1].spoken[0]
+    assert oldest == pytest.approx(100.01 - REPLAY_BUFFER, abs=2 * BLOCK)
 
 
 def test_what_is_forgotten_while_it_is_caught_up_with_leaves_no_block_out_and_none_twice():
     """A backlog of a minute: its head is forgotten faster than it is sent."""
     refused = [trouble()] * 4
-    listening = listen(lambda: Recogniser(100.0), *refused, Recogniser, duration=500.0)
-    spoken = listening.opened[1].spoken
+    stream = run_stream(lambda: FakeStt(100.0), *refused, FakeStt, duration=500.0)
+    spoken = stream.opened[1].spoken
     assert spoken == blocks(spoken[0], 499.98)
-    assert spoken[0] == pytest.approx(107 - KEPT, abs=0.5)
+    assert spoken[0] == pytest.approx(107 - REPLAY_BUFFER, abs=0.5)
 
 
 # ── no connection helps ──────────────────────────────────────────────────────────────────────────
 
 
 def test_after_some_attempts_the_conversation_ends():
-    listening = listen(lambda: Recogniser(1.0), trouble(), duration=30.0)
-    pauses = [later - earlier for earlier, later in pairwise([1.0, *listening.tries])]
+    stream = run_stream(lambda: FakeStt(1.0), trouble(), duration=30.0)
+    pauses = [later - earlier for earlier, later in pairwise([1.0, *stream.tries])]
     assert pauses == pytest.approx([0, 0.26, 1.01, 2.01, 4.01])
-    assert listening.events[-1] == ConnectionLost(
+    assert stream.events[-1] == ConnectionLost(
         at=pytest.approx(8.3), service="stt", reason="STT: gone"
     )
-    assert len(listening.of(Warned)) == 1
+    assert len(stream.of(Warned)) == 1
 
 
 def test_a_refusal_ends_it_at_once():
-    listening = listen(lambda: Recogniser(1.0), trouble(temporary=False), duration=30.0)
-    assert listening.tries == [1.0]
-    assert isinstance(listening.events[-1], ConnectionLost)
+    stream = run_stream(lambda: FakeStt(1.0), trouble(temporary=False), duration=30.0)
+    assert stream.tries == [1.0]
+    assert isinstance(stream.events[-1], ConnectionLost)
 
 
 def test_a_loss_that_a_connection_would_not_fix_ends_it_at_once():
     """Nor does it say that it would connect anew."""
-    listening = listen(lambda: Recogniser(1.0, failure=trouble(temporary=False)), duration=30.0)
-    assert listening.tries == []
-    assert listening.events == [ConnectionLost(at=1.0, service="stt", reason="STT: gone")]
+    stream = run_stream(lambda: FakeStt(1.0, failure=trouble(temporary=False)), duration=30.0)
+    assert stream.tries == []
+    assert stream.events == [ConnectionLost(at=1.0, service="stt", reason="STT: gone")]
 
 
 def test_connections_that_do_not_last_count_as_attempts():
-    listening = listen(lambda: Recogniser(1.0), lambda: Recogniser(0.5), duration=60.0)
-    assert len(listening.tries) == 5
-    assert isinstance(listening.events[-1], ConnectionLost)
+    stream = run_stream(lambda: FakeStt(1.0), lambda: FakeStt(0.5), duration=60.0)
+    assert len(stream.tries) == 5
+    assert isinstance(stream.events[-1], ConnectionLost)
 
 
 def test_connections_that_last_do_not():
-    listening = listen(lambda: Recogniser(1.0), lambda: Recogniser(PROVEN + 1), duration=200.0)
-    assert len(listening.tries) > 10
-    assert listening.of(ConnectionLost) == []
-    assert len(listening.of(Warned)) == len(listening.tries)
+    stream = run_stream(lambda: FakeStt(1.0), lambda: FakeStt(STABLE_AFTER + 1), duration=200.0)
+    assert len(stream.tries) > 10
+    assert stream.of(ConnectionLost) == []
+    assert len(stream.of(Warned)) == len(stream.tries)
 
 
 @pytest.mark.parametrize("after", [0.5, 1.0, 1.005, 1.1, 1.3, 2.0, 3.0, 9.0])
 def test_cancelled_at_any_time_it_leaves_nothing_behind(after):
     async def main() -> None:
-        others: Sequence[Any] = (trouble(), lambda: Recogniser(0.5), trouble(), Recogniser)
-        listening = Listening(lambda: Recogniser(1.0), *others)
-        task = asyncio.create_task(listening.run(30.0))
+        others: Sequence[Any] = (trouble(), lambda: FakeStt(0.5), trouble(), FakeStt)
+        stream = Stream(lambda: FakeStt(1.0), *others)
+        task = asyncio.create_task(stream.run(30.0))
         await asyncio.sleep(after)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert all(connection.closed for connection in listening.opened[1:])
+        assert all(connection.closed for connection in stream.opened[1:])
 
     clock.run(main(), virtual=True)

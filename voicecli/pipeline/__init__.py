@@ -1,1 +1,76 @@
-"""One conversation: the core that ``talk``, ``replay`` and ``probe`` share."""
+"""The conversation that every command shares; here: what the session and a responder agree on.
+
+The session decides when a reply is drafted, spoken and cut.  A responder produces the reply: the
+cascade of LLM and TTS (``reply.CascadeResponder``), or a speech-to-speech service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from voicecli.audio.interfaces import Sink
+from voicecli.events import ConnectionOpened, Event, ReplyCancelled, TurnId
+from voicecli.services.interfaces import Message
+from voicecli.units import Samples
+
+Post = Callable[[Event], None]
+"""Reports an event to the session; never waits."""
+
+
+class ReplyHandle(Protocol):
+    """One reply: drafted while ``run`` runs, played once it is committed.
+
+    Cancelling ``run`` is enough to stop it.  The session has silenced the sink before, and calls
+    ``Responder.clear`` after.
+    """
+
+    @property
+    def turn(self) -> TurnId:
+        """The turn it answers."""
+
+    @property
+    def committed(self) -> bool:
+        """Whether it may be played."""
+
+    @property
+    def heard(self) -> str:
+        """The words played so far, as far as the responder can tell."""
+
+    def commit(self) -> None:
+        """Allow it to be played: the user's turn has ended."""
+
+    async def run(self) -> None:
+        """Prepare and play the reply, until its last sample has been played.
+
+        Posts PlaybackStarted, and at the end ReplyFinished or ReplyFailed; raises ServiceError only
+        if the service refuses for good.
+        """
+
+    def cancelled(self, played: Samples) -> ReplyCancelled:
+        """Describe the reply after it was cut when ``played`` samples had been played."""
+
+
+class Responder(Protocol):
+    """Produces the agent's replies, one at a time."""
+
+    @property
+    def stages(self) -> Sequence[str]:
+        """The stages of mouth-to-ear that its events delimit, by their names in ``metrics.stages``;
+        what other stages a turn has comes from the session's own events.
+        """
+
+    @property
+    def opened(self) -> Sequence[ConnectionOpened]:
+        """The connections it was given open."""
+
+    def draft(
+        self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post
+    ) -> ReplyHandle:
+        """Return a reply to ``messages``, whose last one is what the user said in ``turn``."""
+
+    async def clear(self) -> None:
+        """Drop what the services still owe of a reply that was cancelled."""
+
+    async def warm(self) -> None:
+        """Renew connections that may have been dropped during a long silence."""

@@ -1,14 +1,14 @@
-"""The LLM's side of a reply: requests that may race, tokens, and the clauses they make.
+"""The LLM side of a reply: requests that may race, their tokens, and the clauses they form.
 
-A request that is late is hedged: a second one is sent beside it, and the first token decides which
-of them is listened to.  One that failed before its first token is tried again, if that may help.
+A late request is hedged: a second one is sent beside it, and the first token decides which of them
+is used.  A request that fails before its first token is retried if the error is temporary.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import cast
 
@@ -16,27 +16,62 @@ import numpy as np
 
 from voicecli import clock
 from voicecli.errors import ServiceError
-from voicecli.events import ClauseReady, Event, FirstToken, LlmRequested, TurnId
+from voicecli.events import ClauseReady, FirstToken, LlmRequested, TurnId
+from voicecli.pipeline import Post
 from voicecli.services.interfaces import LanguageModel, Message, Usage
 from voicecli.text.chunker import Chunker
 from voicecli.units import Seconds
 
 RETRY_PAUSE: Seconds = 0.1
-"""Before a request that failed is sent again: long enough for a connection to be made anew."""
+"""Wait this long before a retry: enough to replace a broken connection."""
 
 RETRY_WITHIN: Seconds = 2.0
-"""What took longer to fail is not tried again: the user has waited long enough for an apology."""
+"""Do not retry after this long: the user has waited long enough for an apology."""
 
-REQUESTS = 3
-"""At most so many per reply, the hedge included."""
+MAX_REQUESTS = 3
+"""Requests per reply, including the hedge."""
+
+MIN_HEDGE_DELAY: Seconds = 0.6
+MAX_HEDGE_DELAY: Seconds = 1.2
+"""Bounds of the hedge delay: an earlier hedge races ordinary requests, a later one cannot keep the
+user's wait under 2 s."""
+
+HEDGE_WINDOW = 50
+HEDGE_MIN_SAMPLES = 5
+"""How many waits the hedge delay follows; with fewer than the latter it is the minimum."""
+
+
+class HedgeDelay:
+    """When to hedge: a fixed delay, never, or the 90th percentile of the recent waits, bounded.
+
+    fixed: seconds, None for never, or "auto" to follow the waits.
+    """
+
+    def __init__(self, fixed: Seconds | str | None = "auto") -> None:
+        self._fixed = fixed
+        self._waits: deque[Seconds] = deque(maxlen=HEDGE_WINDOW)
+
+    def add(self, wait: Seconds) -> None:
+        """Add the time from a request to its first token."""
+        self._waits.append(wait)
+
+    @property
+    def delay(self) -> Seconds | None:
+        """Seconds from the request to its hedge; None for never."""
+        if not isinstance(self._fixed, str):
+            return self._fixed
+        if len(self._waits) < HEDGE_MIN_SAMPLES:
+            return MIN_HEDGE_DELAY
+        return min(max(float(np.percentile(self._waits, 90)), MIN_HEDGE_DELAY), MAX_HEDGE_DELAY)
 
 
 class Generation:
-    """One reply as the LLM gives it.
+    """The text of one reply, as the LLM generates it.
 
-    clauses: the pieces to be spoken so far; complete: whether there will be no more.
-    failure: why the LLM's own words ended early; None when they did not.
+    clauses: the pieces to speak so far; complete: whether there will be no more.
+    failure: why the LLM's text ended early, or None.
     apologised: whether the only piece is the apology.
+    tokens, prompt_tokens: as the service counts them; None if it does not.
     """
 
     def __init__(
@@ -44,28 +79,29 @@ class Generation:
         turn: TurnId,
         messages: Sequence[Message],
         llm: LanguageModel,
-        pieces: Chunker,
+        chunker: Chunker,
         *,
         hedge: HedgeDelay,
         stall: Seconds,
         apology: str,
-        post: Callable[[Event], None],
+        post: Post,
     ) -> None:
         self._turn = turn
         self._messages = messages
         self._llm = llm
-        self._pieces = pieces
+        self._chunker = chunker
         self._hedge = hedge
         self._stall = stall
         self._apology = apology
         self._post = post
-        self._news = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._progress = asyncio.Event()
+        """Set when a request has brought a token or ended."""
+        self._clauses_changed = asyncio.Event()
         self._requests: dict[int, asyncio.Task[None]] = {}
-        self._count = 0
+        self._attempts = 0
         self._hedged = False
         self._winner: int | None = None
-        self._ended = False
+        self._winner_ended = False
         self.clauses: list[str] = []
         self.complete = False
         self.failure: ServiceError | None = None
@@ -74,78 +110,74 @@ class Generation:
         self.prompt_tokens: int | None = None
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
-        """Ask, and cut what comes into clauses; requests become tasks of ``tasks``."""
+        """Request the reply and cut it into clauses; the requests become tasks of ``tasks``."""
         try:
             await self._race(tasks)
-            await self._read()
+            await self._read_winner()
         except ServiceError as error:
             self.failure = error
-        finally:  # whoever cancels this goes on with the group, and need not wait for them
+        finally:  # the TaskGroup awaits the cancelled requests
             for request in self._requests.values():
                 request.cancel()
-        for clause in self._pieces.finish():
+        for clause in self._chunker.finish():
             if clause.strip():
                 self._add(clause)
         if self.failure is None and not self.clauses:
-            self.failure = _empty()
+            self.failure = _empty_reply()
         if self.failure is not None and not self.failure.final and not self.clauses:
             self.clauses += [self._apology] if self._apology else []
             self.apologised = True
         self.complete = True
-        self._changed.set()
+        self._clauses_changed.set()
 
-    async def following(self, index: int) -> Sequence[str]:
-        """The pieces from number ``index`` on, once there is one; none when no more come."""
+    async def clauses_from(self, index: int) -> Sequence[str]:
+        """Wait for clause number ``index``; return all from there on, or none at the end."""
         while index >= len(self.clauses) and not self.complete:
-            self._changed.clear()
-            await self._changed.wait()
+            self._clauses_changed.clear()
+            await self._clauses_changed.wait()
         return self.clauses[index:]
 
     async def _race(self, tasks: asyncio.TaskGroup) -> None:
-        """Send requests until one has a token; raises the last error when none has."""
-        begun = clock.now()
-        self._ask(tasks)
+        """Send requests until one has a token; raises the last error if none has."""
+        began = clock.now()
+        self._send_request(tasks)
         while self._winner is None:
             try:
-                async with asyncio.timeout(self._patience):
-                    await self._news.wait()
+                async with asyncio.timeout(None if self._hedged else self._hedge.delay):
+                    await self._progress.wait()
             except TimeoutError:
                 self._hedged = True
-                self._ask(tasks, hedge=True)
+                self._send_request(tasks, hedge=True)
                 continue
-            self._news.clear()
+            self._progress.clear()
             if self._winner is None and not self._requests:
                 error = cast(ServiceError, self.failure)
-                if not error.temporary or self._count >= REQUESTS - 1:
+                if not error.temporary or self._attempts >= MAX_REQUESTS - 1:
                     raise error
-                if clock.now() - begun > RETRY_WITHIN:
+                if clock.now() - began > RETRY_WITHIN:
                     raise error
                 await asyncio.sleep(RETRY_PAUSE)
-                self._ask(tasks)
+                self._send_request(tasks)
         for attempt, request in self._requests.items():
             if attempt != self._winner:
                 request.cancel()
 
-    @property
-    def _patience(self) -> Seconds | None:
-        return None if self._hedged else self._hedge.delay
-
-    def _ask(self, tasks: asyncio.TaskGroup, *, hedge: bool = False) -> None:
-        self._count += 1
-        attempt = self._count
+    def _send_request(self, tasks: asyncio.TaskGroup, *, hedge: bool = False) -> None:
+        self._attempts += 1
+        attempt = self._attempts
         self._requests[attempt] = tasks.create_task(
             self._request(attempt, hedge=hedge), name=f"reply {self._turn}: request {attempt}"
         )
 
     async def _request(self, attempt: int, *, hedge: bool) -> None:
-        asked = clock.now()
-        self._post(LlmRequested(at=asked, turn=self._turn, attempt=attempt, hedge=hedge))
+        sent = clock.now()
+        self._post(LlmRequested(at=sent, turn=self._turn, attempt=attempt, hedge=hedge))
         try:
             async with aclosing(self._llm.reply(self._messages)) as pieces:
                 async for piece in pieces:
                     if self._winner is None and isinstance(piece, str):
                         self._winner, self.failure = attempt, None
-                        self._hedge.note(clock.now() - asked)
+                        self._hedge.add(clock.now() - sent)
                         self._post(FirstToken(at=clock.now(), turn=self._turn, attempt=attempt))
                     if self._winner == attempt:
                         self._take(piece)
@@ -154,32 +186,34 @@ class Generation:
                 self.failure = error
         else:
             if self._winner is None:
-                self.failure = _empty()
+                self.failure = _empty_reply()
         del self._requests[attempt]
-        self._ended = self._ended or self._winner == attempt
-        self._news.set()
+        self._winner_ended = self._winner_ended or self._winner == attempt
+        self._progress.set()
 
     def _take(self, piece: str | Usage) -> None:
         if isinstance(piece, Usage):
             self.tokens, self.prompt_tokens = piece.completion_tokens, piece.prompt_tokens
         else:
-            for clause in self._pieces.push(piece):
+            for clause in self._chunker.push(piece):
                 self._add(clause)
-        self._news.set()
+        self._progress.set()
 
-    async def _read(self) -> None:
-        """Until the winner has ended; raises its error, if it failed on the way."""
-        while not self._ended:
-            waits = None if self.clauses else self._stall
+    async def _read_winner(self) -> None:
+        """Wait until the winner has ended; raises its error, if it failed.
+
+        If it stalls within the first clause, what there is becomes the first clause.
+        """
+        while not self._winner_ended:
             try:
-                async with asyncio.timeout(waits):
-                    await self._news.wait()
-                self._news.clear()
+                async with asyncio.timeout(None if self.clauses else self._stall):
+                    await self._progress.wait()
+                self._progress.clear()
             except TimeoutError:
-                if text := self._pieces.take():
+                if text := self._chunker.take():
                     self._add(text)
                 else:
-                    await self._news.wait()
+                    await self._progress.wait()
         if self.failure is not None:
             raise self.failure
 
@@ -187,42 +221,8 @@ class Generation:
         if not self.clauses:
             self._post(ClauseReady(at=clock.now(), turn=self._turn, text=clause))
         self.clauses.append(clause)
-        self._changed.set()
+        self._clauses_changed.set()
 
 
-def _empty() -> ServiceError:
+def _empty_reply() -> ServiceError:
     return ServiceError("llm", "the reply was empty", temporary=True)
-
-
-LEAST: Seconds = 0.6
-MOST: Seconds = 1.2
-"""Bounds of the delay: earlier, a hedge races requests that are merely usual; later, it comes too
-late to keep the user's wait under 2 s."""
-
-REMEMBERED = 50
-ENOUGH = 5
-"""So many waits tell something of the usual one; before, the delay is the least."""
-
-
-class HedgeDelay:
-    """The delay: fixed, none, or the rolling 90th percentile of the waits so far, within bounds.
-
-    fixed: seconds; None never hedges, "auto" follows what it is told.
-    """
-
-    def __init__(self, fixed: Seconds | str | None = "auto") -> None:
-        self._fixed = fixed
-        self._waits: deque[Seconds] = deque(maxlen=REMEMBERED)
-
-    def note(self, wait: Seconds) -> None:
-        """A first token came after so long, counted from its own request."""
-        self._waits.append(wait)
-
-    @property
-    def delay(self) -> Seconds | None:
-        """Seconds from the request; None for never."""
-        if not isinstance(self._fixed, str):
-            return self._fixed
-        if len(self._waits) < ENOUGH:
-            return LEAST
-        return min(max(float(np.percentile(self._waits, 90)), LEAST), MOST)

@@ -1,7 +1,7 @@
-"""What the LLM is told of the conversation: what the user said, and what was heard of the agent.
+"""The chat history: what the LLM gets to know of the conversation.
 
-A fold over the timeline.  Words that the agent had prepared and nobody heard are not in it, and
-words that the user's next turn took up again are in it once.
+A fold over the timeline.  It holds what the user said and what was played of the replies; words of
+a revoked commit appear once, in the turn that answers them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from voicecli.services.interfaces import Message
 from voicecli.timeline import Entry
 
 CUT = " …"
-"""Follows what was heard of a reply that was cut off: the LLM should not think it was all said."""
+"""Marks a reply that was cut off, so that the LLM does not assume the rest was said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryLimits:
-    """How much of the conversation the LLM is told.  The oldest turns are forgotten first.
+    """How much history is sent to the LLM; the oldest turns are dropped first.
 
-    turns: at most so many, besides the one to answer.
-    characters: at most so many in them and in what is to be answered; 8,000 are about 2,000 tokens.
+    turns: besides the one to answer.
+    characters: including the turn to answer; 8,000 are about 2,000 tokens.
     """
 
     turns: int = 20
@@ -38,8 +38,8 @@ class HistoryLimits:
 
 
 @dataclass(slots=True)
-class _Exchange:
-    """What the user said in one turn, and what was heard of the reply."""
+class _PastTurn:
+    """What the user said in one turn, and what was played of the reply."""
 
     user: str = ""
     agent: str = ""
@@ -50,60 +50,49 @@ class _Exchange:
 
 
 class ChatHistory:
-    """Notes record after record; what it then says costs no more than what it remembers."""
+    """Collects the turns from the timeline; ``messages`` renders the most recent ones."""
 
-    def __init__(self, system_prompt: str = "", memory: HistoryLimits | None = None) -> None:
+    def __init__(self, system_prompt: str = "", limits: HistoryLimits | None = None) -> None:
         self._system_prompt = system_prompt
-        self._memory = memory or HistoryLimits()
-        self._exchanges: dict[TurnId, _Exchange] = {}
+        self._limits = limits or HistoryLimits()
+        self._turns: dict[TurnId, _PastTurn] = {}
 
-    def note(self, record: Entry) -> None:
-        """``record`` is what comes next in the timeline."""
-        match record:
+    def note(self, entry: Entry) -> None:
+        """Add the next timeline entry."""
+        match entry:
             case CommitReply():
-                self._exchange(record.turn).user = record.user_text.strip()
+                self._turn(entry.turn).user = entry.user_text.strip()
             case CancelReply(heard_nothing=True, committed=True):
-                # The turn goes on, and the next commitment has its words as well.
-                self._exchange(record.turn).user = ""
-            case ReplyFinished() | ReplyFailed() if said := record.said.strip():
-                self._exchange(record.turn).agent = said
-            case ReplyCancelled() if said := record.said.strip():
-                self._exchange(record.turn).agent = said + CUT
+                # The turn goes on; the next commit repeats its words.
+                self._turn(entry.turn).user = ""
+            case ReplyFinished() | ReplyFailed() if said := entry.said.strip():
+                self._turn(entry.turn).agent = said
+            case ReplyCancelled() if said := entry.said.strip():
+                self._turn(entry.turn).agent = said + CUT
 
     def messages(self, user_text: str, *, turn: TurnId | None = None) -> list[Message]:
-        """The conversation for an answer to ``user_text``, what is to be answered last.
+        """Return the messages for a reply to ``user_text``, which comes last.
 
-        turn: of the answer; what the timeline says of it or a later one is left out.  None: of a
-            turn that the timeline does not know yet.
+        turn: the turn to answer, which excludes it and later ones; None for a new turn.
         """
         kept: list[Message] = []
-        room = self._memory.characters - len(user_text)
-        known = reversed(self._exchanges.items())
-        past = (told for number, told in known if turn is None or number < turn)
-        for exchange in islice(past, self._memory.turns):
-            room -= exchange.characters
+        room = self._limits.characters - len(user_text)
+        known = reversed(self._turns.items())
+        past = (past_turn for number, past_turn in known if turn is None or number < turn)
+        for past_turn in islice(past, self._limits.turns):
+            room -= past_turn.characters
             if room < 0:
                 break
-            kept += [Message("assistant", exchange.agent), Message("user", exchange.user)]
+            kept += [Message("assistant", past_turn.agent), Message("user", past_turn.user)]
         first = Message("system", self._system_prompt)
         return _alternating([first, *reversed(kept), Message("user", user_text)])
 
-    def _exchange(self, turn: TurnId) -> _Exchange:
-        return self._exchanges.setdefault(turn, _Exchange())
-
-
-def conversation(
-    timeline: Iterable[Entry], system_prompt: str = "", memory: HistoryLimits | None = None
-) -> ChatHistory:
-    """The conversation that ``timeline`` tells."""
-    told = ChatHistory(system_prompt, memory)
-    for record in timeline:
-        told.note(record)
-    return told
+    def _turn(self, turn: TurnId) -> _PastTurn:
+        return self._turns.setdefault(turn, _PastTurn())
 
 
 def _alternating(messages: Iterable[Message]) -> list[Message]:
-    """``messages`` without empty ones, neighbours of one role joined: some models insist on it."""
+    """Drop empty messages and join neighbours of one role, as some models require."""
     result: list[Message] = []
     for message in messages:
         if not message.content:

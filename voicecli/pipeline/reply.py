@@ -1,176 +1,185 @@
-"""One agent turn: LLM ▶ clauses ▶ TTS ▶ sink.
+"""The cascade: replies from an LLM, spoken by a TTS.
 
-A reply is drafted when its task starts and spoken once it is committed.  Cancelling the task is
-enough to end it; whoever cancels has silenced the sink before, and tells the TTS after.
+A reply is drafted when its task starts and played once it is committed.  Its text side is
+``generation``, its audio side ``speech``; both run side by side.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+
+from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.interfaces import Sink
 from voicecli.errors import ServiceError
 from voicecli.events import (
-    Event,
+    ConnectionOpened,
     PlaybackStarted,
     ReplyCancelled,
     ReplyFailed,
     ReplyFinished,
     TurnId,
 )
+from voicecli.pipeline import Post, ReplyHandle, Responder
 from voicecli.pipeline.generation import Generation, HedgeDelay
-from voicecli.pipeline.speech import ReplySpeech
+from voicecli.pipeline.speech import ReplyOptions, ReplySpeech
 from voicecli.services.interfaces import LanguageModel, Message, Synthesizer
-from voicecli.text.chunker import BatchChunker, Chunker, ClauseChunker
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyOptions:
-    """How replies are cut and spoken.  Durations in seconds.
+class CascadeResponder(Responder):
+    """Answers with an LLM whose text a TTS speaks.
 
-    chunking: clauses, or batches of batch_chars.
-    flush_each: have each piece spoken at once, or all at the end.
-    speak_drafts: send the text to the TTS before the commitment; nothing sounds before it.
-    stall: the LLM pausing so long within the first clause has what is there spoken.
-    empty: with nothing left to play for so long, a reply whose last words came is taken as over.
-    apology: spoken where the LLM fails; may be empty.
+    hedge: learns from reply to reply when the LLM is late.
     """
 
-    chunking: Literal["clauses", "batches"] = "clauses"
-    first_clause_chars: int = 12
-    batch_chars: int = 180
-    flush_each: bool = True
-    speak_drafts: bool = False
-    stall: Seconds = 0.15
-    empty: Seconds = 0.25
-    apology: str = ""
+    stages = ("llm.ttft", "llm.clause", "tts.ttfa", "playout")
 
-    def pieces(self) -> Chunker:
-        """What cuts one reply."""
-        if self.chunking == "batches":
-            return BatchChunker(self.batch_chars)
-        return ClauseChunker(self.first_clause_chars)
+    def __init__(
+        self, llm: LanguageModel, tts: Synthesizer, *, hedge: HedgeDelay, options: ReplyOptions
+    ) -> None:
+        self._llm = llm
+        self._tts = tts
+        self._hedge = hedge
+        self._options = options
+
+    @property
+    @override
+    def opened(self) -> Sequence[ConnectionOpened]:
+        return (self._tts.opened,)
+
+    @override
+    def draft(self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post) -> Reply:
+        generation = Generation(
+            turn,
+            messages,
+            self._llm,
+            self._options.create_chunker(),
+            hedge=self._hedge,
+            stall=self._options.stall,
+            apology=self._options.apology,
+            post=post,
+        )
+        committed = asyncio.Event()
+        speech = ReplySpeech(
+            turn,
+            self._tts,
+            sink,
+            options=self._options,
+            next_clauses=generation.clauses_from,
+            committed=committed,
+            post=post,
+        )
+        return Reply(turn, generation, speech, sink, committed=committed, post=post)
+
+    @override
+    async def clear(self) -> None:
+        await self._tts.clear()
+
+    @override
+    async def warm(self) -> None:
+        await self._llm.warm()
 
 
-class Reply:
-    """One reply, from the first request to the last sample heard."""
+class Reply(ReplyHandle):
+    """One reply of the cascade, from the first request to the last sample played."""
 
     def __init__(
         self,
         turn: TurnId,
-        messages: Sequence[Message],
-        *,
-        llm: LanguageModel,
-        tts: Synthesizer,
+        generation: Generation,
+        speech: ReplySpeech,
         sink: Sink,
-        hedge: HedgeDelay,
-        options: ReplyOptions,
-        post: Callable[[Event], None],
+        *,
+        committed: asyncio.Event,
+        post: Post,
     ) -> None:
-        self.turn = turn
+        self._turn = turn
+        self._generation = generation
+        self._speech = speech
         self._sink = sink
+        self._committed = committed
         self._post = post
-        self._committed = asyncio.Event()
-        self._thinking = Generation(
-            turn,
-            messages,
-            llm,
-            options.pieces(),
-            hedge=hedge,
-            stall=options.stall,
-            apology=options.apology,
-            post=post,
-        )
-        self._speaking = ReplySpeech(
-            turn,
-            tts,
-            sink,
-            options=options,
-            following=self._thinking.following,
-            committed=self._committed,
-            post=post,
-        )
 
     @property
-    def heard(self) -> str:
-        """The words that were heard so far, as far as flush boundaries tell."""
-        return self._speaking.heard(self._sink.heard)
-
-    def commit(self) -> None:
-        """The user's turn has ended: speak."""
-        self._committed.set()
+    @override
+    def turn(self) -> TurnId:
+        return self._turn
 
     @property
+    @override
     def committed(self) -> bool:
-        """Whether it may sound."""
         return self._committed.is_set()
 
-    async def run(self) -> None:
-        """Prepare the reply, speak it once it is committed, and wait until it was heard.
+    @property
+    @override
+    def heard(self) -> str:
+        return self._speech.heard(self._sink.heard)
 
-        A failure is told as ReplyFailed; raises ServiceError only where a service refuses for good.
-        """
+    @override
+    def commit(self) -> None:
+        self._committed.set()
+
+    @override
+    async def run(self) -> None:
         self._sink.start()
         failure: ServiceError | None = None
         async with asyncio.TaskGroup() as tasks:
-            thinking = tasks.create_task(
-                self._thinking.run(tasks), name=f"reply {self.turn}: think"
+            generating = tasks.create_task(
+                self._generation.run(tasks), name=f"reply {self.turn}: generate"
             )
-            watching = tasks.create_task(self._watch(), name=f"reply {self.turn}: watch playback")
+            watching = tasks.create_task(
+                self._report_playback(), name=f"reply {self.turn}: watch playback"
+            )
             try:
-                await self._speaking.run()
+                await self._speech.run()
             except ServiceError as error:
                 failure = error
-                thinking.cancel()
+                generating.cancel()
             self._sink.end()
             await self._sink.finish()
-            watching.cancel()  # a reply that is silent throughout never starts
-        failure = failure or self._thinking.failure
+            watching.cancel()  # playback of an entirely silent reply never starts
+        failure = failure or self._generation.failure
         self._post(self._finished() if failure is None else self._failed(failure))
         if failure is not None and failure.final:
             raise failure
 
-    def cancelled(self, heard: Samples) -> ReplyCancelled:
-        """What to tell of the reply when it was cut after so many samples."""
+    @override
+    def cancelled(self, played: Samples) -> ReplyCancelled:
         return ReplyCancelled(
             at=clock.now(),
             turn=self.turn,
-            said=self._speaking.heard(heard),
-            heard=self._seconds(heard),
+            said=self._speech.heard(played),
+            heard=self._duration(played),
         )
 
-    async def _watch(self) -> None:
+    async def _report_playback(self) -> None:
         at = await self._sink.started()
         self._post(PlaybackStarted(at=at, turn=self.turn, estimated=self._sink.estimated))
 
     def _finished(self) -> ReplyFinished:
-        thinking = self._thinking
         return ReplyFinished(
             at=clock.now(),
             turn=self.turn,
-            said="".join(thinking.clauses).strip(),
-            heard=self._seconds(self._sink.heard),
+            said="".join(self._generation.clauses).strip(),
+            heard=self._duration(self._sink.heard),
             underruns=self._sink.underruns,
-            tokens=thinking.tokens,
-            prompt_tokens=thinking.prompt_tokens,
-            ended_by=self._speaking.ended_by,
+            tokens=self._generation.tokens,
+            prompt_tokens=self._generation.prompt_tokens,
+            ended_by=self._speech.ended_by,
         )
 
     def _failed(self, failure: ServiceError) -> ReplyFailed:
-        heard = self._sink.heard
         return ReplyFailed(
             at=clock.now(),
             turn=self.turn,
             service="llm" if failure.service == "llm" else "tts",
             reason=str(failure),
-            said="" if self._thinking.apologised else self._speaking.heard(heard),
-            heard=self._seconds(heard),
+            said="" if self._generation.apologised else self.heard,
+            heard=self._duration(self._sink.heard),
         )
 
-    def _seconds(self, samples: Samples) -> Seconds:
+    def _duration(self, samples: Samples) -> Seconds:
         return self._sink.format.seconds(SAMPLE_SIZE * samples)

@@ -1,8 +1,8 @@
-"""One conversation: the machine decides, the session does.
+"""A conversation: the turn machine decides, the session acts.
 
-Every event passes through one inbox, is appended to the timeline, and shown to the machine; every
-action the machine asks for is appended and performed.  The loop never waits for the network.  All
-tasks of the conversation but those of a reply are made here, in one group.
+Every event passes through one inbox, is appended to the timeline and given to the machine; every
+action the machine returns is appended and performed.  The loop never waits for the network.  All
+tasks of the conversation, except those within a reply, are created here, in one TaskGroup.
 """
 
 from __future__ import annotations
@@ -10,127 +10,97 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from voicecli import clock
+from voicecli import clock, events
 from voicecli.audio.interfaces import Detector, Sink, Source
-from voicecli.events import (
-    MAX_LAG,
-    Action,
-    CancelReply,
-    CommitReply,
-    DeadlinePassed,
-    DraftReply,
-    Duck,
-    EndSession,
-    Event,
-    Finalize,
-    FinalTranscript,
-    FirstAudio,
-    Hold,
-    InputEnded,
-    LoopLagged,
-    MicrophoneMuted,
-    ReplyCancelled,
-    ReplyEvent,
-    ReplyFailed,
-    ReplyFinished,
-    Resume,
-    SpeechStarted,
-    SpeechStopped,
-    TextTyped,
-    UserQuit,
-)
-from voicecli.pipeline.generation import HedgeDelay
+from voicecli.events import MAX_LAG, Action, Event, UserQuit
+from voicecli.pipeline import ReplyHandle, Responder
 from voicecli.pipeline.history import ChatHistory
-from voicecli.pipeline.reply import Reply, ReplyOptions
 from voicecli.pipeline.transcription import Connect, ReconnectingTranscriber
-from voicecli.services.interfaces import LanguageModel, Synthesizer, Transcriber
+from voicecli.services.interfaces import Transcriber
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import Phase, TurnMachine
 from voicecli.units import AudioBlock, Seconds
 
-BEFORE: Seconds = 0.5
-"""So much before a voice may belong to it: the detector misses a soft beginning."""
+SOFT_ONSET: Seconds = 0.5
+"""Audio this long before detected speech may belong to it: the detector misses a soft onset."""
 
-COLD: Seconds = 60.0
-"""After so long without a word, the LLM's connection may have been dropped on the way."""
+WARM_AFTER: Seconds = 60.0
+"""Without speech for this long, idle connections may have been dropped on the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """How a conversation is held.  Durations in seconds; None for no limit.
+    """How the session behaves.  Durations in seconds; None for no limit.
 
-    half_duplex: nobody listens while the agent speaks.
-    polite: once a turn has ended, the source waits until the reply was heard (a recorded user).
-    idle: the conversation ends when nobody has spoken for so long.
-    longest: and after so long in any case.
-    interims: the STT was asked for interim transcripts, so its silence after a voice is no answer.
+    half_duplex: stop listening while the agent speaks.
+    pause_while_replying: pause the source from a commit to the end of the reply (recorded users).
+    idle: end the session after this long without speech.
+    longest: end the session after this long in any case.
+    interims: the STT sends interim transcripts, so silence after speech means it is lost.
     """
 
     half_duplex: bool = True
-    polite: bool = False
+    pause_while_replying: bool = False
     idle: Seconds | None = None
     longest: Seconds | None = None
     interims: bool = True
-    reply: ReplyOptions = field(default_factory=ReplyOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
     """What a conversation is made of.
 
-    stt: None where nobody speaks; then nobody listens.
-    reconnect: opens another connection to it.
-    tap: is given each block of the microphone, whether anybody listens or not.
+    stt: the first connection; None when the user types, and nothing is transcribed.
+    reconnect: opens another one.
+    tap: receives every microphone block, transcribed or not.
     """
 
     source: Source
     detector: Detector
     stt: Transcriber | None
     reconnect: Connect
-    llm: LanguageModel
-    tts: Synthesizer
+    responder: Responder
     sink: Sink
     tap: Callable[[AudioBlock], None] | None = None
 
 
 class Session:
-    """A conversation that has not begun yet; ``run`` holds it.
+    """One conversation; ``run`` conducts it.
 
-    timeline: all that happened so far.
+    timeline: everything that has happened so far.
     """
 
     def __init__(
         self,
-        stages: Components,
+        components: Components,
         machine: TurnMachine,
-        conversation: ChatHistory,
+        history: ChatHistory,
         *,
-        hedge: HedgeDelay,
         options: SessionOptions,
         timeline: Timeline | None = None,
     ) -> None:
-        self._stages = stages
+        self._components = components
         self._machine = machine
-        self._conversation = conversation
-        self._hedge = hedge
+        self._history = history
         self._options = options
         self.timeline = timeline if timeline is not None else Timeline()
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
-        self._ears = ReconnectingTranscriber(
-            stages.stt, stages.reconnect, stages.source.format, self.post
+        self._event_sources: list[AsyncGenerator[Event, None]] = []
+        self._transcriber = ReconnectingTranscriber(
+            components.stt, components.reconnect, components.source.format, self.post
         )
-        self._notices: list[AsyncGenerator[Event, None]] = []
-        self._reply: Reply | None = None
+        self._reply: ReplyHandle | None = None
         self._reply_task: asyncio.Task[None] | None = None
+        self._reply_has_audio = False
         self._muted = False
-        self._deaf = False
-        self._answered = True
-        self._has_audio = False
-        self._hears_from: Seconds = 0.0
-        self._lag: Seconds = 0.0
+        self._listening_paused = False
+        self._listen_from: Seconds = 0.0
+        self._turn_is_silent = True
+        """Whether no speech was detected since the agent last had the floor."""
         self._active_at: Seconds = 0.0
+        self._last_lag: Seconds = 0.0
 
     @property
     def phase(self) -> Phase:
@@ -139,82 +109,83 @@ class Session:
 
     @property
     def heard(self) -> str:
-        """What was heard of the reply under way, as far as flush boundaries tell."""
+        """The words of the current reply that have been played."""
         return self._reply.heard if self._reply is not None else ""
 
     def post(self, event: Event) -> None:
-        """``event`` has happened; never waits."""
+        """Put ``event`` into the inbox; never waits."""
         self._inbox.put_nowait(event)
 
-    def add_event_source(self, notices: AsyncGenerator[Event, None]) -> None:
-        """What befalls a device happens in the conversation; to be called before ``run``."""
-        self._notices.append(notices)
+    def add_event_source(self, source: AsyncGenerator[Event, None]) -> None:
+        """Merge the events of a device into the session.  Call before ``run``."""
+        self._event_sources.append(source)
 
     async def run(self) -> None:
-        """Converse until the input has ended and the last reply was heard, or the user quits.
+        """Converse until the input has ended and been answered, a limit is reached or the user
+        quits.
 
-        Raises ServiceError or DeviceError, perhaps in a group, where that ends it.
+        Raises ServiceError or DeviceError, possibly in a group, if that ends the conversation.
         """
-        self._started = self._active_at = clock.now()
-        self.timeline.follow(self._conversation.note)
-        if self._stages.stt is not None:
-            self.post(self._stages.stt.opened)
-        self.post(self._stages.tts.opened)
+        self._started_at = self._active_at = clock.now()
+        self.timeline.follow(self._history.note)
+        if self._components.stt is not None:
+            self.post(self._components.stt.opened)
+        for opened in self._components.responder.opened:
+            self.post(opened)
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._converse(tasks)
         finally:
-            while not self._inbox.empty():  # what happened last is part of the record
+            while not self._inbox.empty():  # the timeline includes the last events
                 self.timeline.append(self._inbox.get_nowait())
-        if self._ears.failure is not None:
-            raise self._ears.failure
+        if self._transcriber.failure is not None:
+            raise self._transcriber.failure
 
     async def _converse(self, tasks: asyncio.TaskGroup) -> None:
-        ears = [
-            tasks.create_task(self._hear(), name="hear"),
-            tasks.create_task(self._ears.send(), name="send audio"),
-            tasks.create_task(self._ears.receive(), name="receive transcripts"),
-            *(tasks.create_task(self._pass_on(one), name="notices") for one in self._notices),
+        inputs = [
+            tasks.create_task(self._read_source(), name="read source"),
+            tasks.create_task(self._transcriber.send(), name="send audio"),
+            tasks.create_task(self._transcriber.receive(), name="receive transcripts"),
+            *(tasks.create_task(self._forward(one), name="events") for one in self._event_sources),
         ]
         while self._machine.phase is not Phase.ENDED:
-            await self._note(await self._next_event(), tasks)
-        await self._ears.finish()
-        for task in ears:
+            await self._process(await self._next_event(), tasks)
+        await self._transcriber.finish()
+        for task in inputs:
             task.cancel()
 
-    async def _pass_on(self, notices: AsyncGenerator[Event, None]) -> None:
-        async with aclosing(notices):
-            async for event in notices:
+    async def _forward(self, source: AsyncGenerator[Event, None]) -> None:
+        async with aclosing(source):
+            async for event in source:
                 self.post(event)
 
     # ── events ───────────────────────────────────────────────────────────────
 
     async def _next_event(self) -> Event:
-        """What happens next; the machine's deadline, and ours, are events as well."""
-        wake, quits = self._machine.deadline, self._quits_at()
-        first = min((at for at in (wake, quits and quits[0]) if at is not None), default=None)
+        """Wait for the inbox, the machine's deadline or a limit of the session."""
+        deadline, limit = self._machine.deadline, self._session_limit()
+        due = min((at for at in (deadline, limit and limit[0]) if at is not None), default=None)
         try:
-            async with asyncio.timeout_at(first):
+            async with asyncio.timeout_at(due):
                 return await self._inbox.get()
         except TimeoutError:
             now = clock.now()
-            if first is not None and now - first > MAX_LAG:
-                self.timeline.append(LoopLagged(at=now, lag=now - first))
-            if quits is not None and first == quits[0]:
-                return UserQuit(at=now, reason=quits[1])
-            return DeadlinePassed(at=now)
+            if due is not None and now - due > MAX_LAG:
+                self.timeline.append(events.LoopLagged(at=now, lag=now - due))
+            if limit is not None and due == limit[0]:
+                return UserQuit(at=now, reason=limit[1])
+            return events.DeadlinePassed(at=now)
 
-    def _quits_at(self) -> tuple[Seconds, str] | None:
-        """When nobody's patience lasts longer, and why."""
+    def _session_limit(self) -> tuple[Seconds, str] | None:
+        """Return the earliest session limit as (time, reason), or None."""
         limits = []
         if self._options.longest is not None:
-            limits.append((self._started + self._options.longest, "time is up"))
+            limits.append((self._started_at + self._options.longest, "time is up"))
         if self._options.idle is not None and self._machine.phase is Phase.LISTENING:
             limits.append((self._active_at + self._options.idle, "idle"))
         return min(limits, default=None)
 
-    async def _note(self, event: Event, tasks: asyncio.TaskGroup) -> None:
-        """Append ``event``, and do what must be done about it."""
+    async def _process(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         self.timeline.append(event)
         self._react(event, tasks)
         for action in self._machine.handle(event):
@@ -222,130 +193,124 @@ class Session:
             await self._perform(action, tasks)
 
     def _react(self, event: Event, tasks: asyncio.TaskGroup) -> None:
-        """What the session itself does about an event, whoever has the floor."""
+        """Do what the session itself does about an event, whoever has the floor."""
         match event:
-            case FirstAudio() if self._is_of_reply(event):
-                self._has_audio = True
-                self._stop_listening()
-            case ReplyFinished() | ReplyFailed() | ReplyCancelled() if self._is_of_reply(event):
-                self._reply = None
-                self._listen_again()
-            case FinalTranscript(text=""):
-                pass  # silence has finals, too, every few seconds
-            case SpeechStarted() | FinalTranscript() | TextTyped():
-                if isinstance(event, SpeechStarted) and self._answered:
-                    self._ears.forget(event.speech_start - BEFORE)
-                    self._answered = False
-                if event.at - self._active_at > COLD:
-                    tasks.create_task(self._stages.llm.warm(), name="warm the LLM up")
+            case events.FirstAudio() if self._is_of_reply(event):
+                self._reply_has_audio = True
+                self._pause_listening()
+            case events.ReplyFinished() | events.ReplyFailed() | events.ReplyCancelled():
+                if self._is_of_reply(event):
+                    self._reply = None
+                    self._resume_listening()
+            case events.FinalTranscript(text=""):
+                pass  # the STT sends finals during silence, too, every few seconds
+            case events.SpeechStarted() | events.FinalTranscript() | events.TextTyped():
+                if isinstance(event, events.SpeechStarted) and self._turn_is_silent:
+                    self._transcriber.drop_before(event.speech_start - SOFT_ONSET)
+                    self._turn_is_silent = False
+                if event.at - self._active_at > WARM_AFTER:
+                    tasks.create_task(self._components.responder.warm(), name="warm responder")
                 self._active_at = event.at
-            case SpeechStopped() if self._options.interims:
-                self._ears.expect()
-            case MicrophoneMuted():
+            case events.SpeechStopped() if self._options.interims:
+                self._transcriber.arm_watchdog()
+            case events.MicrophoneMuted():
                 self._muted = event.muted
-                self._ears.excuse()
-                self._stages.detector.reset()
+                self._transcriber.disarm_watchdog()
+                self._components.detector.reset()
 
-    def _is_of_reply(self, event: ReplyEvent) -> bool:
-        """Whether it speaks of the reply under way; what was cancelled may still be heard of."""
+    def _is_of_reply(self, event: events.ReplyEvent) -> bool:
+        """Whether ``event`` is about the current reply; events of a cancelled one may follow it."""
         return self._reply is not None and self._reply.turn == event.turn
 
-    def _stop_listening(self) -> None:
-        """Half duplex: from the first audio of a reply on, once it is committed."""
+    def _pause_listening(self) -> None:
+        """In half duplex, stop listening once the reply is committed and has audio."""
         committed = self._reply is not None and self._reply.committed
-        self._deaf = self._options.half_duplex and committed and self._has_audio
-        if self._deaf:
-            self._ears.excuse()
+        self._listening_paused = self._options.half_duplex and committed and self._reply_has_audio
+        if self._listening_paused:
+            self._transcriber.disarm_watchdog()
 
-    def _listen_again(self) -> None:
+    def _resume_listening(self) -> None:
         self._active_at = clock.now()
-        if self._deaf:
-            self._deaf, self._answered = False, True
-            self._hears_from = clock.now()
-            self._stages.detector.reset()
-        if self._options.polite:
-            self._stages.source.resume()
+        if self._listening_paused:
+            self._listening_paused, self._turn_is_silent = False, True
+            self._listen_from = clock.now()
+            self._components.detector.reset()
+        if self._options.pause_while_replying:
+            self._components.source.resume()
 
     # ── actions ──────────────────────────────────────────────────────────────
 
     async def _perform(self, action: Action, tasks: asyncio.TaskGroup) -> None:
         match action:
-            case DraftReply():
+            case events.DraftReply():
                 self._start_reply(action, tasks)
-            case CommitReply():
-                if self._options.polite:
-                    self._stages.source.pause()
+            case events.CommitReply():
+                if self._options.pause_while_replying:
+                    self._components.source.pause()
                 if self._reply is not None:
                     self._reply.commit()
-                    self._stop_listening()
-            case CancelReply() | EndSession():
+                    self._pause_listening()
+            case events.CancelReply() | events.EndSession():
                 await self._cancel_reply(tasks)
-            case Finalize():
-                await self._ears.finalize()
-            case _:
-                self._play(action)
+            case events.Finalize():
+                await self._transcriber.finalize()
+            case events.Duck():
+                self._components.sink.duck()
+            case events.Hold():
+                self._components.sink.hold()
+            case events.Resume():
+                self._components.sink.resume()
 
-    def _play(self, action: Action) -> None:
-        match action:
-            case Duck():
-                self._stages.sink.duck()
-            case Hold():
-                self._stages.sink.hold()
-            case Resume():
-                self._stages.sink.resume()
-
-    def _start_reply(self, draft: DraftReply, tasks: asyncio.TaskGroup) -> None:
-        self._has_audio = False
-        self._reply = Reply(
+    def _start_reply(self, draft: events.DraftReply, tasks: asyncio.TaskGroup) -> None:
+        self._reply_has_audio = False
+        self._reply = self._components.responder.draft(
             draft.turn,
-            self._conversation.messages(draft.user_text, turn=draft.turn),
-            llm=self._stages.llm,
-            tts=self._stages.tts,
-            sink=self._stages.sink,
-            hedge=self._hedge,
-            options=self._options.reply,
+            self._history.messages(draft.user_text, turn=draft.turn),
+            sink=self._components.sink,
             post=self.post,
         )
         self._reply_task = tasks.create_task(self._reply.run(), name=f"reply {draft.turn}")
 
     async def _cancel_reply(self, tasks: asyncio.TaskGroup) -> None:
-        """Silence first, and without waiting; then the task; then the TTS."""
+        """Silence the sink without waiting, then stop the task, then clear the responder."""
         reply, task = self._reply, self._reply_task
         if reply is None or task is None or task.done():
             return
-        heard = self._stages.sink.clear()
+        played = self._components.sink.clear()
         task.cancel()
         await asyncio.wait([task])
-        await self._stages.tts.clear()
-        cancelled = reply.cancelled(heard)
+        await self._components.responder.clear()
+        cancelled = reply.cancelled(played)
         self.timeline.append(cancelled)
         self._react(cancelled, tasks)
 
     # ── the microphone ───────────────────────────────────────────────────────
 
-    async def _hear(self) -> None:
-        """Every block: to the recording, the detector and the STT."""
-        tap = self._stages.tap
-        async with aclosing(self._stages.source.blocks()) as blocks:
+    async def _read_source(self) -> None:
+        """Pass every block to the tap, and while listening to the detector and the STT."""
+        tap = self._components.tap
+        async with aclosing(self._components.source.blocks()) as blocks:
             async for block in blocks:
-                self._notice_lag(block.came)
+                self._report_lag(block.came)
                 if tap is not None:
                     tap(block)
-                if self._listens_at(block.at):
-                    for event in self._stages.detector.feed(block):
+                if self._is_listening(block.at):
+                    for event in self._components.detector.feed(block):
                         self.post(event)
-                    self._ears.hear(block)
+                    self._transcriber.add(block)
                 if block.last:
-                    self.post(InputEnded(at=clock.now()))
+                    self.post(events.InputEnded(at=clock.now()))
 
-    def _listens_at(self, at: Seconds) -> bool:
-        nobody = self._stages.stt is None
-        return not (nobody or self._deaf or self._muted or at < self._hears_from)
+    def _is_listening(self, at: Seconds) -> bool:
+        if self._components.stt is None or self._muted or self._listening_paused:
+            return False
+        return at >= self._listen_from
 
-    def _notice_lag(self, came: Seconds | None) -> None:
-        """A block that was left waiting tells that the loop was busy."""
-        waited = came is not None and came >= self._started  # not for the connections to open
-        lag = clock.now() - came if came is not None and waited else 0.0
-        if lag > MAX_LAG and lag > self._lag:
-            self.post(LoopLagged(at=clock.now(), lag=lag))
-        self._lag = lag  # a queue of blocks is told of once
+    def _report_lag(self, came: Seconds | None) -> None:
+        """Report a block that waited because the loop was busy; a backlog once, not per block."""
+        lag = 0.0
+        if came is not None and came >= self._started_at:  # it waited for the connections before
+            lag = clock.now() - came
+        if lag > MAX_LAG and lag > self._last_lag:
+            self.post(events.LoopLagged(at=clock.now(), lag=lag))
+        self._last_lag = lag

@@ -1,4 +1,4 @@
-"""The TTS's side of a reply: pieces out, audio in, and on to the sink."""
+"""The TTS side of a reply: clauses go to the TTS, its audio to the sink."""
 
 from __future__ import annotations
 
@@ -6,53 +6,70 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal
 
 from voicecli import clock
 from voicecli.audio.interfaces import Sink
 from voicecli.audio.pcm import first_audible
 from voicecli.errors import ServiceError, StalledError
-from voicecli.events import ClauseSent, Event, FirstAudio, PlaybackEnd, TurnId, Warned
+from voicecli.events import ClauseSent, FirstAudio, PlaybackEnd, TurnId, Warned
+from voicecli.pipeline import Post
 from voicecli.services.interfaces import Flushed, Synthesizer
+from voicecli.text.chunker import BatchChunker, Chunker, ClauseChunker
 from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
 
 PREROLL: Seconds = 0.010
-"""Silence kept before the first audible sample: a soft consonant lies below what is "audible"."""
+"""Silence kept before the first audible sample: a soft consonant is below the "audible" level."""
 
-FEW = 10
-"""With fewer flushes left, a later piece's is put off until it would soon be missed."""
+DEFER_FLUSH_BELOW = 10
+"""With fewer flushes left in the TTS's budget, a flush is deferred until its audio is needed."""
 
-LAST = 3
-"""With fewer left, a reply has one: it waits for the whole text, not in mid-reply for a flush."""
+SINGLE_FLUSH_BELOW = 3
+"""With fewer left, a reply is flushed once, as a whole, rather than wait in the middle."""
 
-LEAD: Seconds = 1.0
-"""A flush is put off at most until so much is left to play: first audio takes some 0.3 s."""
+FLUSH_LEAD: Seconds = 1.0
+"""Send a deferred flush when this much audio is still queued; the first audio takes about 0.3 s."""
 
-CONNECTIONS = 2
-"""So many may be lost under one reply before it is given up."""
+MAX_RECONNECTS = 2
+"""Connections lost during one reply before it fails."""
+
+SECONDS_PER_CHARACTER: Seconds = 0.06
+"""Usual pace of Aura-2 in English: 15 to 17 characters per second."""
 
 
-class SpeakingOptions(Protocol):
-    """What it needs of ``reply.ReplyOptions``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyOptions:
+    """How replies are cut into clauses and spoken.  Durations in seconds.
 
-    @property
-    def flush_each(self) -> bool:
-        """Have each piece spoken at once, or all at the end."""
+    chunking: into clauses, or into batches of ``batch_chars``.
+    flush_each: flush every piece, or all of them once at the end.
+    speak_drafts: send text to the TTS before the commit; nothing is played before it.
+    stall: if the LLM pauses this long within the first clause, speak what there is.
+    empty: with nothing queued for this long, a reply whose last audio arrived is complete.
+    apology: spoken when the LLM fails; may be empty.
+    """
 
-    @property
-    def speak_drafts(self) -> bool:
-        """Send text before the commitment."""
+    chunking: Literal["clauses", "batches"] = "clauses"
+    first_clause_chars: int = 12
+    batch_chars: int = 180
+    flush_each: bool = True
+    speak_drafts: bool = False
+    stall: Seconds = 0.15
+    empty: Seconds = 0.25
+    apology: str = ""
 
-    @property
-    def empty(self) -> Seconds:
-        """With nothing left to play for so long, a reply whose last words came is over."""
+    def create_chunker(self) -> Chunker:
+        """Create the chunker of one reply."""
+        if self.chunking == "batches":
+            return BatchChunker(self.batch_chars)
+        return ClauseChunker(self.first_clause_chars)
 
 
 class ReplySpeech:
-    """One reply on its way from text to sound.
+    """The audio of one reply.
 
-    following: the pieces from a number on, once there is one; none when no more come.
-    committed: set when the reply may sound.
+    next_clauses: waits for a clause number; returns all from there on, or none at the end.
+    committed: set when the reply may be played.
     ended_by: how the end of the audio was known.
     """
 
@@ -62,118 +79,122 @@ class ReplySpeech:
         tts: Synthesizer,
         sink: Sink,
         *,
-        options: SpeakingOptions,
-        following: Callable[[int], Awaitable[Sequence[str]]],
+        options: ReplyOptions,
+        next_clauses: Callable[[int], Awaitable[Sequence[str]]],
         committed: asyncio.Event,
-        post: Callable[[Event], None],
+        post: Post,
     ) -> None:
         self._turn = turn
         self._tts = tts
         self._sink = sink
         self._options = options
-        self._following = following
+        self._next_clauses = next_clauses
         self._committed = committed
         self._post = post
+        self._text = HeardText(sink.format)
         self._progress = asyncio.Event()
-        self._next = 0
-        self._complete = False
-        self._spoken = HeardText(sink.format)
+        """Set when audio or FLUSHED has arrived."""
+        self._next_index = 0
+        self._all_sent = False
         self._audible = False
         self._first_byte: Seconds | None = None
         self._silence: Samples = 0
         self._preroll = b""
         self._skip: Samples = 0
+        """Samples to drop that were received before the connection was lost."""
         self.ended_by: PlaybackEnd = "flushed"
 
     def heard(self, samples: Samples) -> str:
-        """The words of the first so many samples."""
-        return self._spoken.heard(samples)
+        """Return the words within the reply's first ``samples``."""
+        return self._text.heard(samples)
 
     async def run(self) -> None:
-        """Until all audio has been handed to the sink; raises ServiceError.
+        """Send the text and write all its audio to the sink; raises ServiceError.
 
-        A connection that is lost or silent is replaced, and what it owed is spoken again, without
-        what had come of it.
+        If the connection is lost or stalls, send what it owed again and skip what it delivered.
         """
         if not self._options.speak_drafts:
             await self._committed.wait()
-        for lost in range(CONNECTIONS + 1):
-            failure = await self._deliver()
+        for reconnects in range(MAX_RECONNECTS + 1):
+            failure = await self._try_deliver()
             if failure is None:
                 return
             await self._tts.clear()
-            if isinstance(failure, StalledError) and self._complete and self._spoken.plausible:
+            if isinstance(failure, StalledError) and self._all_sent and self._text.is_plausible:
                 self.ended_by = "stalled"
                 return
-            if failure.final or lost == CONNECTIONS:
+            if failure.final or reconnects == MAX_RECONNECTS:
                 raise failure
-            self._post(
-                Warned(at=clock.now(), service="tts", text=f"{failure.cause}; going on anew")
-            )
-            pieces, received = self._spoken.take_back()
-            self._skip += received  # what was left to skip had been received before that
-            self._next -= pieces
+            text = f"{failure.cause}; resuming on a new connection"
+            self._post(Warned(at=clock.now(), service="tts", text=text))
+            pieces, received = self._text.take_back()
+            self._skip += received  # the rest of it was received on an earlier connection
+            self._next_index -= pieces
 
-    async def _deliver(self) -> ServiceError | None:
-        """Send what there is, until it has come as audio; why it did not, or None."""
+    async def _try_deliver(self) -> ServiceError | None:
+        """Send the text and receive its audio; return the error that ended it early, or None."""
         failure: ServiceError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                hearing = tasks.create_task(self._hear(), name=f"reply {self._turn}: hear")
+                receiving = tasks.create_task(
+                    self._receive(), name=f"reply {self._turn}: receive audio"
+                )
                 await self._send()
-                await self._delivered()
-                hearing.cancel()
+                await self._wait_for_delivery()
+                receiving.cancel()
         except* ServiceError as group:
-            failure = _only(group)
+            failure = _first_error(group)
         task = asyncio.current_task()
         if failure is not None and task is not None and task.cancelling():
-            raise asyncio.CancelledError  # a TaskGroup forgets it where an error comes with it
+            raise asyncio.CancelledError  # a TaskGroup drops it if an error comes with it
         return failure
 
-    async def _send(self) -> None:
-        """All pieces, each with its flush, or one for all.
+    # ── text to the TTS ──────────────────────────────────────────────────────
 
-        A flush that is put off covers what came meanwhile.
+    async def _send(self) -> None:
+        """Send all clauses, each with its flush or with one flush at the end.
+
+        A deferred flush covers the clauses that came in the meantime.
         """
-        self._complete = False
-        each = self._options.flush_each and self._tts.flushes >= LAST
-        while pieces := await self._following(self._next):
-            if each and self._next and self._tts.flushes < FEW:
-                await self._nearly_played()
-                *before, last = await self._following(self._next)
+        self._all_sent = False
+        flush_each = self._options.flush_each and self._tts.flushes >= SINGLE_FLUSH_BELOW
+        while pieces := await self._next_clauses(self._next_index):
+            if flush_each and self._next_index and self._tts.flushes < DEFER_FLUSH_BELOW:
+                await self._wait_until_needed()
+                *before, last = await self._next_clauses(self._next_index)
             else:
                 before, last = [], pieces[0]
             for piece in before:
                 await self._send_piece(piece, flush=False)
-            await self._send_piece(last, flush=each)
-        if not each and self._next:
+            await self._send_piece(last, flush=flush_each)
+        if not flush_each and self._next_index:
             await self._send_piece("", flush=True)
-        self._complete = True
-
-    async def _nearly_played(self) -> None:
-        """Until all that was flushed has come, and no more than LEAD of it is left to play."""
-        while self._spoken.outstanding or self._sink.queued > LEAD:
-            spare = max(self._sink.queued - LEAD, 0.1)  # on hold, nothing is played
-            await self._progressed(None if self._spoken.outstanding else spare)
+        self._all_sent = True
 
     async def _send_piece(self, text: str, *, flush: bool) -> None:
-        self._next += 1
-        self._spoken.sent(text, flushed=flush)
+        self._next_index += 1
+        self._text.send(text, flush=flush)
         self._post(ClauseSent(at=clock.now(), turn=self._turn, text=text, flushed=flush))
         await self._tts.send(text, flush=flush)
 
-    async def _delivered(self) -> None:
-        """Until the service has said that all was delivered, or it obviously has been."""
-        while self._spoken.outstanding:
-            obvious = self._spoken.plausible and self._committed.is_set()
-            limit = self._sink.queued + self._options.empty if obvious else None
-            if not await self._progressed(limit) and self._sink.queued <= 0:
+    async def _wait_until_needed(self) -> None:
+        """Wait until all flushes are delivered and at most FLUSH_LEAD of audio is queued."""
+        while self._text.outstanding or self._sink.queued > FLUSH_LEAD:
+            spare = max(self._sink.queued - FLUSH_LEAD, 0.1)  # polled, since playback may be held
+            await self._wait_for_progress(None if self._text.outstanding else spare)
+
+    async def _wait_for_delivery(self) -> None:
+        """Wait until the TTS confirms that all was delivered, or it obviously has been."""
+        while self._text.outstanding:
+            plausible = self._text.is_plausible and self._committed.is_set()
+            limit = self._sink.queued + self._options.empty if plausible else None
+            if not await self._wait_for_progress(limit) and self._sink.queued <= 0:
                 self.ended_by = "empty"
                 await self._tts.clear()
                 return
 
-    async def _progressed(self, limit: Seconds | None) -> bool:
-        """Wait for the next audio or FLUSHED, no longer than ``limit``; whether it came."""
+    async def _wait_for_progress(self, limit: Seconds | None) -> bool:
+        """Wait up to ``limit`` for audio or FLUSHED; return whether either came."""
         try:
             async with asyncio.timeout(limit):
                 await self._progress.wait()
@@ -182,18 +203,20 @@ class ReplySpeech:
         self._progress.clear()
         return True
 
-    async def _hear(self) -> None:
+    # ── audio to the sink ────────────────────────────────────────────────────
+
+    async def _receive(self) -> None:
         async with aclosing(self._tts.audio()) as audio:
             async for item in audio:
                 if isinstance(item, Flushed):
-                    self._spoken.flushed()
-                    self._skip = 0  # spoken again, it may be shorter
+                    self._text.flushed()
+                    self._skip = 0  # the repeated audio may be shorter
                 else:
-                    await self._take(item)
+                    await self._play(item)
                 self._progress.set()
 
-    async def _take(self, pcm: bytes) -> None:
-        """Audio came: pass on what is to be heard of it."""
+    async def _play(self, pcm: bytes) -> None:
+        """Write received audio to the sink, without what was skipped or silent at the head."""
         if self._first_byte is None:
             self._first_byte = clock.now()
         samples = len(pcm) // SAMPLE_SIZE
@@ -201,14 +224,14 @@ class ReplySpeech:
         self._skip -= skipped
         pcm = pcm[SAMPLE_SIZE * skipped :]
         if not self._audible:
-            pcm = self._without_lead(pcm)
-        self._spoken.received(samples, len(pcm) // SAMPLE_SIZE)
+            pcm = self._trim_lead(pcm, self._first_byte)
+        self._text.receive(samples, written=len(pcm) // SAMPLE_SIZE)
         if pcm:
             await self._committed.wait()
             self._sink.write(pcm)
 
-    def _without_lead(self, pcm: bytes) -> bytes:
-        """``pcm`` without the silence at the reply's head, but for a little."""
+    def _trim_lead(self, pcm: bytes, first_byte: Seconds) -> bytes:
+        """Return ``pcm`` without the silence at the reply's head, except for PREROLL."""
         pcm = self._preroll + pcm
         keep = SAMPLE_SIZE * self._sink.format.samples(PREROLL)
         index = first_audible(pcm)
@@ -219,19 +242,13 @@ class ReplySpeech:
         start = max(0, SAMPLE_SIZE * index - keep)
         self._silence += start // SAMPLE_SIZE
         self._audible = True
-        self._post(
-            FirstAudio(
-                at=clock.now(),
-                turn=self._turn,
-                first_byte=self._first_byte if self._first_byte is not None else clock.now(),
-                lead=self._silence / self._sink.format.rate,
-            )
-        )
+        lead = self._silence / self._sink.format.rate
+        self._post(FirstAudio(at=clock.now(), turn=self._turn, first_byte=first_byte, lead=lead))
         return pcm[start:]
 
 
-def _only(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
-    """One error of ``group``: the others follow from it."""
+def _first_error(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
+    """Return the first error of ``group``; the others follow from it."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -239,18 +256,13 @@ def _only(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
     return error
 
 
-CHARACTER: Seconds = 0.06
-"""How long a character takes to say: 15 to 17 a second is a usual pace of Aura-2 in English."""
-
-
 @dataclass(slots=True)
-class Group:
-    """What one flush covers.
+class Flush:
+    """The text of one flush, and where its audio lies in the reply.
 
-    text: the words.
-    pieces: how many pieces they came in.
-    start, end: where its audio lies in the reply, in samples; end is None until all is delivered.
-    received: samples of it so far, those that were not played (silence at the head) included.
+    pieces: how many pieces the text was sent in.
+    start, end: in samples written to the sink; None until the first, and until the last, arrived.
+    received: samples that have arrived, including those that were not written.
     """
 
     text: str
@@ -261,91 +273,95 @@ class Group:
 
 
 class HeardText:
-    """The reply's pieces on their way from text to sound.
+    """Maps a reply's played samples to its words.
 
-    written: samples that went to the sink.
+    written: samples written to the sink.
+    delivered: flushes whose audio has arrived completely.
     """
 
     def __init__(self, format: AudioFormat) -> None:
         self._format = format
-        self._open: list[str] = []
-        self.groups: list[Group] = []
+        self._unflushed: list[str] = []
+        self._resume_at: Samples | None = None
+        """Where the audio of a flush that was lost, and will be sent again, begins."""
+        self.flushes: list[Flush] = []
         self.delivered = 0
         self.written: Samples = 0
-        self._resumed: Samples | None = None
-        """Where the audio of the flush begins that was lost, and is to be spoken again."""
-
-    def sent(self, text: str, *, flushed: bool) -> None:
-        """A piece went to the TTS."""
-        self._open.append(text)
-        if flushed:
-            self.groups.append(Group("".join(self._open), pieces=len(self._open)))
-            self._open = []
 
     @property
     def outstanding(self) -> int:
-        """Flushes whose audio has not all been delivered."""
-        return len(self.groups) - self.delivered
+        """How many flushes are not delivered yet."""
+        return len(self.flushes) - self.delivered
 
-    def received(self, samples: Samples, written: Samples) -> None:
-        """Audio of the oldest outstanding flush came; so much of it went to the sink."""
+    def send(self, text: str, *, flush: bool) -> None:
+        """Note that a piece was sent to the TTS."""
+        self._unflushed.append(text)
+        if flush:
+            self.flushes.append(Flush("".join(self._unflushed), pieces=len(self._unflushed)))
+            self._unflushed = []
+
+    def receive(self, samples: Samples, *, written: Samples) -> None:
+        """Note audio of the oldest outstanding flush, of which ``written`` went to the sink."""
         if self.outstanding:
-            group = self.groups[self.delivered]
-            group.received += samples
-            self._begin(group)
+            self._begin_delivery().received += samples
         self.written += written
 
     def flushed(self) -> None:
-        """The audio of the oldest outstanding flush is complete."""
+        """Note that the audio of the oldest outstanding flush is complete."""
         if self.outstanding:
-            group = self.groups[self.delivered]
-            self._begin(group)
-            group.end = self.written
+            self._begin_delivery().end = self.written
             self.delivered += 1
 
     def take_back(self) -> tuple[int, Samples]:
-        """The TTS lost all that is outstanding: how many pieces, and how much had come of them.
+        """Forget unfinished flushes; return (pieces to resend, samples already received).
 
-        What had come was passed on; the same pieces, sent again, go on from there.
+        The audio of the resent pieces continues where the received samples end.
         """
-        lost = self.groups[self.delivered :]
+        lost = self.flushes[self.delivered :]
         if lost and lost[0].start is not None:
-            self._resumed = lost[0].start
-        del self.groups[self.delivered :]
-        pieces = sum(group.pieces for group in lost) + len(self._open)
-        self._open = []
+            self._resume_at = lost[0].start
+        del self.flushes[self.delivered :]
+        pieces = sum(flush.pieces for flush in lost) + len(self._unflushed)
+        self._unflushed = []
         return pieces, lost[0].received if lost else 0
 
-    def _begin(self, group: Group) -> None:
-        if group.start is None:
-            group.start = self.written if self._resumed is None else self._resumed
-            self._resumed = None
+    def _begin_delivery(self) -> Flush:
+        """Return the oldest outstanding flush, its start known."""
+        flush = self.flushes[self.delivered]
+        if flush.start is None:
+            flush.start = self.written if self._resume_at is None else self._resume_at
+            self._resume_at = None
+        return flush
 
     @property
-    def plausible(self) -> bool:
-        """Whether half of what the last flush should sound like has come."""
+    def is_plausible(self) -> bool:
+        """Whether all but the last flush, and half of its expected audio, have arrived."""
         if self.outstanding != 1:
             return False
-        group = self.groups[-1]
-        return self._format.seconds(2 * group.received) >= 0.5 * CHARACTER * len(group.text.strip())
+        flush = self.flushes[-1]
+        return self._format.seconds(2 * flush.received) >= 0.5 * _expected_duration(flush)
 
     def heard(self, samples: Samples) -> str:
-        """The words of the first so many samples of the reply; a word begun is not counted."""
+        """Return the words within the reply's first ``samples``; a partial word does not count."""
         parts = []
-        for group in self.groups:
-            if group.start is None or samples <= group.start:
+        for flush in self.flushes:
+            if flush.start is None or samples <= flush.start:
                 break
-            if group.end is not None and samples >= group.end:
-                parts.append(group.text)
+            if flush.end is not None and samples >= flush.end:
+                parts.append(flush.text)
                 continue
-            expected = self._format.samples(CHARACTER * len(group.text.strip()))
+            expected = self._format.samples(_expected_duration(flush))
             length = (
-                group.end - group.start
-                if group.end is not None
-                else max(expected, self.written - group.start)
+                flush.end - flush.start
+                if flush.end is not None
+                else max(expected, self.written - flush.start)
             )
-            words = group.text.split()
-            share = (samples - group.start) / max(length, 1)
+            words = flush.text.split()
+            share = (samples - flush.start) / max(length, 1)
             parts.append(" ".join(words[: int(len(words) * share)]))
             break
         return "".join(parts).strip()
+
+
+def _expected_duration(flush: Flush) -> Seconds:
+    return SECONDS_PER_CHARACTER * len(flush.text.strip())

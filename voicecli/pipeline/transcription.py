@@ -1,8 +1,8 @@
-"""The way from the microphone to the STT, over as many connections as it takes.
+"""Streams microphone audio to the STT; reconnects and resends unacknowledged audio.
 
-What the STT has not answered for good is kept, so that a lost connection loses no word: the next
-one is sent all of it again, faster than it was spoken, and its transcripts speak of the time at
-which it was.
+Audio is buffered until the STT's final transcripts cover it, so a lost connection loses no word:
+the next one is sent the buffer again, faster than real time, and its transcripts keep the times at
+which the words were spoken.
 """
 
 from __future__ import annotations
@@ -15,43 +15,40 @@ from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from voicecli import clock
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionLost, Event, FinalTranscript, InterimTranscript, Warned
+from voicecli.pipeline import Post
 from voicecli.services.interfaces import Transcriber
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
-KEPT: Seconds = 60.0
-"""More audio than this is not kept; a connection that is away for longer is lost."""
+REPLAY_BUFFER: Seconds = 60.0
+"""How much audio is kept for resending; older audio is dropped."""
 
-CATCH_UP = 1.25
-"""How much faster than real time the service takes audio, by its documentation."""
+CATCH_UP_SPEED = 1.25
+"""How much faster than real time the STT accepts audio, by Deepgram's documentation."""
 
-RETRY_PAUSES: tuple[Seconds, ...] = (0.0, 0.25, 1.0, 2.0, 4.0)
-"""Before each attempt to connect anew; then the conversation ends."""
+RECONNECT_PAUSES: tuple[Seconds, ...] = (0.0, 0.25, 1.0, 2.0, 4.0)
+"""Pause before each attempt to reconnect; after the last one the session ends."""
 
-PROVEN: Seconds = 10.0
-"""A connection that has lasted so long was good: its loss starts the count of attempts anew."""
+STABLE_AFTER: Seconds = 10.0
+"""A connection that lasted this long was stable: its loss restarts the count of attempts."""
 
-SILENT: Seconds = 2.0
-"""A voice has ended, and for so long the service says nothing at all: its connection is dead.  What
-it usually takes is half a second, and it sends more than it is asked for."""
+STT_WATCHDOG: Seconds = 2.0
+"""After speech the STT must send something within this time, or its connection counts as dead; it
+usually takes half a second."""
 
 Connect = Callable[[], AbstractAsyncContextManager[Transcriber]]
 
 
 class ReconnectingTranscriber:
-    """Sends what is heard, and receives what it means.
+    """A connection to the STT that is replaced when it is lost.
 
-    ``hear`` is called with each block; ``send`` and ``receive`` run side by side until cancelled.
+    Call ``add`` with each block; run ``send`` and ``receive`` side by side until cancelled.
 
-    stt: the connection to begin with; None where nobody will speak.
-    failure: why the STT is lost for good; None while it is not.
+    stt: the first connection; None if nothing will be transcribed.
+    failure: why the STT was lost for good, or None.
     """
 
     def __init__(
-        self,
-        stt: Transcriber | None,
-        reconnect: Connect,
-        format: AudioFormat,
-        post: Callable[[Event], None],
+        self, stt: Transcriber | None, reconnect: Connect, format: AudioFormat, post: Post
     ) -> None:
         self._stt = self._first = stt
         self._reconnect = reconnect
@@ -59,82 +56,84 @@ class ReconnectingTranscriber:
         self._post = post
         self._blocks: deque[AudioBlock] = deque()
         self._sent = 0
-        self._behind = False
-        self._news = asyncio.Event()
-        self._owed: Seconds | None = None
-        self._patience: asyncio.Timeout | None = None
-        self._open_words = False  # whether the last interim has words, and no final followed
+        """How many of the blocks the current connection was sent."""
+        self._catching_up = False
+        self._sendable = asyncio.Event()
+        self._watchdog: Seconds | None = None
+        """When the STT must have sent something; None while it owes nothing."""
+        self._timeout: asyncio.Timeout | None = None
+        self._interim_has_words = False
         self.failure: ServiceError | None = None
 
-    def hear(self, block: AudioBlock) -> None:
-        """``block`` is to be transcribed."""
+    def add(self, block: AudioBlock) -> None:
+        """Queue ``block`` for the STT."""
         self._blocks.append(block)
-        while self._blocks[0].at < block.at - KEPT:
-            self._forget()
-        self._news.set()
+        while self._blocks[0].at < block.at - REPLAY_BUFFER:
+            self._drop_first()
+        self._sendable.set()
 
-    def expect(self) -> None:
-        """A voice has ended: the service has something to say, or else is as good as lost."""
-        self._owed = clock.now() + SILENT
-        if self._patience is not None and not self._patience.expired():
-            self._patience.reschedule(self._owed)
+    def arm_watchdog(self) -> None:
+        """Require the STT to send something within STT_WATCHDOG: speech has ended."""
+        self._set_watchdog(clock.now() + STT_WATCHDOG)
 
-    def excuse(self) -> None:
-        """Nothing is sent any more, so that the service has nothing to say."""
-        self._owed = None
-        if self._patience is not None and not self._patience.expired():
-            self._patience.reschedule(None)
+    def disarm_watchdog(self) -> None:
+        """Require nothing of the STT: it is not sent any audio."""
+        self._set_watchdog(None)
 
-    def forget(self, until: Seconds) -> None:
-        """What was heard before then is silence, or answered: no other connection is sent it."""
+    def _set_watchdog(self, due: Seconds | None) -> None:
+        self._watchdog = due
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(due)
+
+    def drop_before(self, until: Seconds) -> None:
+        """Drop audio before ``until``, which is silence or answered: it is not resent."""
         while self._blocks and self._end(self._blocks[0]) <= until:
-            self._forget()
+            self._drop_first()
 
     async def finalize(self) -> None:
-        """Ask for the final text of all that was sent; without a connection nobody answers."""
+        """Ask the STT for the final text of all audio sent; does nothing while disconnected."""
         if self._stt is not None:
-            with suppress(ServiceError):  # whoever receives is told
+            with suppress(ServiceError):  # ``receive`` gets it as well
                 await self._stt.finalize()
 
     async def finish(self) -> None:
-        """Say good-bye to the service."""
+        """Tell the STT that no more audio follows."""
         if self._stt is not None:
             with suppress(ServiceError):
                 await self._stt.finish()
 
     async def send(self) -> None:
-        """Send what is heard, as it comes; after a reconnection, what was kept."""
+        """Send the blocks as they come; after a reconnect, the buffered ones first."""
         while True:
             stt = self._stt
             if stt is None or self._sent == len(self._blocks):
-                self._behind = self._behind and stt is None
-                self._news.clear()
-                await self._news.wait()
+                self._catching_up = self._catching_up and stt is None
+                self._sendable.clear()
+                await self._sendable.wait()
                 continue
             block = self._blocks[self._sent]
             self._sent += 1
-            if self._behind:
-                await asyncio.sleep(self._format.seconds(len(block.pcm)) / CATCH_UP)
-            if stt is self._stt:  # else the next one is sent it in its turn
-                with suppress(ServiceError):  # whoever receives is told, and sends it again
+            if self._catching_up:
+                await asyncio.sleep(self._format.seconds(len(block.pcm)) / CATCH_UP_SPEED)
+            if stt is self._stt:  # else the block waits for its turn on the new connection
+                with suppress(ServiceError):  # ``receive`` gets it as well, and reconnects
                     await stt.send(block)
 
     async def receive(self) -> None:
-        """What the service says, as events; connects anew where a connection is lost.
+        """Post what the STT sends; reconnect when the connection is lost.
 
-        Ends with ConnectionLost when that does not help.
+        Ends with ConnectionLost if reconnecting fails.
         """
-        failure = await self._listen(self._first) if self._first is not None else None
+        failure = await self._read(self._first) if self._first is not None else None
         while failure is not None:
             if failure.temporary:
-                self._post(
-                    Warned(at=clock.now(), service="stt", text=f"{failure.cause}; connecting anew")
-                )
-            failure = await self._listen_anew(failure)
+                text = f"{failure.cause}; reconnecting"
+                self._post(Warned(at=clock.now(), service="stt", text=text))
+            failure = await self._read_new_connection(failure)
 
-    async def _listen_anew(self, failure: ServiceError) -> ServiceError | None:
-        """Connect, and listen until that connection is lost, too."""
-        for pause in RETRY_PAUSES:
+    async def _read_new_connection(self, failure: ServiceError) -> ServiceError | None:
+        """Reconnect, and read until that connection is lost as well; return why."""
+        for pause in RECONNECT_PAUSES:
             if not failure.temporary:
                 break
             await asyncio.sleep(pause)
@@ -142,30 +141,31 @@ class ReconnectingTranscriber:
                 async with self._reconnect() as stt:
                     connected = clock.now()
                     if isinstance(failure, StalledError):  # it may happen again
-                        self._owed = connected + SILENT + self._kept / CATCH_UP
-                    self._sent, self._behind = 0, True
+                        resend = self._buffered / CATCH_UP_SPEED
+                        self._watchdog = connected + STT_WATCHDOG + resend
+                    self._sent, self._catching_up = 0, True
                     self._stt = stt
                     self._post(stt.opened)
-                    self._news.set()
-                    lost = await self._listen(stt)
+                    self._sendable.set()
+                    lost = await self._read(stt)
             except ServiceError as error:
                 failure = error
                 continue
-            if lost is None or clock.now() - connected > PROVEN:
+            if lost is None or clock.now() - connected > STABLE_AFTER:
                 return lost
             failure = lost
         self.failure = failure
         self._post(ConnectionLost(at=clock.now(), service="stt", reason=str(failure)))
         return None
 
-    async def _listen(self, stt: Transcriber) -> ServiceError | None:
-        """Until the connection ends: why, or None where it was meant to."""
+    async def _read(self, stt: Transcriber) -> ServiceError | None:
+        """Post the events of ``stt`` until it ends; return why, or None if it was meant to end."""
         self._stt = stt
         try:
             async with aclosing(stt.events()) as events:
                 while (event := await self._next(events)) is not None:
                     if isinstance(event, FinalTranscript):
-                        self._done(event.speech_end)
+                        self._acknowledge(event.speech_end)
                     if self._is_news(event):
                         self._post(event)
             return None
@@ -175,40 +175,39 @@ class ReconnectingTranscriber:
             self._stt = None
 
     async def _next(self, events: AsyncGenerator[Event, None]) -> Event | None:
-        """What the service says next; raises StalledError when it owes an answer, and is silent."""
+        """Return the next event, or None at the end; raises StalledError if the watchdog fires."""
         try:
-            async with asyncio.timeout_at(self._owed) as self._patience:
+            async with asyncio.timeout_at(self._watchdog) as self._timeout:
                 return await anext(events, None)
         except TimeoutError:
-            raise StalledError(
-                "stt", f"silent for {SILENT:g} s after somebody spoke", temporary=True
-            ) from None
+            cause = f"silent for {STT_WATCHDOG:g} s after speech"
+            raise StalledError("stt", cause, temporary=True) from None
         finally:
-            self._owed = self._patience = None
+            self._watchdog = self._timeout = None
 
     def _is_news(self, event: Event) -> bool:
-        """Whether it says anything: an interim without words does when it takes words back.
+        """Whether ``event`` is worth posting: empty interims are not, unless they retract words.
 
-        The others never cease in silence, and would be a third of a long conversation's timeline.
+        They arrive all through silence and would fill a third of a long session's timeline.
         """
         if isinstance(event, InterimTranscript):
-            before, self._open_words = self._open_words, bool(event.text)
-            return before or self._open_words
+            had_words, self._interim_has_words = self._interim_has_words, bool(event.text)
+            return had_words or self._interim_has_words
         if isinstance(event, FinalTranscript):
-            self._open_words = False
+            self._interim_has_words = False
         return True
 
     @property
-    def _kept(self) -> Seconds:
-        """How long what is kept is."""
+    def _buffered(self) -> Seconds:
+        """Duration of the buffered audio."""
         return self._end(self._blocks[-1]) - self._blocks[0].at if self._blocks else 0.0
 
-    def _done(self, until: Seconds) -> None:
-        """The words up to ``until`` are final."""
+    def _acknowledge(self, until: Seconds) -> None:
+        """Drop sent blocks up to ``until``: their words are final."""
         while self._blocks and self._sent and self._end(self._blocks[0]) <= until:
-            self._forget()
+            self._drop_first()
 
-    def _forget(self) -> None:
+    def _drop_first(self) -> None:
         self._blocks.popleft()
         self._sent = max(0, self._sent - 1)
 

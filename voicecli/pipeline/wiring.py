@@ -19,8 +19,9 @@ from voicecli.audio.vad import NO_SILERO, available, create_detector
 from voicecli.events import Warned
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
-from voicecli.pipeline.reply import ReplyOptions
+from voicecli.pipeline.reply import CascadeResponder
 from voicecli.pipeline.session import Components, Session, SessionOptions
+from voicecli.pipeline.speech import ReplyOptions
 from voicecli.profile import Profile, find_script
 from voicecli.services.deepgram.aura import AuraOptions, open_aura
 from voicecli.services.deepgram.nova import NovaOptions, open_nova
@@ -282,21 +283,23 @@ async def open_session(
                 ),
                 stt=stt.result(),
                 reconnect=lambda: open_nova(listen),
-                llm=llm,
-                tts=tts.result(),
+                responder=CascadeResponder(
+                    llm,
+                    tts.result(),
+                    hedge=hedge_delay(profile),
+                    options=reply_options(profile),
+                ),
                 sink=sink,
                 tap=tap,
             ),
             TurnMachine(turn_policy(profile)),
             ChatHistory(profile.llm.system_prompt),
-            hedge=hedge_delay(profile),
             options=SessionOptions(
                 half_duplex=half_duplex,
-                polite=recorded and half_duplex,
+                pause_while_replying=recorded and half_duplex,
                 idle=None if recorded else profile.limits.idle_s,
                 longest=None if recorded or minutes is None else 60 * minutes,
                 interims=profile.stt.interim_results,
-                reply=reply_options(profile),
             ),
             timeline=timeline,
         )

@@ -80,7 +80,7 @@ class LlmProber:
 
     async def _reply(self, chat: Chat, number: int, *, cold: bool = False) -> Sample:
         watched, events = Watched(chat), list[Event]()
-        thinking = Generation(
+        generation = Generation(
             0,
             messages(self._setting.system_prompt, number),
             watched,
@@ -91,9 +91,9 @@ class LlmProber:
             post=events.append,
         )
         async with asyncio.TaskGroup() as tasks:
-            await thinking.run(tasks)
-        if thinking.failure is not None:
-            raise thinking.failure
+            await generation.run(tasks)
+        if generation.failure is not None:
+            raise generation.failure
         return Sample(
             service="llm",
             at=clock.now(),
@@ -104,9 +104,9 @@ class LlmProber:
                 "llm.retries": len(watched.requests) - 1,
                 "llm.refusals": watched.refusals,
                 "llm.stalls": int(watched.longest_pause > STALL),
-                "llm.tokens": thinking.tokens or 0,
-                "llm.prompt_tokens": thinking.prompt_tokens or 0,
-                "llm.uncounted": int(thinking.tokens is None),
+                "llm.tokens": generation.tokens or 0,
+                "llm.prompt_tokens": generation.prompt_tokens or 0,
+                "llm.uncounted": int(generation.tokens is None),
             },
             cold=cold,
         )

@@ -27,7 +27,7 @@ from voicecli.metrics.summary import (
     describe,
 )
 from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
-from voicecli.pipeline.generation import LEAST, MOST
+from voicecli.pipeline.generation import MAX_HEDGE_DELAY, MIN_HEDGE_DELAY
 from voicecli.turns.end_of_turn import Ending
 from voicecli.turns.policy import CommitWaits
 from voicecli.units import Seconds
@@ -209,10 +209,10 @@ def _simulate_llm(
 
 def _learn_hedge_delay(first: Times, second: Times) -> Seconds:
     """The delay at which ``HedgeDelay`` settles: it learns from the requests that won."""
-    delay = LEAST
+    delay = MIN_HEDGE_DELAY
     for _ in range(HEDGE_ROUNDS):
         won = np.where(delay + second < first, second, first)
-        delay = min(max(float(np.percentile(won, 90)), LEAST), MOST)
+        delay = min(max(float(np.percentile(won, 90)), MIN_HEDGE_DELAY), MAX_HEDGE_DELAY)
     return delay
 
 

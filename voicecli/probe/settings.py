@@ -71,7 +71,7 @@ def _llm(profile: Profile, services: Services) -> LlmProber:
     setting = LlmSetting(
         options=services.chat(),
         system_prompt=profile.llm.system_prompt,
-        pieces=reply.pieces,
+        pieces=reply.create_chunker,
         stall=reply.stall,
     )
     return LlmProber(setting)
