@@ -1,4 +1,4 @@
-"""``python -m voicecli`` is ``voicecli``."""
+"""Runs ``voicecli`` as ``python -m voicecli``."""
 
 from voicecli.cli.app import main
 

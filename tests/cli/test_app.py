@@ -16,9 +16,15 @@ import typer
 import yaml
 
 from voicecli import __version__, errors
-from voicecli.cli import dotenv as environment
-from voicecli.cli.app import COMMANDS, find_command, run
-from voicecli.cli.errors import BUG, EXIT_CODES, UNREAD, tell
+from voicecli.cli.app import (
+    COMMANDS,
+    find_env_file,
+    load_command,
+    load_env_file,
+    read_env_file,
+    run,
+)
+from voicecli.cli.errors import BUG, EXIT_CODES, UNREAD, print_error
 from voicecli.errors import (
     CredentialsError,
     DeviceError,
@@ -77,7 +83,7 @@ def raising(error: BaseException) -> typer.Typer:
 def test_help_lists_every_command_and_exit_code(home: Path, option: str) -> None:
     shown = voicecli(option)
     assert (shown.returncode, shown.stderr) == (0, "")
-    for name, sentence in COMMANDS.items():
+    for name, (_, sentence) in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(sentence)}$", shown.stdout, re.MULTILINE)
     for code, meaning in EXIT_CODES.items():
         assert re.search(rf"^ +{code}  {re.escape(meaning)}$", shown.stdout, re.MULTILINE)
@@ -94,7 +100,14 @@ def test_each_command_has_help_of_its_own(home: Path, name: str) -> None:
     shown = voicecli(name, "-h")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.startswith(f"Usage: voicecli {name} ")
-    assert find_command(name).help.splitlines()[0] in " ".join(shown.stdout.split())
+    assert load_command(name).help.splitlines()[0] in " ".join(shown.stdout.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_name_of_each_command_is_in_the_table(name: str) -> None:
+    command = load_command(name)
+    assert command.name == name
+    assert command.get_short_help_str(limit=200) == command.help.split(".")[0] + "."
 
 
 def test_help_imports_none_of_the_heavy_packages(home: Path) -> None:
@@ -212,7 +225,7 @@ def test_output_that_nobody_reads_ends_it_quietly(home: Path) -> None:
 
 
 def test_output_that_nobody_reads_may_be_noticed_by_a_task() -> None:
-    assert tell(ExceptionGroup("", [BrokenPipeError()])) == UNREAD
+    assert print_error(ExceptionGroup("", [BrokenPipeError()])) == UNREAD
 
 
 def test_a_pipe_gets_no_colour(home: Path) -> None:
@@ -271,12 +284,12 @@ def test_a_bug_is_one_line_with_its_place(
 ) -> None:
     monkeypatch.delenv("VOICECLI_DEBUG", raising=False)
     with pytest.raises(AttributeError) as bug:
-        environment.read(None)  # type: ignore[arg-type]
+        read_env_file(None)  # type: ignore[arg-type]
     assert run([], raising(ExceptionGroup("", [LOST, bug.value]))) == BUG
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(
-        r"error: AttributeError: [^\n]* \(voicecli/cli/dotenv\.py:\d+\)\. "
+        r"error: AttributeError: [^\n]* \(voicecli/cli/app\.py:\d+\)\. "
         r"This is a bug in voicecli: [^\n]*VOICECLI_DEBUG=1[^\n]*\n",
         err,
     )
@@ -337,21 +350,21 @@ def test_the_search_ends_at_the_root_of_the_repository_and_at_home(
 ) -> None:
     (home / ".env").touch()
     (home / "project" / "src").mkdir(parents=True)
-    assert environment.nearest(home / "project" / "src") == home / ".env"
+    assert find_env_file(home / "project" / "src") == home / ".env"
     (home / "project" / ".git").touch()  # a work tree's is a file
-    assert environment.nearest(home / "project" / "src") is None
+    assert find_env_file(home / "project" / "src") is None
     (home / "project" / ".env").touch()
-    assert environment.nearest(home / "project" / "src") == home / "project" / ".env"
+    assert find_env_file(home / "project" / "src") == home / "project" / ".env"
 
     (home / "user").mkdir()
     monkeypatch.setenv("HOME", str(home / "user"))
-    assert environment.nearest(home / "user") is None
-    assert environment.nearest(home / "project") == home / "project" / ".env"
+    assert find_env_file(home / "user") is None
+    assert find_env_file(home / "project") == home / "project" / ".env"
 
 
 def test_a_folder_that_is_called_env_is_none(home: Path) -> None:
     (home / ".env").mkdir()
-    assert environment.nearest(home) is None
+    assert find_env_file(home) is None
 
 
 def test_empty_variables_are_not_set_and_the_shell_wins_even_if_empty(
@@ -361,17 +374,17 @@ def test_empty_variables_are_not_set_and_the_shell_wins_even_if_empty(
     file.write_text('\ufeffA=\nB=""\nC\n\n# D=d\nE=${S}-e\nS=file\nG=g\n', encoding="utf-8")
     monkeypatch.setenv("S", "shell")
     environ = {"S": "shell", "G": ""}
-    environment.load(file, environ)
+    load_env_file(file, environ)
     assert environ == {"S": "shell", "G": "", "E": "shell-e"}
 
 
 @pytest.mark.parametrize(
     ("content", "place"),
     [
-        (b"A=1\n\n\nOPENAI_API_KEY sk-secret-secret\nB=2\n", ":4: this is no NAME=VALUE"),
-        (b'A="1\n', ":1: this is no NAME=VALUE"),
-        (b"A=1\nB=2\0\n", ":2: this is no NAME=VALUE"),
-        (b"A=1\r\nB=\xff\r\n", ":2: this is not UTF-8 text"),
+        (b"A=1\n\n\nOPENAI_API_KEY sk-secret-secret\nB=2\n", ":4: expected NAME=VALUE"),
+        (b'A="1\n', ":1: expected NAME=VALUE"),
+        (b"A=1\nB=2\0\n", ":2: expected NAME=VALUE"),
+        (b"A=1\r\nB=\xff\r\n", ":2: not UTF-8 text"),
     ],
 )
 def test_a_file_that_is_wrong_is_2_with_the_line_but_not_what_it_says(
@@ -389,7 +402,7 @@ def test_a_file_that_is_wrong_is_2_with_the_line_but_not_what_it_says(
 def test_a_file_that_is_not_there_is_2(home: Path) -> None:
     ran = voicecli("--env-file", "gone", "profiles", "list")
     assert ran.returncode == 2
-    assert ran.stderr.startswith("error: gone cannot be read: No such file or directory. ")
+    assert ran.stderr.startswith("error: cannot read gone: No such file or directory. ")
 
 
 # ── logging ──────────────────────────────────────────────────────────────────
@@ -403,14 +416,14 @@ def test_verbose_names_the_variables_and_never_their_values(home: Path) -> None:
         told = voicecli(option, "profiles", "list")
         assert told.stdout == quiet.stdout
         assert told.stderr == (
-            f"info: voicecli.cli.dotenv: {home / '.env'} sets DEEPGRAM_API_KEY, OPENAI_API_KEY\n"
+            f"info: voicecli.cli.app: {home / '.env'} sets DEEPGRAM_API_KEY, OPENAI_API_KEY\n"
         )
 
 
 LOGGING = """
 import logging, sys
-from voicecli.cli.logs import configure
-configure(int(sys.argv[1]))
+from voicecli.cli.errors import configure_logging
+configure_logging(int(sys.argv[1]))
 ours, theirs = logging.getLogger("voicecli.pipeline.session"), logging.getLogger("websockets")
 ours.debug("d"); ours.info("i"); ours.warning("w\\n\\033[31m%s", sys.argv[2])
 theirs.debug("d"); theirs.info("i")

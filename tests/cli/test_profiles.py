@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from tests.support import PROFILES
-from voicecli.cli.profiles import profiles_app
+from voicecli.cli.profiles import app
 from voicecli.errors import ProfileError
 from voicecli.profile import load_profile
 
@@ -26,7 +26,7 @@ def _somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def profiles(*arguments: str) -> Result:
-    return CliRunner().invoke(profiles_app, arguments)
+    return CliRunner().invoke(app, arguments)
 
 
 def test_list_gives_a_line_for_each_profile():

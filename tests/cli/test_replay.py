@@ -282,12 +282,41 @@ def test_in_real_time_the_clock_has_an_origin(home: Path) -> None:
     assert not saved.torn
 
 
-def test_a_recording_is_not_overwritten(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_earlier_session_is_replaced_only_with_force(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert replay(REAL, *FAST, "--out", "out") == 0
-    before = (home / "out" / "timeline.jsonl").read_bytes()
+    kept = [home / "out" / name for name in ("timeline.jsonl", "result.json", "reply.wav")]
+    before = [file.read_bytes() for file in kept]
     assert replay(REAL, *FAST, "--out", "out") == 2
-    assert "error: out holds a recording already." in capsys.readouterr().err
-    assert (home / "out" / "timeline.jsonl").read_bytes() == before
+    assert (
+        "error: out/conversation.wav exists. Replace it with --force, or name another folder.\n"
+    ) in capsys.readouterr().err
+    assert [file.read_bytes() for file in kept] == before
+    shorter = script(home / "script.yaml")
+    assert replay(REAL, *FAST, *shorter, "--out", "out", "--force") == 0
+    for file, old in zip(kept, before, strict=True):
+        assert file.read_bytes() not in (b"", old)
+    assert not load(home / "out" / "timeline.jsonl").torn
+
+
+def test_a_failed_replacement_leaves_no_old_result(home: Path) -> None:
+    assert replay(REAL, *FAST, "--out", "out") == 0
+    assert replay(REAL, "--out", "out", "--force") == 3  # no key
+    assert not (home / "out" / "result.json").exists()
+
+
+def test_force_needs_a_folder_and_never_replaces_what_is_played(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replay(REAL, *FAST, "--force") == 2
+    assert "error: --force replaces a session in --out. Add --out DIR." in capsys.readouterr().err
+    assert replay(REAL, *FAST, "--out", "out") == 0
+    for name in ("conversation.wav", "reply.wav"):
+        before = (home / "out" / name).read_bytes()
+        assert replay(home / "out" / name, *FAST, "--out", "out", "--force") == 2
+        assert "would be overwritten while it is played" in capsys.readouterr().err
+        assert (home / "out" / name).read_bytes() == before
 
 
 def test_what_is_odd_about_a_file_is_told_beside_the_result(

@@ -234,7 +234,10 @@ def test_a_conversation_is_kept(tmp_path: Path):
     assert turn["said"] == "It is noon."
     again = talk("--out", "kept", typed="What is the time?\n")
     assert again.returncode == 2
-    assert "holds a recording already" in again.stderr
+    assert "conversation.wav exists. Replace it with --force" in again.stderr
+    replaced = talk("--out", "kept", "--force", typed="What is the time?\n")
+    assert replaced.returncode == 0
+    assert len(load(kept / "timeline.jsonl").timeline) > 0
 
 
 def test_a_folder_is_not_made_before_the_conversation_begins(tmp_path: Path):

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.conversations import Held, hold, profile
 from tests.support.speech_like import utterances
-from voicecli.cli.errors import tell
+from voicecli.cli.errors import print_error
 from voicecli.events import EndSession, PlaybackStarted, Service
 from voicecli.standin import Fault
 from voicecli.standin.script import FaultKind, Latency, LlmScript, Script, SttScript
@@ -162,7 +162,7 @@ def test_nobody_is_left_alone_with_a_fault(detect: str, capsys: pytest.CaptureFi
     lines, wrong = [], []
     for case in CASES:
         held = conversation(case, f"turn.detect={detect}")
-        code = tell(held.error) if held.error is not None else 0
+        code = print_error(held.error) if held.error is not None else 0
         told = capsys.readouterr().err.strip()
         lines.append(line(case, held, told, code))
         wrong += [f"{case}: {why}" for why in mistakes(case, held, told, code)]

@@ -49,8 +49,9 @@ class Recorder:
 
     agent: is asked for what the loudspeaker played, once and in order.
     longest: frames after which nothing more is recorded.
+    overwrite: whether to replace a recording in the folder.
 
-    Raises InputError where the folder has a recording already, UsageError where it cannot be
+    Raises InputError where the folder has a recording, UsageError where it cannot be
     written to; that is raised at the end where it comes up later, for it must not end a
     conversation.
     """
@@ -63,12 +64,14 @@ class Recorder:
         agent: Agent,
         user_rate: int,
         longest: Samples = LONGEST,
+        overwrite: bool = False,
     ) -> None:
         self._folder = folder
         self._format = AudioFormat(rate)
         self._user_format = AudioFormat(user_rate)
         self._agent = agent
         self._longest = longest
+        self._overwrite = overwrite
         self._user = np.zeros(0, np.int16)
         self._position: Samples = 0  # of the first sample of self._user
         self._run_at: Seconds = 0.0  # blocks without a break: since when, and how long
@@ -81,10 +84,12 @@ class Recorder:
     def __enter__(self) -> Self:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if any((self._folder / name).exists() for name in (CONVERSATION, REPLY)):
-                raise InputError(
-                    f"{self._folder} holds a recording already", hint="Name another folder."
-                )
+            for name in (CONVERSATION, REPLY):
+                if not self._overwrite and (self._folder / name).exists():
+                    raise InputError(
+                        f"{self._folder / name} exists",
+                        hint="Replace it with --force, or name another folder.",
+                    )
             self._conversation = self._open(CONVERSATION, channels=2)
             self._reply = self._open(REPLY, channels=1)
         except OSError as error:

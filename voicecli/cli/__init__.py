@@ -1,1 +1,1 @@
-"""The commands, a module each; the only users of typer."""
+"""The commands, one module each; only this package imports typer."""

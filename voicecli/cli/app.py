@@ -1,12 +1,17 @@
-"""``voicecli``: what all commands share.  Each command is a module of its own beside this one."""
+"""The ``voicecli`` program: commands, common options, ``.env`` and signals.
+
+Each command is a module of its own beside this one, imported only when it runs.
+"""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import platform
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -15,26 +20,38 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command, get_group
+from typing_extensions import override
 
 from voicecli import __version__
-from voicecli.cli import dotenv as environment
-from voicecli.cli.errors import EXIT_CODES, UNREAD, hush, tell
+from voicecli.cli.errors import (
+    EXIT_CODES,
+    UNREAD,
+    configure_logging,
+    is_debugging,
+    print_error,
+    silence_stdout,
+)
 from voicecli.errors import UsageError
 
 COMMANDS = {
-    "talk": "Talk with the agent; see what you wait for.",
-    "probe": "Measure each service; predict the latency of a conversation.",
-    "replay": "Play a recording to the agent; measure what it answers.",
-    "devices": "Microphones and loudspeakers: list them, and try them out.",
-    "profiles": "Show and check profiles.",
-    "models": "The models of the local engines: small, pinned, fetched once.",
-    "serve": "Speak Deepgram's and OpenAI's protocols on this machine.",
+    "talk": ("talk:talk_command", "Talk with the agent and see what you wait for."),
+    "probe": ("probe:probe_command", "Measure each service; predict a conversation's latency."),
+    "replay": ("replay:replay", "Play a recording to the agent; measure its answers."),
+    "devices": ("devices:devices_app", "List and test microphones and loudspeakers."),
+    "profiles": ("profiles:app", "List, show and validate profiles."),
+    "models": ("models:models_app", "Fetch and list the models of the local engines."),
+    "serve": ("serve:serve_command", "Speak Deepgram's and OpenAI's protocols on this machine."),
 }
-"""In the order of --help.  ``talk`` is ``talk_command`` or ``talk_app`` in voicecli/cli/talk.py."""
+"""Name → (MODULE:OBJECT in voicecli.cli, help), in the order of --help.
+
+OBJECT is a function, which becomes a command, or a ``typer.Typer``, which becomes a group.
+"""
 
 EPILOG = "\n".join(
     ["\b", "Exit codes:", *(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())]
 )
+
+_log = logging.getLogger(__name__)
 
 # Plain help and errors: rich would cost 0.1 s, and draw its boxes into pipes.
 app = typer.Typer(
@@ -47,37 +64,39 @@ app = typer.Typer(
 )
 
 
-class LaterCommand(TyperCommand):
-    """A command whose module is imported when it is run, or its own help is asked for."""
+class LazyCommand(TyperCommand):
+    """A command whose module is imported when it runs or shows its own help."""
 
+    @override
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
-        """The context of the real command, which is what is run in it."""
+        """Return the context of the real command, which then runs instead of this one."""
         assert self.name is not None
-        needless = extra.get("resilient_parsing") or not {"-h", "--help"}.isdisjoint(args)
-        if not needless:
+        shows_help = extra.get("resilient_parsing") or not {"-h", "--help"}.isdisjoint(args)
+        if not shows_help:
             _load_environment(**parent.params)
-        return find_command(self.name).make_context(info_name, args, parent, **extra)
+        return load_command(self.name).make_context(info_name, args, parent, **extra)
 
 
-def find_command(name: str) -> Any:
-    """The command or group ``name``, from the module of that name."""
-    module = import_module(f"voicecli.cli.{name}")
-    holder = typer.Typer(rich_markup_mode=None)
-    if group := getattr(module, f"{name}_app", None):
-        holder.add_typer(group, name=name)
+def load_command(name: str) -> Any:
+    """Import the command or group ``name``."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    target = getattr(import_module(f"voicecli.cli.{module}"), attribute)
+    parent = typer.Typer(rich_markup_mode=None)
+    if isinstance(target, typer.Typer):
+        parent.add_typer(target, name=name)
     else:
-        holder.command(name)(getattr(module, f"{name}_command"))
-    return get_group(holder).commands[name]
+        parent.command(name)(target)
+    return get_group(parent).commands[name]
 
 
-for _name, _help in COMMANDS.items():
-    app.command(_name, cls=LaterCommand, short_help=_help)(lambda: None)
+for _name, (_, _help) in COMMANDS.items():
+    app.command(_name, cls=LazyCommand, short_help=_help)(lambda: None)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"voicecli {__version__}")
         typer.echo(f"Python {platform.python_version()} ({sys.executable})")
         typer.echo(f"{platform.system()} {platform.release()} {platform.machine()}")
@@ -89,44 +108,27 @@ def options(
     env_file: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Read this, not the nearest .env; the shell wins over both."
+            metavar="FILE", help="Read FILE, not the nearest .env; the shell's variables win."
         ),
     ] = None,
     no_env: Annotated[bool, typer.Option("--no-env", help="Read no .env.")] = False,
     verbose: Annotated[
         int,
         typer.Option(
-            "-v", "--verbose", count=True, show_default=False, help="Log more; -vv: still more."
+            "-v", "--verbose", count=True, show_default=False, help="Log more; -vv: most."
         ),
     ] = 0,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Print versions."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print versions."),
     ] = False,
 ) -> None:
     """A voice agent in your terminal that proves its own latency."""
-    from voicecli.cli import logs
-
-    logs.configure(verbose)
-
-
-def _load_environment(env_file: Path | None, no_env: bool, **_: object) -> None:
-    if env_file and no_env:
-        raise UsageError("--env-file and --no-env contradict each other", hint="Leave one out.")
-    if no_env:
-        return
-    try:
-        file = env_file or environment.nearest(Path.cwd())
-    except FileNotFoundError as error:
-        raise UsageError(
-            "the current folder does not exist any more", hint="Change to another one."
-        ) from error
-    if file:
-        environment.load(file)
+    configure_logging(verbose)
 
 
 def run(arguments: Sequence[str], commands: typer.Typer = app) -> int:
-    """Run the command that ``arguments`` ask for; its exit code.  Failures are told, not raised."""
+    """Run the command line ``arguments``; return its exit code.  Failures are printed."""
     try:
         result = get_command(commands).main(
             list(arguments), prog_name="voicecli", standalone_mode=False
@@ -135,30 +137,106 @@ def run(arguments: Sequence[str], commands: typer.Typer = app) -> int:
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):
             raise
-        hush()  # typer ends with 1 then, which is taken
+        silence_stdout()  # typer ends with 1 then, which means something else here
         return UNREAD
     except BaseException as error:
-        code = tell(error, debug=_debugging())
+        code = print_error(error, debug=is_debugging())
         if code == UNREAD:
-            hush()
+            silence_stdout()
         return code
     return result if isinstance(result, int) else 0
 
 
-def _debugging() -> bool:
-    from voicecli.cli import logs
-
-    return logs.debugging() or os.environ.get("VOICECLI_DEBUG", "0") not in ("", "0")
-
-
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM is Ctrl-C, also where a script that put us into the background ignores that."""
+    """Treat SIGTERM as Ctrl-C, even where a script's background job ignores SIGINT."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 
 def main() -> NoReturn:
-    """Run as a program: the command line in, an exit code out."""
+    """Run the program's command line and exit."""
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+# ── .env ─────────────────────────────────────────────────────────────────────
+
+
+def _load_environment(env_file: Path | None, no_env: bool, **_: object) -> None:
+    if env_file and no_env:
+        raise UsageError("--env-file and --no-env contradict each other", hint="Leave one out.")
+    if no_env:
+        return
+    try:
+        file = env_file or find_env_file(Path.cwd())
+    except FileNotFoundError as error:
+        raise UsageError(
+            "the current folder no longer exists", hint="Change to another one."
+        ) from error
+    if file:
+        load_env_file(file)
+
+
+def find_env_file(start: Path) -> Path | None:
+    """Find the nearest ``.env`` in ``start`` and the folders above it.
+
+    The search ends at the folder that holds ``.git`` and at the user's home.
+    """
+    home = Path(os.path.realpath(Path("~").expanduser()))
+    for folder in (start, *start.parents):
+        file = folder / ".env"
+        if file.is_file() or file.is_fifo():  # password managers serve it from a pipe
+            return file
+        if folder == home or (folder / ".git").exists():
+            break
+    return None
+
+
+def load_env_file(file: Path, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Set the variables of ``file`` that ``environ`` lacks.
+
+    A variable of the shell wins even if it is empty; an empty one in the file is not set.
+    Raises UsageError with the line number, but never with the line: it may hold a key.
+    """
+    found = {
+        name: value
+        for name, value in read_env_file(file).items()
+        if value and name not in environ  # .env.example has empty keys
+    }
+    environ.update(found)
+    _log.info("%s sets %s", file, ", ".join(found) or "nothing")
+
+
+def read_env_file(file: Path) -> dict[str, str | None]:
+    """Return the variables of ``file``, None for a name without ``=``.  Raises UsageError."""
+    from dotenv.main import DotEnv  # 30 ms, which a run without .env does not pay
+    from dotenv.parser import parse_stream
+
+    text = _read_utf8(file)
+    for binding in parse_stream(io.StringIO(text)):
+        statement = binding.original.string
+        if binding.error or "\0" in statement:  # no variable can hold a NUL
+            blank = statement[: len(statement) - len(statement.lstrip())]
+            line = binding.original.line + blank.count("\n")
+            raise UsageError(
+                f"{file}:{line}: expected NAME=VALUE",
+                hint="Correct the line, or ignore the file with --no-env.",
+            )
+    return DotEnv(None, stream=io.StringIO(text), override=False).dict()
+
+
+def _read_utf8(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UsageError(
+            f"{file}:{line}: not UTF-8 text",
+            hint="Save it as UTF-8, or ignore the file with --no-env.",
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {file}: {error.strerror}",
+            hint="Name another file with --env-file, or use --no-env.",
+        ) from error

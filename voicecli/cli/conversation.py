@@ -18,7 +18,7 @@ from voicecli import clock
 from voicecli.audio.recorder import Recorder
 from voicecli.cli.keybindings import KeyBindings
 from voicecli.cli.opening import SoundDevices, open_devices
-from voicecli.cli.options import TIMELINE, header
+from voicecli.cli.options import RESULT, TIMELINE, create_header
 from voicecli.cli.output import Showing, Shown, libraries_hushed, open_shown, stdin
 from voicecli.errors import INTERRUPTED
 from voicecli.events import ReplyCancelled, ReplyFailed, ReplyFinished, Warned
@@ -42,12 +42,14 @@ class TalkOptions:
     typed: to type instead of speaking.
     showing: how the conversation is shown.
     out: the folder to keep the recording in.
+    force: whether to replace an earlier session there.
     warnings: what the user is told once the conversation has begun.
     """
 
     typed: bool = False
     showing: Showing = "screen"
     out: Path | None = None
+    force: bool = False
     warnings: Sequence[str] = ()
 
 
@@ -94,7 +96,7 @@ async def run_conversation(profile: Profile, wishes: TalkOptions, timeline: Time
             )
         )
         if wishes.out is not None:
-            taps.append(stack.enter_context(_recorded(wishes.out, profile, sound, timeline)))
+            taps.append(stack.enter_context(_recorded(wishes, profile, sound, timeline)))
         taps.append(hands.hear if wishes.typed else shown.hear)
         for notices in sound.notices:
             session.add_event_source(notices)
@@ -134,18 +136,22 @@ def _begin(session: Session, hands: KeyBindings, wishes: TalkOptions, sound: Sou
 
 @contextmanager
 def _recorded(
-    folder: Path, profile: Profile, sound: SoundDevices, timeline: Timeline
+    wishes: TalkOptions, profile: Profile, sound: SoundDevices, timeline: Timeline
 ) -> Iterator[Callable[[AudioBlock], None]]:
-    """What is to be given the microphone's blocks; all is in ``folder`` then."""
+    """What is to be given the microphone's blocks; all is in ``wishes.out`` then."""
+    assert wishes.out is not None
+    folder = wishes.out
     with (
         Recorder(
             folder,
             profile.tts.sample_rate,
             agent=sound.played,
             user_rate=profile.audio.sample_rate,
+            overwrite=wishes.force,
         ) as recorder,
-        open_writer(folder / TIMELINE, header(profile)) as writer,
+        open_writer(folder / TIMELINE, create_header(profile)) as writer,
     ):
+        (folder / RESULT).unlink(missing_ok=True)  # of the session that is replaced
         timeline.follow(writer)
         yield recorder.user
 

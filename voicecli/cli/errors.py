@@ -1,12 +1,12 @@
-"""How a command fails: what is said on standard error, and the exit code.
+"""Reports failures and log records on standard error, and chooses the exit code.
 
-What the program foresaw is one line, ``error: cause. hint``; so is what it did not foresee, with
-where it happened.  A traceback is shown when it is asked for (``-vv``, ``VOICECLI_DEBUG=1``), a key
-never.
+A failure is one line: ``error: cause. hint`` if the program foresaw it, else the exception and
+where it was raised.  Tracebacks appear with ``-vv`` or ``VOICECLI_DEBUG=1`` only; keys never do.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
 import typer
+from typing_extensions import override
 
 from voicecli.errors import (
     INTERRUPTED,
@@ -31,29 +32,31 @@ BUG = 70
 """EX_SOFTWARE of sysexits.h."""
 
 UNREAD = 141
-"""What a shell reports when SIGPIPE ends a program: nobody reads its output any more."""
+"""What a shell reports after SIGPIPE: the reader of our output has gone."""
 
 EXIT_CODES = {
-    0: "done; what was asked for is met",
-    1: "a budget or an assertion that was asked for is missed",
+    0: "success; everything asked for is met",
+    1: "a budget or an assertion is missed",
     2: "the command line, a profile or an input file is wrong",
     3: "a key is missing or refused",
-    4: "microphone or loudspeaker",
-    5: "a service or the network",
+    4: "the microphone or the loudspeaker failed",
+    5: "a service or the network failed",
     6: "measured, but not reliably (with --strict)",
     7: "the agent never answered",
     BUG: "a bug in voicecli",
     INTERRUPTED: "interrupted (Ctrl-C, SIGTERM)",
-    UNREAD: "nobody read the output to its end",
+    UNREAD: "the reader of the output closed it early",
 }
 
-_TELLING = (CredentialsError, UsageError, DeviceError, ServiceError, VoiceError)
-"""Of several failures the first of these is told: a refused key explains a lost service."""
+_PRIORITY = (CredentialsError, UsageError, DeviceError, ServiceError, VoiceError)
+"""Of several failures the first kind is reported: a refused key explains a lost service."""
+
+_LOG_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 @runtime_checkable
-class _Mistake(Protocol):
-    """typer's own errors; their class is click's or a private copy of it, by typer's version."""
+class _ClickError(Protocol):
+    """An error of click's, which typer raises as click's class or as its own copy of it."""
 
     exit_code: int
 
@@ -61,82 +64,121 @@ class _Mistake(Protocol):
     def show(self, file: IO[str] | None = None) -> None: ...
 
 
-def tell(error: BaseException, *, debug: bool = False) -> int:
-    """Say on standard error what failed, and what to do about it; the exit code.
+def print_error(error: BaseException, *, debug: bool = False) -> int:
+    """Print what failed and what to do about it; return the exit code.
 
-    debug: whether the traceback comes first.
+    debug: print the traceback first.
     """
-    leaves = list(_leaves(error))
+    leaves = list(_flatten(error))
     if any(isinstance(leaf, KeyboardInterrupt | typer.Abort) for leaf in leaves):
         return INTERRUPTED
     if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):
         return UNREAD
-    if isinstance(error, _Mistake):
-        return _tell_mistake(error)
+    if isinstance(error, _ClickError):
+        return _print_click_error(error)
     if debug:
-        _say("".join(traceback.format_exception(error)).rstrip())
+        _print("".join(traceback.format_exception(error)).rstrip())
     for leaf in leaves:
         if not isinstance(leaf, VoiceError):
-            return _tell_bug(leaf)
-    told = min((leaf for leaf in leaves if isinstance(leaf, VoiceError)), key=_rank)
-    _say(f"error: {_sentence(told)}")
-    return told.exit_code
+            return _print_bug(leaf)
+    first = min((leaf for leaf in leaves if isinstance(leaf, VoiceError)), key=_priority)
+    text = str(first)
+    _print(f"error: {text}" if text.endswith((".", "!", "?", ")")) else f"error: {text}.")
+    return first.exit_code
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def _flatten(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from _flatten(inner)
     else:
         yield error
 
 
-def _rank(error: VoiceError) -> int:
-    return next(rank for rank, kind in enumerate(_TELLING) if isinstance(error, kind))
+def _priority(error: VoiceError) -> int:
+    return next(rank for rank, kind in enumerate(_PRIORITY) if isinstance(error, kind))
 
 
-def _sentence(error: VoiceError) -> str:
-    text = str(error)
-    return text if text.endswith((".", "!", "?", ")")) else f"{text}."
-
-
-def _tell_mistake(error: _Mistake) -> int:
-    """As typer words it, without the usage, which --help has."""
+def _print_click_error(error: _ClickError) -> int:
+    """Print typer's own words, without the usage, which --help shows."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        _say(error.format_message())
+        _print(error.format_message())
         return error.exit_code
-    _say(f"error: {error.format_message()}")
+    _print(f"error: {error.format_message()}")
     if getattr(error, "option_name", "") in ("-v", "--verbose", "--env-file", "--no-env"):
-        _say("That option comes before the command: voicecli OPTION COMMAND.")
+        _print("That option comes before the command: voicecli OPTION COMMAND.")
     elif context is not None:
-        _say(f"Try {context.command_path} --help.")
+        _print(f"Try {context.command_path} --help.")
     return error.exit_code
 
 
-def _tell_bug(error: BaseException) -> int:
-    """One line, with the innermost place that is ours."""
-    ours = Path(__file__).parents[1]
+def _print_bug(error: BaseException) -> int:
+    """Print one line with the innermost line of our own code in the traceback."""
+    package = Path(__file__).parents[1]
     frames = traceback.extract_tb(error.__traceback__)
-    places = [f for f in frames if Path(f.filename).is_relative_to(ours)]
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(package)]
     place = ""
-    if places:
-        file = Path(places[-1].filename).relative_to(ours.parent)
-        place = f" ({file}:{places[-1].lineno})"
+    if ours:
+        place = f" ({Path(ours[-1].filename).relative_to(package.parent)}:{ours[-1].lineno})"
     what = " ".join(traceback.format_exception_only(error)[-1].split())
-    _say(
-        f"error: {what}{place}. This is a bug in voicecli: please report it, with what "
-        "VOICECLI_DEBUG=1 shows."
+    _print(
+        f"error: {what}{place}. This is a bug in voicecli: please report it with the output of "
+        "VOICECLI_DEBUG=1."
     )
     return BUG
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     with suppress(OSError):  # standard error is closed
         typer.echo(sanitize_message(text), err=True)
 
 
-def hush() -> None:
-    """Let nothing complain of a standard output that nobody reads."""
+def silence_stdout() -> None:
+    """Point standard output at /dev/null, so that shutdown raises no BrokenPipeError."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def configure_logging(verbosity: int) -> None:
+    """Log warnings of all libraries, and more of voicecli with each ``-v``.
+
+    verbosity: number of ``-v`` given.
+    """
+    level = _LOG_LEVELS[min(verbosity, len(_LOG_LEVELS) - 1)]
+    logging.basicConfig(handlers=[_LineHandler(level)], level=logging.WARNING)
+    logging.getLogger("voicecli").setLevel(level)
+
+
+def is_debugging() -> bool:
+    """Return whether ``-vv`` or ``VOICECLI_DEBUG=1`` asks for tracebacks."""
+    verbose = logging.getLogger("voicecli").isEnabledFor(logging.DEBUG)
+    return verbose or os.environ.get("VOICECLI_DEBUG", "0") not in ("", "0")
+
+
+class _LineHandler(logging.Handler):
+    """Writes each record as one sanitized line; tracebacks at level DEBUG only."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self._with_name = level < logging.WARNING
+        self._with_traceback = level <= logging.DEBUG
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        message = " ".join(record.getMessage().split())
+        name = f"{record.name}: " if self._with_name else ""
+        line = f"{record.levelname.lower()}: {name}{message}"
+        if not record.exc_info:
+            return line
+        if self._with_traceback:
+            return f"{line}\n{logging.Formatter().formatException(record.exc_info)}"
+        error = record.exc_info[1]
+        return f"{line} ({type(error).__name__}: {error})"
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        # logging's own report of a failing handler would print the arguments, perhaps a key.
+        # _print uses the present sys.stderr, which a live display may have replaced.
+        with suppress(Exception):
+            _print(self.format(record))

@@ -1,4 +1,4 @@
-"""What the commands that hold a conversation have in common: options, models, and what is kept."""
+"""What several commands share: options, the models they need, and the folder of a session."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TIMELINE = "timeline.jsonl"
 RESULT = "result.json"
 
-# what the pipeline needs takes 0.5 s to import: the commands do, --help does not
+# The functions import what they need: the pipeline takes 0.5 s, which --help does not pay.
 
 ProfileName = Annotated[
     str, typer.Option("--profile", "-p", metavar="NAME", help="Name or file of a profile.")
@@ -27,21 +27,24 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated."),
 ]
+Fast = Annotated[
+    bool, typer.Option("--fast", help="Run in virtual time, without waiting (scripted only).")
+]
 Out = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Keep the recording, the timeline and the result there."),
+    typer.Option(metavar="DIR", help="Keep the recording, the timeline and the result in DIR."),
 ]
-
-PredictedBy = Annotated[
+Force = Annotated[bool, typer.Option("--force", help="Replace an earlier session in --out.")]
+Predicted = Annotated[
     Path | None,
     typer.Option(
-        "--predicted", metavar="FILE", help="A saved probe: tell what it predicted beside it."
+        metavar="FILE", help="A saved probe: print its prediction beside the measurement."
     ),
 ]
 
 
-def prediction(file: Path | None) -> Mapping[str, Any] | None:
-    """What the probe saved in ``file`` predicts; raises InputError where it is none."""
+def load_prediction(file: Path | None) -> Mapping[str, Any] | None:
+    """Return the prediction of the saved probe ``file``; raises InputError if it has none."""
     if file is None:
         return None
     from voicecli.errors import InputError
@@ -50,13 +53,41 @@ def prediction(file: Path | None) -> Mapping[str, Any] | None:
     found: Mapping[str, Any] | None = load_result(file)["prediction"]
     if found is None:
         raise InputError(
-            f"{file} predicts nothing", hint="Save a probe of all three services that succeeded."
+            f"{file} holds no prediction", hint="Save a probe that measured all three services."
         )
     return found
 
 
-def header(profile: Profile) -> Header:
-    """Of the timeline that begins now."""
+def check_fast(profile: Profile, fast: bool) -> None:
+    """Raise UsageError if ``--fast`` is given and ``profile`` needs real time."""
+    if fast and (profile.standin is None or profile.standin.engine != "scripted"):
+        from voicecli.errors import UsageError
+
+        raise UsageError(
+            "--fast runs in virtual time, in which no real service can keep up",
+            hint="Choose a profile with scripted stand-ins: --profile scripted.",
+        )
+
+
+def check_out(out: Path | None, force: bool, source: Path | None = None) -> None:
+    """Raise UsageError if ``--force`` has nothing to replace, or would replace ``source``."""
+    from voicecli.audio.recorder import CONVERSATION, REPLY
+    from voicecli.errors import UsageError
+
+    if force and out is None:
+        raise UsageError("--force replaces a session in --out", hint="Add --out DIR.")
+    for name in (CONVERSATION, REPLY) if out is not None and source is not None else ():
+        assert out is not None
+        assert source is not None
+        kept = out / name
+        if kept.exists() and source.exists() and kept.samefile(source):
+            raise UsageError(
+                f"{source} would be overwritten while it is played", hint="Name another --out."
+            )
+
+
+def create_header(profile: Profile) -> Header:
+    """Return the header of a timeline that starts now."""
     from voicecli import clock
     from voicecli.timeline import Header
 
@@ -67,24 +98,25 @@ def header(profile: Profile) -> Header:
     )
 
 
-def measured(timeline: Timeline, folder: Path | None) -> Sequence[Turn]:
-    """The turns, measured, and checked against the recording in ``folder``, if there is one."""
+def measure_session(timeline: Timeline, folder: Path | None) -> Sequence[Turn]:
+    """Measure the turns, and check them against the recording in ``folder`` if there is one."""
     from voicecli.metrics.turns import measure_turns
 
+    turns = measure_turns(timeline)
     if folder is None:
-        return measure_turns(timeline)
+        return turns
     from voicecli.audio.crosscheck import check_recording
     from voicecli.audio.recorder import CONVERSATION
 
-    return check_recording(measure_turns(timeline), folder / CONVERSATION)
+    return check_recording(turns, folder / CONVERSATION)
 
 
-def tell(outcome: SessionResult, out: Path | None) -> None:
-    """The closing lines, and what is kept in ``out``."""
+def print_result(result: SessionResult, out: Path | None) -> None:
+    """Print the summary, and what is kept in ``out``."""
     from voicecli.audio.recorder import CONVERSATION, REPLY
 
     typer.echo()
-    for line in outcome.lines():
+    for line in result.lines():
         typer.echo(line)
     if out is not None:
         typer.echo(f"\nkept in {out}: {CONVERSATION}, {REPLY}, {TIMELINE}, {RESULT}")

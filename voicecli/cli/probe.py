@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voicecli.cli.errors import tell
+from voicecli.cli.errors import print_error
 from voicecli.cli.models import fetch_models_of
-from voicecli.cli.options import ProfileName, Sets
+from voicecli.cli.options import Fast, ProfileName, Sets, check_fast
 from voicecli.errors import CredentialsError, InputError, ThresholdError, UsageError, VoiceError
 from voicecli.sanitize import sanitize_message
 
@@ -85,9 +85,6 @@ Watch = Annotated[
     float | None,
     typer.Option(min=1, max=3600, metavar="S", help="One reading every S seconds, until Ctrl-C."),
 ]
-Fast = Annotated[
-    bool, typer.Option("--fast", help="Virtual time: as fast as it can be computed (scripted).")
-]
 
 CHEAP = 0.03
 """US dollars; a smaller cost is not announced."""
@@ -148,11 +145,7 @@ def _choose_format(as_json: bool, as_csv: bool, as_markdown: bool) -> Format:
 def _check(
     profile: Profile, *, fast: bool, watch: float | None, output: Format, compare: Path | None
 ) -> None:
-    if fast and (profile.standin is None or profile.standin.engine != "scripted"):
-        raise UsageError(
-            "--fast is virtual time, in which no real service can keep up",
-            hint="Use a profile with scripted stand-ins: --profile scripted.",
-        )
+    check_fast(profile, fast)
     if watch is not None and (output is not Format.TEXT or compare is not None):
         other = "--compare" if compare is not None else f"--{output}"
         raise UsageError(f"--watch and {other} contradict each other", hint="Leave one out.")
@@ -344,7 +337,7 @@ class _Command:
             names = ", ".join(f"{one.metric}.{one.difference.statistic}" for one in worse)
             failures.append(ThresholdError(f"worse than before: {names}"))
         for failure in failures:
-            tell(failure)
+            print_error(failure)
         first = next((one for one in failures if isinstance(one, CredentialsError)), None)
         return (first or failures[0]).exit_code if failures else 0
 

@@ -1,4 +1,4 @@
-"""``voicecli profiles``: which there are, what they say, whether they are right."""
+"""``voicecli profiles``: lists, shows and validates profiles."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import Annotated
 
 import typer
 
-# voicecli.profile brings pydantic, 0.1 s: it is imported by the command that runs, not by --help.
+from voicecli.cli.options import Sets
 
-profiles_app = typer.Typer(help="Show and check profiles.", no_args_is_help=True)
+# The commands import voicecli.profile: it brings pydantic, 0.1 s, which --help does not pay.
+
+app = typer.Typer(help="List, show and validate profiles.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="A name, or a path ending in .yaml.", metavar="NAME")]
 
 
-@profiles_app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the profiles that can be had by name."""
+@app.command("list")
+def list_profiles(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the profiles that a name can select."""
     from voicecli.profile import known_profiles
 
     known = known_profiles()
@@ -29,18 +33,15 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fa
         typer.echo(f"{name:{names}}  {origin:{origins}}  {description}".rstrip())
 
 
-@profiles_app.command()
-def show(
+@app.command("show")
+def show_profile(
     name: Name,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="All settings, as they count in the end.")
+        bool, typer.Option("--resolved", help="Print every setting with its effective value.")
     ] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting (--resolved)."),
-    ] = None,
+    overrides: Sets = None,
 ) -> None:
-    """Print a profile as it is written, or with --resolved all that it amounts to."""
+    """Print a profile as it is written, or with --resolved all effective settings."""
     import yaml
 
     from voicecli.profile import load_profile, source_of
@@ -53,19 +54,19 @@ def show(
     typer.echo(text, nl=False)
 
 
-@profiles_app.command()
-def validate(
-    file: Annotated[Path, typer.Argument(help="A profile's file, or its name.", metavar="FILE")],
+@app.command("validate")
+def validate_profile(
+    file: Annotated[Path, typer.Argument(help="A profile's file or name.", metavar="FILE")],
 ) -> None:
-    """Check a profile and those it extends, whatever the environment says."""
+    """Check a profile and those it extends, without the environment's settings."""
     from voicecli.profile import load_profile
 
     load_profile(str(file), environ={})
     typer.echo(f"{file}: valid")
 
 
-@profiles_app.command()
-def schema() -> None:
+@app.command("schema")
+def print_schema() -> None:
     """Print the JSON schema of a profile, for editors."""
     from voicecli.profile import json_schema
 

@@ -1,9 +1,10 @@
-"""``voicecli replay``: the pipeline of ``talk``, with a recording for a microphone."""
+"""``voicecli replay``: the pipeline of ``talk`` with a recording instead of a microphone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -14,149 +15,153 @@ from voicecli.cli.models import fetch_models_of
 from voicecli.cli.options import (
     RESULT,
     TIMELINE,
+    Fast,
+    Force,
     Out,
-    PredictedBy,
+    Predicted,
     ProfileName,
     Sets,
-    header,
-    measured,
-    prediction,
-    tell,
+    check_fast,
+    check_out,
+    create_header,
+    load_prediction,
+    measure_session,
+    print_result,
 )
-from voicecli.errors import UsageError
 from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
-    from voicecli.cli.result import SessionResult
     from voicecli.profile import Profile
     from voicecli.timeline import Timeline
 
-# what the pipeline needs takes 0.5 s to import: the command does, --help does not
-
-File = Annotated[Path, typer.Argument(help="A recording: WAV, FLAC, OGG; any rate and channels.")]
-AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON, nothing else.")]
-Fast = Annotated[
-    bool, typer.Option("--fast", help="Virtual time: as fast as it can be computed (scripted).")
+File = Annotated[
+    Path, typer.Argument(help="A recording: WAV, FLAC or OGG, any rate, any channels.")
 ]
-Expects = Annotated[
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
+Expect = Annotated[
     list[str] | None,
     typer.Option(
-        "--expect",
-        metavar="EXPR",
-        help="End with 1 unless it holds: mouth_to_ear.p95<3000; may be repeated.",
+        metavar="EXPR", help="Exit with 1 unless it holds: mouth_to_ear.p95<3000; repeatable."
     ),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="End with 6 where a measurement cannot be relied on.")
+    bool, typer.Option("--strict", help="Exit with 6 if a measurement is not reliable.")
 ]
 
 
-def replay_command(
+def replay(
     file: File,
     profile: ProfileName = "default",
     out: Out = None,
+    force: Force = False,
     as_json: AsJson = False,
     fast: Fast = False,
     overrides: Sets = None,
-    expect: Expects = None,
+    expect: Expect = None,
     strict: Strict = False,
-    predicted: PredictedBy = None,
+    predicted: Predicted = None,
 ) -> None:
-    """Play a recording to the agent, as if spoken into the microphone; measure what it answers.
+    """Play a recording to the agent as if spoken into the microphone, and measure its answers.
 
-    Streams at the pace of real time, answers into a virtual loudspeaker, and ends when the last
-    reply was heard.
+    Streams in real time, answers into a virtual loudspeaker, and ends when the last reply has been
+    played.
     """
     from voicecli import clock
     from voicecli.cli.result import ResultOptions, SessionResult
-    from voicecli.metrics import thresholds as expectation
+    from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
 
-    expectations = [expectation.parse_threshold(text) for text in expect or ()]
+    thresholds = [parse_threshold(text) for text in expect or ()]
     settings = load_profile(profile, overrides=overrides or ())
-    foreseen = prediction(predicted)
-    _check(settings, fast)
+    prediction = load_prediction(predicted)
+    check_fast(settings, fast)
+    check_out(out, force, file)
     fetch_models_of(settings)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
-        say: Callable[[str], None] = (lambda _: None) if as_json else typer.echo
-        timeline = clock.run(_replay(file, settings, folder, say), virtual=fast)
-        outcome = SessionResult(
+        run = _Run(file, settings, folder, force, print_line=_discard if as_json else typer.echo)
+        timeline = clock.run(run.hold_conversation(), virtual=fast)
+        result = SessionResult(
             timeline,
-            measured(timeline, folder),
+            measure_session(timeline, folder),
             settings,
             ResultOptions(
                 profile_name=profile,
-                expectations=expectations,
+                expectations=thresholds,
                 strict=strict,
-                predicted=foreseen,
+                predicted=prediction,
             ),
         )
-        _tell(outcome, out, as_json)
-    outcome.judge()
+        if out is not None:
+            result.write(out / RESULT)
+        if as_json:
+            typer.echo(result.as_json())
+        else:
+            print_result(result, out)
+    result.judge()
 
 
-def _check(profile: Profile, fast: bool) -> None:
-    if fast and (profile.standin is None or profile.standin.engine != "scripted"):
-        raise UsageError(
-            "--fast is virtual time, in which no real service can keep up",
-            hint="Take a profile with scripted stand-ins: --profile scripted.",
-        )
+def _discard(line: str) -> None:
+    pass
 
 
-def _channel(file: Path) -> int | None:
-    """Of a conversation that was kept, the user: left.  Of other recordings all."""
-    from voicecli.audio.recorder import CONVERSATION
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One replay of ``file``, recorded into ``folder``."""
 
-    kept = file.name == CONVERSATION and (file.parent / TIMELINE).exists()
-    return 0 if kept else None
+    file: Path
+    profile: Profile
+    folder: Path
+    overwrite: bool
+    print_line: Callable[[str], None]
 
+    @property
+    def _channel(self) -> int | None:
+        """The user's channel, the left one, of a recording kept by voicecli; else None, for all."""
+        from voicecli.audio.recorder import CONVERSATION
 
-async def _replay(
-    file: Path, profile: Profile, folder: Path, say: Callable[[str], None]
-) -> Timeline:
-    """Hold the conversation; all of it is in ``folder`` then."""
-    from voicecli.audio.recorder import Recorder
-    from voicecli.audio.virtual import VirtualSpeaker
-    from voicecli.audio.wav import open_wav
-    from voicecli.cli.result import budgets_of
-    from voicecli.pipeline.wiring import open_services, open_session
-    from voicecli.report.turn_lines import TurnLines
-    from voicecli.timeline import Timeline, open_writer
+        is_ours = self.file.name == CONVERSATION and (self.file.parent / TIMELINE).exists()
+        return 0 if is_ours else None
 
-    audio, timeline = profile.audio, Timeline()
-    timeline.follow(TurnLines(say, budgets_of(profile)))
-    speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer_ms / 1000)
-    with (
-        open_wav(file, audio.sample_rate, audio.block_ms / 1000, _channel(file)) as source,
-        Recorder(
-            folder, profile.tts.sample_rate, agent=speaker.take, user_rate=audio.sample_rate
-        ) as recorder,
-        open_writer(folder / TIMELINE, header(profile)) as writer,
-    ):
-        timeline.follow(writer)
-        async with (
-            open_services(profile) as services,
-            open_session(
-                profile,
-                services,
-                source,
-                speaker,
-                timeline=timeline,
-                tap=recorder.user,
-                recorded=True,
-            ) as session,
+    async def hold_conversation(self) -> Timeline:
+        """Play the file to the agent until its last reply has been played."""
+        from voicecli.audio.recorder import Recorder
+        from voicecli.audio.virtual import VirtualSpeaker
+        from voicecli.audio.wav import open_wav
+        from voicecli.cli.result import budgets_of
+        from voicecli.pipeline.wiring import open_services, open_session
+        from voicecli.report.turn_lines import TurnLines
+        from voicecli.timeline import Timeline, open_writer
+
+        profile, audio, timeline = self.profile, self.profile.audio, Timeline()
+        timeline.follow(TurnLines(self.print_line, budgets_of(profile)))
+        speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer_ms / 1000)
+        with (
+            open_wav(self.file, audio.sample_rate, audio.block_ms / 1000, self._channel) as source,
+            Recorder(
+                self.folder,
+                profile.tts.sample_rate,
+                agent=speaker.take,
+                user_rate=audio.sample_rate,
+                overwrite=self.overwrite,
+            ) as recorder,
+            open_writer(self.folder / TIMELINE, create_header(profile)) as writer,
         ):
-            await session.run()
-    for warning in source.warnings:
-        typer.echo(sanitize_message(f"! {warning}"), err=True)
-    return timeline
-
-
-def _tell(outcome: SessionResult, out: Path | None, as_json: bool) -> None:
-    if out is not None:
-        outcome.write(out / RESULT)
-    if as_json:
-        typer.echo(outcome.as_json())
-    else:
-        tell(outcome, out)
+            (self.folder / RESULT).unlink(missing_ok=True)  # of the session that is replaced
+            timeline.follow(writer)
+            async with (
+                open_services(profile) as services,
+                open_session(
+                    profile,
+                    services,
+                    source,
+                    speaker,
+                    timeline=timeline,
+                    tap=recorder.user,
+                    recorded=True,
+                ) as session,
+            ):
+                await session.run()
+        for warning in source.warnings:
+            typer.echo(sanitize_message(f"! {warning}"), err=True)
+        return timeline

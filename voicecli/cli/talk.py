@@ -12,13 +12,15 @@ import typer
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.options import (
     RESULT,
+    Force,
     Out,
-    PredictedBy,
+    Predicted,
     ProfileName,
     Sets,
-    measured,
-    prediction,
-    tell,
+    check_out,
+    load_prediction,
+    measure_session,
+    print_result,
 )
 from voicecli.errors import ServiceError
 
@@ -61,11 +63,12 @@ def talk_command(
     speaker: Device = None,
     text: Typed = False,
     out: Out = None,
+    force: Force = False,
     as_json: AsJson = False,
     plain: Plain = False,
     max_minutes: Minutes = None,
     overrides: Sets = None,
-    predicted: PredictedBy = None,
+    predicted: Predicted = None,
 ) -> None:
     """Talk with the agent; see what you wait for.
 
@@ -81,15 +84,16 @@ def talk_command(
 
     options = [*(overrides or ()), *_options(mic, speaker, max_minutes, text)]
     settings, warnings = _settings(profile, options, typed=text)
-    foreseen = prediction(predicted)
+    foreseen = load_prediction(predicted)
+    check_out(out, force)
     fetch_models_of(settings)
     showing: Showing = "json" if as_json else "screen" if has_screen() and not plain else "plain"
-    wishes = TalkOptions(typed=text, showing=showing, out=out, warnings=warnings)
+    wishes = TalkOptions(typed=text, showing=showing, out=out, force=force, warnings=warnings)
     timeline = Timeline()
     failure = _held(settings, wishes, timeline)
     if len(timeline):
         asked = ResultOptions(profile_name=profile, predicted=foreseen)
-        outcome = SessionResult(timeline, measured(timeline, out), settings, asked)
+        outcome = SessionResult(timeline, measure_session(timeline, out), settings, asked)
         _tell(outcome, out, as_json)
     if failure is not None:
         raise failure
@@ -146,7 +150,7 @@ def _tell(outcome: SessionResult, out: Path | None, as_json: bool) -> None:
 
         typer.echo(result_line(outcome.as_json()))
     else:
-        tell(outcome, out)
+        print_result(outcome, out)
 
 
 def _judge(outcome: SessionResult, timeline: Timeline) -> None:
