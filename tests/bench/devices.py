@@ -25,7 +25,7 @@ from tests.support.live_talk import (
 )
 from tests.support.recorded_bus import HEARD_EARLY
 from tests.support.virtual_audio import VirtualAudio
-from voicecli.metrics.summary import describe, percentile
+from voicecli.metrics.summary import compute_percentile, describe
 
 COUNT = 20
 REPLIES = 10
@@ -100,7 +100,7 @@ def _barge_ins(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], Judge
             ("silent", silent, 0.5, 300),
             ("silent", silent, 0.95, 350),
         ):
-            value = percentile(sorted(values), share)
+            value = compute_percentile(sorted(values), share)
             told = f"{name}: {what} after {value:.0f} ms at P{100 * share:.0f}, <= {most}"
             judged.append((told, value <= most))
         stale = sum(one.stale for one in found)

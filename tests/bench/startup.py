@@ -19,7 +19,7 @@ from tests.bench.table import table, verdict
 from tests.support.speech_like import utterances
 from voicecli import clock
 from voicecli.audio.pcm import samples_of
-from voicecli.metrics.summary import percentile
+from voicecli.metrics.summary import compute_percentile
 from voicecli.units import Seconds
 
 RUNS = 9
@@ -94,12 +94,12 @@ def run() -> dict[str, Any]:
     for times in found.values():
         times.sort()
     rows = {
-        name: [len(times), *(1000 * percentile(times, share) for share in (0.5, 1.0))]
+        name: [len(times), *(1000 * compute_percentile(times, share) for share in (0.5, 1.0))]
         for name, times in found.items()
     }
     print(f"d. Start-up, after a first run that fills the caches; {time.strftime('%Y-%m-%d')}.")
     print(table(["ms", "n", "P50", "max"], [[name, *row] for name, row in rows.items()]))
-    took = percentile(found["--help"], 0.5)
+    took = compute_percentile(found["--help"], 0.5)
     judged = [(f"--help: {1000 * took:.0f} ms <= 250", took <= 0.25)]
     for what, met in judged:
         print(verdict(what, met))

@@ -17,7 +17,7 @@ from voicecli.events import AudioGlitched, ConnectionLost, ConnectionOpened, War
 from voicecli.metrics.summary import Budgets, summarize
 from voicecli.metrics.thresholds import evaluate, parse_threshold
 from voicecli.metrics.turns import Turn, measure_turns
-from voicecli.metrics.usage import Cost, PricedModels, count_usage, estimate_cost
+from voicecli.metrics.usage import Cost, PricedModels, count_usage, estimate_cost, find_prices
 from voicecli.report.format import listed, milliseconds, rounded, table
 from voicecli.report.json_result import Setting, profile_hash, result, written
 from voicecli.report.summary_lines import summary_lines
@@ -80,14 +80,14 @@ def test_what_became_of_a_turn_is_told(exchange, agent, told):
 
 def test_all_the_marks():
     (turn,) = measure_turns(PLAIN.entries())
-    doubtful = ("the event loop was 30 ms late", "nobody says when the user stopped")
+    doubtful = ("the event loop was 30 ms late", "the reply sounded before the user had stopped")
     worst = replace(
         turn, cold=False, requests=4, hedges=1, underruns=1, cut_off=True, unreliable=doubtful
     )
     assert turn_lines(worst, BUDGETS)[-1].partition("   ")[2] == (
         "[speech_final]  retried 2 times  hedged once  ran dry once  cut off"
         "  unreliable: the event loop was 30 ms late"
-        "  unreliable: nobody says when the user stopped"
+        "  unreliable: the reply sounded before the user had stopped"
     )
 
 
@@ -169,7 +169,7 @@ def closing(entries: list[Entry], spent: Cost | None = None) -> list[str]:
         book,
         summarize(found, book),
         BUDGETS,
-        estimate_cost(book, OURS) if spent is None else spent,
+        estimate_cost(book, find_prices(OURS)) if spent is None else spent,
     )
 
 
@@ -238,7 +238,13 @@ def told(entries: list[Entry]) -> dict[str, Any]:
     numbers = summarize(found, book)
     verdicts = [evaluate(parse_threshold("mouth_to_ear.p95<3000"), numbers)]
     data = result(
-        found, book, numbers, BUDGETS, estimate_cost(book, OURS), setting=SETTING, verdicts=verdicts
+        found,
+        book,
+        numbers,
+        BUDGETS,
+        estimate_cost(book, find_prices(OURS)),
+        setting=SETTING,
+        verdicts=verdicts,
     )
     text = written(data)
     assert text.isascii()

@@ -44,7 +44,7 @@ class SessionResult:
         from voicecli.events import SpeechStarted
         from voicecli.metrics.summary import summarize
         from voicecli.metrics.thresholds import evaluate
-        from voicecli.metrics.usage import PricedModels, count_usage, estimate_cost
+        from voicecli.metrics.usage import PricedModels, count_usage, estimate_cost, find_prices
 
         self._profile = profile
         self._asked = asked
@@ -54,12 +54,14 @@ class SessionResult:
         self._summary = summarize(turns, self._ledger)
         self._cost = estimate_cost(
             self._ledger,
-            PricedModels(
-                stt=profile.stt.model,
-                language=profile.stt.language,
-                llm=profile.llm.model,
-                tts=profile.tts.model,
-                standin=profile.standin is not None,
+            find_prices(
+                PricedModels(
+                    stt=profile.stt.model,
+                    language=profile.stt.language,
+                    llm=profile.llm.model,
+                    tts=profile.tts.model,
+                    standin=profile.standin is not None,
+                )
             ),
         )
         self._verdicts: list[Verdict] = [evaluate(one, self._summary) for one in asked.expectations]
@@ -82,7 +84,7 @@ class SessionResult:
 
         if (predicted := self._asked.predicted) is None:
             return []
-        measured = self._summary.spreads[MOUTH_TO_EAR]
+        measured = self._summary.distributions[MOUTH_TO_EAR.name]
         both = [
             f"{name.upper()} {_ms(predicted[f'{name}_ms'])} predicted, {_ms(value)} measured"
             for name, value in (

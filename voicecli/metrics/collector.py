@@ -1,50 +1,30 @@
-"""What a timeline tells of each reply, and of the user's words before it, gathered in one pass."""
+"""Collects, in one pass over a timeline, the entries that belong to each reply."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from voicecli.events import (
-    AudioGlitched,
-    CancelReply,
-    ClauseReady,
-    ClauseSent,
-    CommitReply,
-    DraftReply,
-    FinalTranscript,
-    FirstAudio,
-    FirstToken,
-    InterimTranscript,
-    LlmRequested,
-    LoopLagged,
-    PlaybackStarted,
-    ReplyCancelled,
-    ReplyEvent,
-    ReplyFailed,
-    ReplyFinished,
-    SpeechStarted,
-    SpeechStopped,
-    TurnId,
-)
+from voicecli import events
+from voicecli.events import TurnId
 from voicecli.metrics.stages import Milestones
 from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
-SHORTEST_WORD: Seconds = 0.1
-"""A voice that is shorter says nothing: a click or a breath, which is not when the user stopped."""
+MIN_SPEECH: Seconds = 0.1
+"""A shorter sound is a click or a breath, and not the end of what the user said."""
 
-CUT_OFF: Seconds = 1.5
-"""Who speaks again so soon after the commitment had not finished; the field's threshold."""
+CUT_OFF_WINDOW: Seconds = 1.5
+"""A user who speaks again within this time of the commitment was cut off; the field's threshold."""
 
-ReplyEnd = ReplyFinished | ReplyCancelled | ReplyFailed
+ReplyEnd = events.ReplyFinished | events.ReplyCancelled | events.ReplyFailed
 
 
 @dataclass(slots=True)
 class TurnTrace:
-    """What the timeline tells of one reply.
+    """The entries of one reply, and of the user's speech that it answers.
 
     begin: when the reply before it had ended.
-    text_at: when the final text of what it answers was in hand.
+    text_at: when the final text that it answers was known.
     voice_end, words_end: when the user stopped, by the detector and by the STT.
     """
 
@@ -52,14 +32,14 @@ class TurnTrace:
     text_at: Seconds | None = None
     voice_end: Seconds | None = None
     words_end: Seconds | None = None
-    commit: CommitReply | None = None
-    requests: list[LlmRequested] = field(default_factory=list)
-    token: FirstToken | None = None
-    clause: ClauseReady | None = None
-    sent: list[ClauseSent] = field(default_factory=list)
-    audio: FirstAudio | None = None
-    playback: PlaybackStarted | None = None
-    cancel: CancelReply | None = None
+    commit: events.CommitReply | None = None
+    requests: list[events.LlmRequested] = field(default_factory=list)
+    token: events.FirstToken | None = None
+    clause: events.ClauseReady | None = None
+    sent: list[events.ClauseSent] = field(default_factory=list)
+    audio: events.FirstAudio | None = None
+    playback: events.PlaybackStarted | None = None
+    cancel: events.CancelReply | None = None
     end: ReplyEnd | None = None
     cut_off: bool = False
     _late_voice_end: Seconds | None = None
@@ -71,10 +51,11 @@ class TurnTrace:
             return None
         return self.commit.speech_end if self._late_voice_end is None else self._late_voice_end
 
-    def voice_stopped(self, speech_end: Seconds) -> bool:
-        """A voice from before the commitment ends after it; whether the user had stopped by then.
+    def correct_voice_end(self, speech_end: Seconds) -> bool:
+        """Take the end of speech that began before the commitment and was reported after it.
 
-        Then the detector was slower than the service's endpointing, and knows better all the same.
+        Returns whether the user had stopped by the commitment: the service's endpointing was then
+        faster than the detector, which is still the more exact of the two.
         """
         self.voice_end = speech_end
         if self.commit is None or speech_end > self.commit.at:
@@ -82,11 +63,11 @@ class TurnTrace:
         self._late_voice_end = speech_end
         return True
 
-    def spoke_again(self, at: Seconds) -> None:
-        """The user is heard after the commitment."""
+    def note_speech(self, at: Seconds) -> None:
+        """The user speaks, after the commitment."""
         if self.commit is None or self.end is not None:
             return
-        if self.playback is None or at <= self.commit.at + CUT_OFF:
+        if self.playback is None or at <= self.commit.at + CUT_OFF_WINDOW:
             self.cut_off = True
 
     def milestones(self) -> Milestones:
@@ -108,7 +89,7 @@ class TurnTrace:
         )
 
     def _flush(self) -> Seconds | None:
-        """When the TTS was told to speak, or else, if it spoke untold, when it had any words."""
+        """When the TTS was told to speak; if it spoke without, when it was sent the first words."""
         flushes = [one.at for one in self.sent if one.flushed]
         if flushes and (self.audio is None or flushes[0] <= self.audio.at):
             return flushes[0]
@@ -116,143 +97,148 @@ class TurnTrace:
 
 
 class TraceCollector:
-    """The stories of a timeline.
+    """Collects the traces of a timeline.
 
     committed: those whose reply was committed, in order.
     """
 
     def __init__(self) -> None:
         self.committed: list[TurnTrace] = []
-        self._stories: dict[TurnId, TurnTrace] = {}
-        self._ears = _TranscriptTrace()
-        self._glitches: list[AudioGlitched] = []
-        self._lags: list[LoopLagged] = []
+        self._traces: dict[TurnId, TurnTrace] = {}
+        self._speech = _SpeechTrace()
+        self._glitches: list[events.AudioGlitched] = []
+        self._lags: list[events.LoopLagged] = []
 
     def note(self, entry: Entry) -> TurnTrace | None:
-        """``entry`` is what comes next; the story of the reply that it is about, if it is."""
+        """Take the next entry; return the trace of the reply that it is about, if it is."""
         match entry:
-            case DraftReply():
-                return self._drafted(entry)
-            case CommitReply():
-                return self._committed(entry)
-            case CancelReply():
-                story = self._story(entry.turn)
-                story.cancel = story.cancel or entry
-                return story
-            case ReplyEvent():
-                return self._replied(entry, self._story(entry.turn))
-            case AudioGlitched():
+            case events.DraftReply():
+                return self._note_draft(entry)
+            case events.CommitReply():
+                return self._note_commit(entry)
+            case events.CancelReply():
+                trace = self._trace(entry.turn)
+                trace.cancel = trace.cancel or entry
+                return trace
+            case events.ReplyEvent():
+                return self._note_reply(entry, self._trace(entry.turn))
+            case events.AudioGlitched():
                 self._glitches.append(entry)
-            case LoopLagged():
+            case events.LoopLagged():
                 self._lags.append(entry)
             case _:
-                self._ears.note(entry, self.committed[-1] if self.committed else None)
+                self._speech.note(entry, self.committed[-1] if self.committed else None)
         return None
 
-    def xruns(self, story: TurnTrace) -> int:
+    def xruns(self, trace: TurnTrace) -> int:
         """How often the sound card lost samples up to the reply's first sound."""
-        until = _first_sound(story)
-        return sum(one.xruns for one in self._glitches if story.begin <= one.at <= until)
+        until = _first_sound(trace)
+        return sum(one.xruns for one in self._glitches if trace.begin <= one.at <= until)
 
-    def lag(self, story: TurnTrace) -> Seconds:
+    def lag(self, trace: TurnTrace) -> Seconds:
         """How late the event loop was, at worst, up to the reply's first sound."""
-        until = _first_sound(story)
-        lags = (one.lag for one in self._lags if story.begin <= one.at <= until + one.lag)
+        until = _first_sound(trace)
+        lags = (one.lag for one in self._lags if trace.begin <= one.at <= until + one.lag)
         return max(lags, default=0.0)
 
-    def _story(self, turn: TurnId) -> TurnTrace:
-        if turn not in self._stories:
+    def _trace(self, turn: TurnId) -> TurnTrace:
+        if turn not in self._traces:
             before = self.committed[-1] if self.committed else None
             last = before and (before.end or before.commit)
-            self._stories[turn] = TurnTrace(begin=last.at if last else 0.0)
-        return self._stories[turn]
+            self._traces[turn] = TurnTrace(begin=last.at if last else 0.0)
+        return self._traces[turn]
 
-    def _drafted(self, draft: DraftReply) -> TurnTrace:
-        story = self._story(draft.turn)
-        story.text_at = self._ears.text_at(draft.at)
-        return story
+    def _note_draft(self, draft: events.DraftReply) -> TurnTrace:
+        trace = self._trace(draft.turn)
+        trace.text_at = self._speech.text_at(draft.at)
+        return trace
 
-    def _committed(self, commit: CommitReply) -> TurnTrace:
-        story = self._story(commit.turn)
-        if story.commit is None:
-            self.committed.append(story)
-        story.commit = commit
-        if story.text_at is None:
-            story.text_at = self._ears.text_at(commit.at)
-        story.voice_end, story.words_end = self._ears.voice_end, self._ears.words_end
-        self._ears.voice_end = self._ears.words_end = None
-        return story
+    def _note_commit(self, commit: events.CommitReply) -> TurnTrace:
+        trace = self._trace(commit.turn)
+        if trace.commit is None:
+            self.committed.append(trace)
+        trace.commit = commit
+        if trace.text_at is None:
+            trace.text_at = self._speech.text_at(commit.at)
+        trace.voice_end, trace.words_end = self._speech.voice_end, self._speech.words_end
+        self._speech.voice_end = self._speech.words_end = None
+        return trace
 
-    def _replied(self, event: ReplyEvent, story: TurnTrace) -> TurnTrace:
+    def _note_reply(self, event: events.ReplyEvent, trace: TurnTrace) -> TurnTrace:
         match event:
-            case LlmRequested():
-                story.requests.append(event)
-            case FirstToken():
-                story.token = story.token or event
-            case ClauseReady():
-                story.clause = story.clause or event
-            case ClauseSent():
-                story.sent.append(event)
-            case FirstAudio():
-                story.audio = story.audio or event
-            case PlaybackStarted():
-                story.playback = story.playback or event
-            case ReplyFinished() | ReplyCancelled() | ReplyFailed():
-                story.end = story.end or event
-        return story
+            case events.LlmRequested():
+                trace.requests.append(event)
+            case events.FirstToken():
+                trace.token = trace.token or event
+            case events.ClauseReady():
+                trace.clause = trace.clause or event
+            case events.ClauseSent():
+                trace.sent.append(event)
+            case events.FirstAudio():
+                trace.audio = trace.audio or event
+            case events.PlaybackStarted():
+                trace.playback = trace.playback or event
+            case events.ReplyFinished() | events.ReplyCancelled() | events.ReplyFailed():
+                trace.end = trace.end or event
+        return trace
 
 
-class _TranscriptTrace:
-    """What was heard of the user since the last commitment.
+class _SpeechTrace:
+    """What detector and STT reported about the user since the last commitment.
 
-    voice_end, words_end: when they stopped, by the detector and by the STT; None: not said.
+    voice_end, words_end: when the user stopped, by the detector and by the STT; None: not reported.
     """
 
     def __init__(self) -> None:
         self.voice_end: Seconds | None = None
         self.words_end: Seconds | None = None
         self._final_at: Seconds | None = None
-        self._voiced = False
-        self._voiced_before: TurnTrace | None = None
-        self._voice_start: Seconds = 0.0
+        self._speaking = False
+        self._start: Seconds = 0.0
+        self._start_after: TurnTrace | None = None
         self._earlier_end: Seconds | None = None
 
     def text_at(self, drafted: Seconds) -> Seconds:
-        """When the text that is answered from ``drafted`` on was in hand.
+        """When the text of a reply that was drafted at ``drafted`` was known.
 
-        Words that never became final were taken as they were, then.
+        Words that never became final were taken as they were, at ``drafted``.
         """
         return drafted if self._final_at is None else self._final_at
 
     def note(self, entry: Entry, last: TurnTrace | None) -> None:
-        """``entry`` is what comes next, after the commitment in ``last``."""
+        """Take the next entry, which follows the commitment of ``last``."""
         match entry:
-            case SpeechStarted():
-                self._voiced, self._voiced_before = True, last
-                self._voice_start, self._earlier_end = entry.speech_start, self.voice_end
+            case events.SpeechStarted():
+                self._speaking, self._start_after = True, last
+                self._start, self._earlier_end = entry.speech_start, self.voice_end
                 self.voice_end = None
                 if last is not None:
-                    last.spoke_again(entry.at)
-            case SpeechStopped():
-                began_before = self._voiced and self._voiced_before is not last
-                self._voiced = False
-                if entry.speech_end - self._voice_start < SHORTEST_WORD:
-                    self.voice_end = self._earlier_end
-                elif last is None or not began_before or not last.voice_stopped(entry.speech_end):
-                    self.voice_end = entry.speech_end
-            case InterimTranscript() if entry.text:
+                    last.note_speech(entry.at)
+            case events.SpeechStopped():
+                self._note_stop(entry.speech_end, last)
+            case events.InterimTranscript() if entry.text:
                 self.words_end, self._final_at = entry.speech_end, None
-            case FinalTranscript() if entry.text or entry.from_finalize or entry.speech_final:
+            case events.FinalTranscript() if (
+                entry.text or entry.from_finalize or entry.speech_final
+            ):
                 self._final_at = entry.at
                 if entry.text:
                     self.words_end = entry.speech_end
+
+    def _note_stop(self, speech_end: Seconds, last: TurnTrace | None) -> None:
+        began_before = self._speaking and self._start_after is not last
+        self._speaking = False
+        if speech_end - self._start < MIN_SPEECH:
+            self.voice_end = self._earlier_end
+        elif last is None or not began_before or not last.correct_voice_end(speech_end):
+            self.voice_end = speech_end
 
 
 def _at(entry: Entry | None) -> Seconds | None:
     return None if entry is None else entry.at
 
 
-def _first_sound(story: TurnTrace) -> Seconds:
+def _first_sound(trace: TurnTrace) -> Seconds:
     """When the reply was first heard, or else had ended."""
-    last = story.playback or story.end
+    last = trace.playback or trace.end
     return last.at if last else float("inf")

@@ -1,87 +1,82 @@
-"""The way from the user's mouth to their ear: its milestones, and the stages between them.
+"""The durations of a turn: a row for each metric, and how stages and raw durations derive from it.
 
 The stages are those of the critical path.  Each begins where the one before it ends and none is
-negative, so they sum to mouth-to-ear; of work that was done while something else was waited for,
-only the part that had to be waited for counts.  How long a service took by itself, waited for or
-not, is its raw duration.
+negative, so they sum to mouth-to-ear.  Work that is done while something else is waited for counts
+only as far as it had to be waited for.  The raw duration of the same name is what the service took
+by itself, waited for or not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from voicecli.units import Seconds
 
-MOUTH_TO_EAR = "mouth_to_ear"
+RAW_PREFIX = "raw."
+"""Tells the name of a raw duration from that of the stage."""
 
-STAGES = (
-    "stt.ttfs",
-    "turn.commit",
-    "llm.ttft",
-    "llm.clause",
-    "tts.ttfa",
-    "playout",
-    "pipeline",
-)
-"""What mouth-to-ear is the sum of, in the order of a turn.
 
-stt.ttfs: end of the user's last voiced frame → final text in hand; endpointing included.
-turn.commit: → the decision that the turn has ended.
-llm.ttft: request → first content token; failed requests before it included.
-llm.clause: → first clause complete.
-tts.ttfa: flush → first audible sample arrived.
-playout: → it sounded.
-pipeline: everything in between: our own.
-"""
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """The declaration of one metric.
 
-RAW = (
-    "endpointing",
-    "stt.ttfs",
-    "turn.commit",
-    "llm.ttft",
-    "llm.clause",
-    "tts.ttfb",
-    "tts.ttfa",
-    "playout",
-)
-"""Durations by themselves, whether or not they were waited for.
+    name: in turn lines, JSON, ``--expect`` and ``--slo``.
+    note: what it is, or, beside milestones, what else to know.
+    unit: "ms" for a duration, which is in seconds inside the program; else what a value is in.
+    start, end: the milestones of its raw duration.
+    waited_from: the milestone at which the stage begins; "" if it is not a stage.
+    budget: the setting of the profile's ``budgets`` that limits it.
+    """
 
-endpointing: end of the user's voice → the decision that the turn has ended.
-llm.ttft: of the request that won.
-tts.ttfb: flush → first byte, audible or not.
-The others are named as the stages.
-"""
+    name: str
+    note: str = ""
+    unit: str = "ms"
+    start: str = ""
+    end: str = ""
+    waited_from: str = ""
+    budget: str = ""
+
+    @property
+    def raw_name(self) -> str:
+        """The name of the raw duration."""
+        return f"{RAW_PREFIX}{self.name}"
+
+    @property
+    def description(self) -> str:
+        """What it measures, as a clause."""
+        span = " → ".join(_DESCRIPTIONS[name] for name in (self.start, self.end) if name)
+        return "; ".join(filter(None, (span, self.note)))
+
+
+def index_metrics(*metrics: Metric) -> dict[str, Metric]:
+    """Index ``metrics`` by name, in their order."""
+    return {metric.name: metric for metric in metrics}
+
+
+def _milestone(description: str) -> Any:
+    return field(default=None, metadata={"description": description})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Milestones:
-    """When things happened in one turn, in seconds on the session's clock; None: they did not.
+    """When things happened in one turn, in seconds on the session's clock; None: they did not."""
 
-    speech_end: end of the user's last voiced frame.
-    text: the final text was in hand.
-    commit: the turn was declared ended.
-    request: the first request to the LLM; ``winner``: the one that was answered.
-    token, clause: first content token, first clause complete.
-    flush: the TTS was told to speak.
-    byte, audio: first audio arrived, first audible sample arrived.
-    sound: it sounded.
-    """
-
-    speech_end: Seconds | None = None
-    text: Seconds | None = None
-    commit: Seconds | None = None
-    request: Seconds | None = None
-    winner: Seconds | None = None
-    token: Seconds | None = None
-    clause: Seconds | None = None
-    flush: Seconds | None = None
-    byte: Seconds | None = None
-    audio: Seconds | None = None
-    sound: Seconds | None = None
+    speech_end: Seconds | None = _milestone("end of the user's voice at the microphone")
+    text: Seconds | None = _milestone("final text")
+    commit: Seconds | None = _milestone("decision that the turn has ended")
+    request: Seconds | None = _milestone("first request")
+    winner: Seconds | None = _milestone("request")
+    token: Seconds | None = _milestone("first content token")
+    clause: Seconds | None = _milestone("first clause complete")
+    flush: Seconds | None = _milestone("flush")
+    byte: Seconds | None = _milestone("first byte of audio")
+    audio: Seconds | None = _milestone("first audible sample received")
+    sound: Seconds | None = _milestone("first audible sample at the loudspeaker")
 
     @property
     def drafted(self) -> bool:
-        """Whether the LLM was asked before the turn was declared ended."""
+        """Whether the first request was made before the turn was committed."""
         return self.request is not None and self.commit is not None and self.request < self.commit
 
     @property
@@ -92,48 +87,87 @@ class Milestones:
         return max(self.sound - self.speech_end, 0.0)
 
 
-def measure_stages(at: Milestones) -> dict[str, Seconds]:
-    """The stages that sum to mouth-to-ear; without those whose milestone is missing.
+_DESCRIPTIONS = {one.name: one.metadata["description"] for one in fields(Milestones)}
 
-    A draft waits for the commitment with its first clause in hand, any other request is made after
-    it: the chain is the causal one of the two.
+MOUTH_TO_EAR = Metric(
+    "mouth_to_ear", "the sum of the stages", start="speech_end", end="sound", budget="total"
+)
+ENDPOINTING = Metric("endpointing", start="speech_end", end="commit")
+STT_TTFS = Metric(
+    "stt.ttfs",
+    "endpointing included",
+    start="speech_end",
+    end="text",
+    waited_from="speech_end",
+    budget="stt",
+)
+TURN_COMMIT = Metric("turn.commit", start="text", end="commit", waited_from="text")
+LLM_TTFT = Metric(
+    "llm.ttft",
+    "the stage includes failed requests",
+    start="winner",
+    end="token",
+    waited_from="request",
+    budget="llm",
+)
+LLM_CLAUSE = Metric("llm.clause", start="token", end="clause", waited_from="token")
+TTS_TTFB = Metric("tts.ttfb", "audible or not", start="flush", end="byte")
+TTS_TTFA = Metric(
+    "tts.ttfa",
+    "silence at the head is skipped, and counted",
+    start="flush",
+    end="audio",
+    waited_from="flush",
+    budget="tts",
+)
+PLAYOUT = Metric("playout", start="audio", end="sound", waited_from="audio")
+PIPELINE = Metric("pipeline", "what is left over: voicecli's own share")
+
+_SPANS = (ENDPOINTING, STT_TTFS, TURN_COMMIT, LLM_TTFT, LLM_CLAUSE, TTS_TTFB, TTS_TTFA, PLAYOUT)
+
+DURATIONS = (MOUTH_TO_EAR, *_SPANS, PIPELINE)
+"""Every metric of a turn, in the order in which things happen."""
+
+BUDGETED = {one.budget: one for one in (STT_TTFS, LLM_TTFT, TTS_TTFA, MOUTH_TO_EAR)}
+"""The metric that each budget limits: of a service its raw duration, since working while something
+else is waited for makes it no faster.
+"""
+
+STAGES = (*(one.name for one in _SPANS if one.waited_from), PIPELINE.name)
+"""The names of the stages, in the order of a turn."""
+
+RAW = tuple(one.name for one in _SPANS)
+"""The names of the raw durations, without prefix."""
+
+_COMMITTED = (STT_TTFS, TURN_COMMIT, LLM_TTFT, LLM_CLAUSE, TTS_TTFA, PLAYOUT)
+_DRAFTED = (STT_TTFS, LLM_TTFT, LLM_CLAUSE, TURN_COMMIT, TTS_TTFA, PLAYOUT)
+
+
+def measure_stages(at: Milestones) -> dict[str, Seconds]:
+    """The stages, which sum to mouth-to-ear, without those whose milestone is missing.
+
+    A draft waits for the commitment with its first clause ready; any other request is made after
+    the commitment.  The critical path is the one that happened.
     """
     if at.speech_end is None or at.sound is None:
         return {}
-    commit = ("turn.commit", at.commit)
-    llm = [("pipeline", at.request), ("llm.ttft", at.token), ("llm.clause", at.clause)]
-    chain = [
-        ("stt.ttfs", at.text),
-        *([*llm, commit] if at.drafted else [commit, *llm]),
-        ("pipeline", at.flush),
-        ("tts.ttfa", at.audio),
-        ("playout", at.sound),
-    ]
-    took = {"pipeline": 0.0}
+    took = {PIPELINE.name: 0.0}
     here = at.speech_end
     end = max(at.sound, here)
-    for stage, when in chain:
-        if when is not None:
-            there = min(max(when, here), end)
-            took[stage] = took.get(stage, 0.0) + there - here
-            here = there
+    for stage in _DRAFTED if at.drafted else _COMMITTED:
+        for name, milestone in ((PIPELINE.name, stage.waited_from), (stage.name, stage.end)):
+            when = getattr(at, milestone)
+            if when is not None:
+                there = min(max(when, here), end)
+                took[name] = took.get(name, 0.0) + there - here
+                here = there
     return {stage: took[stage] for stage in STAGES if stage in took}
 
 
 def measure_raw(at: Milestones) -> dict[str, Seconds]:
-    """The durations by themselves that are known, none negative."""
-    spans = {
-        "endpointing": (at.speech_end, at.commit),
-        "stt.ttfs": (at.speech_end, at.text),
-        "turn.commit": (at.text, at.commit),
-        "llm.ttft": (at.winner, at.token),
-        "llm.clause": (at.token, at.clause),
-        "tts.ttfb": (at.flush, at.byte),
-        "tts.ttfa": (at.flush, at.audio),
-        "playout": (at.audio, at.sound),
-    }
+    """The raw durations whose milestones are known; none is negative."""
     return {
-        name: max(until - since, 0.0)
-        for name, (since, until) in spans.items()
-        if since is not None and until is not None
+        one.name: max(getattr(at, one.end) - getattr(at, one.start), 0.0)
+        for one in _SPANS
+        if getattr(at, one.start) is not None and getattr(at, one.end) is not None
     }

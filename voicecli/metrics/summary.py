@@ -1,30 +1,32 @@
-"""A session in numbers, by name: the one vocabulary of tables, JSON, ``--expect`` and ``--slo``.
+"""Sums a session up: how each duration is distributed, what was counted, which budgets were missed.
 
-mouth_to_ear.p95     a metric's statistic: see ``milestones`` and ``percentiles``
-raw.llm.ttft.p50     of a duration by itself, whether or not it was waited for
-no_reply             a count of the ledger, or a rate (0 to 1)
+The names are the one vocabulary of tables, JSON, ``--expect`` and ``--slo``:
+
+    mouth_to_ear.p95     a metric's statistic
+    raw.llm.ttft.p50     of a raw duration, whether or not it was waited for
+    no_reply             a count of the session, or a rate (0 to 1)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
-from voicecli.metrics.stages import MOUTH_TO_EAR, RAW, STAGES
+from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR, RAW, RAW_PREFIX, STAGES
 from voicecli.metrics.turns import Turn
-from voicecli.metrics.usage import SessionUsage
+from voicecli.metrics.usage import COUNTS, SessionUsage
 from voicecli.units import Seconds
 
-NEEDED = {"p95": 20, "p99": 100}
-"""Values below which a percentile is withheld."""
+MIN_COUNT = {"p95": 20, "p99": 100}
+"""A percentile of fewer values is withheld: it would be little else than the largest one."""
 
 STATISTICS = ("n", "min", "p50", "p90", "p95", "p99", "max")
-"""What is known of each metric, by name."""
+"""The names of a distribution's numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """Of ``n`` values, in their unit.  None: there is no value, or too few for this one."""
+    """How ``n`` values are distributed, in their unit; None: there are too few values."""
 
     n: int = 0
     min: float | None = None
@@ -35,10 +37,13 @@ class Distribution:
     max: float | None = None
 
 
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """What ``share`` (0 to 1) of the values in ``ordered`` do not exceed.
+def compute_percentile(ordered: Sequence[float], share: float) -> float:
+    """Compute the value that ``share`` (0 to 1) of the values in ``ordered`` do not exceed.
 
-    ordered: ascending, at least one.
+    Interpolates linearly between the two nearest ranks, as numpy does by default (type 7 of Hyndman
+    and Fan).
+
+    ordered: ascending, at least one value.
     """
     rank = share * (len(ordered) - 1)
     below = min(int(rank), len(ordered) - 1)
@@ -48,7 +53,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def describe(values: Iterable[float]) -> Distribution:
-    """The spread of ``values``, in any order."""
+    """Describe the distribution of ``values``, given in any order."""
     ordered = sorted(values)
     count = len(ordered)
     if not count:
@@ -56,62 +61,57 @@ def describe(values: Iterable[float]) -> Distribution:
     return Distribution(
         n=count,
         min=ordered[0],
-        p50=percentile(ordered, 0.5),
-        p90=percentile(ordered, 0.9),
-        p95=percentile(ordered, 0.95) if count >= NEEDED["p95"] else None,
-        p99=percentile(ordered, 0.99) if count >= NEEDED["p99"] else None,
+        p50=compute_percentile(ordered, 0.5),
+        p90=compute_percentile(ordered, 0.9),
+        p95=compute_percentile(ordered, 0.95) if count >= MIN_COUNT["p95"] else None,
+        p99=compute_percentile(ordered, 0.99) if count >= MIN_COUNT["p99"] else None,
         max=ordered[-1],
     )
 
 
-METRICS = (MOUTH_TO_EAR, *STAGES, *(f"raw.{name}" for name in RAW))
-"""Durations that are spread over turns, in the order in which they are shown."""
+METRICS = (MOUTH_TO_EAR.name, *STAGES, *(f"{RAW_PREFIX}{name}" for name in RAW))
+"""The names of the durations of a turn, in the order in which they are shown."""
 
-MICROSECOND: Seconds = 1e-6
-"""Less than this is the arithmetic's: 1.3 - 1.0 is a little more than 0.3."""
-
-RATES = ("draft_discard_rate", "cutoff_rate", "interruption_rate")
-
-COUNTS = (*(one.name for one in fields(SessionUsage) if one.name != "seconds"), *RATES)
-"""What is counted once for a session."""
+ROUNDING: Seconds = 1e-6
+"""A smaller excess is due to floating-point arithmetic: 1.3 - 1.0 is a little more than 0.3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What expectations are held against.
+    """The numbers of a session, by name.
 
-    spreads: durations in seconds, by metric.
-    counts: by name; None: unknown, or a share of nothing.
+    distributions: durations, in seconds.
+    counts: None: unknown, or a share of nothing.
     """
 
-    spreads: Mapping[str, Distribution] = field(default_factory=dict)
+    distributions: Mapping[str, Distribution] = field(default_factory=dict)
     counts: Mapping[str, float | None] = field(default_factory=dict)
 
 
-def summarize(turns: Sequence[Turn], ledger: SessionUsage) -> Summary:
-    """The numbers of ``turns``, cold and unreliable ones included."""
+def summarize(turns: Sequence[Turn], usage: SessionUsage) -> Summary:
+    """Sum up ``turns``, cold and unreliable ones included."""
     values: dict[str, list[Seconds]] = {name: [] for name in METRICS}
     for turn in turns:
         if turn.mouth_to_ear is not None:
-            values[MOUTH_TO_EAR].append(turn.mouth_to_ear)
+            values[MOUTH_TO_EAR.name].append(turn.mouth_to_ear)
         for name, took in turn.stages.items():
             values[name].append(took)
         for name, took in turn.raw.items():
-            values[f"raw.{name}"].append(took)
+            values[f"{RAW_PREFIX}{name}"].append(took)
     return Summary(
-        spreads={name: describe(took) for name, took in values.items()},
-        counts={name: getattr(ledger, name) for name in COUNTS},
+        distributions={name: describe(took) for name, took in values.items()},
+        counts={name: getattr(usage, name) for name in COUNTS},
     )
 
 
-def list_metrics(metrics: Sequence[str] = METRICS, counts: Sequence[str] = COUNTS) -> list[str]:
-    """Every name that may be expected something of, statistics included."""
+def list_metrics(metrics: Iterable[str] = METRICS, counts: Iterable[str] = COUNTS) -> list[str]:
+    """List every name that a threshold may use, statistics included."""
     return [*(f"{metric}.{one}" for metric in metrics for one in STATISTICS), *counts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """What a turn may take, in seconds; see ``BUDGETED``."""
+    """What a turn may take, in seconds; ``stages.BUDGETED`` has the metric of each."""
 
     stt: Seconds = 0.3
     llm: Seconds = 0.2
@@ -119,23 +119,9 @@ class Budgets:
     total: Seconds = 3.0
 
 
-BUDGETED: Mapping[str, str] = {
-    "stt": "raw.stt.ttfs",
-    "llm": "raw.llm.ttft",
-    "tts": "raw.tts.ttfa",
-    "total": MOUTH_TO_EAR,
-}
-"""The metric that each budget is for.  A service's budget is for what it took by itself: it is not
-met by doing something else meanwhile.
-"""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrun:
-    """A budget that a turn missed.
-
-    metric: without "raw."; took, budget: seconds.
-    """
+    """A budget that a turn missed; ``took`` and ``budget`` in seconds."""
 
     metric: str
     took: Seconds
@@ -143,12 +129,11 @@ class Overrun:
 
 
 def find_overruns(turn: Turn, budgets: Budgets) -> list[Overrun]:
-    """The budgets that ``turn`` missed."""
+    """Find the budgets that ``turn`` missed."""
     missed = []
     for name, metric in BUDGETED.items():
-        metric = metric.removeprefix("raw.")
-        took = turn.mouth_to_ear if metric == MOUTH_TO_EAR else turn.raw.get(metric)
+        took = turn.mouth_to_ear if metric is MOUTH_TO_EAR else turn.raw.get(metric.name)
         budget: Seconds = getattr(budgets, name)
-        if took is not None and took - budget >= MICROSECOND:
-            missed.append(Overrun(metric=metric, took=took, budget=budget))
+        if took is not None and took - budget >= ROUNDING:
+            missed.append(Overrun(metric=metric.name, took=took, budget=budget))
     return missed

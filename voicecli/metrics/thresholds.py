@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from voicecli.errors import UsageError, suggest
-from voicecli.metrics.summary import NEEDED, STATISTICS, Summary, list_metrics
+from voicecli.metrics.summary import MIN_COUNT, STATISTICS, Summary, list_metrics
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -84,12 +84,12 @@ def _found(name: str, summary: Summary) -> tuple[float | None, str]:
         count = summary.counts[name]
         return count, f"{name} is {count:g}" if count is not None else f"{name} is not known"
     metric, _, statistic = name.rpartition(".")
-    spread = summary.spreads.get(metric)
+    spread = summary.distributions.get(metric)
     if spread is None or (spread.n == 0 and statistic != "n"):
         return (0.0, "n is 0") if statistic == "n" else (None, f"{metric} was never measured")
     value: float | None = getattr(spread, statistic)
     if value is None:
-        return None, f"{name} is withheld: n is {spread.n}, and it takes {NEEDED[statistic]}"
+        return None, f"{name} is withheld: n is {spread.n}, and it takes {MIN_COUNT[statistic]}"
     if statistic == "n":
         return value, f"n is {value:g}"
     # To the microsecond: 0.3 s are 300 ms, and not a little more.

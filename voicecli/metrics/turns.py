@@ -1,7 +1,7 @@
-"""A timeline's turns, measured: what became of each, how long the user waited, and for what.
+"""Measures a timeline's turns: what became of each, how long the user waited, and for what.
 
-A turn is a commitment to answer (``CommitReply``).  Every one of them is in the result and has one
-outcome; a greeting is none, and a dropped draft is none.
+A turn is a commitment to answer (``CommitReply``), so greetings and dropped drafts are not turns.
+Every turn is in the result, with one outcome.
 """
 
 from __future__ import annotations
@@ -25,22 +25,19 @@ from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
 Outcome = Literal["answered", "interrupted", "discarded", "failed", "silent"]
-"""What became of a turn.
+"""What became of a turn; ``usage.SessionUsage`` describes each.
 
-answered: the reply was heard to its end.
-interrupted: it was heard in part: the user took the floor, or the session ended.
-discarded: the user went on before it was heard; the words are in a later turn.
-failed: a service failed.
-silent: nothing of it was heard, and no service said why.
+interrupted: the user took the floor, or the session ended.
+discarded: the words are in a later turn.
 """
 
-DISAGREEMENT: Seconds = 0.150
-"""Detector and STT may differ by so much on when the user stopped; the field's threshold."""
+MAX_DISAGREEMENT: Seconds = 0.150
+"""How far detector and STT may be apart on when the user stopped; the field's threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Which service failed, and why, in one sentence of its own."""
+    """Which service failed, and why, in one sentence."""
 
     service: Service
     reason: str
@@ -48,17 +45,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One turn.  Durations are seconds; what was not measured is None, or not in the mapping.
+    """One measured turn.  Durations are seconds; what was not measured is None, or missing.
 
     reason: which rule ended the user's turn.
+    said: the words of the reply, as far as they were heard.
+    heard: how long the reply was heard, in seconds.
     heard_at: when the reply's first audible sample sounded.
-    said, heard: of the reply: the words, as far as they were heard, and for how long.
-    mouth_to_ear: None as well where the user typed, and where only an apology was heard.
-    stages: sum to mouth_to_ear; see ``milestones.STAGES``.
-    raw: durations by themselves; see ``milestones.RAW``.
-    requests, hedges: to the LLM; the hedges are among the requests.
+    mouth_to_ear: also None where the user typed, and where only an apology was heard.
+    stages: sum to mouth_to_ear; see ``stages.STAGES``.
+    raw: what each service took by itself; see ``stages.RAW``.
+    requests, hedges: to the LLM; the requests include the hedges.
     cut_off: the user spoke again before the reply was heard, or soon after the commitment.
-    cold: the first turn, which pays for what is used for the first time.
+    cold: the first turn, which pays for everything that is used for the first time.
     unreliable: why the measurement cannot be relied on, a clause each.
     """
 
@@ -88,52 +86,53 @@ class Turn:
 
     @property
     def retries(self) -> int:
-        """Requests to the LLM that followed one that failed."""
+        """Requests to the LLM that followed a failed one."""
         return max(self.requests - self.hedges - 1, 0)
 
     @property
     def replied(self) -> bool:
-        """Whether anything of a reply was heard; an apology is none."""
+        """Whether any of the reply was heard; an apology does not count."""
         if self.outcome == "failed":
             return self.mouth_to_ear is not None
         return self.outcome in ("answered", "interrupted")
 
 
 class TurnReader:
-    """Reads a timeline, entry after entry: a follower of it, too."""
+    """Measures turns while the timeline grows."""
 
     def __init__(self) -> None:
-        self._stories = TraceCollector()
+        self._traces = TraceCollector()
 
     def note(self, entry: Entry) -> Turn | None:
-        """``entry`` is what comes next; the turn that ended with it, if one did."""
-        story = self._stories.note(entry)
-        if story is None or story.commit is None or story.end is not entry:
+        """Take the next entry; return the turn that it ends, if it ends one."""
+        trace = self._traces.note(entry)
+        if trace is None or trace.commit is None or trace.end is not entry:
             return None
-        return _turn(story, story.commit, self._stories)
+        return _measure(trace, trace.commit, self._traces)
 
     def turns(self) -> list[Turn]:
-        """All turns so far, in order; one that has not ended counts as it stands."""
+        """All turns up to now, in order; one that has not ended counts as it stands."""
         return [
-            _turn(story, story.commit, self._stories)
-            for story in self._stories.committed
-            if story.commit is not None
+            _measure(trace, trace.commit, self._traces)
+            for trace in self._traces.committed
+            if trace.commit is not None
         ]
 
 
 def measure_turns(timeline: Iterable[Entry]) -> list[Turn]:
-    """The turns of ``timeline``, measured, in order."""
+    """Measure the turns of ``timeline``, in order."""
     reader = TurnReader()
     for entry in timeline:
         reader.note(entry)
     return reader.turns()
 
 
-def _turn(story: TurnTrace, commit: CommitReply, stories: TraceCollector) -> Turn:
-    end, finished = story.end, story.end if isinstance(story.end, ReplyFinished) else None
+def _measure(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) -> Turn:
+    end = trace.end
+    finished = end if isinstance(end, ReplyFinished) else None
     failed = end if isinstance(end, ReplyFailed) else None
-    outcome = _outcome(story)
-    milestones = story.milestones()
+    outcome = _classify(trace)
+    milestones = trace.milestones()
     measured = outcome != "discarded" and not (failed and milestones.clause is None)
     return Turn(
         turn=commit.turn,
@@ -143,52 +142,51 @@ def _turn(story: TurnTrace, commit: CommitReply, stories: TraceCollector) -> Tur
         outcome=outcome,
         said=end.said if end else "",
         heard=end.heard if end else 0.0,
-        heard_at=story.playback.at if story.playback is not None else None,
+        heard_at=trace.playback.at if trace.playback is not None else None,
         failure=Failure(service=failed.service, reason=failed.reason) if failed else None,
         mouth_to_ear=milestones.mouth_to_ear if measured else None,
         stages=measure_stages(milestones) if measured else {},
         raw=measure_raw(milestones),
         drafted=milestones.drafted,
-        requests=len(story.requests),
-        hedges=sum(request.hedge for request in story.requests),
+        requests=len(trace.requests),
+        hedges=sum(request.hedge for request in trace.requests),
         tokens=finished.tokens if finished else None,
         prompt_tokens=finished.prompt_tokens if finished else None,
-        flushes=sum(clause.flushed for clause in story.sent),
-        characters=sum(len(clause.text) for clause in story.sent),
+        flushes=sum(clause.flushed for clause in trace.sent),
+        characters=sum(len(clause.text) for clause in trace.sent),
         underruns=finished.underruns if finished else 0,
-        cut_off=story.cut_off or outcome == "discarded",
-        cold=story is stories.committed[0],
-        unreliable=_doubts(story, commit, stories) if outcome != "discarded" else (),
+        cut_off=trace.cut_off or outcome == "discarded",
+        cold=trace is traces.committed[0],
+        unreliable=_find_doubts(trace, commit, traces) if outcome != "discarded" else (),
     )
 
 
-def _outcome(story: TurnTrace) -> Outcome:
-    if story.cancel is not None and story.cancel.heard_nothing:
+def _classify(trace: TurnTrace) -> Outcome:
+    if trace.cancel is not None and trace.cancel.heard_nothing:
         return "discarded"
-    if isinstance(story.end, ReplyFailed):
+    if isinstance(trace.end, ReplyFailed):
         return "failed"
-    if story.playback is None and not (story.end and story.end.heard):
+    if trace.playback is None and not (trace.end and trace.end.heard):
         return "silent"
-    return "answered" if isinstance(story.end, ReplyFinished) else "interrupted"
+    return "answered" if isinstance(trace.end, ReplyFinished) else "interrupted"
 
 
-def _doubts(story: TurnTrace, commit: CommitReply, stories: TraceCollector) -> tuple[str, ...]:
-    """Why the turn's measurement cannot be relied on."""
+def _find_doubts(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) -> tuple[str, ...]:
     doubts = []
-    if xruns := stories.xruns(story):
+    if xruns := traces.xruns(trace):
         doubts.append(f"the sound card lost samples (xruns: {xruns})")
-    if (lag := stories.lag(story)) > MAX_LAG:
+    if (lag := traces.lag(trace)) > MAX_LAG:
         doubts.append(f"the event loop was {lag * 1000:.0f} ms late")
-    if story.playback is not None and story.playback.estimated:
-        doubts.append("the sound card gave no time, so when the reply sounded is a guess")
+    if trace.playback is not None and trace.playback.estimated:
+        doubts.append("the sound card gives no times, so the start of the reply is an estimate")
     if commit.reason == "typed":
         return tuple(doubts)
-    voice, words, start = story.voice_end, story.words_end, story.speech_end
-    if start is None:
-        doubts.append("nobody says when the user stopped")
-    if voice is not None and words is not None and abs(voice - words) > DISAGREEMENT:
+    voice, words, stopped = trace.voice_end, trace.words_end, trace.speech_end
+    if stopped is None:
+        doubts.append("neither detector nor STT reported when the user stopped")
+    if voice is not None and words is not None and abs(voice - words) > MAX_DISAGREEMENT:
         apart = abs(voice - words) * 1000
         doubts.append(f"detector and STT are {apart:.0f} ms apart on when the user stopped")
-    if start is not None and story.playback is not None and story.playback.at < start:
+    if stopped is not None and trace.playback is not None and trace.playback.at < stopped:
         doubts.append("the reply sounded before the user had stopped")
     return tuple(doubts)

@@ -1,13 +1,13 @@
-"""The ledger of a session: what became of every turn, and what was spent on them.
+"""What a session consists of and what it used: counts, rates and the estimated cost.
 
-It balances: each turn is in exactly one of answered, interrupted, discarded, failed and silent.
+A count or rate is declared in one place: its name, what it means and how it is computed.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar, get_args
 
 from voicecli.events import (
     AudioGlitched,
@@ -16,6 +16,7 @@ from voicecli.events import (
     ConnectionOpened,
     DraftReply,
     LlmRequested,
+    ReplyEvent,
     ReplyFinished,
     Resume,
 )
@@ -23,142 +24,151 @@ from voicecli.metrics.turns import Outcome, Turn
 from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
-OUTCOMES: tuple[Outcome, ...] = ("answered", "interrupted", "discarded", "failed", "silent")
+T = TypeVar("T", bound=Turn | Entry)
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+"""Each turn has exactly one; their counts sum to the turns."""
+
+
+def _count(
+    description: str,
+    kind: type[T],
+    value: Callable[[T], int | None] = lambda _: 1,
+    default: int | None = 0,
+) -> Any:
+    """Declare a count: the sum of ``value`` over the turns or entries of ``kind``.
+
+    default: the count of nothing; a ``value`` of None is nothing.
+    """
+    return field(
+        default=default, metadata={"description": description, "kind": kind, "value": value}
+    )
+
+
+def _count_outcome(outcome: Outcome, description: str) -> Any:
+    return _count(description, Turn, lambda turn: turn.outcome == outcome)
+
+
+def _time(description: str) -> Any:
+    return field(default=0.0, metadata={"description": description})
+
+
+def _count_unreported(event: ReplyEvent) -> int:
+    if isinstance(event, ReplyFinished):
+        return -(event.prompt_tokens is not None)
+    return isinstance(event, LlmRequested)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionUsage:
-    """What a session consists of, and what it used.
+    """What a session consists of, and what it used; a count of None is not known."""
 
-    answered … silent: outcomes, which sum to turns; see ``metrics.Outcome``.
-    no_reply: turns that were to be answered, and nothing of a reply was heard.
-    cutoffs: turns whose user spoke again before the reply was heard, or soon after the commitment.
-    false_alarms: somebody made a sound while the agent spoke, and did not take the floor.
-    drafts, drafts_discarded: replies prepared, and those of them that were never committed.
-    llm_requests, hedges, retries: all requests; those that raced a late one, or followed a failed.
-    tokens, prompt_tokens: as far as the service counted them; None when it never did.
-    uncounted: requests of which the service did not say how many tokens they took.
-    flushes, characters: sent to the TTS, greeting and apologies included.
-    underruns: how often the loudspeaker ran dry in a reply.
-    xruns: how often the sound card lost samples.
-    seconds: length of the session.
-    listened: so much of it the STT was connected.
-    """
-
-    turns: int = 0
-    answered: int = 0
-    interrupted: int = 0
-    discarded: int = 0
-    failed: int = 0
-    silent: int = 0
-    no_reply: int = 0
-    cutoffs: int = 0
-    false_alarms: int = 0
-    drafts: int = 0
-    drafts_discarded: int = 0
-    llm_requests: int = 0
-    hedges: int = 0
-    retries: int = 0
-    tokens: int | None = None
-    prompt_tokens: int | None = None
-    uncounted: int = 0
-    flushes: int = 0
-    characters: int = 0
-    underruns: int = 0
-    xruns: int = 0
-    seconds: Seconds = 0.0
-    listened: Seconds = 0.0
+    turns: int = _count("user turns that were committed", Turn)
+    answered: int = _count_outcome("answered", "turns whose reply was heard to its end")
+    interrupted: int = _count_outcome("interrupted", "turns whose reply was heard in part")
+    discarded: int = _count_outcome("discarded", "turns that continued before their reply")
+    failed: int = _count_outcome("failed", "turns in which a service failed")
+    silent: int = _count_outcome("silent", "turns without audio, though no service failed")
+    no_reply: int = _count(
+        "turns, but for discarded ones, of whose reply nothing was heard",
+        Turn,
+        lambda turn: turn.outcome != "discarded" and not turn.replied,
+    )
+    cutoffs: int = _count(
+        "turns whose user spoke again before the reply was heard or soon after the commitment",
+        Turn,
+        lambda turn: turn.cut_off,
+    )
+    false_alarms: int = _count("sounds that held a reply and did not take the floor", Resume)
+    drafts: int = _count("replies that were prepared", DraftReply)
+    drafts_discarded: int = _count(
+        "drafts that were never committed", CancelReply, lambda cancel: not cancel.committed
+    )
+    llm_requests: int = _count("requests to the LLM", LlmRequested)
+    hedges: int = _count(
+        "requests that raced a late one", LlmRequested, lambda request: request.hedge
+    )
+    retries: int = _count("requests that followed a failed one", Turn, lambda turn: turn.retries)
+    tokens: int | None = _count(
+        "completion tokens that the LLM reported", ReplyFinished, lambda end: end.tokens, None
+    )
+    prompt_tokens: int | None = _count(
+        "prompt tokens that the LLM reported", ReplyFinished, lambda end: end.prompt_tokens, None
+    )
+    uncounted: int = _count(
+        "requests for which the LLM reported no tokens", ReplyEvent, _count_unreported
+    )
+    flushes: int = _count("flushes of the TTS", ClauseSent, lambda clause: clause.flushed)
+    characters: int = _count(
+        "characters sent to the TTS, greeting and apologies included",
+        ClauseSent,
+        lambda clause: len(clause.text),
+    )
+    underruns: int = _count(
+        "times that the loudspeaker ran dry within a reply",
+        ReplyFinished,
+        lambda end: end.underruns,
+    )
+    xruns: int = _count(
+        "times that the sound card lost samples", AudioGlitched, lambda glitch: glitch.xruns
+    )
+    seconds: Seconds = _time("length of the session, in seconds")
+    listened: Seconds = _time("time for which the STT was connected, in seconds")
 
     @property
     def draft_discard_rate(self) -> float | None:
-        """Share of the drafts that were never committed; None when there was none."""
-        return _share(self.drafts_discarded, self.drafts)
+        """Share of the drafts that were never committed."""
+        return _divide(self.drafts_discarded, self.drafts)
 
     @property
     def cutoff_rate(self) -> float | None:
-        """Share of the turns that cut their user off; None when there was none."""
-        return _share(self.cutoffs, self.turns)
+        """Share of the turns that cut their user off."""
+        return _divide(self.cutoffs, self.turns)
 
     @property
     def interruption_rate(self) -> float | None:
-        """Share of the replies heard that were not heard to their end; None when none was."""
-        return _share(self.interrupted, self.answered + self.interrupted)
+        """Share of the replies heard that were not heard to their end."""
+        return _divide(self.interrupted, self.answered + self.interrupted)
+
+
+RATES: Mapping[str, str] = {
+    name: f"s{one.__doc__[1:-1]}"
+    for name, one in vars(SessionUsage).items()
+    if isinstance(one, property) and one.__doc__
+}
+"""What each rate (0 to 1) means, by name; a share of nothing is None."""
+
+COUNTS: Mapping[str, str] = {
+    **{one.name: one.metadata["description"] for one in fields(SessionUsage)},
+    **RATES,
+}
+"""What each number of a session means, by name."""
 
 
 def count_usage(timeline: Iterable[Entry], turns: Sequence[Turn]) -> SessionUsage:
-    """The ledger of ``timeline``, whose turns are ``turns``."""
-    spent = _Spending()
-    for entry in timeline:
-        spent.note(entry)
-    outcomes = Counter(turn.outcome for turn in turns)
+    """Count what ``timeline``, whose turns are ``turns``, consists of and used."""
+    entries = list(timeline)
+    counts: dict[str, Any] = {}
+    for one in fields(SessionUsage):
+        if kind := one.metadata.get("kind"):
+            items = (item for item in (*turns, *entries) if isinstance(item, kind))
+            known = [n for n in map(one.metadata["value"], items) if n is not None]
+            counts[one.name] = sum(known) if known else one.default
+    end = max((entry.at for entry in entries), default=0.0)
+    connections = (one for one in entries if isinstance(one, ConnectionOpened))
+    opened = [one.at for one in connections if one.service == "stt"]
     return SessionUsage(
-        turns=len(turns),
-        **{outcome: outcomes[outcome] for outcome in OUTCOMES},
-        no_reply=sum(not turn.replied for turn in turns if turn.outcome != "discarded"),
-        cutoffs=sum(turn.cut_off for turn in turns),
-        retries=sum(turn.retries for turn in turns),
-        **spent.counts,
-        tokens=sum(spent.tokens) if spent.tokens else None,
-        prompt_tokens=sum(spent.prompt_tokens) if spent.prompt_tokens else None,
-        uncounted=spent.counts["llm_requests"] - len(spent.prompt_tokens),
-        seconds=_since(spent.since, spent.until),
-        listened=_since(spent.listened_since, spent.until),
+        **counts,
+        seconds=end - min((entry.at for entry in entries), default=end),
+        listened=end - (opened[0] if opened else end),
     )
 
 
-class _Spending:
-    """Counts what a timeline says was used."""
-
-    def __init__(self) -> None:
-        names = "false_alarms drafts drafts_discarded llm_requests hedges flushes characters"
-        self.counts = dict.fromkeys([*names.split(), "underruns", "xruns"], 0)
-        self.tokens: list[int] = []
-        self.prompt_tokens: list[int] = []
-        self.since: Seconds | None = None
-        self.listened_since: Seconds | None = None
-        self.until: Seconds = 0.0
-
-    def note(self, entry: Entry) -> None:
-        """``entry`` is what comes next."""
-        self.since = entry.at if self.since is None else min(self.since, entry.at)
-        self.until = max(self.until, entry.at)
-        match entry:
-            case ConnectionOpened(service="stt") if self.listened_since is None:
-                self.listened_since = entry.at
-            case DraftReply():
-                self._add(drafts=1)
-            case CancelReply(committed=False):
-                self._add(drafts_discarded=1)
-            case Resume():
-                self._add(false_alarms=1)
-            case LlmRequested():
-                self._add(llm_requests=1, hedges=entry.hedge)
-            case ClauseSent():
-                self._add(flushes=entry.flushed, characters=len(entry.text))
-            case AudioGlitched():
-                self._add(xruns=entry.xruns)
-            case ReplyFinished():
-                self._finished(entry)
-
-    def _finished(self, reply: ReplyFinished) -> None:
-        self._add(underruns=reply.underruns)
-        if reply.tokens is not None:
-            self.tokens.append(reply.tokens)
-        if reply.prompt_tokens is not None:
-            self.prompt_tokens.append(reply.prompt_tokens)
-
-    def _add(self, **counts: int) -> None:
-        for name, count in counts.items():
-            self.counts[name] += count
-
-
-def _since(start: Seconds | None, end: Seconds) -> Seconds:
-    return end - start if start is not None else 0.0
-
-
-def _share(part: int, whole: int) -> float | None:
+def _divide(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
+
+# ── cost ─────────────────────────────────────────────────────────────────────
 
 PRICES_OF = "2026-08"
 """When the prices were last compared with those of the sources."""
@@ -181,7 +191,7 @@ MULTILINGUAL_MINUTE = 0.0092
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedModels:
-    """Who does the work; ``standin``: servers on this machine, which cost nothing."""
+    """The models in use; ``standin``: servers on this machine, which cost nothing."""
 
     stt: str = ""
     language: str = "en"
@@ -191,10 +201,24 @@ class PricedModels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """In US dollars, estimated; None: the price is not known, or nothing was counted.
+class Prices:
+    """List prices in US dollars, pay as you go; None: not known.
 
-    lower_bound: something was used and not counted; it costs more than this.
+    stt: per minute of streamed audio.
+    llm: per million tokens of the prompt and of the completion.
+    tts: per thousand characters.
+    """
+
+    stt: float | None = None
+    llm: tuple[float, float] | None = None
+    tts: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """An estimate in US dollars; None: the price is not known, or nothing was counted.
+
+    lower_bound: something was used and not counted, so the session costs more than this.
     """
 
     stt: float | None = None
@@ -204,44 +228,47 @@ class Cost:
 
     @property
     def total(self) -> float | None:
-        """All that is known; None when nothing is."""
+        """The sum of what is known; None when nothing is."""
         known = [part for part in (self.stt, self.llm, self.tts) if part is not None]
         return sum(known) if known else None
 
 
-def estimate_cost(ledger: SessionUsage, models: PricedModels) -> Cost:
-    """What the session in ``ledger`` cost, if the STT was sent audio whenever it was connected."""
+def find_prices(models: PricedModels) -> Prices:
+    """Look up the list prices of ``models``."""
     if models.standin:
-        return Cost(stt=0.0, llm=0.0, tts=0.0)
-    parts = (
-        _stt(ledger.listened / 60, models),
-        _llm(ledger, models.llm),
-        _priced(TTS_THOUSAND, models.tts, ledger.characters / 1000),
-    )
-    stt, llm, tts = parts
-    return Cost(stt=stt, llm=llm, tts=tts, lower_bound=bool(ledger.uncounted) or None in parts)
+        return Prices(stt=0.0, llm=(0.0, 0.0), tts=0.0)
+    stt = _find(STT_MINUTE, models.stt)
+    if models.language == "multi" and stt is not None:
+        stt = MULTILINGUAL_MINUTE
+    return Prices(stt=stt, llm=LLM_MILLION.get(models.llm), tts=_find(TTS_THOUSAND, models.tts))
 
 
-def _stt(minutes: float, models: PricedModels) -> float | None:
-    if models.language == "multi" and models.stt.startswith("nova-3"):
-        return MULTILINGUAL_MINUTE * minutes
-    return _priced(STT_MINUTE, models.stt, minutes)
+def estimate_cost(usage: SessionUsage, prices: Prices) -> Cost:
+    """Estimate what ``usage`` cost; the STT is taken to be sent audio while it is connected.
+
+    Prices change and plans differ: the services' bills count, not this.
+    """
+    stt = _multiply(prices.stt, usage.listened / 60)
+    llm = _estimate_llm(usage, prices)
+    tts = _multiply(prices.tts, usage.characters / 1000)
+    bound = None in (stt, llm, tts) or bool(usage.uncounted and prices.llm != (0, 0))
+    return Cost(stt=stt, llm=llm, tts=tts, lower_bound=bound)
 
 
-def _llm(ledger: SessionUsage, model: str) -> float | None:
-    prices = LLM_MILLION.get(model)
-    if prices is None:
+def _estimate_llm(usage: SessionUsage, prices: Prices) -> float | None:
+    if prices.llm is None:
         return None
-    if not ledger.llm_requests:
+    prompt, completion = prices.llm
+    if not usage.llm_requests or not prompt + completion:
         return 0.0
-    if ledger.tokens is None and ledger.prompt_tokens is None:
+    if usage.tokens is None and usage.prompt_tokens is None:
         return None
-    prompt, reply = prices
-    return (prompt * (ledger.prompt_tokens or 0) + reply * (ledger.tokens or 0)) / 1e6
+    return (prompt * (usage.prompt_tokens or 0) + completion * (usage.tokens or 0)) / 1e6
 
 
-def _priced(prices: Mapping[str, float], model: str, amount: float) -> float | None:
-    for name, price in prices.items():
-        if model.startswith(name):
-            return price * amount
-    return None
+def _find(prices: Mapping[str, float], model: str) -> float | None:
+    return next((price for name, price in prices.items() if model.startswith(name)), None)
+
+
+def _multiply(price: float | None, amount: float) -> float | None:
+    return None if price is None else price * amount

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecli.errors import UsageError
-from voicecli.metrics.summary import NEEDED
+from voicecli.metrics.summary import MIN_COUNT
 from voicecli.probe.results import METRICS
 
 MIN_CHANGES: Mapping[str, float] = {"ms": 20.0, "tokens/s": 5.0, "× real time": 0.05}
@@ -139,7 +139,7 @@ def find_differences(
     """
     found = []
     for statistic, share in (("p50", 50.0), ("p95", 95.0)):
-        if min(len(before), len(after)) < NEEDED.get(statistic, MIN_VALUES):
+        if min(len(before), len(after)) < MIN_COUNT.get(statistic, MIN_VALUES):
             continue
         rng = np.random.default_rng(SEED)
         old, new = np.array(before), np.array(after)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from voicecli.metrics.stages import BUDGETED
 from voicecli.metrics.summary import (
-    BUDGETED,
-    MICROSECOND,
-    NEEDED,
+    MIN_COUNT,
+    ROUNDING,
     Budgets,
     Distribution,
     Summary,
@@ -137,8 +137,8 @@ def predict(measurements: Measurements, waits: Waits) -> Prediction | None:
         spread=replace(
             spread,
             n=count,
-            p95=spread.p95 if count >= NEEDED["p95"] else None,
-            p99=spread.p99 if count >= NEEDED["p99"] else None,
+            p95=spread.p95 if count >= MIN_COUNT["p95"] else None,
+            p99=spread.p99 if count >= MIN_COUNT["p99"] else None,
         ),
         mean=float(total.mean()),
         stages={name: float(took.mean()) for name, took in turns.items()},
@@ -320,7 +320,7 @@ class BudgetCheck:
     def met(self) -> bool | None:
         """Whether the budget is kept; None if the metric was not measured."""
         value = self.p50 if self.p95 is None else self.p95
-        return None if value is None else value - self.budget < MICROSECOND
+        return None if value is None else value - self.budget < ROUNDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,15 +347,14 @@ def evaluate_results(
         prediction=prediction,
         best=advice[0] if advice else None,
         budgets=[
-            _check_budget(name, metric, budgets, summary) for name, metric in BUDGETED.items()
+            _check_budget(name, metric.name, budgets, summary) for name, metric in BUDGETED.items()
         ],
         expectations=[evaluate(one, summary) for one in thresholds],
     )
 
 
 def _check_budget(name: str, metric: str, budgets: Budgets, summary: Summary) -> BudgetCheck:
-    metric = metric.removeprefix("raw.")
-    spread = summary.spreads.get(metric)
+    spread = summary.distributions.get(metric)
     return BudgetCheck(
         name=name,
         metric=metric,

@@ -9,11 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import NamedTuple
 
 from voicecli.errors import VoiceError
 from voicecli.events import Service
-from voicecli.metrics.stages import MOUTH_TO_EAR
+from voicecli.metrics.stages import (
+    LLM_CLAUSE,
+    LLM_TTFT,
+    MOUTH_TO_EAR,
+    PLAYOUT,
+    STT_TTFS,
+    TTS_TTFA,
+    TTS_TTFB,
+    Metric,
+    index_metrics,
+)
 from voicecli.metrics.summary import STATISTICS, Summary, describe
 from voicecli.metrics.usage import SessionUsage
 from voicecli.probe.prediction import (
@@ -43,60 +52,55 @@ PHASES: Mapping[str, str] = {
 """The phases of a connection to a service; those but the last are paid once per connection."""
 
 
-class Metric(NamedTuple):
-    """unit: "ms", or another; meaning: a clause."""
-
-    unit: str
-    meaning: str
-
-
-SERVICE_METRICS: Mapping[str, Metric] = {
-    "stt.open": Metric("ms", "opening the connection (cold only)"),
-    "stt.final": Metric("ms", "Finalize, sent at the end of the speech → final text"),
-    "stt.endpoint": Metric("ms", "end of the speech → the service's own endpoint"),
-    "stt.noticed": Metric("ms", "end of the speech → noticed by the local detector"),
-    "stt.ttfs": Metric("ms", "end of the speech → final text, with the profile's strategy"),
-    "stt.lag": Metric("ms", "audio sent − audio that the latest interim covers"),
-    "llm.ttft": Metric("ms", "request → first content token"),
-    "llm.clause": Metric("ms", "first token → first clause complete"),
-    "llm.total": Metric("ms", "request → last token"),
-    "llm.gap": Metric("ms", "longest pause between two tokens"),
-    "llm.rate": Metric("tokens/s", "tokens per second, from the first to the last"),
-    "tts.open": Metric("ms", "opening the connection (cold only)"),
-    "tts.ttfb": Metric("ms", "flush → first audio"),
-    "tts.ttfa": Metric("ms", "flush → first audible sample arrived"),
-    "tts.lead": Metric("ms", "silence before the first audible sample"),
-    "tts.rtf": Metric("× real time", "time to deliver ÷ time to play"),
-    "tts.jitter": Metric("ms", "longest gap between two chunks − the usual gap"),
-    "tts.buffer": Metric("ms", "smallest playout buffer that would have prevented a dropout"),
-    "tts.clear": Metric("ms", "Clear → Cleared"),
-    "playout": Metric("ms", "first audible sample arrived → it sounds"),
-}
+SERVICE_METRICS: Mapping[str, Metric] = index_metrics(
+    Metric("stt.open", "opening the connection (cold only)"),
+    Metric("stt.final", "Finalize, sent at the end of the speech → final text"),
+    Metric("stt.endpoint", "end of the speech → the service's own endpoint"),
+    Metric("stt.noticed", "end of the speech → noticed by the local detector"),
+    STT_TTFS,
+    Metric("stt.lag", "audio sent − audio that the latest interim covers"),
+    LLM_TTFT,
+    LLM_CLAUSE,
+    Metric("llm.total", "request → last token"),
+    Metric("llm.gap", "longest pause between two tokens"),
+    Metric("llm.rate", "tokens per second, from the first to the last", unit="tokens/s"),
+    Metric("tts.open", "opening the connection (cold only)"),
+    TTS_TTFB,
+    TTS_TTFA,
+    Metric("tts.lead", "silence before the first audible sample"),
+    Metric("tts.rtf", "time to deliver ÷ time to play", unit="× real time"),
+    Metric("tts.jitter", "longest gap between two chunks − the usual gap"),
+    Metric("tts.buffer", "smallest playout buffer that would have prevented a dropout"),
+    Metric("tts.clear", "Clear → Cleared"),
+    PLAYOUT,
+)
 """What the probers measure."""
 
 COLD_PREFIX = "cold."
 
-COLD = ("stt.open", "stt.final", "llm.ttft", "tts.open", "tts.ttfb", "tts.ttfa")
+COLD = ("stt.open", "stt.final", LLM_TTFT.name, "tts.open", TTS_TTFB.name, TTS_TTFA.name)
 """Reported for the first use of a new connection; the LLM's includes opening it."""
 
-NETWORK_METRICS: Mapping[str, Metric] = {
-    f"net.{service}.{phase}": Metric("ms", meaning)
-    for service in SERVICES
-    for phase, meaning in PHASES.items()
-}
+NETWORK_METRICS: Mapping[str, Metric] = index_metrics(
+    *(
+        Metric(f"net.{service}.{phase}", meaning)
+        for service in SERVICES
+        for phase, meaning in PHASES.items()
+    )
+)
 
-AUDIO_METRICS: Mapping[str, Metric] = {
-    "audio.input": Metric("ms", "microphone → program, according to the sound card"),
-    "audio.output": Metric("ms", "program → loudspeaker, according to the sound card"),
-    "audio.jitter": Metric("ms", "how late a callback comes, compared with the earliest"),
-}
+AUDIO_METRICS: Mapping[str, Metric] = index_metrics(
+    Metric("audio.input", "microphone → program, according to the sound card"),
+    Metric("audio.output", "program → loudspeaker, according to the sound card"),
+    Metric("audio.jitter", "how late a callback comes, compared with the earliest"),
+)
 
 METRICS: Mapping[str, Metric] = {
     **SERVICE_METRICS,
     **{f"{COLD_PREFIX}{name}": SERVICE_METRICS[name] for name in COLD},
     **NETWORK_METRICS,
     **AUDIO_METRICS,
-    MOUTH_TO_EAR: Metric("ms", "predicted: end of the user's speech → first sound of the reply"),
+    **index_metrics(MOUTH_TO_EAR),
 }
 """Everything that has a distribution."""
 
@@ -224,12 +228,12 @@ class ProbeResults:
         """The numbers that ``--slo`` is checked against."""
         spreads = {name: describe(values) for name, values in self.values().items()}
         if prediction is not None:
-            spreads[MOUTH_TO_EAR] = prediction.spread
+            spreads[MOUTH_TO_EAR.name] = prediction.spread
         known = dict(self._count_totals())
         for name, spread in spreads.items():
             if not is_duration(name):  # a threshold is in the metric's unit
                 known |= {f"{name}.{of}": value for of, value in asdict(spread).items()}
-        return Summary(spreads=spreads, counts=known)
+        return Summary(distributions=spreads, counts=known)
 
     def _count_totals(self) -> Iterator[tuple[str, float | None]]:
         """``COUNTS``; None for a service that was not probed, or a share of nothing."""

@@ -10,7 +10,7 @@ from voicecli.audio.vad import create_detector
 from voicecli.errors import CredentialsError
 from voicecli.events import Service
 from voicecli.metrics.summary import Budgets
-from voicecli.metrics.usage import Cost, PricedModels, SessionUsage, estimate_cost
+from voicecli.metrics.usage import Cost, PricedModels, SessionUsage, estimate_cost, find_prices
 from voicecli.pipeline.wiring import Services, reply_options, turn_policy
 from voicecli.probe.llm import EXCHANGES, LlmProber, LlmSetting
 from voicecli.probe.prediction import Waits
@@ -202,5 +202,5 @@ def estimate_probe_cost(profile: Profile, wanted: Sequence[Service], plan: Plan)
             tokens=llm * uses * profile.llm.max_tokens,
             characters=round(tts * (uses * clause + CLEARS * len(TO_CLEAR))),
         ),
-        models(profile),
+        find_prices(models(profile)),
     )

@@ -13,7 +13,7 @@ from typing_extensions import override
 from voicecli import clock
 from voicecli.events import Service
 from voicecli.metrics.stages import MOUTH_TO_EAR
-from voicecli.metrics.summary import NEEDED, Distribution, describe
+from voicecli.metrics.summary import MIN_COUNT, Distribution, describe
 from voicecli.metrics.usage import PRICES_OF, Cost
 from voicecli.probe.compare import Change, find_outliers
 from voicecli.probe.json_result import RunContext, list_doubts
@@ -140,7 +140,7 @@ def _metric_rows(results: ProbeResults, *, cold: bool) -> list[Row]:
         if name in NETWORK_METRICS or name.startswith(COLD_PREFIX) is not cold:
             continue
         spread, unit = describe(values), METRICS[name].unit
-        p95 = number(spread.p95, unit, f"n < {NEEDED['p95']}")
+        p95 = number(spread.p95, unit, f"n < {MIN_COUNT['p95']}")
         first = [number(value, unit) for value in (spread.min, spread.p50, spread.p90)]
         outliers = str(len(find_outliers(values)) or "")
         shown = name if unit == "ms" else f"{name} ({unit})"
@@ -184,7 +184,7 @@ def _budget_rows(evaluation: Evaluation) -> list[Row]:
             f"{check.name} ({check.metric})",
             number(check.budget, "ms"),
             number(check.p50, "ms"),
-            number(check.p95, "ms", f"n < {NEEDED['p95']}"),
+            number(check.p95, "ms", f"n < {MIN_COUNT['p95']}"),
             "pass" if check.met else "FAIL",
             check.judged_by,
         ]
@@ -262,8 +262,8 @@ def as_csv(results: ProbeResults, evaluation: Evaluation) -> str:
     writer.writerow(["metric", "unit", *STATISTICS, "outliers"])
     for name, values in results.values().items():
         writer.writerow(_csv_row(name, describe(values), str(len(find_outliers(values)))))
-    if (predicted := evaluation.summary.spreads.get(MOUTH_TO_EAR)) is not None:
-        writer.writerow(_csv_row(MOUTH_TO_EAR, predicted, ""))
+    if (predicted := evaluation.summary.distributions.get(MOUTH_TO_EAR.name)) is not None:
+        writer.writerow(_csv_row(MOUTH_TO_EAR.name, predicted, ""))
     return out.getvalue()
 
 

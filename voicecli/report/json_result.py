@@ -15,7 +15,6 @@ from typing import Any
 from voicecli import __version__
 from voicecli.metrics.stages import RAW, STAGES
 from voicecli.metrics.summary import (
-    RATES,
     STATISTICS,
     Budgets,
     Distribution,
@@ -24,7 +23,7 @@ from voicecli.metrics.summary import (
 )
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
-from voicecli.metrics.usage import PRICES_OF, SOURCES, Cost, SessionUsage
+from voicecli.metrics.usage import PRICES_OF, RATES, SOURCES, Cost, SessionUsage
 from voicecli.report.format import milliseconds, rounded
 from voicecli.sanitize import sanitize_line
 
@@ -64,7 +63,7 @@ def result(
         "environment": dict(setting.environment),
         "measurement": {"reliable": not doubts, "reasons": doubts},
         "turns": [_turn(turn, budgets) for turn in turns],
-        "summary": {name: _spread(one) for name, one in summary.spreads.items()},
+        "summary": {name: _spread(one) for name, one in summary.distributions.items()},
         "budgets_ms": {name: milliseconds(one) for name, one in asdict(budgets).items()},
         "ledger": _ledger(ledger),
         "cost": priced(cost),

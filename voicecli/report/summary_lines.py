@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from voicecli.metrics.stages import MOUTH_TO_EAR, STAGES
-from voicecli.metrics.summary import BUDGETED, NEEDED, Budgets, Distribution, Summary, find_overruns
+from voicecli.metrics.stages import BUDGETED, ENDPOINTING, MOUTH_TO_EAR, STAGES, STT_TTFS
+from voicecli.metrics.summary import (
+    MIN_COUNT,
+    Budgets,
+    Distribution,
+    Summary,
+    find_overruns,
+)
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import OUTCOMES, PRICES_OF, Cost, SessionUsage
 from voicecli.report.format import listed, table
@@ -19,7 +25,7 @@ def summary_lines(
     outcomes = listed({outcome: getattr(ledger, outcome) for outcome in OUTCOMES})
     noun = "turn" if ledger.turns == 1 else "turns"
     lines = [f"{ledger.turns} {noun}{': ' if outcomes else ''}{outcomes}"]
-    if summary.spreads[BUDGETED["stt"]].n or summary.spreads[MOUTH_TO_EAR].n:
+    if any(summary.distributions[name].n for name in (STT_TTFS.raw_name, MOUTH_TO_EAR.name)):
         lines += ["", *_percentiles(turns, summary, budgets), ""]
     return [*lines, *_endpointing(ledger, summary), *_use(ledger), *_doubts(turns), _price(cost)]
 
@@ -28,12 +34,13 @@ def _percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> l
     """The table: mouth-to-ear, its stages, and the services by themselves."""
     missed = [one.metric for turn in turns for one in find_overruns(turn, budgets)]
     rows = [["ms", "n", "P50", "P95", "max", "budget", "over"]]
-    spreads = summary.spreads
-    rows.append(_row(MOUTH_TO_EAR, spreads[MOUTH_TO_EAR], budgets.total, missed))
+    spreads = summary.distributions
+    rows.append(_row(MOUTH_TO_EAR.name, spreads[MOUTH_TO_EAR.name], budgets.total, missed))
     rows += [_row(f"  {stage}", spreads[stage]) for stage in STAGES if spreads[stage].max]
     for service, metric in BUDGETED.items():
-        if metric != MOUTH_TO_EAR and spreads[metric].n:
-            rows.append(_row(metric, spreads[metric], getattr(budgets, service), missed))
+        name = metric.raw_name
+        if metric is not MOUTH_TO_EAR and spreads[name].n:
+            rows.append(_row(name, spreads[name], getattr(budgets, service), missed))
     lines = table(rows)
     lines.append("Indented: what was waited for; the percentiles of parts do not add up.")
     lines.append("raw: what a service took by itself, waited for or not.")
@@ -43,7 +50,7 @@ def _percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> l
 def _row(
     name: str, spread: Distribution, budget: Seconds | None = None, missed: Sequence[str] = ()
 ) -> list[str]:
-    withheld = f"n < {NEEDED['p95']}" if spread.n else "–"
+    withheld = f"n < {MIN_COUNT['p95']}" if spread.n else "–"
     p95 = withheld if spread.p95 is None else _ms(spread.p95)
     over = str(missed.count(name.removeprefix("raw."))) if budget is not None else ""
     return [name, str(spread.n), _ms(spread.p50), p95, _ms(spread.max), _ms(budget, ""), over]
@@ -55,7 +62,7 @@ def _ms(value: float | None, none: str = "–") -> str:
 
 def _endpointing(ledger: SessionUsage, summary: Summary) -> list[str]:
     """Waiting less cuts more users off: the two numbers mean nothing one without the other."""
-    wait = summary.spreads["raw.endpointing"].p50
+    wait = summary.distributions[ENDPOINTING.raw_name].p50
     if wait is None:
         return []
     return [f"endpointing: P50 {_ms(wait)} ms, {ledger.cutoffs} of {ledger.turns} turns cut off"]
