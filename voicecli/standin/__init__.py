@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from voicecli.errors import UsageError
 from voicecli.standin.deepgram import DeepgramServer, Route
-from voicecli.standin.deepgram_stt import ListenConnection, parse_listen_query
-from voicecli.standin.deepgram_tts import SpeakConnection, parse_speak_query
+from voicecli.standin.deepgram_stt import ListenConnection
+from voicecli.standin.deepgram_tts import SpeakConnection
 from voicecli.standin.engines import Engines
-from voicecli.standin.http import HttpServer
+from voicecli.standin.http import open_http_server
 from voicecli.standin.openai_chat import ChatService
 from voicecli.standin.script import Fault, FaultSchedule
 
@@ -48,26 +49,16 @@ async def serve(
     Raises UsageError when a port is taken.
     """
     schedule = FaultSchedule(faults)
-    routes = {
-        "/v1/listen": Route(
-            "stt",
-            lambda socket, query, active: ListenConnection(
-                socket, parse_listen_query(query), engines, schedule, active
-            ),
-        ),
-        "/v1/speak": Route(
-            "tts",
-            lambda socket, query, _: SpeakConnection(
-                socket, parse_speak_query(query), engines, schedule
-            ),
-        ),
+    routes: dict[str, Route] = {
+        "/v1/listen": ("stt", partial(ListenConnection, engines, schedule)),
+        "/v1/speak": ("tts", partial(SpeakConnection, engines, schedule)),
     }
     speech = DeepgramServer(routes, schedule, require_key=require_key)
     chat = ChatService(engines, schedule, require_key=require_key)
     async with AsyncExitStack() as servers:
         try:
             deepgram = await servers.enter_async_context(speech.listen(deepgram_port))
-            openai = await servers.enter_async_context(HttpServer(chat.answer, openai_port))
+            openai = await servers.enter_async_context(open_http_server(chat.answer, openai_port))
         except OSError as error:
             raise UsageError(
                 f"cannot serve: {error.strerror}",
@@ -75,5 +66,5 @@ async def serve(
             ) from error
         yield Endpoints(
             deepgram=f"ws://127.0.0.1:{deepgram.sockets[0].getsockname()[1]}",
-            openai=f"http://127.0.0.1:{openai.port}/v1",
+            openai=f"http://127.0.0.1:{openai}/v1",
         )

@@ -1,6 +1,6 @@
 """The WebSocket server in Deepgram's place: handshakes, query strings, refusals.
 
-What a connection does after the handshake is its session's business; ``Route`` joins the two.
+Connections are served by ``deepgram_stt`` and ``deepgram_tts``, which read their query themselves.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -106,15 +105,8 @@ class ServedConnection(Protocol):
         """Serve the connection until either side closes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What serves a path.
-
-    open: makes the session of a new connection; raises QueryError when the query is refused.
-    """
-
-    service: Service
-    open: Callable[[ServerConnection, Query, ActiveFaults], ServedConnection]
+Route = tuple[Service, Callable[[ServerConnection, Query, ActiveFaults], ServedConnection]]
+"""What serves a path: the service, and what makes its connections or raises QueryError."""
 
 
 class DeepgramServer:
@@ -131,7 +123,7 @@ class DeepgramServer:
     def listen(self, port: int) -> Server:
         """The server on 127.0.0.1, to be used as an async context manager."""
         return serve_websockets(
-            self._run_session,
+            self._serve,
             "127.0.0.1",
             port,
             compression=None,
@@ -156,16 +148,17 @@ class DeepgramServer:
         query = Query(request.path)
         if (route := self._routes.get(query.path)) is None:
             raise QueryError(404)
-        faults = self._faults.begin(route.service, "connection")
+        service, connect = route
+        faults = self._faults.begin(service, "connection")
         if refuse := faults.find("refuse"):
             raise QueryError(refuse.status)
         _check_key(request.headers, required=self._require_key)
-        return route.open(socket, query, faults), faults
+        return connect(socket, query, faults), faults
 
-    async def _run_session(self, socket: ServerConnection) -> None:
-        session, faults = self._accepted.pop(socket.id)
+    async def _serve(self, socket: ServerConnection) -> None:
+        connection, faults = self._accepted.pop(socket.id)
         try:
-            await faults.run(session.run())
+            await faults.run(connection.run())
         except* ConnectionBroken as broken:
             if broken.subgroup(lambda error: getattr(error, "half_open", False)):
                 socket.transport.pause_reading()

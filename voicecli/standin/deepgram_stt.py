@@ -163,14 +163,14 @@ class ListenConnection(ServedConnection):
 
     def __init__(
         self,
-        socket: ServerConnection,
-        options: ListenQuery,
         engines: Engines,
         faults: FaultSchedule,
+        socket: ServerConnection,
+        query: Query,
         active: ActiveFaults,
     ) -> None:
         self._socket = socket
-        self._options = options
+        self._options = options = parse_listen_query(query)
         self._pace = engines.pace
         self._stt = engines.stt()
         self._faults = faults
@@ -322,7 +322,7 @@ class ListenConnection(ServedConnection):
 
     async def _send(self, frame: Frame) -> None:
         await self._active.wait_out_stall()
-        with suppress(ConnectionClosed):  # _receive_all ends the session
+        with suppress(ConnectionClosed):  # _receive_all ends the connection
             await self._socket.send(self._active.corrupt(json.dumps(frame)))
 
 

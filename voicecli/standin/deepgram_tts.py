@@ -100,13 +100,14 @@ class SpeakConnection(ServedConnection):
 
     def __init__(
         self,
-        socket: ServerConnection,
-        options: SpeakQuery,
         engines: Engines,
         faults: FaultSchedule,
+        socket: ServerConnection,
+        query: Query,
+        _: ActiveFaults,  # those of a connection only refuse it
     ) -> None:
         self._socket = socket
-        self._options = options
+        self._options = parse_speak_query(query)
         self._tts = engines.tts
         self._faults = faults
         self._flush_limit = RateLimit(FLUSHES, WINDOW)
@@ -117,7 +118,15 @@ class SpeakConnection(ServedConnection):
 
     @override
     async def run(self) -> None:
-        await self._send(self._metadata())
+        await self._send(
+            {
+                "type": "Metadata",
+                "request_id": str(self._socket.id),
+                "model_name": self._options.model,
+                "model_version": "2025-04-07.0",
+                "model_uuid": MODEL_UUID,
+            }
+        )
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._start_speaking()
@@ -126,8 +135,6 @@ class SpeakConnection(ServedConnection):
 
     def _start_speaking(self) -> None:
         self._speaking = self._tasks.create_task(self._speak_flushes(), name="speak")
-
-    # ── what comes in ────────────────────────────────────────────────────────
 
     async def _receive_all(self) -> None:
         try:
@@ -151,7 +158,8 @@ class SpeakConnection(ServedConnection):
             case {"type": "Clear"}:
                 await self._clear()
             case {"type": "Close"}:
-                await self._close()
+                if not self._faults.begin("tts", "close").find("close_lost"):
+                    await self._socket.close(1000, "Connection was closed successfully.")
             case _:
                 await self._socket.close(1008, "DATA-0000")
 
@@ -165,13 +173,11 @@ class SpeakConnection(ServedConnection):
 
     async def _flush(self) -> None:
         faults = self._faults.begin("tts", "flush")
-        text = "Rate limit exceeded for flushes. Please try again later."
+        code, text = "EXCESSIVE_FLUSH", "Rate limit exceeded for flushes. Please try again later."
         if faults.find("warning"):
-            warning = {"type": "Warning", "code": "EXCESSIVE_FLUSH", "description": text}
-            await self._send(warning)
+            await self._send({"type": "Warning", "code": code, "description": text})
         elif not _spend(self._flush_limit, 1):
-            warning = {"type": "Warning", "warn_code": "EXCESSIVE_FLUSH", "warn_msg": text}
-            await self._send(warning)
+            await self._send({"type": "Warning", "warn_code": code, "warn_msg": text})
         else:
             self._flushes.put_nowait(_Flush(self._flushed, self._text, faults))
             self._flushed += 1
@@ -185,12 +191,6 @@ class SpeakConnection(ServedConnection):
         await self._send({"type": "Cleared", "sequence_id": self._cleared})
         self._cleared += 1
         self._start_speaking()
-
-    async def _close(self) -> None:
-        if not self._faults.begin("tts", "close").find("close_lost"):
-            await self._socket.close(1000, "Connection was closed successfully.")
-
-    # ── what goes out ────────────────────────────────────────────────────────
 
     async def _speak_flushes(self) -> None:
         while True:
@@ -225,17 +225,8 @@ class SpeakConnection(ServedConnection):
         if faults:
             await faults.wait_out_stall()
             frame = frame if isinstance(frame, bytes) else faults.corrupt(frame)
-        with suppress(ConnectionClosed):  # _receive_all ends the session
+        with suppress(ConnectionClosed):  # _receive_all ends the connection
             await self._socket.send(frame)
-
-    def _metadata(self) -> dict[str, Any]:
-        return {
-            "type": "Metadata",
-            "request_id": str(self._socket.id),
-            "model_name": self._options.model,
-            "model_version": "2025-04-07.0",
-            "model_uuid": MODEL_UUID,
-        }
 
 
 def _spend(limit: RateLimit, amount: int) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h11
 
@@ -105,63 +104,49 @@ class HttpConnection:
             await self._writer.drain()
 
 
-class HttpServer:
-    """Serves on 127.0.0.1; an async context manager, as the WebSocket server is."""
+Answer = Callable[[HttpRequest, HttpConnection], Coroutine[Any, Any, None]]
 
-    def __init__(
-        self, answer: Callable[[HttpRequest, HttpConnection], Coroutine[Any, Any, None]], port: int
-    ) -> None:
-        self._answer = answer
-        self._port = port
-        self._connections: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        return self
+@asynccontextmanager
+async def open_http_server(answer: Answer, port: int) -> AsyncGenerator[int, None]:
+    """Serve on 127.0.0.1; yield the port.  Leaving cuts every connection.
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.close()
-        for connection in self._connections:
-            connection.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections)
-        await self._server.wait_closed()
+    answer: answers a request on its connection; it is cancelled when the client hangs up.
+    port: 0 lets the system choose.
+    """
+    connections: set[asyncio.Task[None]] = set()
 
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A task of our own: asyncio would log the cancellation of its own task as an error.
-        connection = asyncio.get_running_loop().create_task(
-            self._serve(HttpConnection(reader, writer)), name="http connection"
-        )
-        self._connections.add(connection)
-        connection.add_done_callback(self._connections.discard)
+        client = HttpConnection(reader, writer)
+        task = asyncio.get_running_loop().create_task(_serve(client, answer), name="http client")
+        connections.add(task)
+        task.add_done_callback(connections.discard)
 
-    async def _serve(self, client: HttpConnection) -> None:
-        try:
-            while request := await client.receive():
-                await self._answer_request(request, client)
-                if not client.start_next_cycle():
-                    break
-        except* (ConnectionError, h11.RemoteProtocolError):
-            pass  # the client is gone, or does not speak HTTP
-        finally:
-            await client.close()
+    server = await asyncio.start_server(accept, "127.0.0.1", port)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for connection in connections:
+            connection.cancel()
+        if connections:
+            await asyncio.wait(connections)
+        await server.wait_closed()
 
-    async def _answer_request(self, request: HttpRequest, client: HttpConnection) -> None:
-        """Answer the request; stop when the client hangs up."""
-        async with asyncio.TaskGroup() as tasks:
-            answer = tasks.create_task(self._answer(request, client), name="answer")
-            gone = tasks.create_task(client.wait_gone(), name="client gone")
-            await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
-            answer.cancel()
-            gone.cancel()
+
+async def _serve(client: HttpConnection, answer: Answer) -> None:
+    try:
+        while request := await client.receive():
+            async with asyncio.TaskGroup() as tasks:
+                answering = tasks.create_task(answer(request, client), name="answer")
+                gone = tasks.create_task(client.wait_gone(), name="client gone")
+                await asyncio.wait([answering, gone], return_when=asyncio.FIRST_COMPLETED)
+                answering.cancel()
+                gone.cancel()
+            if not client.start_next_cycle():
+                break
+    except* (ConnectionError, h11.RemoteProtocolError):
+        pass  # the client is gone, or does not speak HTTP
+    finally:
+        await client.close()

@@ -26,20 +26,6 @@ REASONING = re.compile(r"o\d|gpt-[5-9]")
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
-class ChatError(Exception):
-    """A request is refused with an HTTP status and a JSON body."""
-
-    def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None
-    ) -> None:
-        super().__init__(status, message)
-        self.status = status
-        kind = "server_error" if status >= 500 else "invalid_request_error"
-        if status == 429:
-            kind = "requests"
-        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
 ERRORS = {
     401: ("Incorrect API key provided.", "invalid_api_key"),
     403: ("Country, region, or territory not supported", "unsupported_country_region_territory"),
@@ -48,12 +34,23 @@ ERRORS = {
     429: ("Rate limit reached for requests.", "rate_limit_exceeded"),
     503: ("The server is currently overloaded with other requests.", "server_is_overloaded"),
 }
+"""The service's message and code by status."""
 
 
-def service_error(status: int) -> ChatError:
-    """Make the error that the service sends with ``status``."""
-    message, code = ERRORS.get(status, ("The server had an error.", None))
-    return ChatError(status, message, code=code)
+class ChatError(Exception):
+    """A request is refused with an HTTP status and a JSON body; the message defaults to ERRORS."""
+
+    def __init__(
+        self, status: int, message: str = "", *, param: str | None = None, code: str | None = None
+    ) -> None:
+        if not message:
+            message, code = ERRORS.get(status, ("The server had an error.", None))
+        super().__init__(status, message)
+        self.status = status
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        if status == 429:
+            kind = "requests"
+        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +126,8 @@ def _parse_message(message: Any, where: str) -> dict[str, Any]:
 def _parse_max_tokens(request: dict[str, Any], model: str) -> int | None:
     old, new = request.get("max_tokens"), request.get("max_completion_tokens")
     if old is not None and REASONING.match(model):
-        message = (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. "
-            "Use 'max_completion_tokens' instead."
-        )
+        message = "Unsupported parameter: 'max_tokens' is not supported with this model. "
+        message += "Use 'max_completion_tokens' instead."
         raise ChatError(400, message, param="max_tokens", code="unsupported_parameter")
     if old is not None and new is not None:
         message = (
@@ -156,6 +151,12 @@ def _invalid(param: str, expected: str) -> ChatError:
 
 
 # ── the answer ───────────────────────────────────────────────────────────────
+
+DETAILS = (
+    "reasoning_tokens",
+    "accepted_prediction_tokens",
+    "rejected_prediction_tokens",
+)
 
 MODEL = "gpt-4o-mini"
 MODEL_PREFIX = "gpt-"
@@ -209,7 +210,7 @@ class ChatService:
 
     async def _complete(self, body: bytes, client: HttpConnection, faults: ActiveFaults) -> None:
         if refuse := faults.find("refuse"):
-            raise service_error(refuse.status)
+            raise ChatError(refuse.status)
         request = parse_chat_request(body)
         if not (request.model.startswith(MODEL_PREFIX) or request.model == self._engines.name):
             raise _not_found(request.model)
@@ -304,11 +305,7 @@ class CompletionFormat:
             "completion_tokens": tokens,
             "total_tokens": prompt + tokens,
             "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {
-                "reasoning_tokens": 0,
-                "accepted_prediction_tokens": 0,
-                "rejected_prediction_tokens": 0,
-            },
+            "completion_tokens_details": dict.fromkeys(DETAILS, 0),
         }
 
 

@@ -9,12 +9,13 @@ will do, because the wheel's sha256 is pinned.
 from __future__ import annotations
 
 import configparser
+import hashlib
 import os
+import shutil
 import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -28,7 +29,6 @@ Progress = Callable[[str, int, int], None]
 """Called with a name, the bytes received so far and the total."""
 
 TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
-CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def download(
         link = _find(client, wheel, settings)
         try:
             if (path := link.path) is not None:
-                _copy(path, part)
+                shutil.copyfile(path, part)
             else:
                 _resume(client, link, wheel, part, progress)
         except (httpx2.HTTPError, OSError) as error:
@@ -142,11 +142,8 @@ def download(
 
 def compute_sha256(path: Path) -> str:
     """Compute the sha256 of a file, in hexadecimal."""
-    sha = sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            sha.update(chunk)
-    return sha.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _find(client: httpx2.Client, wheel: Wheel, settings: Mapping[str, str]) -> Link:
@@ -203,12 +200,6 @@ class _Anchors(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "a":
             self.hrefs += [value for name, value in attrs if name == "href" and value]
-
-
-def _copy(source: Path, part: Path) -> None:
-    with source.open("rb") as file, part.open("wb") as out:
-        while chunk := file.read(CHUNK):
-            out.write(chunk)
 
 
 def _resume(

@@ -25,16 +25,8 @@ from typing_extensions import override
 
 from voicecli.audio.pcm import samples_of
 from voicecli.errors import InputError, ServiceError, UsageError
-from voicecli.standin.engines import (
-    Engines,
-    LlmEngine,
-    Pace,
-    Result,
-    Segment,
-    SttEngine,
-    TtsEngine,
-    models,
-)
+from voicecli.standin.engines import Engines, LlmEngine, Pace, Result, Segment, SttEngine, TtsEngine
+from voicecli.standin.engines.models import MOONSHINE, SMOLLM2, Model, find
 from voicecli.units import AudioFormat, Seconds
 
 if TYPE_CHECKING:
@@ -88,9 +80,9 @@ async def open_local(
     Raises UsageError when the extra is not installed, InputError when a model is missing or bad.
     """
     require_packages()
-    stt_model = _find_model(models.MOONSHINE)
+    stt_model = _find_model(MOONSHINE)
     if llm_model is None:
-        llm_model = _find_model(models.SMOLLM2) / models.SMOLLM2.files[0].name
+        llm_model = _find_model(SMOLLM2) / SMOLLM2.files[0].name
     with _open_thread("stt") as stt, _open_thread("llm") as llm, _open_thread("tts") as tts:
         run = asyncio.get_running_loop().run_in_executor
         moonshine, llama, hibari = await asyncio.gather(
@@ -300,8 +292,8 @@ def _load_hibari() -> Any:
     return model
 
 
-def _find_model(model: models.Model) -> Path:
-    if (folder := models.find(model)) is None:
+def _find_model(model: Model) -> Path:
+    if (folder := find(model)) is None:
         raise InputError(
             f"the model {model.name} has not been fetched", hint="Run: voicecli models fetch."
         )

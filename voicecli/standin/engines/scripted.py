@@ -17,15 +17,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from voicecli import clock
-from voicecli.standin.engines import (
-    Engines,
-    LlmEngine,
-    Pace,
-    Result,
-    Segment,
-    SttEngine,
-    TtsEngine,
-)
+from voicecli.standin.engines import Engines, LlmEngine, Pace, Result, Segment, SttEngine, TtsEngine
 from voicecli.standin.script import LlmScript, Script, SttScript, TtsScript
 from voicecli.units import AudioFormat, Samples, Seconds
 
