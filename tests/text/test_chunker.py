@@ -9,8 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from voicecli.text.chunker import LONG, SHORT, BatchChunker, Chunker, ClauseChunker, find_boundary
-from voicecli.text.markdown import Speakable
+from voicecli.text.chunker import (
+    MAX_SENTENCE_CHARS,
+    MIN_SENTENCE_CHARS,
+    BatchChunker,
+    Chunker,
+    ClauseChunker,
+    find_boundary,
+)
+from voicecli.text.markdown import MarkdownFilter
 
 UNHURRIED = settings(deadline=None)  # the machine may be busy
 
@@ -36,7 +43,7 @@ def tokens_of(text: str) -> list[str]:
 
 
 def cut(text: str, pieces: Chunker | None = None) -> list[str]:
-    pieces = pieces or ClauseChunker()
+    pieces = pieces or ClauseChunker(12)
     return [
         *(piece for token in tokens_of(text) for piece in pieces.push(token)),
         *pieces.finish(),
@@ -44,7 +51,7 @@ def cut(text: str, pieces: Chunker | None = None) -> list[str]:
 
 
 def speakable(text: str) -> str:
-    whole = Speakable()
+    whole = MarkdownFilter()
     return whole.push(text) + whole.finish()
 
 
@@ -101,12 +108,12 @@ def test_how_long_the_first_clause_is_at_least_can_be_chosen():
 
 
 def test_a_first_clause_is_out_with_the_token_after_its_mark():
-    clauses = ClauseChunker()
+    clauses = ClauseChunker(12)
     assert [clauses.push(token) for token in ("Sure", ".", " I")] == [[], [], ["Sure. "]]
 
 
 def test_a_first_clause_is_out_with_the_white_space_after_its_mark():
-    clauses = ClauseChunker()
+    clauses = ClauseChunker(12)
     assert [clauses.push(token) for token in ("Sure", ".", "\n\n")] == [[], [], ["Sure. "]]
 
 
@@ -141,8 +148,8 @@ def test_long_sentences_are_cut_at_a_mark():
 
 def test_long_sentences_without_a_mark_are_cut_at_a_space():
     pieces = cut("Sure. " + "and then it went on " * 30)
-    assert all(len(piece) <= LONG for piece in pieces)
-    assert all(len(piece) > LONG - 10 for piece in pieces[1:-1])
+    assert all(len(piece) <= MAX_SENTENCE_CHARS for piece in pieces)
+    assert all(len(piece) > MAX_SENTENCE_CHARS - 10 for piece in pieces[1:-1])
     assert all(piece.endswith(" ") for piece in pieces[:-1])
 
 
@@ -152,8 +159,8 @@ def test_batches():
         "four five ",
         "six",
     ]
-    assert cut("one", BatchChunker()) == ["one"]
-    assert cut("", BatchChunker()) == []
+    assert cut("one", BatchChunker(180)) == ["one"]
+    assert cut("", BatchChunker(180)) == []
 
 
 @UNHURRIED
@@ -161,7 +168,7 @@ def test_batches():
 def test_batches_are_as_long_as_asked_for(reply: str, chars: int):
     pieces = cut(reply, BatchChunker(chars))
     assert all(chars <= len(piece.rstrip()) for piece in pieces[:-1])
-    assert all(len(piece) <= chars + LONG for piece in pieces)
+    assert all(len(piece) <= chars + MAX_SENTENCE_CHARS for piece in pieces)
 
 
 @UNHURRIED
@@ -191,17 +198,17 @@ def test_tokens_may_be_cut_anywhere(reply: str, make: type[Chunker], data: st.Da
 @example("你" * 500)
 @example("word " * 500)
 def test_no_more_is_held_back_than_a_long_sentence(reply: str):
-    clauses = ClauseChunker()
+    clauses = ClauseChunker(12)
     given_out = sum(len(piece) for token in tokens_of(reply) for piece in clauses.push(token))
-    assert len(speakable(reply)) - given_out <= 2 * LONG
-    assert all(len(piece) <= 2 * LONG for piece in cut(reply))
+    assert len(speakable(reply)) - given_out <= 2 * MAX_SENTENCE_CHARS
+    assert all(len(piece) <= 2 * MAX_SENTENCE_CHARS for piece in cut(reply))
 
 
 @UNHURRIED
 @given(REPLIES)
 def test_later_clauses_are_not_short(reply: str):
     weights = [len(piece) + 2 * len(re.findall("[你好]", piece)) for piece in cut(reply)]
-    assert all(weight >= SHORT for weight in weights[1:-1])
+    assert all(weight >= MIN_SENTENCE_CHARS for weight in weights[1:-1])
 
 
 @UNHURRIED
@@ -232,14 +239,14 @@ def test_a_clause_ends_where_a_word_does(reply: str):
     ],
 )
 def test_what_is_there_can_be_taken(there: str, taken: str | None, left: str):
-    clauses = ClauseChunker()
+    clauses = ClauseChunker(12)
     assert clauses.push(there) == []
     assert clauses.take() == taken
     assert "".join(clauses.finish()) == left
 
 
 def test_after_a_taken_piece_come_whole_sentences():
-    clauses = ClauseChunker()
+    clauses = ClauseChunker(12)
     clauses.push("Well, I th")
     assert clauses.take() == "Well, I "
     assert clauses.push("ink so. It is ") == []
@@ -247,7 +254,7 @@ def test_after_a_taken_piece_come_whole_sentences():
 
 
 def test_batches_can_be_taken():
-    batches = BatchChunker()
+    batches = BatchChunker(180)
     batches.push("I think the weath")
     assert batches.take() == "I think the "
 

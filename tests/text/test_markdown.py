@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from voicecli.text.markdown import Speakable
+from voicecli.text.markdown import MarkdownFilter
 
 UNHURRIED = settings(deadline=None)  # the machine may be busy
 
@@ -40,7 +40,7 @@ PLAIN = st.lists(st.from_regex(r"[a-zA-Z]{1,9}[,.!?;]?", fullmatch=True), min_si
 
 
 def speakable(*tokens: str) -> str:
-    text = Speakable()
+    text = MarkdownFilter()
     return "".join([*map(text.push, tokens), text.finish()])
 
 
@@ -141,7 +141,7 @@ def test_unfinished_markdown_costs_no_word(written: str):
 @example("[" * 300)
 @example("- " * 200)
 def test_little_is_held_back(written: str):
-    text = Speakable()
+    text = MarkdownFilter()
     for character in written:
         text.push(character)
     assert len(text.finish()) <= LONGEST_HOLD
@@ -151,12 +151,12 @@ def test_little_is_held_back(written: str):
     "written", ["Sure", "Sure, I", "**Sure.**\n", "It is 5", "Sure! ", "a.com/x", "Hi -"]
 )
 def test_plain_words_are_not_held_back(written: str):
-    text = Speakable()
+    text = MarkdownFilter()
     assert text.push(written) == speakable(written)
 
 
 def test_a_space_after_a_mark_is_known_at_once():
-    text = Speakable()
+    text = MarkdownFilter()
     assert text.push("Sure. ") == "Sure. "
     assert text.push("I can ") == "I can"
     assert text.push("do") == " do"

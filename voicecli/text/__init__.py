@@ -1,1 +1,1 @@
-"""What the LLM writes, as text that a TTS can speak.  Pure."""
+"""From LLM text to pieces that a TTS can speak.  Pure."""

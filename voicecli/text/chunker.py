@@ -1,7 +1,6 @@
-"""A reply cut into pieces for the TTS while the LLM still writes it.  Pure.
+"""Cuts a reply into pieces for the TTS while the LLM still writes it.  Pure.
 
-The pieces are speakable text; one after the other they are the whole reply.  A piece ends with the
-white space that follows it.
+The pieces are speakable text and add up to the whole reply; each includes the white space after it.
 """
 
 from __future__ import annotations
@@ -10,22 +9,25 @@ import re
 from abc import ABC, abstractmethod
 from typing import Literal
 
-from voicecli.text.markdown import CLOSERS, Speakable
+from typing_extensions import override
+
+from voicecli.text.markdown import CLOSERS, MarkdownFilter
 from voicecli.turns.end_of_turn import HANGING, PARTICLES
 
-FIRST_WORDS = 3
-"""A first clause that a comma ends has so many words; fewer sound chopped off."""
+FIRST_CLAUSE_MIN_WORDS = 3
+"""A comma ends the first clause only after this many words; fewer sound chopped off."""
 
-ENOUGH_WORDS = 8
-"""A first clause is not waited for longer, nor, where it would end in "the", than MOST_WORDS."""
+FIRST_CLAUSE_MAX_WORDS = 8
+"""The first clause is cut after this many words, unless it would end in a word like "the"."""
 
-MOST_WORDS = 12
+FIRST_CLAUSE_HARD_MAX_WORDS = 12
+"""The first clause is cut after this many words in any case."""
 
-SHORT = 40
-"""A later sentence of fewer characters is joined to the next: flushes are few (20 a minute)."""
+MIN_SENTENCE_CHARS = 40
+"""A shorter later sentence is joined to the next one, because flushes are limited."""
 
-LONG = 200
-"""A later sentence of more characters is cut within; they are about 13 s of speech."""
+MAX_SENTENCE_CHARS = 200
+"""A longer later sentence is cut within; this is about 13 s of speech."""
 
 _SENTENCE_MARKS = "!?。！？"
 _CLAUSE_MARKS = ",;:—–…、，；："
@@ -34,15 +36,15 @@ _OPENERS = "\"'“‘([{«「『（【"
 _CLOSING = f"[{re.escape(CLOSERS)}]*"
 
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
-"""Characters of which each takes as long to say as three Latin ones; few have spaces between."""
+"""Characters that take as long to say as three Latin ones, usually without spaces between."""
 
 _BREAK = re.compile(rf"\s|{_UNSPACED.pattern}|[。！？、，；：]")
-"""After which no word goes on."""
+"""A character after which no word continues."""
 
 _LAST_BREAK = re.compile(rf".*(?:{_BREAK.pattern})", re.DOTALL)
 
 _ALONE = re.compile(rf"[—…。！？、，；：]{_CLOSING}(?=[^\s.,!?…—。！？{re.escape(CLOSERS)}]\Z)")
-"""A mark that counts without white space after it."""
+"""A mark that needs no white space after it."""
 
 _INNER_MARK = re.compile(rf"[,;:–—…]{_CLOSING}\s|[—…、，；：。！？]")
 
@@ -57,10 +59,10 @@ Boundary = Literal["sentence", "number", "clause", "abbreviation", "none"]
 
 
 def find_boundary(text: str) -> Boundary:
-    """What ``text``, if white space follows, ends with.
+    """Return what kind of boundary ``text`` ends with, if white space follows it.
 
     number: a full stop after a short number; it ends a sentence unless a small letter follows.
-    abbreviation: a full stop that ends no sentence, such as that of initials or an item's number.
+    abbreviation: a full stop that ends no sentence, as after initials or an item's number.
     """
     bare = text.rstrip(CLOSERS)
     last = bare[-1:]
@@ -83,36 +85,37 @@ def find_boundary(text: str) -> Boundary:
 
 
 class Chunker(ABC):
-    """Tokens go in, pieces to be spoken come out, however the tokens are cut."""
+    """Turns tokens into pieces to speak; where the tokens are cut makes no difference."""
 
     def __init__(self) -> None:
-        self._speakable = Speakable()
+        self._filter = MarkdownFilter()
         self._text = ""
 
     def push(self, token: str) -> list[str]:
-        """The pieces that ``token`` completes."""
-        return self._add(self._speakable.push(token))
+        """Add ``token``; return the pieces that it completes."""
+        return self._add(self._filter.push(token))
 
     def finish(self) -> list[str]:
-        """The pieces that are left, now that nothing more comes."""
-        pieces = self._add(self._speakable.finish())
+        """Return the remaining pieces: no token follows."""
+        pieces = self._add(self._filter.finish())
         return [*pieces, self._release(len(self._text))] if self._text else pieces
 
     def take(self) -> str | None:
-        """What is there now, because the LLM has stalled; a word that may go on stays."""
-        found = _LAST_BREAK.match(self._text)
-        cut = found.end() if found else 0
+        """Return the text so far for an LLM that stalls, or None; an open word stays."""
+        match = _LAST_BREAK.match(self._text)
+        cut = match.end() if match else 0
         rest = self._text[cut:].rstrip(CLOSERS)
-        # "so." is taken for a word and its mark, though it may become "so.me"; "3." is not.
-        if rest[-2:-1].isalpha() and "." not in rest[:-1] and _ends(find_boundary(self._text)):
+        # "so." counts as a word and its mark, although it may become "so.me"; "3." does not.
+        ended = find_boundary(self._text) in ("sentence", "clause")
+        if ended and rest[-2:-1].isalpha() and "." not in rest[:-1]:
             cut = len(self._text)
-        return self._release(cut) if _speaks(self._text[:cut]) else None
+        return self._release(cut) if _has_speech(self._text[:cut]) else None
 
     def _add(self, text: str) -> list[str]:
         pieces = []
         for character in text:
             self._text += character
-            if cut := self._cut():
+            if cut := self._find_cut():
                 pieces.append(self._release(cut))
         return pieces
 
@@ -121,50 +124,53 @@ class Chunker(ABC):
         return piece
 
     @abstractmethod
-    def _cut(self) -> int:
-        """Where the text in hand, one character longer now, is to be cut; 0 for nowhere."""
+    def _find_cut(self) -> int:
+        """Return where to cut the text, which has just grown by one character; 0 for nowhere."""
 
 
 class BatchChunker(Chunker):
     """Pieces of at least ``chars`` characters, each up to the end of a word."""
 
-    def __init__(self, chars: int = 180) -> None:
+    def __init__(self, chars: int) -> None:
         super().__init__()
         self._chars = chars
 
-    def _cut(self) -> int:
+    @override
+    def _find_cut(self) -> int:
         length = len(self._text)
         full = len(self._text.rstrip()) >= self._chars and _BREAK.match(self._text[-1])
-        return length if full or length >= self._chars + LONG else 0
+        return length if full or length >= self._chars + MAX_SENTENCE_CHARS else 0
 
 
 class ClauseChunker(Chunker):
-    """A short first clause, to be heard soon; then whole sentences, which sound better.
+    """A short first clause, so that speech starts soon; then whole sentences, which sound better.
 
     The first clause ends at the first mark after ``first_chars`` characters and 3 words, at the end
-    of a sentence however short, or after 8 words.  Short sentences are joined, long ones cut.  A
-    mark counts once white space has followed it, for "3." may become "3.5".
+    of any sentence, or after 8 words.  Short sentences are joined, long ones cut.  A mark counts
+    only once white space follows it, because "3." may become "3.5".
     """
 
-    def __init__(self, first_chars: int = 12) -> None:
+    def __init__(self, first_chars: int) -> None:
         super().__init__()
         self._first_chars = first_chars
         self._first = True
 
+    @override
     def _release(self, cut: int) -> str:
         self._first = False
         return super()._release(cut)
 
-    def _cut(self) -> int:
-        cut, kind = self._boundary()
+    @override
+    def _find_cut(self) -> int:
+        cut, kind = self._find_boundary()
         before = self._text[:cut].rstrip()
-        ends = self._ends_first if self._first else self._ends_later
-        if _speaks(before) and ends(before, kind):
+        ends = self._ends_first_clause if self._first else self._ends_later_piece
+        if _has_speech(before) and ends(before, kind):
             return cut
-        return self._cut_within() if _size(self._text) > LONG else 0
+        return self._find_cut_within() if _size(self._text) > MAX_SENTENCE_CHARS else 0
 
-    def _boundary(self) -> tuple[int, Boundary]:
-        """Where something has ended, as the last character shows, and what; 0 for nowhere."""
+    def _find_boundary(self) -> tuple[int, Boundary]:
+        """Return where the last character shows a boundary, and its kind; 0 for nowhere."""
         text = self._text
         if text[-1].isspace():
             return len(text), find_boundary(text[:-1])
@@ -174,46 +180,38 @@ class ClauseChunker(Chunker):
             and find_boundary(text[:-2]) == "number"
         ):
             return len(text) - 1, "sentence"
-        if found := _ALONE.search(text):
-            return found.end(), find_boundary(text[: found.end()])
+        if match := _ALONE.search(text):
+            return match.end(), find_boundary(text[: match.end()])
         return 0, "none"
 
-    def _ends_first(self, before: str, kind: Boundary) -> bool:
-        words = _count_words(before)
+    def _ends_first_clause(self, before: str, kind: Boundary) -> bool:
+        words = len(before.split()) + len(_UNSPACED.findall(before))
         if kind == "clause":
-            long = _size(before) >= self._first_chars and words >= FIRST_WORDS
-            return long or words >= ENOUGH_WORDS
+            long = _size(before) >= self._first_chars and words >= FIRST_CLAUSE_MIN_WORDS
+            return long or words >= FIRST_CLAUSE_MAX_WORDS
         if kind == "none":
             hanging = before.split()[-1].lower() in HANGING | PARTICLES
-            return words >= (MOST_WORDS if hanging else ENOUGH_WORDS)
+            return words >= (FIRST_CLAUSE_HARD_MAX_WORDS if hanging else FIRST_CLAUSE_MAX_WORDS)
         return kind == "sentence"
 
-    def _ends_later(self, before: str, kind: Boundary) -> bool:
-        return kind == "sentence" and _size(before) >= SHORT
+    def _ends_later_piece(self, before: str, kind: Boundary) -> bool:
+        return kind == "sentence" and _size(before) >= MIN_SENTENCE_CHARS
 
-    def _cut_within(self) -> int:
-        """After the last mark that leaves no short piece, or the last word; 0 within a word."""
-        marks = [found.end() for found in _INNER_MARK.finditer(self._text)]
-        if marks and _size(self._text[: marks[-1]]) >= SHORT:
+    def _find_cut_within(self) -> int:
+        """Return the last good mark or else the end of the last word; 0 within a word."""
+        marks = [match.end() for match in _INNER_MARK.finditer(self._text)]
+        if marks and _size(self._text[: marks[-1]]) >= MIN_SENTENCE_CHARS:
             return marks[-1]
-        if found := _LAST_BREAK.match(self._text):
-            return found.end()
-        return len(self._text) if len(self._text) >= 2 * LONG else 0
+        if match := _LAST_BREAK.match(self._text):
+            return match.end()
+        return len(self._text) if len(self._text) >= 2 * MAX_SENTENCE_CHARS else 0
 
 
-def _ends(kind: Boundary) -> bool:
-    return kind in ("sentence", "clause")
-
-
-def _speaks(text: str) -> bool:
-    """Whether there is anything in it to be heard."""
+def _has_speech(text: str) -> bool:
+    """Whether ``text`` contains anything to say."""
     return any(character.isalnum() for character in text)
 
 
 def _size(text: str) -> int:
-    """Characters, counted by how long they take to say."""
+    """Count characters by how long they take to say."""
     return len(text) + 2 * len(_UNSPACED.findall(text))
-
-
-def _count_words(text: str) -> int:
-    return len(text.split()) + len(_UNSPACED.findall(text))

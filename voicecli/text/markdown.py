@@ -1,13 +1,12 @@
-"""What an LLM writes, made fit to be spoken, while it is still being written.
+"""Turns an LLM's Markdown into speakable text while it is still being written.  Pure.
 
-Markdown goes and its text stays, a URL becomes its host ("example dot com"), emoji, HTML tags and
-control characters go, white space is collapsed.  The end of a heading, of a list's item, of a
-table's row and of a paragraph is the end of a sentence, and gets its full stop.
+Markup is removed and its text kept; a URL becomes its host ("example dot com"); emoji, HTML tags
+and control characters are dropped; white space is collapsed.  The end of a heading, a list item, a
+table row or a paragraph ends a sentence and gets a full stop.
 
-A table of rules, not a parser: what is decided is passed on at once, and only what the next
-characters may turn into something else is held back, at most about 120 characters (of what looks
-like an HTML tag), mostly one.  So a mark that is never closed costs no text, except the one word
-after ``](``.
+A table of rules, not a parser.  Decided text is passed on at once; only what the next characters
+may turn into something else is held back: mostly one character, at most about 120 (of a possible
+HTML tag).  A mark that is never closed therefore loses no text, except the one word after ``](``.
 """
 
 from __future__ import annotations
@@ -18,23 +17,25 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 MARKS = ".,;:!?…—–。！？、，；："
-"""What a pause in speech may follow."""
+"""Marks that a pause in speech may follow."""
 
 CLOSERS = "\"'”’)]}»」』）】"
-"""What may come between a mark and the white space after it."""
+"""Characters that may stand between a mark and the white space after it."""
 
 _PICTOGRAPHS = re.compile("[\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
-_UNHEARD = re.compile("[\u20e3\ufe00-\ufe0f]")  # parts of emoji: keycap, variants
-_UNHEARD_CATEGORIES = {"Cc", "Cf", "Co", "Cs"}  # control, format, private, half a character
+_SILENT = re.compile("[\u20e3\ufe00-\ufe0f]")  # parts of emoji: keycap, variants
+_SILENT_CATEGORIES = {"Cc", "Cf", "Co", "Cs"}  # control, format, private, half a character
 
 
 class Prose:
-    """Takes what is to be spoken, bit by bit, and sees to what is between the words.
+    """Collects speakable text and normalises the spaces and marks between words.
 
-    text: what was said since it was last emptied.
+    text: the text since it was last emptied.
 
-    A space after a mark is said at once: it tells that the mark was the last.  Another waits for
-    what follows, because it may still become the end of a paragraph, or nothing.
+    A space after a mark is written at once, because it shows that the mark was the last.  Any other
+    space waits for what follows: it may still become the end of a paragraph, or nothing.
+
+    Each rule of the table below calls one of its methods with the characters that matched.
     """
 
     def __init__(self) -> None:
@@ -42,40 +43,40 @@ class Prose:
         self._last = ""
         self._gap = ""
         self._ended = True
-        """Whether the last word is followed by a mark."""
+        """Whether a mark follows the last word."""
         self._block = False
         """Whether the end of this line ends a sentence."""
         self._removed = False
-        """Whether a pictograph stood in the gap."""
+        """Whether a pictograph was dropped in the gap."""
 
     def drop(self, raw: str) -> None:
-        """Not to be spoken."""
+        """Drop markup."""
 
-    def say(self, raw: str) -> None:
-        """To be spoken as it stands."""
+    def write(self, raw: str) -> None:
+        """Write text as it stands."""
         for character in raw:
             if character.isspace():
-                self.space()
+                self.add_space()
             elif _PICTOGRAPHS.match(character):
                 self._removed = True
-                self.space()
-            elif not _UNHEARD.match(character) and (
-                unicodedata.category(character) not in _UNHEARD_CATEGORIES
+                self.add_space()
+            elif not _SILENT.match(character) and (
+                unicodedata.category(character) not in _SILENT_CATEGORIES
             ):
                 if self._removed and character in MARKS:
                     self._gap = ""
                 self._write(self._gap + character)
 
-    def escaped(self, raw: str) -> None:
-        """A backslash, and what is to be spoken."""
-        self.say(raw[1:])
+    def write_escaped(self, raw: str) -> None:
+        """Write the character after a backslash."""
+        self.write(raw[1:])
 
-    def dot(self, raw: str) -> None:
-        """The dot in a host's name."""
+    def write_dot(self, raw: str) -> None:
+        """Write the dot in a host name."""
         self._write(" dot ")
 
-    def space(self, raw: str = "") -> None:
-        """White space, or what takes its place."""
+    def add_space(self, raw: str = "") -> None:
+        """Write white space, or what replaces it."""
         if self._last in ("", " "):
             return
         if self._last in MARKS:
@@ -83,34 +84,34 @@ class Prose:
         else:
             self._gap = self._gap or " "
 
-    def block(self, raw: str) -> None:
-        """The mark of a heading or an item; the line before it has ended."""
+    def start_block(self, raw: str) -> None:
+        """Start a heading or a list item, which ends the line before it."""
         self.end_paragraph(raw)
         self._block = True
 
-    def number(self, raw: str) -> None:
-        """The number of an item; it is spoken, for it may as well be an answer."""
-        self.block(raw)
-        self.say(raw)
+    def start_numbered(self, raw: str) -> None:
+        """Start a numbered item; the number is spoken, because it may be an answer."""
+        self.start_block(raw)
+        self.write(raw)
 
-    def cell(self, raw: str) -> None:
-        """A pipe between a table's cells."""
+    def start_cell(self, raw: str) -> None:
+        """Start the next cell of a table row."""
         self._block = True
-        self.space()
+        self.add_space()
         if self._gap:
             self._gap = " " if self._ended else ", "
 
     def end_line(self, raw: str) -> None:
-        """The end of a line that says something."""
+        """End a line that is not empty."""
         if self._block:
             self.end_paragraph(raw)
         else:
-            self.space()
+            self.add_space()
 
     def end_paragraph(self, raw: str) -> None:
-        """The end of an empty line, or of one that is a block."""
+        """End an empty line, or one that is a block."""
         if self._ended:
-            self.space()
+            self.add_space()
         else:
             self._gap = ""
             self._write(". ")
@@ -120,9 +121,9 @@ class Prose:
         self.text += text
         self._last = text[-1]
         self._gap, self._removed = "", False
-        told = text.strip()
-        if told and told[-1] not in CLOSERS:
-            self._ended = told[-1] in MARKS
+        bare = text.strip()
+        if bare and bare[-1] not in CLOSERS:
+            self._ended = bare[-1] in MARKS
 
 
 _Mode: TypeAlias = Literal[
@@ -148,19 +149,19 @@ _BLOCK_TAGS = r"br|p|div|li|ul|ol|tr|td|th|hr|h[1-6]"
 _SPACE = r"[^\S\n]"
 
 _RULES: dict[_Mode, list[_Rule]] = {
-    "line": _rules(  # where a line begins
+    "line": _rules(  # at the start of a line
         (rf"{_SPACE}|>", Prose.drop, "line"),
         (r"\n", Prose.end_paragraph, "line"),
-        (r"(?:#{1,6}|[-+*•◦‣▪·])(?!\S)", Prose.block, "line"),
+        (r"(?:#{1,6}|[-+*•◦‣▪·])(?!\S)", Prose.start_block, "line"),
         (r"\[[ x]\](?!\S)", Prose.drop, "line"),  # a box to tick
         (r"([-=_*])\1\1", Prose.drop, "ruler"),  # or the line under a heading
-        (rf"\d{{1,3}}[.)](?={_SPACE})", Prose.number, "text"),
-        (rf"(?:`{{3,}}|~{{3,}})[\w+.#-]{{0,20}}{_SPACE}*\n", Prose.space, "fence"),
-        (r"\|", Prose.cell, "cell"),
+        (rf"\d{{1,3}}[.)](?={_SPACE})", Prose.start_numbered, "text"),
+        (rf"(?:`{{3,}}|~{{3,}})[\w+.#-]{{0,20}}{_SPACE}*\n", Prose.add_space, "fence"),
+        (r"\|", Prose.start_cell, "cell"),
         (r"", Prose.drop, "text"),
     ),
     "ruler": _rules((r"[-=_*]", Prose.drop, "ruler"), (r"", Prose.drop, "line")),
-    "cell": _rules(  # where a table's cell begins
+    "cell": _rules(  # at the start of a table cell
         (rf"{_SPACE}|\||[:-](?![^:\-|\s])", Prose.drop, "cell"),
         (r"\n", Prose.end_line, "line"),
         (r"", Prose.drop, "text"),
@@ -168,29 +169,29 @@ _RULES: dict[_Mode, list[_Rule]] = {
     "text": _rules(
         (r"\n", Prose.end_line, "line"),
         (r"`{1,3}", Prose.drop, "code"),
-        (r"\\[!-/:-@[-`{-~]", Prose.escaped, "text"),
-        (r"(?<=\s)\*(?!\S)|(?<=\d)\*{1,2}(?=\d)|(?<=[^\W_])_{1,2}(?=[^\W_])", Prose.say, "text"),
+        (r"\\[!-/:-@[-`{-~]", Prose.write_escaped, "text"),
+        (r"(?<=\s)\*(?!\S)|(?<=\d)\*{1,2}(?=\d)|(?<=[^\W_])_{1,2}(?=[^\W_])", Prose.write, "text"),
         (r"\]\(", Prose.drop, "target"),
         (r"\*|_|~~|(?<!\S)!\[|\[|\]", Prose.drop, "text"),
         (r"(?<![a-z0-9_@])(?:https?://(?:www\.)?|www\.)(?=[a-z0-9])", Prose.drop, "host"),
         (r"<(?=https?:|www\.)", Prose.drop, "text"),
-        (rf"</?(?:{_BLOCK_TAGS})(?:[\s/][^<>\n]{{0,79}})?>", Prose.space, "text"),
+        (rf"</?(?:{_BLOCK_TAGS})(?:[\s/][^<>\n]{{0,79}})?>", Prose.add_space, "text"),
         (r"<[/!]?[a-z-][\w-]{0,19}(?:[\s/][^<>\n]{0,79})?>", Prose.drop, "text"),
-        (r"\|", Prose.cell, "cell"),
-        (r".", Prose.say, "text"),
+        (r"\|", Prose.start_cell, "cell"),
+        (r".", Prose.write, "text"),
     ),
     "code": _rules(
         (r"`{1,3}", Prose.drop, "text"),
         (r"\n", Prose.end_line, "line"),
-        (r".", Prose.say, "code"),
+        (r".", Prose.write, "code"),
     ),
     "fence": _rules(
         (rf"(?<=\n){_SPACE}{{0,12}}(?:`{{3}}|~{{3}})", Prose.drop, "line"),
-        (r".", Prose.say, "fence"),
+        (r".", Prose.write, "fence"),
     ),
     "host": _rules(
-        (r"[a-z0-9-]", Prose.say, "host"),
-        (r"\.(?=[a-z0-9])", Prose.dot, "host"),
+        (r"[a-z0-9-]", Prose.write, "host"),
+        (r"\.(?=[a-z0-9])", Prose.write_dot, "host"),
         (rf"/|[?#:@](?={_IN_PATH})", Prose.drop, "path"),
         (r">?", Prose.drop, "text"),
     ),
@@ -203,7 +204,7 @@ _RULES: dict[_Mode, list[_Rule]] = {
         (r"\(", Prose.drop, "nested"),
         (r"\n", Prose.end_line, "line"),
         (rf"{_SPACE}{{1,3}}(?=[\"'(])", Prose.drop, "title"),
-        (_SPACE, Prose.space, "text"),
+        (_SPACE, Prose.add_space, "text"),
         (r".", Prose.drop, "target"),
     ),
     "nested": _rules((r"\)|(?=\s)", Prose.drop, "target"), (r".", Prose.drop, "nested")),
@@ -213,7 +214,7 @@ _RULES: dict[_Mode, list[_Rule]] = {
         (r".", Prose.drop, "title"),
     ),
 }
-"""What is to be done where: the first rule that fits what is held, and what the place is then."""
+"""For each mode the rules, of which the first that matches applies: pattern, action, next mode."""
 
 _UNDECIDED: dict[_Mode, re.Pattern[str]] = {
     "line": _pattern(
@@ -232,34 +233,31 @@ _UNDECIDED: dict[_Mode, re.Pattern[str]] = {
     "path": _pattern(r"[.,;:!?')]{1,3}"),
     "target": _pattern(rf"{_SPACE}{{1,3}}"),
 }
-"""What is held back as long as it is all that is held: another rule may fit with what follows."""
+"""For each mode what is held back, because another rule may match once more characters follow."""
 
 
-class Speakable:
-    """Text goes in as it comes, what can be spoken comes out.
-
-    How the text is cut into pieces makes no difference to what comes out in the end.
-    """
+class MarkdownFilter:
+    """Turns Markdown, given in pieces, into speakable text; how it is cut makes no difference."""
 
     def __init__(self) -> None:
         self._prose = Prose()
         self._mode: _Mode = "line"
         self._held = "\n"
-        """What is not decided, after one character that is: rules look back at it."""
+        """The undecided characters, after one decided character that rules look back at."""
 
     def push(self, text: str) -> str:
-        """What can be spoken now that ``text`` is known."""
+        """Add ``text``; return the speakable text that is decided by now."""
         for character in text:
             self._held += character
             self._decide()
-        return self._spoken()
+        return self._take_text()
 
     def finish(self) -> str:
-        """What can be spoken now that nothing more comes."""
+        """Return the remaining speakable text: nothing follows."""
         self._decide(finished=True)
-        return self._spoken()
+        return self._take_text()
 
-    def _spoken(self) -> str:
+    def _take_text(self) -> str:
         text, self._prose.text = self._prose.text, ""
         return text
 
@@ -269,8 +267,8 @@ class Speakable:
             if not finished and undecided and undecided.fullmatch(self._held, 1):
                 return
             for pattern, action, then in _RULES[self._mode]:
-                if found := pattern.match(self._held, 1):
-                    action(self._prose, found[0])
+                if match := pattern.match(self._held, 1):
+                    action(self._prose, match[0])
                     self._mode = then
-                    self._held = self._held[found.end() - 1 :]
+                    self._held = self._held[match.end() - 1 :]
                     break
