@@ -220,7 +220,8 @@ def test_a_barge_in_cuts_the_reply_and_the_llm_knows_what_was_heard(detect: str)
     assert turn.user_text == "Stop. What about Sunday only?"
     cancelled = held.one(ReplyCancelled)
     assert LONG_REPLY.startswith(cancelled.said)
-    assert 0.06 * len(cancelled.said) == pytest.approx(cancelled.heard, abs=0.06 * 10)
+    words = LONG_REPLY[: round(cancelled.heard / 0.06)].count(" ")
+    assert abs(len(cancelled.said.split()) - words) <= 1  # words are taken to be equally long
     system, *told = held.requests[-1]
     assert system["role"] == "system"
     assert [(message["role"], message["content"]) for message in told] == [
@@ -256,7 +257,8 @@ def test_a_back_channel_is_listened_to_and_the_reply_goes_on() -> None:
     assert (turn.outcome, turn.said) == ("answered", LONG_REPLY)
     assert len(held.all(Duck)) == len(held.all(Resume)) == 1
     assert held.all(CancelReply) == []
-    assert turn.heard == pytest.approx(0.06 * len(LONG_REPLY), abs=0.2)
+    spoken = sum(len(sent.text.strip()) for sent in held.all(ClauseSent))
+    assert turn.heard == pytest.approx(0.06 * spoken)
     assert len(held.requests) == 1
 
 
@@ -283,7 +285,9 @@ def test_nothing_is_sent_to_the_stt_while_the_agent_speaks_and_the_line_stays_op
     assert not [f for f in audio if any(start < f.at < end for start, end in speaking)]
     spoken_over = sum(end - start for start, end in speaking)
     total = held.timeline[-1].at - audio[0].at
-    assert sum(frame.audio for frame in audio) == pytest.approx(total - spoken_over, abs=0.1)
+    # Of the block in which the agent falls silent nothing is sent.
+    sent = total - spoken_over - len(speaking) * BLOCK
+    assert sum(frame.audio for frame in audio) == pytest.approx(sent)
     keep_alive = [frame for frame in held.frames if "KeepAlive" in frame.text]
     assert keep_alive
     assert all(any(start < f.at < end for start, end in speaking) for f in keep_alive)
@@ -331,7 +335,7 @@ def test_a_conversation_does_not_outlast_its_limit_even_while_the_agent_speaks()
     assert held.one(EndSession).reason == "time is up"
     (turn,) = held.turns
     assert turn.outcome == "interrupted"
-    assert held.one(EndSession).at == pytest.approx(6 + held.timeline[0].at, abs=0.1)
+    assert held.one(EndSession).at == pytest.approx(6 + held.timeline[0].at)
 
 
 # ── a typing user ────────────────────────────────────────────────────────────

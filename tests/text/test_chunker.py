@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -33,7 +34,12 @@ REPLIES = st.lists(
 ).map("".join)
 
 PIECES = st.sampled_from(
-    [ClauseChunker, lambda: ClauseChunker(40), BatchChunker, lambda: BatchChunker(30)]
+    [
+        lambda: ClauseChunker(12),
+        lambda: ClauseChunker(40),
+        lambda: BatchChunker(180),
+        lambda: BatchChunker(30),
+    ]
 )
 
 
@@ -173,7 +179,7 @@ def test_batches_are_as_long_as_asked_for(reply: str, chars: int):
 
 @UNHURRIED
 @given(REPLIES, PIECES)
-def test_nothing_is_lost_or_doubled(reply: str, make: type[Chunker]):
+def test_nothing_is_lost_or_doubled(reply: str, make: Callable[[], Chunker]):
     pieces = cut(reply, make())
     assert "".join(pieces) == speakable(reply)
     assert all(pieces)
@@ -181,7 +187,7 @@ def test_nothing_is_lost_or_doubled(reply: str, make: type[Chunker]):
 
 @UNHURRIED
 @given(REPLIES, PIECES, st.data())
-def test_tokens_may_be_cut_anywhere(reply: str, make: type[Chunker], data: st.DataObject):
+def test_tokens_may_be_cut_anywhere(reply: str, make: Callable[[], Chunker], data: st.DataObject):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(reply)))))
     pieces = make()
     found = [
@@ -265,7 +271,7 @@ def test_batches_can_be_taken():
     PIECES,
     st.data(),
 )
-def test_no_word_is_cut(said: list[str], make: type[Chunker], data: st.DataObject):
+def test_no_word_is_cut(said: list[str], make: Callable[[], Chunker], data: st.DataObject):
     reply = " ".join(said)
     stall = data.draw(st.integers(0, len(reply)))
     pieces = make()
