@@ -18,10 +18,10 @@ from voicecli.metrics.summary import Budgets, summarize
 from voicecli.metrics.thresholds import evaluate, parse_threshold
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.usage import Cost, PricedModels, count_usage, estimate_cost, find_prices
-from voicecli.report.format import listed, milliseconds, rounded, table
+from voicecli.report.format import exact_ms, format_counts, format_table, round_parts
 from voicecli.report.json_result import Setting, profile_hash, result, written
 from voicecli.report.summary_lines import summary_lines
-from voicecli.report.turn_lines import TurnLines, turn_lines
+from voicecli.report.turn_lines import TurnLines, paint, reply_lines, stage_bar, turn_lines
 from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
 
@@ -59,9 +59,9 @@ def test_the_lines_of_a_turn():
         (
             later(ends="taken back"),
             None,
-            "not answered: the user went on, and the words are in a later turn   [speech_final]",
+            "not answered: the user continued, and the words are in a later turn   [speech_final]",
         ),
-        (later(ends="silent"), '"It is noon."', "no reply: nothing of it was heard   [speech_fin"),
+        (later(ends="silent"), '"It is noon."', "no reply: no audio was played   [speech_fin"),
         (later(ends="llm failed"), '"Sorry."', "no reply   [speech_final]  LLM failed: no token"),
         (later(ends="tts failed"), '"It"', "pipeline 1   [speech_final]  TTS failed: gone"),
         (later(reason="typed"), '"It is noon."', "⏱ not measured: typed, not spoken   [typed]"),
@@ -125,7 +125,7 @@ def test_the_printed_stages_sum_to_the_printed_total(exchange: Exchange):
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=7))
 def test_rounded_parts_sum_to_the_rounded_whole_and_are_near(parts: list[float]):
     named = {str(index): part for index, part in enumerate(parts)}
-    whole = rounded(named, fsum(parts), per_second=1000)
+    whole = round_parts(named, fsum(parts), per_second=1000)
     assert abs(sum(whole.values()) - fsum(parts) * 1000) <= 0.5 + 1e-6
     assert all(abs(whole[name] - part * 1000) <= 1 for name, part in named.items())
 
@@ -344,7 +344,75 @@ def test_the_hash_knows_settings_and_not_their_order():
 
 def test_words_and_numbers():
     assert sanitize_line(" a\n\x1b[31mb\u200b  c ") == "a b c"
-    assert milliseconds(0.1 + 0.2) == 300.0
-    assert milliseconds(None) is None
-    assert listed({"a": 1, "b": 0, "c": 2}) == "1 a, 2 c"
-    assert table([["a", "1"], ["bb", "22"], ["c", ""]]) == ["a    1", "bb  22", "c"]
+    assert exact_ms(0.1 + 0.2) == 300.0
+    assert exact_ms(None) is None
+    assert format_counts({"a": 1, "b": 0, "c": 2}) == "1 a, 2 c"
+    assert format_table([["a", "1"], ["bb", "22"], ["c", ""]]) == ["a    1", "bb  22", "c"]
+
+
+# ── the bar ──────────────────────────────────────────────────────────────────
+
+
+def bar(turn: Turn, columns: int, budgets: Budgets = BUDGETS) -> list[str]:
+    return ["".join(one.text for one in line) for line in stage_bar(turn, budgets, columns)]
+
+
+def test_the_bar_of_a_turn():
+    (turn,) = measure_turns(PLAIN.entries())
+    assert bar(turn, 100) == [
+        "#1 ⏱ ███████████████▓▓▓▓▓▓▓▓▓▓▓▓▓▓██▓▓▓▓▓▓███ 815 ms  [speech_final]  cold",
+        "     stt.ttfs 300 · llm.ttft 289 · llm.clause 45 · tts.ttfa 120 · playout 60 · pipeline 1",
+    ]
+    assert bar(turn, 44) == [
+        "#1 ⏱ ████████████▓▓▓▓▓▓▓▓▓▓▓██▓▓▓▓▓██ 815 ms",
+        "     [speech_final]  cold",
+        "     stt.ttfs 300 · llm.ttft 289",
+        "     llm.clause 45 · tts.ttfa 120",
+        "     playout 60 · pipeline 1",
+    ]
+
+
+def test_the_bar_is_coloured_against_the_budgets():
+    (turn,) = measure_turns(PLAIN.entries())
+    first, second = stage_bar(turn, Budgets(stt=0.4, llm=0.2, tts=0.2, total=0.8), 200)
+    styles = {one.text.split()[0]: one.style for one in second if one.text.strip(" ·")}
+    assert styles == {
+        "stt.ttfs": "met",
+        "llm.ttft": "over",
+        "llm.clause": "",
+        "tts.ttfa": "met",
+        "playout": "",
+        "pipeline": "",
+    }
+    assert [one.style for one in first if set(one.text) <= set("█▓")] == [
+        "met",
+        "over",
+        "",
+        "met",
+        "",
+    ]
+    assert "\x1b[31m815 ms\x1b[0m" in paint(first)
+    assert paint(first).count("\x1b[0m") == 4
+
+
+@given(
+    st.builds(Exchange, stop=DURATIONS, ttft=DURATIONS, clause=DURATIONS, playout=DURATIONS),
+    st.integers(20, 200),
+)
+def test_the_bar_is_in_proportion_and_fits(exchange: Exchange, columns: int):
+    (turn,) = measure_turns(exchange.entries())
+    first, *others = stage_bar(turn, BUDGETS, columns)
+    cells = [len(one.text) for one in first if one.text.strip() and set(one.text) <= set("█▓")]
+    head, total = first[0].text, f" {round((turn.mouth_to_ear or 0) * 1000)} ms"
+    assert sum(cells) == min(40, columns - len(head) - len(total))
+    for line in others:
+        words = [one for one in line if one.text.strip(" ·")]
+        assert len(words) == 1 or sum(len(one.text) for one in line) <= columns
+
+
+def test_a_terminal_shows_the_bar_and_a_pipe_does_not():
+    (turn,) = measure_turns(PLAIN.entries())
+    assert reply_lines(turn, BUDGETS)[1:] == turn_lines(turn, BUDGETS)[2:]
+    assert reply_lines(turn, BUDGETS, 100)[1:] == [*map(paint, stage_bar(turn, BUDGETS, 100))]
+    typed = replace(turn, reason="typed", mouth_to_ear=None)
+    assert reply_lines(typed, BUDGETS, 100) == reply_lines(typed, BUDGETS)

@@ -80,7 +80,7 @@ class SessionResult:
     def _predicted(self) -> list[str]:
         """What a probe predicted, beside what was measured."""
         from voicecli.metrics.stages import MOUTH_TO_EAR
-        from voicecli.report.format import milliseconds
+        from voicecli.report.format import exact_ms
 
         if (predicted := self._asked.predicted) is None:
             return []
@@ -88,8 +88,8 @@ class SessionResult:
         both = [
             f"{name.upper()} {_ms(predicted[f'{name}_ms'])} predicted, {_ms(value)} measured"
             for name, value in (
-                ("p50", milliseconds(measured.p50)),
-                ("p95", milliseconds(measured.p95)),
+                ("p50", exact_ms(measured.p50)),
+                ("p95", exact_ms(measured.p95)),
             )
         ]
         return [f"mouth-to-ear: {'; '.join(both)} (n = {measured.n})"]

@@ -117,11 +117,11 @@ class TraceCollector:
             case events.CommitReply():
                 return self._note_commit(entry)
             case events.CancelReply():
-                trace = self._trace(entry.turn)
+                trace = self.find_trace(entry.turn)
                 trace.cancel = trace.cancel or entry
                 return trace
             case events.ReplyEvent():
-                return self._note_reply(entry, self._trace(entry.turn))
+                return self._note_reply(entry, self.find_trace(entry.turn))
             case events.AudioGlitched():
                 self._glitches.append(entry)
             case events.LoopLagged():
@@ -141,7 +141,8 @@ class TraceCollector:
         lags = (one.lag for one in self._lags if trace.begin <= one.at <= until + one.lag)
         return max(lags, default=0.0)
 
-    def _trace(self, turn: TurnId) -> TurnTrace:
+    def find_trace(self, turn: TurnId) -> TurnTrace:
+        """Return the trace of a reply, which begins where the reply before it ended."""
         if turn not in self._traces:
             before = self.committed[-1] if self.committed else None
             last = before and (before.end or before.commit)
@@ -149,12 +150,12 @@ class TraceCollector:
         return self._traces[turn]
 
     def _note_draft(self, draft: events.DraftReply) -> TurnTrace:
-        trace = self._trace(draft.turn)
+        trace = self.find_trace(draft.turn)
         trace.text_at = self._speech.text_at(draft.at)
         return trace
 
     def _note_commit(self, commit: events.CommitReply) -> TurnTrace:
-        trace = self._trace(commit.turn)
+        trace = self.find_trace(commit.turn)
         if trace.commit is None:
             self.committed.append(trace)
         trace.commit = commit

@@ -110,6 +110,10 @@ class TurnReader:
             return None
         return _measure(trace, trace.commit, self._traces)
 
+    def measure_raw(self, turn: TurnId) -> Mapping[str, Seconds]:
+        """Return the raw durations of a reply under way that are known so far."""
+        return measure_raw(self._traces.find_trace(turn).milestones())
+
     def turns(self) -> list[Turn]:
         """All turns up to now, in order; one that has not ended counts as it stands."""
         return [

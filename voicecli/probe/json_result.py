@@ -22,7 +22,7 @@ from voicecli.probe.prediction import BudgetCheck, Evaluation
 from voicecli.probe.results import METRICS, ProbeResults, is_duration
 from voicecli.probe.schedule import FailedSample, Plan
 from voicecli.probe.trace import diagnose
-from voicecli.report.format import milliseconds
+from voicecli.report.format import exact_ms
 from voicecli.report.json_result import judgement, priced
 from voicecli.sanitize import sanitize_line
 
@@ -141,13 +141,13 @@ def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
     if not is_duration(name):
         statistics = {of: getattr(spread, of) for of in STATISTICS}
         return {"unit": METRICS[name].unit, **statistics, **outliers, "values": list(values)}
-    statistics = {f"{of}_ms": milliseconds(getattr(spread, of)) for of in STATISTICS[1:]}
+    statistics = {f"{of}_ms": exact_ms(getattr(spread, of)) for of in STATISTICS[1:]}
     return {
         "unit": "ms",
         "n": spread.n,
         **statistics,
         **outliers,
-        "values_ms": [milliseconds(value) for value in values],
+        "values_ms": [exact_ms(value) for value in values],
     }
 
 
@@ -158,15 +158,15 @@ def _prediction(evaluation: Evaluation) -> dict[str, Any] | None:
     spread = prediction.spread
     return {
         "n": spread.n,
-        **{f"{of}_ms": milliseconds(getattr(spread, of)) for of in STATISTICS[1:]},
-        "mean_ms": milliseconds(prediction.mean),
-        "mean_stages_ms": {name: milliseconds(took) for name, took in prediction.stages.items()},
+        **{f"{of}_ms": exact_ms(getattr(spread, of)) for of in STATISTICS[1:]},
+        "mean_ms": exact_ms(prediction.mean),
+        "mean_stages_ms": {name: exact_ms(took) for name, took in prediction.stages.items()},
         "biggest_lever": best
         and {
             "change": best.change,
-            "saves_ms": milliseconds(best.saves),
-            "p50_ms": milliseconds(best.prediction.spread.p50),
-            "p95_ms": milliseconds(best.prediction.spread.p95),
+            "saves_ms": exact_ms(best.saves),
+            "p50_ms": exact_ms(best.prediction.spread.p50),
+            "p95_ms": exact_ms(best.prediction.spread.p95),
         },
     }
 
@@ -175,9 +175,9 @@ def _budget(check: BudgetCheck) -> dict[str, Any]:
     return {
         "name": check.name,
         "metric": check.metric,
-        "budget_ms": milliseconds(check.budget),
-        "p50_ms": milliseconds(check.p50),
-        "p95_ms": milliseconds(check.p95),
+        "budget_ms": exact_ms(check.budget),
+        "p50_ms": exact_ms(check.p50),
+        "p95_ms": exact_ms(check.p95),
         "judged_by": check.judged_by,
         "met": check.met,
     }

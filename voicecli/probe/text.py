@@ -29,7 +29,7 @@ from voicecli.probe.results import (
 from voicecli.probe.run import Observer
 from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.probe.trace import diagnose
-from voicecli.report.format import rounded, table
+from voicecli.report.format import format_table, round_parts
 from voicecli.sanitize import sanitize_line
 from voicecli.units import Seconds
 
@@ -60,7 +60,9 @@ def text_lines(
     def add_section(title: str, rows: list[Row], *below: str) -> None:
         if rows:
             rows[0][0] = title
-        lines.extend(["", *(_markdown(rows) if as_markdown else table(rows))] if rows else [])
+        lines.extend(
+            ["", *(_markdown(rows) if as_markdown else format_table(rows))] if rows else []
+        )
         lines.extend(
             ([""] if as_markdown and below else []) + [_item(one, as_markdown) for one in below]
         )
@@ -239,7 +241,7 @@ def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
     spread = prediction.spread
     p95 = "withheld (n < 20)" if spread.p95 is None else f"{number(spread.p95, 'ms')} ms"
     yield f"expected mouth-to-ear: P50 {number(spread.p50, 'ms')} ms, P95 {p95}"
-    parts = rounded(prediction.stages, prediction.mean, per_second=1000)
+    parts = round_parts(prediction.stages, prediction.mean, per_second=1000)
     terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
     yield f"on average {prediction.mean * 1000:.0f} ms = {terms}"
     if best is None:

@@ -1,23 +1,30 @@
-"""Formats words and numbers for output: whole milliseconds that add up."""
+"""Formats numbers for output: milliseconds that add up, counts with their nouns, tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import floor
 
-from voicecli.units import Seconds
+from voicecli.metrics.stages import Metric
+from voicecli.units import Seconds, ms
 
 
-def milliseconds(duration: Seconds | None) -> float | None:
-    """``duration`` in milliseconds, to the microsecond; None stays None."""
-    return None if duration is None else round(duration * 1000, 3)
+def exact_ms(duration: Seconds | None) -> float | None:
+    """Convert to milliseconds, rounded to the microsecond; None stays None."""
+    return None if duration is None else round(ms(duration), 3)
 
 
-def rounded(parts: Mapping[str, Seconds], total: Seconds, *, per_second: int) -> dict[str, int]:
-    """``parts``, which sum to ``total``, so rounded that they sum to the rounded total.
+def whole_ms(duration: Seconds | None, missing: str = "–") -> str:
+    """Format as whole milliseconds, without the unit."""
+    return missing if duration is None else f"{ms(duration):.0f}"
 
-    per_second: 1000 for milliseconds, 1,000,000 for microseconds.  What is missing after rounding
-    down goes to those that lost most by it, one each.
+
+def round_parts(parts: Mapping[str, Seconds], total: Seconds, per_second: float) -> dict[str, int]:
+    """Round ``parts``, which sum to ``total``, such that they sum to the rounded total.
+
+    Rounds all down, then adds what is missing to those that lost most, one each.
+
+    per_second: 1000 for milliseconds, 1,000,000 for microseconds.
     """
     exact = {name: part * per_second for name, part in parts.items()}
     whole = {name: floor(part) for name, part in exact.items()}
@@ -27,16 +34,28 @@ def rounded(parts: Mapping[str, Seconds], total: Seconds, *, per_second: int) ->
     return whole
 
 
-def listed(counts: Mapping[str, int]) -> str:
-    """ "3 answered, 1 failed": what there is any of."""
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+def format_count(count: int, plural: str) -> str:
+    """Format a count with its noun: "1 request", "2 requests"."""
+    singular = "flush" if plural == "flushes" else plural.removesuffix("s")
+    return f"{count} {singular if count == 1 else plural}"
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """``rows`` as lines; the first column is left-aligned, the others right."""
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Format the counts that are not zero: "3 answered, 1 failed"."""
+    return ", ".join(format_count(count, plural) for plural, count in counts.items() if count)
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align ``rows`` as lines: the first column left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
     return lines
+
+
+def format_metrics(metrics: Iterable[Metric]) -> list[str]:
+    """Describe ``metrics`` as a Markdown table."""
+    rows = [f"| `{one.name}` | {one.unit} | {one.description} |" for one in metrics]
+    return ["| metric | unit | what it is |", "|---|---|---|", *rows]

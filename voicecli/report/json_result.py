@@ -24,7 +24,7 @@ from voicecli.metrics.summary import (
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import PRICES_OF, RATES, SOURCES, Cost, SessionUsage
-from voicecli.report.format import milliseconds, rounded
+from voicecli.report.format import exact_ms, round_parts
 from voicecli.sanitize import sanitize_line
 
 SCHEMA_VERSION = 1
@@ -64,7 +64,7 @@ def result(
         "measurement": {"reliable": not doubts, "reasons": doubts},
         "turns": [_turn(turn, budgets) for turn in turns],
         "summary": {name: _spread(one) for name, one in summary.distributions.items()},
-        "budgets_ms": {name: milliseconds(one) for name, one in asdict(budgets).items()},
+        "budgets_ms": {name: exact_ms(one) for name, one in asdict(budgets).items()},
         "ledger": _ledger(ledger),
         "cost": priced(cost),
         "expectations": [judgement(verdict) for verdict in verdicts],
@@ -92,9 +92,9 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
         "user_text": sanitize_line(turn.user_text),
         "said": sanitize_line(turn.said),
         "heard_s": round(turn.heard, 6),
-        "mouth_to_ear_ms": milliseconds(turn.mouth_to_ear),
+        "mouth_to_ear_ms": exact_ms(turn.mouth_to_ear),
         "stages_ms": _stages(turn),
-        "raw_ms": {name: milliseconds(turn.raw.get(name)) for name in RAW},
+        "raw_ms": {name: exact_ms(turn.raw.get(name)) for name in RAW},
         "over_budget": [one.metric for one in find_overruns(turn, budgets)],
         "failure": failure
         and {"service": failure.service, "reason": sanitize_line(failure.reason)},
@@ -116,13 +116,13 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
 
 def _stages(turn: Turn) -> dict[str, float | None]:
     """In milliseconds, to the microsecond, and the sum is mouth_to_ear_ms to the microsecond."""
-    parts = rounded(turn.stages, turn.mouth_to_ear or 0.0, per_second=1_000_000)
+    parts = round_parts(turn.stages, turn.mouth_to_ear or 0.0, per_second=1_000_000)
     return {name: parts[name] / 1000 if name in parts else None for name in STAGES}
 
 
 def _spread(spread: Distribution) -> dict[str, Any]:
     others = STATISTICS[1:]
-    return {"n": spread.n} | {f"{one}_ms": milliseconds(getattr(spread, one)) for one in others}
+    return {"n": spread.n} | {f"{one}_ms": exact_ms(getattr(spread, one)) for one in others}
 
 
 def _ledger(ledger: SessionUsage) -> dict[str, Any]:

@@ -1,112 +1,99 @@
-"""What is told at the end of a session: outcomes, percentiles against budgets, use and cost."""
+"""Writes the summary of a session: outcomes, percentiles against budgets, usage and cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from voicecli.metrics.stages import BUDGETED, ENDPOINTING, MOUTH_TO_EAR, STAGES, STT_TTFS
-from voicecli.metrics.summary import (
-    MIN_COUNT,
-    Budgets,
-    Distribution,
-    Summary,
-    find_overruns,
-)
+from voicecli.metrics.summary import MIN_COUNT, Budgets, Distribution, Summary, find_overruns
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import OUTCOMES, PRICES_OF, Cost, SessionUsage
-from voicecli.report.format import listed, table
+from voicecli.report.format import format_count, format_counts, format_table, whole_ms
 from voicecli.units import Seconds
 
 
 def summary_lines(
-    turns: Sequence[Turn], ledger: SessionUsage, summary: Summary, budgets: Budgets, cost: Cost
+    turns: Sequence[Turn], usage: SessionUsage, summary: Summary, budgets: Budgets, cost: Cost
 ) -> list[str]:
-    """All lines, from the outcomes to the cost."""
-    outcomes = listed({outcome: getattr(ledger, outcome) for outcome in OUTCOMES})
-    noun = "turn" if ledger.turns == 1 else "turns"
-    lines = [f"{ledger.turns} {noun}{': ' if outcomes else ''}{outcomes}"]
+    """Return all lines, from the outcomes to the cost."""
+    outcomes = format_counts({outcome: getattr(usage, outcome) for outcome in OUTCOMES})
+    lines = [": ".join(filter(None, (format_count(usage.turns, "turns"), outcomes)))]
     if any(summary.distributions[name].n for name in (STT_TTFS.raw_name, MOUTH_TO_EAR.name)):
         lines += ["", *_percentiles(turns, summary, budgets), ""]
-    return [*lines, *_endpointing(ledger, summary), *_use(ledger), *_doubts(turns), _price(cost)]
+    return [*lines, *_endpointing(usage, summary), *_usage(usage), *_doubts(turns), _cost(cost)]
 
 
 def _percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> list[str]:
-    """The table: mouth-to-ear, its stages, and the services by themselves."""
+    """The table: mouth-to-ear, its stages, and what each service took by itself."""
     missed = [one.metric for turn in turns for one in find_overruns(turn, budgets)]
+    found = summary.distributions
     rows = [["ms", "n", "P50", "P95", "max", "budget", "over"]]
-    spreads = summary.distributions
-    rows.append(_row(MOUTH_TO_EAR.name, spreads[MOUTH_TO_EAR.name], budgets.total, missed))
-    rows += [_row(f"  {stage}", spreads[stage]) for stage in STAGES if spreads[stage].max]
+    total = str(missed.count(MOUTH_TO_EAR.name))
+    rows.append(_row(MOUTH_TO_EAR.name, found[MOUTH_TO_EAR.name], budgets.total, total))
+    rows += [_row(f"  {stage}", found[stage]) for stage in STAGES if found[stage].max]
     for service, metric in BUDGETED.items():
-        name = metric.raw_name
-        if metric is not MOUTH_TO_EAR and spreads[name].n:
-            rows.append(_row(name, spreads[name], getattr(budgets, service), missed))
-    lines = table(rows)
-    lines.append("Indented: what was waited for; the percentiles of parts do not add up.")
-    lines.append("raw: what a service took by itself, waited for or not.")
-    return lines
+        if metric is not MOUTH_TO_EAR and found[metric.raw_name].n:
+            over = str(missed.count(metric.name))
+            budget = getattr(budgets, service)
+            rows.append(_row(metric.raw_name, found[metric.raw_name], budget, over))
+    return [
+        *format_table(rows),
+        "Indented: what was waited for; the percentiles of parts do not add up.",
+        "raw: what a service took by itself, waited for or not.",
+    ]
 
 
 def _row(
-    name: str, spread: Distribution, budget: Seconds | None = None, missed: Sequence[str] = ()
+    name: str, spread: Distribution, budget: Seconds | None = None, over: str = ""
 ) -> list[str]:
-    withheld = f"n < {MIN_COUNT['p95']}" if spread.n else "–"
-    p95 = withheld if spread.p95 is None else _ms(spread.p95)
-    over = str(missed.count(name.removeprefix("raw."))) if budget is not None else ""
-    return [name, str(spread.n), _ms(spread.p50), p95, _ms(spread.max), _ms(budget, ""), over]
+    p95 = whole_ms(spread.p95, f"n < {MIN_COUNT['p95']}" if spread.n else "–")
+    times = [whole_ms(spread.p50), p95, whole_ms(spread.max), whole_ms(budget, "")]
+    return [name, str(spread.n), *times, over]
 
 
-def _ms(value: float | None, none: str = "–") -> str:
-    return none if value is None else f"{value * 1000:.0f}"
-
-
-def _endpointing(ledger: SessionUsage, summary: Summary) -> list[str]:
-    """Waiting less cuts more users off: the two numbers mean nothing one without the other."""
+def _endpointing(usage: SessionUsage, summary: Summary) -> list[str]:
+    """The wait together with the cut-offs: a shorter wait cuts more users off."""
     wait = summary.distributions[ENDPOINTING.raw_name].p50
     if wait is None:
         return []
-    return [f"endpointing: P50 {_ms(wait)} ms, {ledger.cutoffs} of {ledger.turns} turns cut off"]
+    of = f"{usage.cutoffs} of {format_count(usage.turns, 'turns')}"
+    return [f"{ENDPOINTING.name}: P50 {whole_ms(wait)} ms, {of} cut off"]
 
 
-def _use(ledger: SessionUsage) -> list[str]:
-    llm = {
-        "requests": ledger.llm_requests,
-        "hedged": ledger.hedges,
-        "retried": ledger.retries,
-        "prompt tokens": ledger.prompt_tokens or 0,
-        "tokens": ledger.tokens or 0,
-    }
-    told = {
-        "drafts": {"prepared": ledger.drafts, "discarded": ledger.drafts_discarded},
-        "LLM": llm,
-        "TTS": {"flushes": ledger.flushes, "characters": ledger.characters},
+def _usage(usage: SessionUsage) -> list[str]:
+    groups = {
+        "drafts": {"prepared": usage.drafts, "discarded": usage.drafts_discarded},
+        "LLM": {
+            "requests": usage.llm_requests,
+            "hedged": usage.hedges,
+            "retried": usage.retries,
+            "prompt tokens": usage.prompt_tokens or 0,
+            "tokens": usage.tokens or 0,
+        },
+        "TTS": {"flushes": usage.flushes, "characters": usage.characters},
         "sound": {
-            "underruns": ledger.underruns,
-            "xruns": ledger.xruns,
-            "false alarms": ledger.false_alarms,
+            "underruns": usage.underruns,
+            "xruns": usage.xruns,
+            "false alarms": usage.false_alarms,
         },
     }
-    return [f"{what}: {listed(counts)}" for what, counts in told.items() if any(counts.values())]
+    return [f"{name}: {format_counts(one)}" for name, one in groups.items() if any(one.values())]
 
 
 def _doubts(turns: Sequence[Turn]) -> list[str]:
-    doubted = [turn for turn in turns if turn.unreliable]
+    doubted = [f"#{turn.turn}" for turn in turns if turn.unreliable]
     if not doubted:
         return []
-    which = ", ".join(f"#{turn.turn}" for turn in doubted)
-    return [f"not reliable: {len(doubted)} of {len(turns)} turns ({which})"]
+    of = format_count(len(turns), "turns")
+    return [f"not reliable: {len(doubted)} of {of} ({', '.join(doubted)})"]
 
 
-def _price(cost: Cost) -> str:
+def _cost(cost: Cost) -> str:
     if cost.total is None:
         return "cost: not known"
     if not cost.total:
         return "cost: nothing"
     parts = {"STT": cost.stt, "LLM": cost.llm, "TTS": cost.tts}
-    known = ", ".join(f"{name} {_usd(part)}" for name, part in parts.items() if part is not None)
+    known = ", ".join(f"{name} {part:.4f}" for name, part in parts.items() if part is not None)
     how = "at least" if cost.lower_bound else "about"
-    return f"cost: {how} ${_usd(cost.total)} ({known}; estimated, list prices of {PRICES_OF})"
-
-
-def _usd(amount: float) -> str:
-    return f"{amount:.4f}"
+    return f"cost: {how} ${cost.total:.4f} ({known}; estimated, list prices of {PRICES_OF})"

@@ -1,115 +1,204 @@
-"""A conversation as lines of text, turn by turn.
+"""Writes a conversation as lines of text, turn by turn.
 
 #1 you   "What is the time?"
 #1 agent "It is noon."
 #1 ⏱ mouth-to-ear 815 ms = stt.ttfs 300 + llm.ttft 200 + … + pipeline 1   [speech_final]
+
+On a terminal the last line becomes a bar of the stages, in proportion and coloured:
+
+#1 ⏱ ██████████▓▓▓▓▓▓███▓▓▓▓██ 815 ms  [speech_final]
+     stt.ttfs 300 · llm.ttft 200 · … · pipeline 1
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import cycle
+from typing import Literal, NamedTuple
 
 from voicecli.events import CommitReply, ConnectionLost, Warned
+from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR
 from voicecli.metrics.summary import Budgets, find_overruns
 from voicecli.metrics.turns import Turn, TurnReader
 from voicecli.pipeline.history import CUT
-from voicecli.report.format import rounded
+from voicecli.report.format import round_parts, whole_ms
 from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
+from voicecli.units import ms
+
+BAR_COLUMNS = 40
+"""The longest bar."""
+
+
+class Segment(NamedTuple):
+    """A piece of a line.
+
+    style: whether what it shows met its budget, exceeded it, or has none.
+    """
+
+    text: str
+    style: Literal["met", "over", ""] = ""
+
+
+_COLOURS = {"met": "\x1b[32m", "over": "\x1b[31m"}  # green, red
 
 
 class TurnLines:
-    """A follower of a timeline, which writes what is worth reading when it happens.
+    """A follower of a timeline that writes the lines of each entry.
 
-    write: is given one line, without its end.
+    write: takes one line, without its end.
+    columns: the width of the terminal; None for plain text.
     """
 
-    def __init__(self, write: Callable[[str], None], budgets: Budgets | None = None) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        budgets: Budgets | None = None,
+        columns: int | None = None,
+    ) -> None:
         self._write = write
         self._budgets = budgets or Budgets()
+        self._columns = columns
         self._reader = TurnReader()
 
     def __call__(self, entry: Entry) -> None:
-        """``entry`` is what comes next."""
+        """Write the lines of the next entry."""
         turn = self._reader.note(entry)
-        match entry:
-            case CommitReply():
-                self._write(user_line(entry.turn, entry.user_text))
-            case Warned():
-                self._write(notice(entry.service, entry.text))
-            case ConnectionLost():
-                self._write(notice(entry.service, entry.reason))
-        if turn is not None:
-            for line in reply_lines(turn, self._budgets):
-                self._write(line)
+        for line in entry_lines(entry, turn, self._budgets, self._columns):
+            self._write(line)
+
+
+def entry_lines(
+    entry: Entry, ended_turn: Turn | None, budgets: Budgets, columns: int | None = None
+) -> list[str]:
+    """Return the lines for one entry of a timeline, and for the turn that ended with it."""
+    match entry:
+        case CommitReply():
+            return [user_line(entry.turn, entry.user_text)]
+        case Warned():
+            return [notice(entry.service, entry.text)]
+        case ConnectionLost():
+            return [notice(entry.service, entry.reason)]
+    return [] if ended_turn is None else reply_lines(ended_turn, budgets, columns)
 
 
 def turn_lines(turn: Turn, budgets: Budgets) -> list[str]:
-    """All lines of one turn."""
+    """Return all lines of one turn."""
     return [user_line(turn.turn, turn.user_text), *reply_lines(turn, budgets)]
 
 
 def user_line(number: int, text: str) -> str:
-    """What the user said."""
+    """Return what the user said."""
     return f'#{number} you   "{sanitize_line(text)}"'
 
 
-def reply_lines(turn: Turn, budgets: Budgets) -> list[str]:
-    """What was heard of the reply, and how long it took."""
+def reply_lines(turn: Turn, budgets: Budgets, columns: int | None = None) -> list[str]:
+    """Return what was heard of the reply, and how long it took.
+
+    columns: the width of a terminal, for a coloured bar; None for plain text.
+    """
     lines = []
     if said := sanitize_line(turn.said):
         cut = CUT if turn.outcome == "interrupted" else ""
         lines.append(f'#{turn.turn} agent "{said}{cut}"')
-    return [*lines, f"#{turn.turn} ⏱ {_measured(turn)}   {'  '.join(_marks(turn, budgets))}"]
+    if columns is not None and turn.mouth_to_ear:
+        return [*lines, *map(paint, stage_bar(turn, budgets, columns))]
+    marks = "  ".join(list_marks(turn, budgets))
+    return [*lines, f"#{turn.turn} ⏱ {_explain_wait(turn)}   {marks}"]
 
 
 def notice(service: str, text: str) -> str:
-    """What the user should know; a refusal names its service itself."""
+    """Return a warning as a line; some texts begin with the service themselves."""
     prefix = f"{service.upper()}: "
     return f"! {prefix}{sanitize_line(text).removeprefix(prefix)}"
 
 
-def _measured(turn: Turn) -> str:
-    """The waterfall, or why there is none."""
+def stage_bar(turn: Turn, budgets: Budgets, columns: int) -> list[list[Segment]]:
+    """Lay the stages of a measured turn out as lines: a bar, the total and marks, then the numbers.
+
+    columns: the width of a line; a mark that does not fit is longer.
+    """
+    assert turn.mouth_to_ear
+    missed = {one.metric for one in find_overruns(turn, budgets)}
+    limited = {metric.name for metric in BUDGETED.values()}
+
+    def style(name: str) -> Literal["met", "over", ""]:
+        return "over" if name in missed else "met" if name in limited else ""
+
+    head = f"#{turn.turn} ⏱ "
+    total = Segment(f"{whole_ms(turn.mouth_to_ear)} ms", style(MOUTH_TO_EAR.name))
+    length = min(BAR_COLUMNS, max(columns - len(head) - len(total.text) - 1, 0))
+    cells = round_parts(turn.stages, turn.mouth_to_ear, length / turn.mouth_to_ear)
+    drawn = [(name, count) for name, count in cells.items() if count]
+    bar = [
+        Segment(glyph * count, style(name))
+        for glyph, (name, count) in zip(cycle("█▓"), drawn, strict=False)
+    ]
+    took = round_parts(turn.stages, turn.mouth_to_ear, 1000)
+    numbers = [Segment(f"{name} {one}", style(name)) for name, one in took.items() if one]
+    marks = [Segment(mark) for mark in list_marks(turn, budgets)]
+    first = [Segment(head), *bar, Segment(" "), total]
+    indent = " " * len(head)
+    return [
+        *_wrap(first, marks, "  ", indent, columns),
+        *_wrap([Segment(indent)], numbers, " · ", indent, columns),
+    ]
+
+
+def _wrap(
+    line: list[Segment], items: Iterable[Segment], between: str, indent: str, columns: int
+) -> list[list[Segment]]:
+    """Append ``items`` to ``line``, and go on in further lines when it is full."""
+    lines = [line]
+    for item in items:
+        used = sum(len(one.text) for one in lines[-1])
+        begun = "".join(one.text for one in lines[-1]).strip()
+        if begun and used + len(between) + len(item.text) > columns:
+            lines.append([Segment(indent)])
+            begun = ""
+        lines[-1] += [Segment(between), item] if begun else [item]
+    return lines
+
+
+def paint(line: Iterable[Segment]) -> str:
+    """Return ``line`` with the colours of a terminal."""
+    return "".join(
+        f"{_COLOURS[one.style]}{one.text}\x1b[0m" if one.style else one.text for one in line
+    )
+
+
+def _explain_wait(turn: Turn) -> str:
+    """Mouth-to-ear as the sum of its stages, or why it was not measured."""
     if turn.mouth_to_ear is not None:
-        parts = rounded(turn.stages, turn.mouth_to_ear, per_second=1000)
+        parts = round_parts(turn.stages, turn.mouth_to_ear, 1000)
         terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
-        return f"mouth-to-ear {round(turn.mouth_to_ear * 1000)} ms = {terms or 0}"
+        return f"mouth-to-ear {whole_ms(turn.mouth_to_ear)} ms = {terms or 0}"
     match turn.outcome:
         case "discarded":
-            return "not answered: the user went on, and the words are in a later turn"
+            return "not answered: the user continued, and the words are in a later turn"
         case "failed":
             return "no reply"
         case "silent":
-            return "no reply: nothing of it was heard"
-    if turn.reason == "typed":
-        return "not measured: typed, not spoken"
-    return "not measured"
+            return "no reply: no audio was played"
+    return "not measured: typed, not spoken" if turn.reason == "typed" else "not measured"
 
 
-def _marks(turn: Turn, budgets: Budgets) -> list[str]:
-    """What else a reader should know, the rule that ended the user's turn first."""
+def list_marks(turn: Turn, budgets: Budgets) -> list[str]:
+    """List what else there is to know of a turn, first the rule that ended the user's."""
     marks = [f"[{sanitize_line(turn.reason)}]"]
     if turn.outcome == "interrupted":
         marks.append(f"interrupted after {turn.heard:.1f} s")
     if turn.failure is not None:
         marks.append(f"{turn.failure.service.upper()} failed: {sanitize_line(turn.failure.reason)}")
     for one in find_overruns(turn, budgets):
-        took, budget = round(one.took * 1000, 1), round(one.budget * 1000, 1)
+        took, budget = round(ms(one.took), 1), round(ms(one.budget), 1)
         marks.append(f"over budget: {one.metric} {took:g} > {budget:g}")
-    if turn.retries:
-        marks.append(f"retried {_times(turn.retries)}")
-    if turn.hedges:
-        marks.append(f"hedged {_times(turn.hedges)}")
-    if turn.underruns:
-        marks.append(f"ran dry {_times(turn.underruns)}")
+    counts = {"retried": turn.retries, "hedged": turn.hedges, "ran dry": turn.underruns}
+    for what, count in counts.items():
+        if count:
+            marks.append(f"{what} {'once' if count == 1 else f'{count} times'}")
     if turn.cut_off and turn.outcome != "discarded":
         marks.append("cut off")
     if turn.cold:
         marks.append("cold")
-    marks += [f"unreliable: {why}" for why in turn.unreliable]
-    return marks
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+    return [*marks, *(f"unreliable: {why}" for why in turn.unreliable)]
