@@ -12,6 +12,7 @@ from voicecli.events import (
     ClauseReady,
     ClauseSent,
     CommitReply,
+    ConnectionOpened,
     DraftReply,
     EndReason,
     Finalize,
@@ -189,3 +190,23 @@ class Exchange:
                         at=over, turn=turn, service="tts", reason="gone", said="It", heard=0.5
                     )
                 ]
+
+
+OPENED = [
+    ConnectionOpened(at=0.05, service="stt", took=0.041, request_id="a"),
+    ConnectionOpened(at=0.06, service="tts", took=0.052, request_id="b"),
+]
+NASTY = "\x1b]0;title\x07red\x1b[31m \u202eleft\nnext sk-abcdefghijkl " + "long " * 50
+
+
+def entries_until(exchange: Exchange, kind: type[Entry]) -> list[Entry]:
+    """The connections, and the exchange up to its first entry of a kind."""
+    entries = exchange.entries()
+    index = next(i for i, entry in enumerate(entries) if isinstance(entry, kind))
+    return [*OPENED, *entries[: index + 1]]
+
+
+def transcript(text: str, *, final: bool = True) -> Entry:
+    """Words of the user at 9 s."""
+    kind: Any = FinalTranscript if final else InterimTranscript
+    return kind(at=9.0, text=text, speech_start=8.0, speech_end=8.5)

@@ -14,7 +14,6 @@ import json
 from collections.abc import Callable
 
 from voicecli.timeline import Entry, encode
-from voicecli.units import AudioBlock, Seconds
 
 SCHEMA_VERSION = 1
 
@@ -28,14 +27,8 @@ class JsonLines:
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
 
-    def say(self, at: Seconds, text: str) -> None:
-        """What the program says in words is for people."""
-
-    def hear(self, block: AudioBlock) -> None:
-        """No block is news."""
-
-    def note(self, entry: Entry) -> None:
-        """``entry`` is what comes next."""
+    def __call__(self, entry: Entry) -> None:
+        """Write the next entry."""
         self._write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(entry)[1:]}')
 
 

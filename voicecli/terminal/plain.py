@@ -1,4 +1,4 @@
-"""A conversation as lines with the time of day, for whoever reads no live display.
+"""A live conversation as lines with the time of day, where nothing may move.
 
 12:03:04.123 STT open (41 ms)
 12:03:07.502 you: "What is the time?"
@@ -10,39 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from voicecli.events import (
-    AgentStopped,
-    AudioGlitched,
-    CancelReply,
-    CommitReply,
-    ConnectionLost,
-    ConnectionOpened,
-    EndSession,
-    Event,
-    FirstToken,
-    InputEnded,
-    LlmRequested,
-    LoopLagged,
-    MicrophoneMuted,
-    PlaybackStarted,
-    ReplyCancelled,
-    ReplyFailed,
-    ReplyFinished,
-    TurnId,
-    Warned,
-)
+from typing_extensions import override
+
+from voicecli import events
 from voicecli.metrics.summary import Budgets
-from voicecli.metrics.turns import TurnReader
 from voicecli.report.turn_lines import notice, reply_lines
 from voicecli.sanitize import sanitize_line
+from voicecli.terminal.view import Display, LiveView
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
 
-class PlainLines:
-    """A follower of a timeline; each line is written when what it says has happened.
+class PlainLines(Display):
+    """Writes a line when what it says has happened.
 
-    write: is given one line, without its end.
+    write: called with one line, without its end.
     midnight: the time of day at time 0 of the session's clock.
     typed: whether the user types instead of speaking.
     """
@@ -59,97 +41,74 @@ class PlainLines:
         self._midnight = midnight
         self._budgets = budgets or Budgets()
         self._invitation = f"you can {'type' if typed else 'speak'} now"
-        self._typed = typed
-        self._reader = TurnReader()
-        self._told_until: Seconds = 0.0
-        self._requests: dict[tuple[TurnId, int], Seconds] = {}
+        self._view = LiveView()
+        self._latest: Seconds = 0.0
         self._streaming = False
-        self._stopped = False
-        self._input_ended = False
 
-    def say(self, at: Seconds, text: str) -> None:
-        """A line of the program's own."""
-        self._told_until = max(self._told_until, at)
+    @override
+    def announce(self, at: Seconds, text: str) -> None:
+        self._latest = max(self._latest, at)
         moment = self._midnight + timedelta(seconds=at)
         self._write(f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03} {text}")
 
-    def hear(self, block: AudioBlock) -> None:
-        """A block of the microphone: the first one is news."""
+    @override
+    def feed(self, block: AudioBlock) -> None:
         if not self._streaming:
             self._streaming = True
-            at = max(block.at, self._told_until)  # it was heard before anybody was connected
-            self.say(at, "microphone streaming")
-            self.say(at, self._invitation)
+            at = max(block.at, self._latest)  # the first block is older than the connections
+            self.announce(at, "microphone streaming")
+            self.announce(at, self._invitation)
 
-    def note(self, record: Entry) -> None:
-        """``record`` is what comes next."""
-        turn = self._reader.note(record)
-        for text in self._news(record):
-            self.say(record.at, text)
-        if turn is None:
+    @override
+    def __call__(self, entry: Entry) -> None:
+        self._view(entry)
+        if text := self._describe(entry):
+            self.announce(entry.at, text)
+        if (turn := self._view.ended_turn) is None:
             return
         if said := sanitize_line(turn.said):
-            self.say(record.at, f'agent: "{said}"')
-        self.say(record.at, reply_lines(turn, self._budgets)[-1].removeprefix(f"#{turn.turn} "))
-        if self._floor_is_free(record):
-            self.say(record.at, self._invitation)
+            self.announce(entry.at, f'agent: "{said}"')
+        measured = reply_lines(turn, self._budgets)[-1]
+        self.announce(entry.at, measured.removeprefix(f"#{turn.turn} "))
+        if self._view.invites_user:
+            self.announce(entry.at, self._invitation)
 
-    def _news(self, record: Entry) -> list[str]:
-        match record:
-            case ConnectionOpened():
-                return [f"{record.service.upper()} open ({_ms(record.took)})"]
-            case CommitReply():
-                return [f'you: "{sanitize_line(record.user_text)}"']
-            case Event():
-                return self._event(record)
-            case CancelReply(committed=True, heard_nothing=True):
-                return ["you go on: the reply is dropped"]
-            case EndSession():
-                return [f"ended: {sanitize_line(record.reason)}"]
-        return []
-
-    def _event(self, event: Event) -> list[str]:
-        match event:
-            case LlmRequested():
-                self._requests[event.turn, event.attempt] = event.at
-            case FirstToken():
-                asked = self._requests.get((event.turn, event.attempt), event.at)
-                return [f"LLM first token {_ms(event.at - asked)}"]
-            case PlaybackStarted():
-                self._stopped = False
-                return ["reply audio started"]
-            case ReplyFinished():
-                return ["playback finished"]
-            case ReplyCancelled() if event.heard:
-                return [f"playback stopped after {event.heard:.1f} s"]
-            case AgentStopped():
-                self._stopped = True
-            case InputEnded():
-                self._input_ended = True
-            case MicrophoneMuted() if not self._typed:
-                return [f"microphone {'muted' if event.muted else 'on'}"]
-            case _:
-                return _trouble(event)
-        return []
-
-    def _floor_is_free(self, record: Entry) -> bool:
-        """Whether the end of the reply leaves the floor to a user who has not taken it."""
-        if self._input_ended:
-            return False
-        return isinstance(record, ReplyFinished | ReplyFailed) or self._stopped
+    def _describe(self, entry: Entry) -> str:
+        """Describe an entry that is worth a line, or return ""."""
+        match entry:
+            case events.CommitReply():
+                return f'you: "{sanitize_line(entry.user_text)}"'
+            case events.FirstToken() if self._view.ttft is not None:
+                return f"LLM first token {_ms(self._view.ttft)}"
+            case events.PlaybackStarted():
+                return "reply audio started"
+            case events.ReplyFinished():
+                return "playback finished"
+            case events.ReplyCancelled() if entry.heard:
+                return f"playback stopped after {entry.heard:.1f} s"
+            case events.CancelReply(committed=True, heard_nothing=True):
+                return "you go on: the reply is dropped"
+            case events.EndSession():
+                return f"ended: {sanitize_line(entry.reason)}"
+        return _describe_condition(entry)
 
 
-def _trouble(event: Event) -> list[str]:
-    match event:
-        case Warned():
-            return [notice(event.service, event.text)]
-        case ConnectionLost():
-            return [notice(event.service, event.reason)]
-        case AudioGlitched():
-            return [f"! the sound card lost samples (xruns: {event.xruns})"]
-        case LoopLagged():
-            return [f"! the program was {_ms(event.lag)} late"]
-    return []
+def _describe_condition(entry: Entry) -> str:
+    """Describe a change of the connections or devices, or return ""."""
+    match entry:
+        case events.ConnectionOpened():
+            return f"{entry.service.upper()} open ({_ms(entry.took)})"
+        case events.ConnectionLost():
+            return notice(entry.service, entry.reason)
+        case events.Warned():
+            return notice(entry.service, entry.text)
+        case events.MicrophoneMuted():
+            return f"microphone {'muted' if entry.muted else 'on'}"
+        case events.AudioGlitched():
+            return f"! the sound card lost samples (xruns: {entry.xruns})"
+        case events.LoopLagged():
+            return f"! the program was {_ms(entry.lag)} late"
+    return ""
 
 
 def _ms(duration: Seconds) -> str:

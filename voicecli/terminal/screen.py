@@ -1,6 +1,6 @@
-"""The live display: what was said and measured scrolls by, what is going on stays below it.
+"""The live display: the transcript and its numbers scroll by, the live region stays below them.
 
-Only the rows that change are written, all at once, and never more often than the eye sees.
+Only rows that change are written, all of them at once, at most 12 times a second.
 """
 
 from __future__ import annotations
@@ -18,42 +18,57 @@ from typing import Self
 
 import numpy as np
 from rich.cells import cell_len
+from typing_extensions import override
 
 from voicecli.audio.pcm import samples_of
 from voicecli.events import EndSession
 from voicecli.metrics.summary import Budgets
-from voicecli.report.turn_lines import TurnLines
+from voicecli.report.turn_lines import entry_lines
 from voicecli.sanitize import sanitize_line
 from voicecli.terminal.streams import NonBlockingWriter
-from voicecli.terminal.view import DIM, QUIETEST, YELLOW, LiveView, Moment, meter, region, styled
+from voicecli.terminal.view import (
+    DIM,
+    METER_FLOOR,
+    YELLOW,
+    Display,
+    LiveView,
+    Moment,
+    meter_cells,
+    render_region,
+    style,
+    wrap,
+)
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
-INTERVAL: Seconds = 1 / 12
-"""From one drawing to the next, at least."""
+DRAW_INTERVAL: Seconds = 1 / 12
+"""Minimum time between two drawings."""
 
-_TOGETHER, _NOW = "\x1b[?2026h", "\x1b[?2026l"
-"""What lies between them is shown in one go, by terminals that know them; others ignore them."""
+_BEGIN_UPDATE, _END_UPDATE = "\x1b[?2026h", "\x1b[?2026l"
+"""Terminals that know these show what lies between them in one step; others ignore them."""
 
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 _UP, _CLEAR_ROW = "\x1b[A", "\x1b[2K"
-"""Row by row: tmux keeps a screen that is cleared as a whole in its history."""
+"""Rows are cleared one by one: tmux keeps a screen that is cleared as a whole in its history."""
 
 _STYLES = re.compile(r"\x1b\[\d+m")
 
+_CONTINUATION = 3
+"""Indent of the second and further rows of a transcript line: the width of "#1 "."""
 
-class Screen:
-    """A follower of a timeline; a context manager, inside a running loop and an open outlet.
+
+class Screen(Display):
+    """Draws on a terminal; a context manager, inside a running loop and an open writer.
 
     terminal: the descriptor that knows the size.
-    heard: what was heard of the reply under way.
-    keys: what they do.
-    prompt: whether what the user types is shown.
+    heard: returns what has been heard of the current reply.
+    keys: what the keys do.
+    prompt: whether the user types, so that a line for it is shown.
     """
 
     def __init__(
         self,
-        outlet: NonBlockingWriter,
+        writer: NonBlockingWriter,
         terminal: int,
         budgets: Budgets,
         *,
@@ -61,24 +76,26 @@ class Screen:
         keys: str = "",
         prompt: bool = False,
     ) -> None:
-        self._outlet = outlet
+        self._writer = writer
         self._terminal = terminal
+        self._budgets = budgets
         self._heard = heard
-        self._lines = TurnLines(self._scroll, budgets)
         self._view = LiveView()
         self._keys = keys
         self._typing = "" if prompt else None
         self._level: float | None = None
         self._above: list[str] = []
+        """Rows to be written above the region."""
         self._drawn: list[str] = []
-        self._drawn_at: Seconds = -INTERVAL
+        """The rows of the region as they are on the terminal."""
+        self._drawn_at: Seconds = -DRAW_INTERVAL
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._loop.add_signal_handler(signal.SIGWINCH, self._resized)
-        self._outlet.write(_HIDE_CURSOR)
+        self._loop.add_signal_handler(signal.SIGWINCH, self._resize)
+        self._writer.write(_HIDE_CURSOR)
         self._draw()
         return self
 
@@ -93,58 +110,61 @@ class Screen:
             self._timer.cancel()
         self._clear()
 
-    def say(self, at: Seconds, text: str) -> None:
-        """A line of the program's own."""
+    @override
+    def __call__(self, entry: Entry) -> None:
+        self._view(entry)
+        for line in entry_lines(entry, self._view.ended_turn, self._budgets):
+            self._scroll(line)
+        if isinstance(entry, EndSession) and entry.reason != "quit":
+            self._scroll(f"ended: {sanitize_line(entry.reason)}")
+        self._schedule()
+
+    @override
+    def announce(self, at: Seconds, text: str) -> None:
         self._scroll(text)
 
-    def hear(self, block: AudioBlock) -> None:
-        """A block of the microphone: how loud it was."""
+    @override
+    def feed(self, block: AudioBlock) -> None:
         before = self._cells()
         peak = int(np.abs(samples_of(block.pcm).astype(np.int32)).max(initial=0))
-        level = 20 * log10(peak / 32768) if peak else QUIETEST
+        level = 20 * log10(peak / 32768) if peak else METER_FLOOR
         drawn_since = self._timer is None
         self._level = level if self._level is None or drawn_since else max(self._level, level)
         if self._cells() != before:
-            self._touch()
+            self._schedule()
 
-    def note(self, record: Entry) -> None:
-        """``record`` is what comes next in the timeline."""
-        self._view.note(record)
-        self._lines(record)
-        if isinstance(record, EndSession) and record.reason != "quit":
-            self._scroll(f"ended: {sanitize_line(record.reason)}")
-        self._touch()
-
-    def type(self, text: str) -> None:
-        """The user has typed ``text`` so far."""
+    def show_typing(self, text: str) -> None:
+        """Show what the user has typed so far."""
         self._typing = text
-        self._touch()
+        self._schedule()
 
-    def stopped(self, stopped: bool) -> None:
-        """The program is about to be stopped by Ctrl-Z, or goes on."""
+    def pause(self, stopped: bool) -> None:
+        """Clear the region before Ctrl-Z stops the program, draw it again afterwards."""
         self._stopped = stopped
         if stopped:
             self._clear()
         else:
-            self._outlet.write(_HIDE_CURSOR)
+            self._writer.write(_HIDE_CURSOR)
             self._draw()
 
     def _cells(self) -> int | None:
-        return None if self._level is None else meter(self._level)
+        return None if self._level is None else meter_cells(self._level)
 
     def _scroll(self, line: str) -> None:
-        """``line`` is there to stay, above the region."""
+        """Put ``line`` above the region, for good."""
+        width, _ = self._size()
+        rows = wrap(line, width - 1, _CONTINUATION if width > 10 * _CONTINUATION else 0) or [""]
         if line.startswith("!"):
-            line = styled(line, YELLOW)
+            rows = [style(row, YELLOW) for row in rows]
         elif "⏱" in line:
-            line = styled(line, DIM)
-        self._above.append(line)
-        self._touch()
+            rows = [style(row, DIM) for row in rows]
+        self._above += rows
+        self._schedule()
 
-    def _touch(self) -> None:
-        """Something has changed: draw soon."""
+    def _schedule(self) -> None:
+        """Draw soon: something has changed."""
         if self._timer is None:
-            due = max(self._drawn_at + INTERVAL, self._loop.time())
+            due = max(self._drawn_at + DRAW_INTERVAL, self._loop.time())
             self._timer = self._loop.call_at(due, self._draw)
 
     def _draw(self) -> None:
@@ -152,29 +172,28 @@ class Screen:
         self._drawn_at = self._loop.time()
         if self._stopped:
             return
-        if self._outlet.busy:  # the terminal shows nothing at present
-            self._touch()
+        if self._writer.busy:  # the terminal accepts nothing at present
+            self._schedule()
             return
         width, height = self._size()
-        rows = region(self._view, self._moment(), width)[-max(height - 1, 1) :]
-        if text := self._scrolled(rows) if self._above else self._changed(rows):
-            self._outlet.write(f"{_TOGETHER}{text}{_NOW}")
+        moment = Moment(
+            heard=self._heard(), level=self._level, typing=self._typing, keys=self._keys
+        )
+        rows = render_region(self._view, moment, width)[-max(height - 1, 1) :]
+        if text := self._redraw_below_new_rows(rows) if self._above else self._update(rows):
+            self._writer.write(f"{_BEGIN_UPDATE}{text}{_END_UPDATE}")
         self._drawn = rows
-        if self._view.state == "speaking":  # more is heard as time goes
-            self._touch()
+        if self._view.state == "speaking":  # more is heard as time passes
+            self._schedule()
 
-    def _moment(self) -> Moment:
-        return Moment(heard=self._heard(), level=self._level, typing=self._typing, keys=self._keys)
-
-    def _scrolled(self, rows: list[str]) -> str:
-        """What puts the lines above, and all rows anew below them."""
+    def _redraw_below_new_rows(self, rows: list[str]) -> str:
         above, self._above = self._above, []
-        return self._home(self._drawn) + "\r\n".join([*above, *rows])
+        return self._erase(self._drawn) + "\r\n".join([*above, *rows])
 
-    def _changed(self, rows: list[str]) -> str:
-        """What makes ``rows`` of those that were drawn; the cursor is in the last of them."""
+    def _update(self, rows: list[str]) -> str:
+        """Return what turns the drawn rows into ``rows``; the cursor is in the last drawn row."""
         if len(rows) < len(self._drawn) or not self._drawn:
-            return self._home(self._drawn) + "\r\n".join(rows)
+            return self._erase(self._drawn) + "\r\n".join(rows)
         if rows == self._drawn:
             return ""
         up = len(self._drawn) - 1
@@ -183,29 +202,29 @@ class Screen:
             moves.append("" if new == old else f"\r{_CLEAR_ROW}{new}")
         return moves[0] + "\r\n".join(moves[1:])
 
-    def _home(self, rows: list[str]) -> str:
-        """What clears ``rows``, at whose end the cursor is."""
+    def _erase(self, rows: list[str]) -> str:
+        """Return what erases ``rows``; the cursor is at the end of the last one."""
         width, _ = self._size()
         height = sum(max(ceil(cell_len(_STYLES.sub("", row)) / width), 1) for row in rows)
         return f"\r{_CLEAR_ROW}" + f"{_UP}{_CLEAR_ROW}" * (height - 1)
 
     def _clear(self) -> None:
-        """Leave only what is there to stay."""
+        """Erase the region; keep what scrolled by."""
         above, self._above = self._above, []
-        text = "".join(f"{line}\r\n" for line in above)
-        self._outlet.write(self._home(self._drawn) + text + _SHOW_CURSOR)
+        text = "".join(f"{row}\r\n" for row in above)
+        self._writer.write(self._erase(self._drawn) + text + _SHOW_CURSOR)
         self._drawn = []
 
-    def _resized(self) -> None:
-        """The terminal has wrapped anew what is wider than it is now."""
+    def _resize(self) -> None:
+        """Draw for the new size; the terminal has wrapped the old rows to it."""
         if self._stopped:
             return
-        self._outlet.write(self._home(self._drawn))
+        self._writer.write(self._erase(self._drawn))
         self._drawn = []
-        self._touch()
+        self._schedule()
 
     def _size(self) -> tuple[int, int]:
-        """Columns and rows; those of a terminal that does not tell are the usual ones."""
+        """Return columns and rows; 80 × 24 where the terminal does not report them."""
         with suppress(OSError):
             size = os.get_terminal_size(self._terminal)
             if size.columns and size.lines:

@@ -1,4 +1,4 @@
-"""What a live display shows of a conversation: a fold over its timeline, and lines of a terminal.
+"""The state of a live conversation, folded from its timeline, and the live region that shows it.
 
 you   What is the capital of
 ● listening  ████████░░░░  m mute · Enter answer me · Esc stop · q quit
@@ -6,17 +6,21 @@ you   What is the capital of
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from rich.cells import cell_len, set_cell_size
 
 from voicecli.events import (
+    AgentStopped,
     CancelReply,
     CommitReply,
     ConnectionOpened,
     EndSession,
     FinalTranscript,
+    FirstToken,
+    InputEnded,
     InterimTranscript,
     MicrophoneMuted,
     PlaybackStarted,
@@ -26,17 +30,20 @@ from voicecli.events import (
     Resume,
     TurnId,
 )
+from voicecli.metrics.turns import Turn, TurnReader
 from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
+from voicecli.turns.transcript import TurnTranscript
+from voicecli.units import AudioBlock, Seconds
 
 State = Literal["connecting", "listening", "thinking", "speaking", "ended"]
 
-ROWS = 3
-"""Of what is being said, the end is shown: so many rows of it."""
+MAX_ROWS = 3
+"""Rows of the live region for what is being said; of longer text, the end is shown."""
 
-METER = 12
-QUIETEST = -60.0
-"""Cells of the level meter, and the dBFS where it begins."""
+METER_CELLS = 12
+METER_FLOOR = -60.0
+"""Width of the level meter, and the dBFS that its first cell starts from."""
 
 RESET, BOLD, DIM, RED, GREEN, YELLOW, CYAN = 0, 1, 2, 31, 32, 33, 36
 _COLOURS: dict[str, int] = {
@@ -49,77 +56,101 @@ _COLOURS: dict[str, int] = {
 }
 
 
+class Display(Protocol):
+    """Shows a conversation while it is held."""
+
+    def __call__(self, entry: Entry) -> None:
+        """Show the next entry of the timeline."""
+
+    def announce(self, at: Seconds, text: str) -> None:
+        """Show a line of the program's own."""
+
+    def feed(self, block: AudioBlock) -> None:
+        """Show a block of the microphone."""
+
+
 class LiveView:
-    """What is going on; a follower of a timeline.
+    """The state of a conversation after the latest entry; a follower of a timeline.
 
     state: who has the floor.
     muted: whether the user has muted the microphone.
+    ended_turn: the turn that ended with the latest entry, if one did.
+    ttft: the LLM's time to first token, if that is the latest entry.
+    invites_user: whether the latest entry gives the floor to a user who has not taken it.
     """
 
     def __init__(self) -> None:
         self.state: State = "connecting"
         self.muted = False
+        self.ended_turn: Turn | None = None
+        self.ttft: Seconds | None = None
+        self.invites_user = False
+        self._turns = TurnReader()
         self._turn: TurnId = 0
-        self._finals: list[str] = []
-        self._interim = ""
-        self._answering = ""
+        self._transcript = TurnTranscript()
+        self._committed = ""
+        self._stopped = False
+        self._input_ended = False
 
     @property
     def words(self) -> str:
         """What the user has said in this turn so far."""
-        return " ".join(filter(None, [*self._finals, self._interim]))
+        return sanitize_line(self._transcript.text)
 
-    def note(self, record: Entry) -> None:
-        """``record`` is what comes next."""
-        match record:
+    def __call__(self, entry: Entry) -> None:
+        """Take in the next entry."""
+        self.ended_turn = self._turns.note(entry)
+        self.ttft = None
+        match entry:
             case ConnectionOpened() if self.state == "connecting":
                 self.state = "listening"
             case MicrophoneMuted():
-                self.muted = record.muted
+                self.muted = entry.muted
+            case AgentStopped():
+                self._stopped = True
+            case InputEnded():
+                self._input_ended = True
+            case FirstToken():
+                self.ttft = self._turns.measure_raw(entry.turn).get("llm.ttft")
             case EndSession():
                 self.state = "ended"
-            case ReplyFinished() | ReplyFailed() if self._is_spoken_of(record):
+            case ReplyFinished() | ReplyFailed() if self._has_floor(entry):
                 self.state = "listening"
-                self._forget()
-            case PlaybackStarted() if self._is_spoken_of(record):
-                self.state = "speaking"
+                self._transcript = TurnTranscript()
+            case PlaybackStarted() if self._has_floor(entry):
+                self.state, self._stopped = "speaking", False
             case _:
-                self._note_words(record)
+                self._follow_words(entry)
+        gives_floor = isinstance(entry, ReplyFinished | ReplyFailed) or self._stopped
+        self.invites_user = bool(self.ended_turn) and gives_floor and not self._input_ended
 
-    def _is_spoken_of(self, event: ReplyEvent) -> bool:
-        """Whether it is of the reply that has the floor."""
+    def _has_floor(self, event: ReplyEvent) -> bool:
+        """Whether ``event`` concerns the reply that has the floor."""
         return event.turn == self._turn and self.state in ("thinking", "speaking")
 
-    def _note_words(self, record: Entry) -> None:
-        match record:
-            case InterimTranscript():
-                self._interim = sanitize_line(record.text)
-            case FinalTranscript():
-                self._finals.append(sanitize_line(record.text))
-                self._interim = ""
+    def _follow_words(self, entry: Entry) -> None:
+        match entry:
+            case InterimTranscript() | FinalTranscript():
+                self._transcript.update(entry)
             case CommitReply():
-                self.state, self._turn = "thinking", record.turn
-                self._answering = sanitize_line(record.user_text)
-                self._forget()
+                self.state, self._turn, self._committed = "thinking", entry.turn, entry.user_text
+                self._transcript.take()
             case CancelReply(committed=True):
                 self.state = "listening"
-                if record.heard_nothing:  # the words before and those after are one turn
-                    self._finals.insert(0, self._answering)
-            case Resume():  # it was nothing
-                self._forget()
-
-    def _forget(self) -> None:
-        self._finals, self._interim = [], ""
+                if entry.heard_nothing:  # the words before and those after are one turn
+                    self._transcript.put_back(self._committed, None)
+            case Resume():  # a back-channel
+                self._transcript = TurnTranscript()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What is shown beside the view, and changes without an event.
+    """What is shown beside the view, and changes without an entry.
 
     heard: of the reply so far.
-    level: of the microphone, in dBFS; None: there is none.
-    typing: what the user has typed so far; None: nobody types here.
-    keys: what they do.
+    level: of the microphone, in dBFS; None without a microphone.
+    typing: what the user has typed so far; None if nobody types here.
+    keys: what the keys do.
     """
 
     heard: str = ""
@@ -128,84 +159,91 @@ class Moment:
     keys: str = ""
 
 
-def region(view: LiveView, moment: Moment, width: int) -> list[str]:
-    """The lines of the live region, each narrower than ``width`` cells, with colours."""
+def render_region(view: LiveView, moment: Moment, width: int) -> list[str]:
+    """Return the rows of the live region, each narrower than ``width`` cells, with colours."""
     rows = []
     if view.words:
-        rows += _speech("you", view.words, width)
+        rows += _render_speech("you", view.words, width)
     if view.state == "speaking" and moment.heard:
-        rows += _speech("agent", sanitize_line(moment.heard), width)
-    rows.append(_status(view, moment, width))
+        rows += _render_speech("agent", sanitize_line(moment.heard), width)
+    rows.append(_render_status(view, moment, width))
     if moment.typing is not None:
-        rows.append(_typing(moment.typing, width))
+        rows.append(_render_typing(moment.typing, width))
     return rows
 
 
-def styled(text: str, style: int) -> str:
-    """``text`` in a colour or weight, by its number in ANSI."""
-    return f"\x1b[{style}m{text}\x1b[{RESET}m"
-
-
-def _speech(who: str, text: str, width: int) -> list[str]:
-    """The end of what is being said, word-wrapped beside who says it."""
+def _render_speech(who: str, text: str, width: int) -> list[str]:
+    """The last rows of what is being said, beside who says it."""
     indent = 6
-    rows = wrapped(text, max(width - 1 - indent, 1))
-    first = f"{who:{indent}}" if len(rows) <= ROWS else f"{who:{indent - 1}}…"
-    margins = [first[: width - 1], *[" " * min(indent, width - 1)] * ROWS]
+    rows = wrap(text, max(width - 1 - indent, 1))
+    first = f"{who:{indent}}" if len(rows) <= MAX_ROWS else f"{who:{indent - 1}}…"
+    margins = [first[: width - 1], *[" " * min(indent, width - 1)] * MAX_ROWS]
     return [
-        f"{styled(margin, DIM)}{row}" for margin, row in zip(margins, rows[-ROWS:], strict=False)
+        f"{style(margin, DIM)}{row}" for margin, row in zip(margins, rows[-MAX_ROWS:], strict=False)
     ]
 
 
-def _status(view: LiveView, moment: Moment, width: int) -> str:
-    """Whose turn it is, how loud the microphone is, and what the keys do."""
+def _render_status(view: LiveView, moment: Moment, width: int) -> str:
+    """Who has the floor, how loud the microphone is, and what the keys do."""
     muted = view.muted and moment.level is not None and view.state == "listening"
     state = "muted" if muted else view.state
     parts = [(f"● {state:10}", _COLOURS[state])]
     if moment.level is not None:
-        cells = 0 if view.muted else meter(moment.level)
-        parts += [(" ", RESET), ("█" * cells, GREEN), ("░" * (METER - cells), DIM)]
-    return fitted([*parts, (f"  {moment.keys}", DIM)], width - 1)
+        cells = 0 if view.muted else meter_cells(moment.level)
+        parts += [(" ", RESET), ("█" * cells, GREEN), ("░" * (METER_CELLS - cells), DIM)]
+    return _crop([*parts, (f"  {moment.keys}", DIM)], width - 1)
 
 
-def _typing(text: str, width: int) -> str:
+def _render_typing(text: str, width: int) -> str:
     """The end of what is being typed, and a caret."""
     room = max(width - 4, 1)
     while cell_len(text) > room:
         text = text[1:]
-    return f"{styled('›', BOLD)} {text}{styled('▏', BOLD)}"
+    return f"{style('›', BOLD)} {text}{style('▏', BOLD)}"
 
 
-def meter(level: float) -> int:
-    """Cells of the meter that a level in dBFS fills."""
-    return min(max(round(METER * (1 - level / QUIETEST)), 0), METER) if level > QUIETEST else 0
+def meter_cells(level: float) -> int:
+    """Return how many cells of the meter a level in dBFS fills."""
+    cells = round(METER_CELLS * (1 - level / METER_FLOOR)) if level > METER_FLOOR else 0
+    return min(max(cells, 0), METER_CELLS)
 
 
-def fitted(parts: list[tuple[str, int]], width: int) -> str:
-    """``parts``, each a text and its style, cut off after ``width`` cells."""
-    shown = []
-    for text, style in parts:
+def style(text: str, number: int) -> str:
+    """Return ``text`` in the colour or weight with this ANSI number."""
+    return f"\x1b[{number}m{text}\x1b[{RESET}m"
+
+
+def _crop(parts: list[tuple[str, int]], width: int) -> str:
+    """Join ``parts``, each a text and its style; drop what lies beyond ``width`` cells."""
+    kept = []
+    for text, number in parts:
         text = text if cell_len(text) <= width else set_cell_size(text, max(width, 0))
         width -= cell_len(text)
         if text:
-            shown.append(styled(text, style))
-    return "".join(shown)
+            kept.append(style(text, number))
+    return "".join(kept)
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """``text`` in rows of at most ``width`` cells, broken at spaces where there are any."""
+def wrap(text: str, width: int, indent: int = 0) -> list[str]:
+    """Break ``text`` between words into rows of at most ``width`` cells.
+
+    Words wider than a row are broken inside.
+
+    indent: of all rows but the first.
+    """
     rows, row = [], ""
-    for word in text.split():
-        candidate = f"{row} {word}" if row else word
-        if cell_len(candidate) <= width:
-            row = candidate
+    margin = " " * indent
+    for space, word in re.findall(r"(\s*)(\S+)", text):
+        longer = row + " " * len(space) + word
+        if cell_len(longer) <= width:
+            row = longer
             continue
-        if row:
+        if row.strip():
             rows.append(row)
-        row = ""
+            row = margin
         for character in word:
-            if cell_len(row + character) > width and row:
+            if cell_len(row + character) > width and row.strip():
                 rows.append(row)
-                row = ""
+                row = margin
             row += character
     return [*rows, row] if row else rows
