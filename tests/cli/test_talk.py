@@ -15,9 +15,8 @@ import pytest
 
 from tests.support.terminals import Terminal
 from voicecli import clock
-from voicecli.cli import talk as duplex
-from voicecli.cli.keybindings import KeyBindings
-from voicecli.cli.output import Above
+from voicecli.cli.output import KeyBindings, StderrAbove
+from voicecli.cli.talk import HALF_DUPLEX, warn_of_half_duplex
 from voicecli.events import (
     AgentStopped,
     Event,
@@ -402,7 +401,7 @@ def test_what_is_logged_stays_above_the_region():
     told: list[str] = []
 
     async def main() -> None:
-        above = Above(lambda at, text: told.append(text))
+        above = StderrAbove(lambda at, text: told.append(text))
         print("warning: one\nwarning: t", end="", file=above)
         print("wo", file=above)
 
@@ -439,18 +438,18 @@ def test_a_terminal_without_a_screen_gets_plain_lines(arguments, environment):
     assert 'agent: "It is noon."' in terminal.output
 
 
-# ── hands ────────────────────────────────────────────────────────────────────
+# ── keys ─────────────────────────────────────────────────────────────────────
 
 
 def test_keys_of_a_user_who_speaks():
     events: list[Event] = []
 
     async def main() -> None:
-        hands = KeyBindings()
-        hands.speaks("m")  # nobody is there yet
-        hands.begin(events.append)
+        bindings = KeyBindings()
+        bindings.press("m")  # nobody is there yet
+        bindings.connect(events.append)
         for key in "mM\r\x1bxq":
-            hands.speaks(key)
+            bindings.press(key)
 
     clock.run(main(), virtual=True)
     assert events == [
@@ -466,12 +465,12 @@ def test_lines_of_a_user_who_types_wait_for_the_session():
     events: list[Event] = []
 
     async def main() -> None:
-        hands = KeyBindings()
+        bindings = KeyBindings()
         for key in "hi\r":
-            hands.types(key)
-        hands.types("\x04")
-        hands.begin(events.append)
-        hands.types("\x1b")
+            bindings.press_typing(key)
+        bindings.press_typing("\x04")
+        bindings.connect(events.append)
+        bindings.press_typing("\x1b")
 
     clock.run(main(), virtual=True)
     assert events == [
@@ -498,7 +497,10 @@ def test_a_loudspeaker_that_nothing_cancels_makes_it_half_duplex(
     policy, cancellation, installed, warned
 ):
     sets = [f"interrupt.policy={policy}", f"audio.echo_cancellation={cancellation}"]
-    warning = duplex.warning(load_profile("default", overrides=sets), cancels=installed)
+    profile = load_profile("default", overrides=sets)
+    warning = warn_of_half_duplex(profile, has_canceller=installed)
     assert (warning is not None) == warned
-    assert "voicecli[aec]" in (warning or "voicecli[aec]")
-    assert load_profile("default", overrides=[*sets, duplex.FALLBACK]).interrupt.policy == "off"
+    if warning is not None:
+        assert "pip install 'voicecli[aec]'" in warning
+        assert "--set interrupt.policy=headphones" in warning
+    assert load_profile("default", overrides=[*sets, HALF_DUPLEX]).interrupt.policy == "off"

@@ -1,4 +1,4 @@
-"""A conversation with somebody who is there."""
+"""A live conversation: its devices, its display, its signals."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from voicecli import clock
-from voicecli.audio.recorder import Recorder
-from voicecli.cli.keybindings import KeyBindings
-from voicecli.cli.opening import SoundDevices, open_devices
+from voicecli.audio.devices import Loudspeaker, Microphone, open_loudspeaker, open_microphone
+from voicecli.audio.echo import EchoCancellingSource, wanted
+from voicecli.audio.interfaces import Sink, Source
+from voicecli.audio.recorder import Agent, Recorder
+from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.cli.options import RESULT, TIMELINE, create_header
-from voicecli.cli.output import Showing, Shown, libraries_hushed, open_shown, stdin
-from voicecli.errors import INTERRUPTED
-from voicecli.events import ReplyCancelled, ReplyFailed, ReplyFinished, Warned
+from voicecli.cli.output import DisplayKind, KeyBindings, open_display, silence_libraries, stdin
+from voicecli.errors import INTERRUPTED, DeviceError
+from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
 from voicecli.pipeline.wiring import open_services, open_session, preload
-from voicecli.terminal import keys
-from voicecli.terminal.keys import open_keys, owns_terminal
+from voicecli.terminal.keys import open_keys, owns_terminal, preload_keys
 from voicecli.terminal.screen import Screen
 from voicecli.terminal.streams import LineReader
+from voicecli.terminal.view import Display
 from voicecli.timeline import Entry, Timeline, open_writer
-from voicecli.units import AudioBlock
+from voicecli.units import AudioBlock, seconds
 
 if TYPE_CHECKING:
     from voicecli.pipeline.session import Session
@@ -37,28 +45,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TalkOptions:
-    """What the user wants beside the profile.
+    """What the user asks for beside the profile.
 
-    typed: to type instead of speaking.
-    showing: how the conversation is shown.
-    out: the folder to keep the recording in.
+    typed: whether the user types instead of speaking.
+    out: the folder for the recording.
     force: whether to replace an earlier session there.
-    warnings: what the user is told once the conversation has begun.
+    warnings: shown once the conversation has begun.
     """
 
     typed: bool = False
-    showing: Showing = "screen"
+    display: DisplayKind = "screen"
     out: Path | None = None
     force: bool = False
     warnings: Sequence[str] = ()
 
 
-async def run_conversation(profile: Profile, wishes: TalkOptions, timeline: Timeline) -> None:
-    """Hold the conversation; what happened is in ``timeline``, however it ends.
+async def run_conversation(profile: Profile, options: TalkOptions, timeline: Timeline) -> None:
+    """Hold the conversation; ``timeline`` has what happened, however it ends.
 
-    Raises VoiceError, perhaps in a group, and BrokenPipeError when nobody reads what is shown.
+    Raises VoiceError, possibly in a group, and BrokenPipeError if nobody reads the output.
     """
-    hands, session, taps = KeyBindings(), None, list[Callable[[AudioBlock], None]]()
+    bindings, session, taps = KeyBindings(), None, list[Callable[[AudioBlock], None]]()
 
     def heard() -> str:
         return session.heard if session is not None else ""
@@ -68,49 +75,53 @@ async def run_conversation(profile: Profile, wishes: TalkOptions, timeline: Time
             each(block)
 
     async with AsyncExitStack() as stack:
-        stack.enter_context(libraries_hushed())
+        stack.enter_context(silence_libraries())
         signals = stack.enter_context(_Signals())
         await preload(profile)
         if owns_terminal(stdin()):
-            keys.preload()
-        stack.enter_context(_loaded_left_alone())
+            preload_keys()
+        stack.enter_context(_freeze_heap())
         services = await stack.enter_async_context(open_services(profile))
-        sound = await stack.enter_async_context(open_devices(profile, typed=wishes.typed))
+        devices = await stack.enter_async_context(open_devices(profile, typed=options.typed))
         terminal = stack.enter_context(ExitStack())
-        leave = partial(_leave, terminal)
-        shown = terminal.enter_context(
-            open_shown(wishes.showing, profile, typed=wishes.typed, heard=heard, unread=hands.quit)
+        leave = partial(_leave_at_once, terminal)
+        display = terminal.enter_context(
+            open_display(
+                options.display, profile, typed=options.typed, heard=heard, unread=bindings.quit
+            )
         )
-        terminal.enter_context(_listening_to(hands, wishes.typed, shown, timeline))
-        timeline.follow(shown.note)
-        shown.say(clock.now(), _told(profile, sound, typed=wishes.typed))
+        terminal.enter_context(_open_input(bindings, options.typed, display, timeline))
+        timeline.follow(display)
+        display.announce(clock.now(), _describe(profile, devices, typed=options.typed))
         session = await stack.enter_async_context(
             open_session(
                 profile,
                 services,
-                sound.source,
-                sound.sink,
+                devices.source,
+                devices.sink,
                 timeline=timeline,
                 tap=tap,
-                typed=wishes.typed,
+                typed=options.typed,
             )
         )
-        if wishes.out is not None:
-            taps.append(stack.enter_context(_recorded(wishes, profile, sound, timeline)))
-        taps.append(hands.hear if wishes.typed else shown.hear)
-        for notices in sound.notices:
-            session.add_event_source(notices)
-        asyncio.get_running_loop().call_soon(_begin, session, hands, wishes, sound)
-        signals.arm(hands.quit, leave)
+        if options.out is not None:
+            recording = _open_recording(options.out, options.force, profile, devices, timeline)
+            taps.append(stack.enter_context(recording))
+        if not options.typed:
+            taps.append(display.feed)
+        for source in devices.events:
+            session.add_event_source(source)
+        asyncio.get_running_loop().call_soon(_begin, session, bindings, options, devices)
+        signals.arm(bindings.quit, leave)
         await session.run()
         signals.arm(leave, leave)
 
 
 @contextmanager
-def _loaded_left_alone() -> Iterator[None]:
-    """The garbage collector does not go over what is loaded by now.
+def _freeze_heap() -> Iterator[None]:
+    """Exempt all present objects from garbage collection.
 
-    That took 35 ms, and a loudspeaker ran dry meanwhile.
+    A collection that went over them took 35 ms, and the loudspeaker ran dry.
     """
     gc.collect()
     gc.freeze()
@@ -120,34 +131,27 @@ def _loaded_left_alone() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _told(profile: Profile, sound: SoundDevices, *, typed: bool) -> str:
-    """What the conversation is held with."""
-    half = profile.interrupt.policy == "off"
-    duplex = [] if typed else ["half duplex" if half else "the microphone stays live"]
-    return ", ".join([*sound.names, *duplex])
-
-
-def _begin(session: Session, hands: KeyBindings, wishes: TalkOptions, sound: SoundDevices) -> None:
-    """The conversation runs: what there is to tell at its beginning."""
-    for text in (*wishes.warnings, *sound.warnings):
+def _begin(
+    session: Session, bindings: KeyBindings, options: TalkOptions, devices: SoundDevices
+) -> None:
+    """Pass the session what has waited for it."""
+    for text in (*options.warnings, *devices.warnings):
         session.post(Warned(at=clock.now(), service="audio", text=text))
-    hands.begin(session.post)
+    bindings.connect(session.post)
 
 
 @contextmanager
-def _recorded(
-    wishes: TalkOptions, profile: Profile, sound: SoundDevices, timeline: Timeline
+def _open_recording(
+    folder: Path, force: bool, profile: Profile, devices: SoundDevices, timeline: Timeline
 ) -> Iterator[Callable[[AudioBlock], None]]:
-    """What is to be given the microphone's blocks; all is in ``wishes.out`` then."""
-    assert wishes.out is not None
-    folder = wishes.out
+    """Write the recording and the timeline to ``folder``; yields what takes microphone blocks."""
     with (
         Recorder(
             folder,
             profile.tts.sample_rate,
-            agent=sound.played,
+            agent=devices.played,
             user_rate=profile.audio.sample_rate,
-            overwrite=wishes.force,
+            overwrite=force,
         ) as recorder,
         open_writer(folder / TIMELINE, create_header(profile)) as writer,
     ):
@@ -156,35 +160,118 @@ def _recorded(
         yield recorder.user
 
 
-def _listening_to(
-    hands: KeyBindings, typed: bool, shown: Shown, timeline: Timeline
+def _open_input(
+    bindings: KeyBindings, typed: bool, display: Display, timeline: Timeline
 ) -> AbstractContextManager[object]:
-    """Has ``hands`` told of what the user presses or types."""
+    """Pass ``bindings`` what the user presses or types."""
     file = stdin()
-    screen = shown if isinstance(shown, Screen) else None
-    stopped = screen.stopped if screen is not None else _unmoved
+    screen = display if isinstance(display, Screen) else None
+    stopped = screen.pause if screen is not None else lambda _: None
     if not typed:
-        return open_keys(file, hands.speaks, stopped)
+        return open_keys(file, bindings.press, stopped)
     if screen is not None and owns_terminal(file):
-        return open_keys(file, lambda key: screen.type(hands.types(key)), stopped)
-    lines = LineReader(file, hands.typed, hands.ended, one_by_one=not os.isatty(file))
-    timeline.follow(lambda record: lines.request_line() if _is_end(record) else None)
+        return open_keys(file, lambda key: screen.show_typing(bindings.press_typing(key)), stopped)
+    one_by_one = not os.isatty(file)
+    lines = LineReader(file, bindings.submit, bindings.end_input, one_by_one=one_by_one)
+    timeline.follow(lambda entry: lines.request_line() if _ends_reply(entry) else None)
     return lines
 
 
-def _is_end(record: Entry) -> bool:
-    """Whether the floor is the user's again."""
-    return isinstance(record, ReplyFinished | ReplyFailed | ReplyCancelled)
+def _ends_reply(entry: Entry) -> bool:
+    return isinstance(entry, ReplyFinished | ReplyFailed | ReplyCancelled)
 
 
-def _unmoved(stopped: bool) -> None:
-    """Lines that scroll by need not be cleared away."""
+# ── devices ──────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundDevices:
+    """The source and the sink of a conversation.
+
+    played: returns what the sink has played, for the recording.
+    events: what happens to the devices.
+    names: of the devices, for the user.
+    warnings: what the user should know about them.
+    """
+
+    source: Source
+    sink: Sink
+    played: Agent
+    events: Sequence[AsyncGenerator[Event, None]] = ()
+    names: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+@asynccontextmanager
+async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundDevices]:
+    """Open the profile's microphone and loudspeaker.
+
+    typed: no microphone is opened.  If there is no loudspeaker, and the profile names none,
+        replies are only shown, each for as long as it would sound.
+
+    Raises DeviceError; UsageError if echo is to be cancelled and the canceller is not installed.
+    """
+    audio = profile.audio
+    prebuffer = seconds(audio.prebuffer_ms)
+    async with AsyncExitStack() as stack:
+        opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate, prebuffer=prebuffer)
+        try:
+            loudspeaker = await stack.enter_async_context(opening)
+        except DeviceError as error:
+            if not typed or audio.speaker is not None:
+                raise
+            speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer)
+            devices = SoundDevices(
+                source=SilentSource(audio.sample_rate),
+                sink=speaker,
+                played=speaker.take,
+                names=["no loudspeaker"],
+                warnings=[f"{error.cause}: replies are shown, not heard"],
+            )
+        else:
+            devices = SoundDevices(
+                source=SilentSource(audio.sample_rate),
+                sink=loudspeaker,
+                played=loudspeaker.take,
+                events=[loudspeaker.events()],
+                names=[f"loudspeaker {loudspeaker.name!r}"],
+            )
+            if not typed:
+                opening_microphone = open_microphone(
+                    audio.microphone, audio.sample_rate, seconds(audio.block_ms)
+                )
+                microphone = await stack.enter_async_context(opening_microphone)
+                devices = _add_microphone(devices, microphone, loudspeaker, profile)
+        yield devices
+
+
+def _add_microphone(
+    devices: SoundDevices, microphone: Microphone, loudspeaker: Loudspeaker, profile: Profile
+) -> SoundDevices:
+    cancel = wanted(profile.audio.echo_cancellation, profile.interrupt.policy)
+    names = [f"microphone {microphone.name!r}", *devices.names]
+    return replace(
+        devices,
+        source=EchoCancellingSource(microphone, loudspeaker) if cancel else microphone,
+        events=[microphone.events(), *devices.events],
+        names=[*names, "echo cancelled"] if cancel else names,
+    )
+
+
+def _describe(profile: Profile, devices: SoundDevices, *, typed: bool) -> str:
+    """Name the devices, and how they are used."""
+    half = profile.interrupt.policy == "off"
+    duplex = [] if typed else ["half duplex" if half else "the microphone stays live"]
+    return ", ".join([*devices.names, *duplex])
+
+
+# ── signals ──────────────────────────────────────────────────────────────────
 
 
 class _Signals:
-    """Ctrl-C and SIGTERM while a conversation is held; a context manager, inside a running loop.
+    """Ctrl-C and SIGTERM during a conversation; a context manager, inside a running loop.
 
-    Until ``arm`` they do what they always do.  Those that a script made us ignore stay ignored.
+    Their handlers are unchanged until ``arm``.  Signals that the parent ignored stay ignored.
     """
 
     def __enter__(self) -> Self:
@@ -205,17 +292,20 @@ class _Signals:
             signal.signal(number, handler)
 
     def arm(self, first: Callable[[], object], second: Callable[[], object]) -> None:
-        """The next signal calls ``first``, those after it ``second``."""
+        """Let the next signal call ``first``, those after it ``second``."""
 
-        def signalled() -> None:
+        def handle() -> None:
             self.arm(second, second)
             first()
 
         for number in self._before:
-            self._loop.add_signal_handler(number, signalled)
+            self._loop.add_signal_handler(number, handle)
 
 
-def _leave(terminal: ExitStack) -> NoReturn:
-    """End at once: what is kept is whole at any moment, and other ends notice by themselves."""
+def _leave_at_once(terminal: ExitStack) -> NoReturn:
+    """Exit without closing anything but the terminal.
+
+    The files are complete at any moment, and the services notice a lost connection.
+    """
     terminal.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     os._exit(INTERRUPTED)

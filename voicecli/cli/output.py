@@ -1,66 +1,80 @@
-"""How a live conversation is shown: on a screen, as plain lines, or as JSON lines."""
+"""How a live conversation meets the terminal: its display, and what the user's keys do."""
 
 from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
+
+from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.devices.host import hushed
 from voicecli.cli.result import budgets_of
+from voicecli.events import (
+    AgentStopped,
+    Event,
+    InputEnded,
+    MicrophoneMuted,
+    TextTyped,
+    TurnYielded,
+    UserQuit,
+)
 from voicecli.report.json_lines import JsonLines
-from voicecli.terminal.keys import owns_terminal
+from voicecli.terminal.keys import END, ENTER, ESCAPE, LineEditor, owns_terminal
 from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import Screen
 from voicecli.terminal.streams import NonBlockingWriter
-from voicecli.timeline import Entry
+from voicecli.terminal.view import Display
 from voicecli.units import AudioBlock, Seconds
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
 
-Showing = Literal["screen", "plain", "json"]
+DisplayKind = Literal["screen", "plain", "json"]
 
-SPOKEN_KEYS = "m mute · Enter answer me · Esc stop · q quit"
-TYPED_KEYS = "Enter send · Esc stop · Ctrl-D end"
+SPEAKING_KEYS = "m mute · Enter answer me · Esc stop · q quit"
+TYPING_KEYS = "Enter send · Esc stop · Ctrl-D end"
 NO_KEYS = "Ctrl-C quit"
 
 
-class Shown(Protocol):
-    """A conversation as it is shown while it is held."""
-
-    def say(self, at: Seconds, text: str) -> None:
-        """A line of the program's own."""
-
-    def hear(self, block: AudioBlock) -> None:
-        """A block of the microphone."""
-
-    def note(self, record: Entry) -> None:
-        """What comes next in the timeline."""
+# ── the display ──────────────────────────────────────────────────────────────
 
 
-class Above(io.TextIOBase):
-    """Standard error while there is a region on the terminal that it would write into."""
+class JsonDisplay(JsonLines, Display):
+    """Writes the entries, and nothing that is not in the timeline."""
 
-    def __init__(self, say: Callable[[Seconds, str], None]) -> None:
-        self._say = say
+    @override
+    def announce(self, at: Seconds, text: str) -> None:
+        pass
+
+    @override
+    def feed(self, block: AudioBlock) -> None:
+        pass
+
+
+class StderrAbove(io.TextIOBase):
+    """Standard error while a live region is on the terminal: whole lines go above the region."""
+
+    def __init__(self, announce: Callable[[Seconds, str], None]) -> None:
+        self._announce = announce
         self._rest = ""
 
     def write(self, text: str) -> int:
-        """Every whole line of it goes above the region."""
+        """Announce the lines that are complete with ``text``."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            self._say(clock.now(), line)
+            self._announce(clock.now(), line)
         return len(text)
 
 
 def has_screen() -> bool:
-    """Whether standard output is a terminal on which things may move."""
+    """Return whether standard output is a terminal on which things may move."""
     return (
         sys.stdout is not None
         and sys.stdout.isatty()
@@ -70,15 +84,15 @@ def has_screen() -> bool:
 
 
 def stdin() -> int:
-    """The descriptor of standard input; one that nothing can be read from where there is none."""
+    """Return the descriptor of standard input; an invalid one if there is none."""
     return sys.stdin.fileno() if sys.stdin is not None else -1
 
 
 @contextmanager
-def libraries_hushed() -> Iterator[None]:
-    """What libraries write to standard error by themselves leads nowhere; what we write does not.
+def silence_libraries() -> Iterator[None]:
+    """Discard what C libraries write to standard error; keep what Python writes.
 
-    PortAudio tells of a device that vanishes in a line of its own, in the middle of everything.
+    PortAudio prints a line when a device vanishes, in the middle of the display.
     """
     with hushed() as saved:
         if saved is None:
@@ -92,20 +106,21 @@ def libraries_hushed() -> Iterator[None]:
 
 
 @contextmanager
-def open_shown(
-    showing: Showing,
+def open_display(
+    kind: DisplayKind,
     profile: Profile,
     *,
     typed: bool,
     heard: Callable[[], str],
     unread: Callable[[], None],
-) -> Iterator[Shown]:
-    """The conversation as it is shown on standard output.
+) -> Iterator[Display]:
+    """Show the conversation on standard output.
 
     typed: whether the user types instead of speaking.
-    heard: what was heard of the reply under way.
-    unread: is called when nobody reads standard output any more; and BrokenPipeError is raised at
-        the end then.
+    heard: returns what has been heard of the current reply.
+    unread: called when nobody reads standard output any more.
+
+    Raises BrokenPipeError at the end in that case.
     """
     broken = False
 
@@ -116,37 +131,94 @@ def open_shown(
 
     encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
     file = sys.stdout.fileno() if sys.stdout is not None else os.open(os.devnull, os.O_WRONLY)
-    with NonBlockingWriter(file, closed, encoding) as outlet:
-        match showing:
+    with NonBlockingWriter(file, closed, encoding) as writer:
+        match kind:
             case "json":
-                yield JsonLines(outlet.write_line)
+                yield JsonDisplay(writer.write_line)
             case "plain":
                 midnight = datetime.now() - timedelta(seconds=clock.now())
-                yield PlainLines(outlet.write_line, midnight, budgets_of(profile), typed=typed)
+                budgets = budgets_of(profile)
+                yield PlainLines(writer.write_line, midnight, budgets, typed=typed)
             case "screen":
-                with _on_screen(outlet, file, profile, typed, heard) as screen:
+                keys = TYPING_KEYS if typed else SPEAKING_KEYS
+                has_keys = owns_terminal(stdin())
+                screen = Screen(
+                    writer,
+                    file,
+                    budgets_of(profile),
+                    heard=heard,
+                    keys=keys if has_keys else NO_KEYS,
+                    prompt=typed and has_keys,
+                )
+                shared = sys.stderr is not None and sys.stderr.isatty()
+                above = redirect_stderr(StderrAbove(screen.announce)) if shared else nullcontext()
+                with screen, above:
                     yield screen
     if broken:
         raise BrokenPipeError
 
 
-@contextmanager
-def _on_screen(
-    outlet: NonBlockingWriter,
-    terminal: int,
-    profile: Profile,
-    typed: bool,
-    heard: Callable[[], str],
-) -> Iterator[Screen]:
-    keyed = owns_terminal(stdin())
-    screen = Screen(
-        outlet,
-        terminal,
-        budgets_of(profile),
-        heard=heard,
-        keys=(TYPED_KEYS if typed else SPOKEN_KEYS) if keyed else NO_KEYS,
-        prompt=typed and keyed,
-    )
-    shared = sys.stderr is not None and sys.stderr.isatty()
-    with screen, redirect_stderr(Above(screen.say)) if shared else nullcontext():
-        yield screen
+# ── keys ─────────────────────────────────────────────────────────────────────
+
+
+class KeyBindings:
+    """Turns keys and typed lines into events; lines typed before the session exists wait for it."""
+
+    def __init__(self) -> None:
+        self._post: Callable[[Event], None] | None = None
+        self._early_lines: list[str] = []
+        self._ended_early = False
+        self._muted = False
+        self._editor = LineEditor()
+
+    def connect(self, post: Callable[[Event], None]) -> None:
+        """Pass events to a session from now on."""
+        self._post = post
+        for line in self._early_lines:
+            self.submit(line)
+        if self._ended_early:
+            self.end_input()
+
+    def press(self, key: str) -> None:
+        """Handle a key of a user who speaks."""
+        match key.lower():
+            case "q":
+                self.quit()
+            case "m" if self._post is not None:
+                self._muted = not self._muted
+                self._post(MicrophoneMuted(at=clock.now(), muted=self._muted))
+            case _ if key == ENTER and self._post is not None:
+                self._post(TurnYielded(at=clock.now()))
+            case _ if key == ESCAPE and self._post is not None:
+                self._post(AgentStopped(at=clock.now()))
+
+    def press_typing(self, key: str) -> str:
+        """Handle a key of a user who types; return the line so far."""
+        if key == ESCAPE and self._post is not None:
+            self._post(AgentStopped(at=clock.now()))
+        elif key == END and not self._editor.text:
+            self.end_input()
+        elif line := self._editor.press(key):
+            self.submit(line)
+        return self._editor.text
+
+    def submit(self, line: str) -> None:
+        """Post a line that the user has typed."""
+        if self._post is None:
+            self._early_lines.append(line)
+        else:
+            self._post(TextTyped(at=clock.now(), text=line))
+
+    def end_input(self) -> None:
+        """Post that the user will type no more."""
+        if self._post is None:
+            self._ended_early = True
+        else:
+            self._post(InputEnded(at=clock.now()))
+
+    def quit(self) -> None:
+        """End the session; before it exists, act as Ctrl-C."""
+        if self._post is None:
+            signal.raise_signal(signal.SIGINT)
+        else:
+            self._post(UserQuit(at=clock.now()))

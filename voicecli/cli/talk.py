@@ -26,34 +26,28 @@ from voicecli.errors import ServiceError
 
 if TYPE_CHECKING:
     from voicecli.cli.conversation import TalkOptions
-    from voicecli.cli.output import Showing
+    from voicecli.cli.output import DisplayKind
     from voicecli.cli.result import SessionResult
     from voicecli.profile import Profile
     from voicecli.timeline import Timeline
 
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from voicecli.profile import Profile
-
-# what the pipeline needs takes 0.5 s to import: the command does, --help does not
+# Importing what the pipeline needs takes 0.5 s: the command does so, --help does not.
 
 Device = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="A device's name, a part of it, or its index."),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Every event as a line of JSON, the result at last.")
+    bool, typer.Option("--json", help="Print every event as a line of JSON, the result last.")
 ]
 Plain = Annotated[
-    bool, typer.Option("--plain", help="Lines with the time of day, and nothing that moves.")
+    bool, typer.Option("--plain", help="Print lines with the time of day; nothing moves.")
 ]
 Typed = Annotated[
     bool, typer.Option("--text", help="Type instead of speaking; lines may be piped in.")
 ]
 Minutes = Annotated[
-    float | None, typer.Option(metavar="N", help="End after so long: limits.minutes.")
+    float | None, typer.Option(metavar="N", help="End after N minutes (limits.minutes).")
 ]
 
 
@@ -73,119 +67,117 @@ def talk_command(
     """Talk with the agent; see what you wait for.
 
     Keys: m mutes the microphone, Enter ends your turn, Esc stops the agent, q quits.  Ctrl-C quits
-    as well, with the numbers told; the second Ctrl-C leaves at once.
+    and prints the numbers, too; a second Ctrl-C exits at once.
 
-    Ends with 0 unless a service failed and nothing was answered, or a connection was lost.
+    The exit code is 0 unless a service failed and nothing was answered, or a connection was lost.
     """
     from voicecli.cli.conversation import TalkOptions
     from voicecli.cli.output import has_screen
     from voicecli.cli.result import ResultOptions, SessionResult
     from voicecli.timeline import Timeline
 
-    options = [*(overrides or ()), *_options(mic, speaker, max_minutes, text)]
-    settings, warnings = _settings(profile, options, typed=text)
-    foreseen = load_prediction(predicted)
+    options = [*(overrides or ()), *_list_settings(mic, speaker, max_minutes, text)]
+    settings, warnings = _load_profile(profile, options, typed=text)
+    prediction = load_prediction(predicted)
     check_out(out, force)
     fetch_models_of(settings)
-    showing: Showing = "json" if as_json else "screen" if has_screen() and not plain else "plain"
-    wishes = TalkOptions(typed=text, showing=showing, out=out, force=force, warnings=warnings)
+    display: DisplayKind = (
+        "json" if as_json else "screen" if has_screen() and not plain else "plain"
+    )
+    talk_options = TalkOptions(typed=text, display=display, out=out, force=force, warnings=warnings)
     timeline = Timeline()
-    failure = _held(settings, wishes, timeline)
+    failure = _hold(settings, talk_options, timeline)
     if len(timeline):
-        asked = ResultOptions(profile_name=profile, predicted=foreseen)
-        outcome = SessionResult(timeline, measure_session(timeline, out), settings, asked)
-        _tell(outcome, out, as_json)
+        asked = ResultOptions(profile_name=profile, predicted=prediction)
+        result = SessionResult(timeline, measure_session(timeline, out), settings, asked)
+        _print_result(result, out, as_json)
     if failure is not None:
         raise failure
-    _judge(outcome, timeline)
+    _judge(result, timeline)
 
 
-def _settings(
-    profile: str, options: Sequence[str], *, typed: bool
+def _load_profile(
+    name: str, overrides: Sequence[str], *, typed: bool
 ) -> tuple[Profile, Sequence[str]]:
-    """What is possible of the profile, and what is not."""
+    """Return the profile, changed to what is possible here, and warnings about the changes."""
     from voicecli.audio.echo import available
-    from voicecli.cli import talk as duplex
     from voicecli.profile import load_profile
 
-    settings = load_profile(profile, overrides=options)
-    warning = None if typed else duplex.warning(settings, cancels=available())
+    profile = load_profile(name, overrides=overrides)
+    warning = None if typed else warn_of_half_duplex(profile, has_canceller=available())
     if warning is None:
-        return settings, []
-    return load_profile(profile, overrides=[*options, duplex.FALLBACK]), [warning]
+        return profile, []
+    return load_profile(name, overrides=[*overrides, HALF_DUPLEX]), [warning]
 
 
-def _held(profile: Profile, wishes: TalkOptions, timeline: Timeline) -> Exception | None:
-    """Hold the conversation; why it did not end well, which is told after its numbers."""
+HALF_DUPLEX = "interrupt.policy=off"
+
+
+def warn_of_half_duplex(profile: Profile, *, has_canceller: bool) -> str | None:
+    """Return why the conversation has to be half duplex against the profile's wish, or None.
+
+    A profile that turns echo cancellation on or off explicitly is left alone.
+    """
+    from voicecli.audio.echo import MISSING
+
+    audio, interrupt = profile.audio, profile.interrupt
+    if interrupt.policy != "speakers" or audio.echo_cancellation != "auto" or has_canceller:
+        return None
+    return (
+        f"{MISSING}. Half duplex until then; or wear headphones, with "
+        "--set interrupt.policy=headphones."
+    )
+
+
+def _hold(profile: Profile, options: TalkOptions, timeline: Timeline) -> Exception | None:
+    """Hold the conversation; return what ended it, to be raised after the numbers are printed."""
     from voicecli import clock
     from voicecli.cli.conversation import run_conversation
 
     try:
-        clock.run(run_conversation(profile, wishes, timeline))
-    except BrokenPipeError:  # nobody reads any numbers
+        clock.run(run_conversation(profile, options, timeline))
+    except BrokenPipeError:  # nobody would read the numbers
         raise
     except Exception as error:
         return error
     return None
 
 
-def _options(
+def _list_settings(
     mic: str | None, speaker: str | None, minutes: float | None, text: bool
 ) -> Sequence[str]:
-    """The options as settings; a name that YAML takes for a number stays a name."""
+    """Return the options as settings; JSON keeps a name that YAML would read as a number."""
     settings = {
         "audio.microphone": mic,
         "audio.speaker": speaker,
         "limits.minutes": minutes,
-        "turn.settle_ms": 0 if text else None,  # no words are on their way when typing ends
+        "turn.settle_ms": 0 if text else None,  # a typed turn is complete at once
     }
     return [f"{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
 
 
-def _tell(outcome: SessionResult, out: Path | None, as_json: bool) -> None:
+def _print_result(result: SessionResult, out: Path | None, as_json: bool) -> None:
     if out is not None:
-        outcome.write(out / RESULT)
+        result.write(out / RESULT)
     if as_json:
         from voicecli.report.json_lines import result_line
 
-        typer.echo(result_line(outcome.as_json()))
+        typer.echo(result_line(result.as_json()))
     else:
-        print_result(outcome, out)
+        print_result(result, out)
 
 
-def _judge(outcome: SessionResult, timeline: Timeline) -> None:
+def _judge(result: SessionResult, timeline: Timeline) -> None:
     """Raise the VoiceError that the conversation deserves, if any.
 
-    A user who says nothing, or leaves before the answer, is no failure.
+    A user who says nothing, or quits before the answer, is no failure.
     """
     from voicecli.events import ConnectionLost, UserQuit
 
-    for record in timeline:
-        if isinstance(record, ConnectionLost):
-            raise ServiceError(record.service, record.reason.removeprefix("STT: "))
-    left = any(isinstance(record, UserQuit) for record in timeline)
-    failed = any(turn.failure is not None for turn in outcome.turns)
-    if outcome.turns and (failed or not left):
-        outcome.judge()
-
-
-FALLBACK = "interrupt.policy=off"
-"""The setting that makes a conversation half duplex."""
-
-
-def warning(profile: Profile, *, cancels: bool) -> str | None:
-    """Why the conversation has to be half duplex against the profile's wish; None: it need not.
-
-    Who turns the cancellation off, or insists on it, is not second-guessed.
-
-    cancels: whether echo cancellation is installed.
-    """
-    from voicecli.audio.echo import MISSING
-
-    audio, interrupt = profile.audio, profile.interrupt
-    if interrupt.policy != "speakers" or audio.echo_cancellation != "auto" or cancels:
-        return None
-    return (
-        f"{MISSING}. Half duplex until then; or wear headphones, with "
-        "--set interrupt.policy=headphones."
-    )
+    for entry in timeline:
+        if isinstance(entry, ConnectionLost):
+            raise ServiceError(entry.service, entry.reason.removeprefix("STT: "))
+    has_quit = any(isinstance(entry, UserQuit) for entry in timeline)
+    has_failed = any(turn.failure is not None for turn in result.turns)
+    if result.turns and (has_failed or not has_quit):
+        result.judge()

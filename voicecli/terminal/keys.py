@@ -132,7 +132,7 @@ class LineEditor:
         return None
 
 
-def preload() -> None:
+def preload_keys() -> None:
     """Import prompt_toolkit, which takes 0.1 s, before anything waits for the event loop."""
     import_module("prompt_toolkit.input")
 
