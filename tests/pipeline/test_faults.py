@@ -1,9 +1,8 @@
-"""What goes wrong with a service, and what the user has of it.
+"""Every fault of every service, in a whole conversation.
 
-Two questions, ten seconds apart; the fault comes with the first one, or before it.  Either
-the conversation lives on and the questions after are answered, or it ends at once with one sentence
-and its exit code; and nobody waits in silence for longer than the deadline.  The table is printed
-with ``pytest -s``.
+Two questions, ten seconds apart; the fault occurs with the first one or before it.  Either the
+conversation goes on and answers the following question, or it ends at once with one sentence and
+its exit code; and no silence lasts longer than the deadline.  The test prints a table.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from voicecli.standin.script import FaultKind, Latency, LlmScript, Script, SttSc
 from voicecli.units import Seconds
 
 DEADLINE: Seconds = 5.1
-"""In silence, after a question: 0.3 s until the text is there, 0.6 until the hedge, 4 for its first
-token, 0.12 for the apology."""
+"""The longest silence after a question: 0.3 s until its text arrives, 0.6 until the hedge, 4 for
+the hedge's first token, 0.12 for the apology."""
 
 GAP: Seconds = 10.0
 VOICE: Seconds = 1.2
@@ -51,12 +50,12 @@ def fault(
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and what is to become of it.
+    """A fault, and the expected outcome.
 
-    ends: the exit code, where the conversation is to end; None where it is to live on.
+    ends: the exit code if the conversation must end; None if it must go on.
     absent: the service that cannot be reached at all.
     settings: of the profile.
-    loses: whether words are lost for good; then the questions need not be answered word by word.
+    loses: whether words are lost; then the answered text need not be the question word by word.
     """
 
     service: Service
@@ -74,7 +73,7 @@ class Case:
 def cases() -> list[Case]:
     listed = []
     for service in ("stt", "llm", "tts"):
-        opens = service != "llm"  # a socket, which is there before anybody speaks
+        opens = service != "llm"  # its connection opens before anybody speaks
         listed.append(Case(service, "nothing listens", absent=service, ends=5 if opens else None))
         for status in (401, 429, 500):
             refuse = (fault(service, "refuse", status=status),)
@@ -140,9 +139,9 @@ def conversation(case: Case, *settings: str) -> Held:
 
 
 def silences(held: Held) -> list[Seconds]:
-    """After each question, until something was heard or the conversation had ended."""
+    """From each question to the next sound of the agent, or to the end of the conversation."""
     over = held.timeline[-1].at if len(held.timeline) else 0.0
-    sounds = [record.at for record in held.all(PlaybackStarted)] + [over]
+    sounds = [entry.at for entry in held.all(PlaybackStarted)] + [over]
     origin = held.began
     return [
         min((at for at in sounds if at >= origin + end), default=over) - origin - end
@@ -151,33 +150,33 @@ def silences(held: Held) -> list[Seconds]:
     ]
 
 
-def line(case: Case, held: Held, told: str, code: int) -> str:
+def line(case: Case, held: Held, message: str, code: int) -> str:
     after = " ".join(f"{took:5.2f}" for took in silences(held))
-    became = f"ends with {code}: {told}" if code else "lives on"
+    became = f"ends with {code}: {message}" if code else "goes on"
     return f"{case!s:<40} {after:<20} {became}"
 
 
 @pytest.mark.parametrize("detect", STRATEGIES)
-def test_nobody_is_left_alone_with_a_fault(detect: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_is_survived_or_reported(detect: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines, wrong = [], []
     for case in CASES:
         held = conversation(case, f"turn.detect={detect}")
         code = print_error(held.error) if held.error is not None else 0
-        told = capsys.readouterr().err.strip()
-        lines.append(line(case, held, told, code))
-        wrong += [f"{case}: {why}" for why in mistakes(case, held, told, code)]
+        message = capsys.readouterr().err.strip()
+        lines.append(line(case, held, message, code))
+        wrong += [f"{case}: {why}" for why in mistakes(case, held, message, code)]
     with capsys.disabled():
         print(f"\n{detect}: seconds of silence after each question\n" + "\n".join(lines))
     assert wrong == []
 
 
-def mistakes(case: Case, held: Held, told: str, code: int) -> Sequence[str]:
-    """What is not as it should be."""
+def mistakes(case: Case, held: Held, message: str, code: int) -> Sequence[str]:
+    """List what is not as expected."""
     found = []
     if code != (case.ends or 0):
-        found.append(f"exit code {code}, not {case.ends or 0}: {told}")
-    if code and (told.count("\n") or not told.startswith(f"error: {case.service.upper()}: ")):
-        found.append(f"not one clear sentence: {told!r}")
+        found.append(f"exit code {code}, not {case.ends or 0}: {message}")
+    if code and (message.count("\n") or not message.startswith(f"error: {case.service.upper()}: ")):
+        found.append(f"not one clear sentence: {message!r}")
     waits = silences(held)
     if any(wait > DEADLINE for wait in waits):
         found.append(f"silent for {max(waits):.1f} s")
@@ -185,10 +184,10 @@ def mistakes(case: Case, held: Held, told: str, code: int) -> Sequence[str]:
         if held.one(EndSession).reason not in ("input ended", "idle"):
             found.append(f"ended: {held.one(EndSession).reason}")
         answered = [turn.user_text for turn in held.turns if turn.outcome == "answered"]
-        # A new connection hears the script from its beginning: opened only after the first question
-        # was answered, as far as it was understood, it takes the second one for the first.
+        # A new connection starts the script from its beginning: opened after the first question was
+        # answered, it takes the second one for the first.
         last = answered[-1] if answered else ""
         missing = last not in QUESTIONS and not any(last.endswith(q) for q in QUESTIONS[1:])
         if case.absent is None and ((missing and not case.loses) or not last or len(waits) < 2):
-            found.append(f"the question after it was not answered: {answered}")
+            found.append(f"the following question was not answered: {answered}")
     return found

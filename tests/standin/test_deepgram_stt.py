@@ -42,7 +42,7 @@ Moves = str | bytes | float
 
 
 @dataclass
-class Heard:
+class Received:
     """What came back: frames with their times since the first block, and how it ended."""
 
     frames: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Heard:
         return [(at, frame) for at, frame in self.results if frame["is_final"]]
 
     @property
-    def spoken(self) -> list[tuple[float, dict[str, Any]]]:
+    def worded(self) -> list[tuple[float, dict[str, Any]]]:
         return [(at, frame) for at, frame in self.finals if text(frame)]
 
 
@@ -92,19 +92,19 @@ async def listening(
             yield socket
 
 
-async def converse(socket: ClientConnection, *moves: Moves, block: float = 0.02) -> Heard:
+async def converse(socket: ClientConnection, *moves: Moves, block: float = 0.02) -> Received:
     """Send audio at the pace of a microphone, text at once, wait where there is a number."""
-    heard = Heard()
+    received = Received()
     began = clock.now()
 
     async def receive() -> None:
         try:
             while True:
                 frame = json.loads(await socket.recv())
-                heard.frames.append((clock.now() - began, frame))
+                received.frames.append((clock.now() - began, frame))
         except ConnectionClosed:
-            heard.code, heard.reason = socket.close_code, socket.close_reason or ""
-            heard.closed_at = clock.now() - began
+            received.code, received.reason = socket.close_code, socket.close_reason or ""
+            received.closed_at = clock.now() - began
 
     async def send() -> None:
         with suppress(ConnectionClosed):  # whoever receives sees why
@@ -126,7 +126,7 @@ async def converse(socket: ClientConnection, *moves: Moves, block: float = 0.02)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(receive())
         tasks.create_task(send())
-    return heard
+    return received
 
 
 def cut(pcm: bytes, block: float) -> Iterator[bytes]:
@@ -141,8 +141,8 @@ def listen(
     engine: Callable[[], SttEngine] | None = None,
     block: float = 0.02,
     **query: Any,
-) -> Heard:
-    async def main() -> Heard:
+) -> Received:
+    async def main() -> Received:
         async with listening(stt, faults, engine, **query) as socket:
             return await converse(socket, *moves, block=block)
 
@@ -157,9 +157,9 @@ def listen(
 def test_a_final_comes_exactly_when_the_script_says(block: float, pause_before: float) -> None:
     audio, (end,) = utterances(pause_before, 1.2, 1.0)
 
-    heard = listen(audio, CLOSE, block=block)
+    received = listen(audio, CLOSE, block=block)
 
-    ((at, final),) = heard.spoken
+    ((at, final),) = received.worded
     assert at == pytest.approx(end + 0.300 + 0.100, abs=1e-6)
     assert final["speech_final"] is True
     assert final["from_finalize"] is False
@@ -169,9 +169,9 @@ def test_a_final_comes_exactly_when_the_script_says(block: float, pause_before: 
 def test_a_final_is_late_by_no_more_than_its_block() -> None:
     audio, (end,) = utterances(0.5, 1.2, 1.5)
 
-    heard = listen(audio, CLOSE, block=0.25, stt=SttScript(final=Latency(0.0)))
+    received = listen(audio, CLOSE, block=0.25, stt=SttScript(final=Latency(0.0)))
 
-    ((at, _),) = heard.spoken
+    ((at, _),) = received.worded
     assert end + 0.3 == pytest.approx(2.0)
     assert at == pytest.approx(2.0)  # the block that ends there
 
@@ -197,14 +197,14 @@ def test_interims_restate_the_segment_once_a_second() -> None:
     stt = SttScript(hears=("One two three four five six seven eight.",))
     audio, _ = utterances(0.0, 2.5, 1.0)
 
-    heard = listen(audio, CLOSE, stt=stt)
+    received = listen(audio, CLOSE, stt=stt)
 
-    interims = [(at, text(f), f["duration"]) for at, f in heard.results if not f["is_final"]]
+    interims = [(at, text(f), f["duration"]) for at, f in received.results if not f["is_final"]]
     assert interims == [
         (pytest.approx(1.0), "One two three", 1.0),
         (pytest.approx(2.0), "One two three four five six", 2.0),
     ]
-    assert [text(final) for _, final in heard.spoken] == [
+    assert [text(final) for _, final in received.worded] == [
         "One two three four five six seven eight."
     ]
 
@@ -212,17 +212,17 @@ def test_interims_restate_the_segment_once_a_second() -> None:
 def test_without_interim_results_only_finals_come() -> None:
     audio, _ = utterances(0.0, 2.5, 1.0)
 
-    heard = listen(audio, CLOSE, interim_results="false")
+    received = listen(audio, CLOSE, interim_results="false")
 
-    assert all(frame["is_final"] for _, frame in heard.results)
+    assert all(frame["is_final"] for _, frame in received.results)
 
 
 def test_what_comes_late_gives_no_interims() -> None:
     audio, _ = utterances(0.0, 3.5, 0.6)
 
-    heard = listen(audio, CLOSE, block=4.1)
+    received = listen(audio, CLOSE, block=4.1)
 
-    assert [frame["is_final"] for _, frame in heard.results] == [True, True]
+    assert [frame["is_final"] for _, frame in received.results] == [True, True]
 
 
 @pytest.mark.parametrize("interim", [1.0, None])
@@ -253,10 +253,10 @@ def test_there_is_no_look_at_a_pause_that_was_finalised() -> None:
 def test_finals_cover_the_audio_without_a_gap() -> None:
     audio, _ = utterances(0.3, 1.0, 0.8, 7.3, 6.4, 0.7, 0.1)
 
-    heard = listen(audio, FINALIZE, silence(0.5), CLOSE)
+    received = listen(audio, FINALIZE, silence(0.5), CLOSE)
 
     cursor = 0.0
-    for _, final in heard.finals:
+    for _, final in received.finals:
         assert final["start"] == pytest.approx(cursor, abs=1e-4)
         cursor = final["start"] + final["duration"]
     assert cursor == pytest.approx(len(audio) / 2 / RATE + 0.5, abs=1e-4)
@@ -265,15 +265,15 @@ def test_finals_cover_the_audio_without_a_gap() -> None:
 def test_a_short_pause_does_not_end_the_utterance() -> None:
     audio, ends = utterances(0.2, 0.8, 0.25, 0.8, 1.0)
 
-    heard = listen(audio, CLOSE)
+    received = listen(audio, CLOSE)
 
-    assert [at for at, _ in heard.spoken] == [pytest.approx(ends[1] + 0.4)]
+    assert [at for at, _ in received.worded] == [pytest.approx(ends[1] + 0.4)]
 
 
 def test_silence_gives_empty_results_and_after_five_seconds_an_empty_final() -> None:
-    heard = listen(silence(5.5), CLOSE)
+    received = listen(silence(5.5), CLOSE)
 
-    first = heard.results[:6]
+    first = received.results[:6]
     assert [round(at, 3) for at, _ in first] == [1.0, 2.0, 3.0, 4.0, 5.1, 5.5 + 0.05]
     assert [frame["is_final"] for _, frame in first] == [False] * 4 + [True, True]
     alternative = first[0][1]["channel"]["alternatives"][0]
@@ -285,15 +285,15 @@ def test_long_speech_is_cut_between_two_words_and_no_word_is_lost() -> None:
     item = " ".join(f"word{n}" for n in range(30))
     audio, (end,) = utterances(0.0, 11.0, 1.0)
 
-    heard = listen(audio, CLOSE, stt=SttScript(hears=(item,)))
+    received = listen(audio, CLOSE, stt=SttScript(hears=(item,)))
 
-    *forced, last = heard.spoken
+    *forced, last = received.worded
     assert len(forced) == 2
     assert all(final["speech_final"] is False for _, final in forced)
     assert all(4.5 < final["duration"] < 5.3 for _, final in forced)
     assert last[1]["speech_final"] is True
     assert last[0] == pytest.approx(end + 0.4)
-    assert " ".join(text(final) for _, final in heard.spoken) == item
+    assert " ".join(text(final) for _, final in received.worded) == item
 
 
 def test_a_voice_without_a_gap_is_cut_at_last() -> None:
@@ -310,24 +310,24 @@ def test_a_voice_without_a_gap_is_cut_at_last() -> None:
 def test_utterance_end_comes_a_second_after_the_last_word_whatever_was_final() -> None:
     audio, (end,) = utterances(0.5, 1.2, 2.0)
 
-    heard = listen(audio, CLOSE, utterance_end_ms=1000)
+    received = listen(audio, CLOSE, utterance_end_ms=1000)
 
-    ((at, frame),) = heard.of("UtteranceEnd")
+    ((at, frame),) = received.of("UtteranceEnd")
     assert at == pytest.approx(end + 1.0)
     assert frame == {
         "type": "UtteranceEnd",
         "channel": [0, 1],
         "last_word_end": pytest.approx(end, abs=1e-5),
     }
-    assert heard.spoken[0][0] < at
+    assert received.worded[0][0] < at
 
 
 def test_no_utterance_ends_while_the_words_go_on() -> None:
     audio, ends = utterances(0.5, 0.8, 0.9, 0.8, 1.5)
 
-    heard = listen(audio, CLOSE, utterance_end_ms=1000)
+    received = listen(audio, CLOSE, utterance_end_ms=1000)
 
-    assert [at for at, _ in heard.of("UtteranceEnd")] == [pytest.approx(ends[1] + 1.0)]
+    assert [at for at, _ in received.of("UtteranceEnd")] == [pytest.approx(ends[1] + 1.0)]
 
 
 def test_noise_without_words_ends_no_utterance() -> None:
@@ -340,17 +340,17 @@ def test_noise_without_words_ends_no_utterance() -> None:
             words, self.words = self.words, ""
             return words
 
-    heard = listen(audio, CLOSE, engine=Once, utterance_end_ms=1000)
+    received = listen(audio, CLOSE, engine=Once, utterance_end_ms=1000)
 
-    assert [at for at, _ in heard.of("UtteranceEnd")] == [pytest.approx(ends[0] + 1.0)]
+    assert [at for at, _ in received.of("UtteranceEnd")] == [pytest.approx(ends[0] + 1.0)]
 
 
 def test_the_start_of_speech_is_told_on_request() -> None:
     audio, _ = utterances(0.5, 0.8, 1.0, 0.8, 1.0)
 
-    heard = listen(audio, CLOSE, vad_events="true")
+    received = listen(audio, CLOSE, vad_events="true")
 
-    assert [frame["timestamp"] for _, frame in heard.of("SpeechStarted")] == [0.5, 2.3]
+    assert [frame["timestamp"] for _, frame in received.of("SpeechStarted")] == [0.5, 2.3]
     assert listen(audio, CLOSE).of("SpeechStarted") == []
 
 
@@ -361,27 +361,27 @@ def test_each_stretch_of_voice_says_the_next_item_and_then_the_first_again() -> 
     stt = SttScript(hears=("One.", "Two."))
     audio, _ = utterances(0.2, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)
 
-    heard = listen(audio, CLOSE, stt=stt)
+    received = listen(audio, CLOSE, stt=stt)
 
-    assert [text(final) for _, final in heard.spoken] == ["One.", "Two.", "One."]
+    assert [text(final) for _, final in received.worded] == ["One.", "Two.", "One."]
 
 
 def test_one_final_may_cover_several_stretches() -> None:
     stt = SttScript(hears=("One.", "Two."), gap=0.4)
     audio, _ = utterances(0.2, 0.6, 0.45, 0.6, 1.2)
 
-    heard = listen(audio, CLOSE, stt=stt, endpointing=600)
+    received = listen(audio, CLOSE, stt=stt, endpointing=600)
 
-    assert [text(final) for _, final in heard.spoken] == ["One. Two."]
+    assert [text(final) for _, final in received.worded] == ["One. Two."]
 
 
 def test_words_lie_where_the_voice_is() -> None:
     stt = SttScript(hears=("What is it?", "Tell me."), gap=0.4)
     audio, ends = utterances(0.5, 0.9, 0.5, 0.6, 1.0)
 
-    heard = listen(audio, CLOSE, stt=stt, endpointing=700)
+    received = listen(audio, CLOSE, stt=stt, endpointing=700)
 
-    found = words(heard.spoken[0][1])
+    found = words(received.worded[0][1])
     assert [word["word"] for word in found] == ["what", "is", "it", "tell", "me"]
     assert [word["punctuated_word"] for word in found] == ["What", "is", "it?", "Tell", "me."]
     assert found[0]["start"] == pytest.approx(0.5)
@@ -404,10 +404,10 @@ def test_no_word_begins_or_ends_within_a_pause() -> None:
 def test_without_punctuation_words_are_plain() -> None:
     audio, _ = utterances(0.2, 0.8, 0.6)
 
-    heard = listen(audio, CLOSE, stt=SttScript(hears=("What, me?",)), punctuate="false")
+    received = listen(audio, CLOSE, stt=SttScript(hears=("What, me?",)), punctuate="false")
 
-    assert text(heard.spoken[0][1]) == "what me"
-    assert "punctuated_word" not in words(heard.spoken[0][1])[0]
+    assert text(received.worded[0][1]) == "what me"
+    assert "punctuated_word" not in words(received.worded[0][1])[0]
 
 
 # ── Finalize and the end ─────────────────────────────────────────────────────
@@ -415,9 +415,9 @@ def test_without_punctuation_words_are_plain() -> None:
 
 def test_finalize_is_answered_with_all_the_words() -> None:
     stt = SttScript(hears=("What is the time?", "Never."))
-    heard = listen(silence(0.2), voice(1.0), FINALIZE, silence(1.0), CLOSE, stt=stt)
+    received = listen(silence(0.2), voice(1.0), FINALIZE, silence(1.0), CLOSE, stt=stt)
 
-    ((at, final),) = heard.spoken
+    ((at, final),) = received.worded
     assert at == pytest.approx(1.2 + 0.05)
     assert text(final) == "What is the time?"
     assert (final["from_finalize"], final["speech_final"]) == (True, True)
@@ -439,9 +439,9 @@ def test_a_finalize_can_get_lost() -> None:
     lost = Fault("stt", "finalize_lost", on=1)
     moves = (voice(0.6), FINALIZE, silence(0.5), voice(0.6), FINALIZE, silence(0.5), CLOSE)
 
-    heard = listen(*moves, faults=(lost,), endpointing="false")
+    received = listen(*moves, faults=(lost,), endpointing="false")
 
-    answers = [at for at, frame in heard.finals if frame["from_finalize"]]
+    answers = [at for at, frame in received.finals if frame["from_finalize"]]
     assert answers == [pytest.approx(1.7 + 0.05)]
 
 
@@ -449,20 +449,20 @@ def test_a_finalize_can_get_lost() -> None:
 def test_the_stream_ends_with_the_last_words_the_metadata_and_a_good_bye(end: Moves) -> None:
     audio = silence(0.2) + voice(0.8)
 
-    heard = listen(audio, end)
+    received = listen(audio, end)
 
-    *_, final, metadata = (frame for _, frame in heard.frames)
+    *_, final, metadata = (frame for _, frame in received.frames)
     assert text(final) == "Hello."
     assert metadata["type"] == "Metadata"
     assert metadata["duration"] == 1.0
     assert metadata["sha256"] == hashlib.sha256(audio).hexdigest()
-    assert heard.code == 1000
+    assert received.code == 1000
 
 
 def test_a_stream_without_audio_has_the_metadata_of_nothing() -> None:
-    heard = listen(CLOSE)
+    received = listen(CLOSE)
 
-    ((_, metadata),) = heard.frames
+    ((_, metadata),) = received.frames
     assert metadata["sha256"] == hashlib.sha256(b"").hexdigest()
     assert (metadata["duration"], metadata["channels"]) == (0.0, 0)
 
@@ -471,33 +471,33 @@ def test_a_stream_without_audio_has_the_metadata_of_nothing() -> None:
 
 
 def test_ten_seconds_of_nothing_close_the_connection() -> None:
-    heard = listen(silence(0.5))
+    received = listen(silence(0.5))
 
-    metadata = heard.frames[-1][1]
+    metadata = received.frames[-1][1]
     assert (metadata["sha256"], metadata["duration"]) == ("incomplete", 0.5)
-    assert heard.code == 1011
-    assert heard.reason.endswith("within the timeout window. See https://dpgr.am/net0001")
-    assert heard.closed_at == pytest.approx(10.5)
+    assert received.code == 1011
+    assert received.reason.endswith("within the timeout window. See https://dpgr.am/net0001")
+    assert received.closed_at == pytest.approx(10.5)
 
 
 def test_a_keep_alive_keeps_the_connection_and_moves_no_time() -> None:
-    heard = listen(silence(0.1), 8.0, KEEP_ALIVE, 8.0, KEEP_ALIVE, silence(0.1), CLOSE)
+    received = listen(silence(0.1), 8.0, KEEP_ALIVE, 8.0, KEEP_ALIVE, silence(0.1), CLOSE)
 
-    assert heard.code == 1000
-    assert heard.frames[-1][1]["duration"] == pytest.approx(0.2)
+    assert received.code == 1000
+    assert received.frames[-1][1]["duration"] == pytest.approx(0.2)
 
 
 def test_a_keep_alive_before_any_audio_helps_nothing() -> None:
-    heard = listen(5.0, KEEP_ALIVE)
+    received = listen(5.0, KEEP_ALIVE)
 
-    assert heard.code == 1011
-    assert heard.closed_at == pytest.approx(10.0)
+    assert received.code == 1011
+    assert received.closed_at == pytest.approx(10.0)
 
 
 def test_a_binary_keep_alive_is_taken_for_audio() -> None:
-    heard = listen(silence(0.1), KEEP_ALIVE.encode(), CLOSE)
+    received = listen(silence(0.1), KEEP_ALIVE.encode(), CLOSE)
 
-    assert heard.frames[-1][1]["duration"] > 0.1
+    assert received.frames[-1][1]["duration"] > 0.1
 
 
 # ── mistakes of the client ───────────────────────────────────────────────────
@@ -590,15 +590,15 @@ def test_a_browser_sends_its_key_as_a_sub_protocol() -> None:
 
 
 def test_raw_audio_without_an_encoding_is_no_audio() -> None:
-    heard = listen(silence(0.1), encoding=None)
+    received = listen(silence(0.1), encoding=None)
 
-    assert (heard.code, heard.reason) == (1008, "DATA-0000")
+    assert (received.code, received.reason) == (1008, "DATA-0000")
 
 
 def test_a_text_that_is_no_command_is_answered_with_an_error() -> None:
-    heard = listen("hello", CLOSE)
+    received = listen("hello", CLOSE)
 
-    error = heard.frames[0][1]
+    error = received.frames[0][1]
     assert (error["type"], error["variant"], error["message"]) == ("Error", "SchemaError", "hello")
 
 
@@ -615,29 +615,29 @@ def test_keyterms_can_be_changed_on_nova_3_only() -> None:
 
 
 def test_a_connection_can_be_dropped() -> None:
-    heard = listen(voice(0.5), faults=(Fault("stt", "drop", after=1.5),))
+    received = listen(voice(0.5), faults=(Fault("stt", "drop", after=1.5),))
 
-    assert heard.code == 1006
-    assert heard.closed_at == pytest.approx(1.5)
+    assert received.code == 1006
+    assert received.closed_at == pytest.approx(1.5)
 
 
 def test_a_stalled_connection_says_everything_later() -> None:
     audio, _ = utterances(0.2, 0.6, 3.0)
     stall = Fault("stt", "stall", after=0.5, lasts=2.0)
 
-    heard = listen(audio, CLOSE, faults=(stall,))
+    received = listen(audio, CLOSE, faults=(stall,))
 
-    assert heard.spoken[0][0] == pytest.approx(2.5)
-    assert min(at for at, _ in heard.frames) == pytest.approx(2.5)
+    assert received.worded[0][0] == pytest.approx(2.5)
+    assert min(at for at, _ in received.frames) == pytest.approx(2.5)
 
 
 def test_a_half_open_connection_stays_silent_and_only_a_ping_finds_out() -> None:
-    heard = listen(voice(1.2), faults=(Fault("stt", "half_open", after=1.1),))
+    received = listen(voice(1.2), faults=(Fault("stt", "half_open", after=1.1),))
 
-    assert [frame["type"] for _, frame in heard.frames] == ["Results"]  # at 1.0
-    assert heard.code == 1006
+    assert [frame["type"] for _, frame in received.frames] == ["Results"]  # at 1.0
+    assert received.code == 1006
     # The client's own ping after 20 s, 20 s for its answer, 10 s for a good-bye.
-    assert heard.closed_at == pytest.approx(50.0)
+    assert received.closed_at == pytest.approx(50.0)
 
 
 def test_a_frame_can_leave_torn() -> None:

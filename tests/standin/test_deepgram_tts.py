@@ -31,7 +31,7 @@ def speak(text: str) -> str:
 
 
 @dataclass
-class Spoken:
+class Received:
     """What came back, with its times since the Metadata, and how it ended."""
 
     frames: list[tuple[float, bytes]] = field(default_factory=list)
@@ -61,10 +61,10 @@ async def speaking(
             yield socket
 
 
-async def converse(socket: ClientConnection, *moves: str | bytes | float) -> Spoken:
+async def converse(socket: ClientConnection, *moves: str | bytes | float) -> Received:
     """Send messages at once, wait where there is a number."""
-    spoken = Spoken()
-    spoken.messages.append((0.0, json.loads(await socket.recv())))
+    received = Received()
+    received.messages.append((0.0, json.loads(await socket.recv())))
     began = clock.now()
 
     async def receive() -> None:
@@ -73,11 +73,11 @@ async def converse(socket: ClientConnection, *moves: str | bytes | float) -> Spo
                 message = await socket.recv()
                 at = clock.now() - began
                 if isinstance(message, bytes):
-                    spoken.frames.append((at, message))
+                    received.frames.append((at, message))
                 else:
-                    spoken.messages.append((at, json.loads(message)))
-        spoken.code, spoken.reason = socket.close_code, socket.close_reason or ""
-        spoken.closed_at = clock.now() - began
+                    received.messages.append((at, json.loads(message)))
+        received.code, received.reason = socket.close_code, socket.close_reason or ""
+        received.closed_at = clock.now() - began
 
     async def send() -> None:
         with suppress(ConnectionClosed):  # whoever receives sees why
@@ -90,7 +90,7 @@ async def converse(socket: ClientConnection, *moves: str | bytes | float) -> Spo
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(receive())
         tasks.create_task(send())
-    return spoken
+    return received
 
 
 def say(
@@ -98,8 +98,8 @@ def say(
     tts: TtsScript | None = None,
     faults: tuple[Fault, ...] = (),
     **query: Any,
-) -> Spoken:
-    async def main() -> Spoken:
+) -> Received:
+    async def main() -> Received:
         async with speaking(tts, faults, **query) as socket:
             return await converse(socket, *moves)
 
@@ -110,27 +110,27 @@ def say(
 
 
 def test_metadata_comes_first_and_nothing_is_said_before_a_flush() -> None:
-    spoken = say(speak("Hello there."), 5.0, CLOSE)
+    received = say(speak("Hello there."), 5.0, CLOSE)
 
-    ((_, metadata),) = spoken.messages
+    ((_, metadata),) = received.messages
     assert (metadata["type"], metadata["model_name"]) == ("Metadata", "aura-2-thalia-en")
-    assert spoken.frames == []
-    assert (spoken.code, spoken.reason) == (1000, "Connection was closed successfully.")
+    assert received.frames == []
+    assert (received.code, received.reason) == (1000, "Connection was closed successfully.")
 
 
 def test_audio_comes_exactly_when_the_script_says() -> None:
     text = "Twenty-five characters ok"  # 25 of 60 ms: 1.5 s of speech
 
-    spoken = say(speak(text), 0.3, FLUSH, 5.0, CLOSE)
+    received = say(speak(text), 0.3, FLUSH, 5.0, CLOSE)
 
     step = 0.08 / 4
-    assert len(spoken.pcm) == 2 * RATE * 1.5
-    assert [at for at, _ in spoken.frames] == [
+    assert len(received.pcm) == 2 * RATE * 1.5
+    assert [at for at, _ in received.frames] == [
         pytest.approx(0.3 + 0.12 + index * step) for index in range(19)
     ]
-    ((at, flushed),) = spoken.of("Flushed")
+    ((at, flushed),) = received.of("Flushed")
     assert flushed["sequence_id"] == 0
-    assert at == pytest.approx(spoken.frames[-1][0])
+    assert at == pytest.approx(received.frames[-1][0])
 
 
 def test_the_first_sample_is_audible_unless_a_lead_is_wanted() -> None:
@@ -149,20 +149,20 @@ def test_texts_are_joined_as_they_stand() -> None:
 
 
 def test_flushes_are_spoken_one_after_the_other() -> None:
-    spoken = say(speak("One."), FLUSH, speak("Two."), FLUSH, 5.0, CLOSE)
+    received = say(speak("One."), FLUSH, speak("Two."), FLUSH, 5.0, CLOSE)
 
-    (first, _), (second, _) = spoken.of("Flushed")
-    assert [message["sequence_id"] for _, message in spoken.of("Flushed")] == [0, 1]
-    later = [at for at, _ in spoken.frames if at > first]
+    (first, _), (second, _) = received.of("Flushed")
+    assert [message["sequence_id"] for _, message in received.of("Flushed")] == [0, 1]
+    later = [at for at, _ in received.frames if at > first]
     assert later[0] == pytest.approx(first + 0.12)
     assert later[-1] == pytest.approx(second)
 
 
 def test_a_flush_of_nothing_is_done_at_once() -> None:
-    spoken = say(FLUSH, 1.0, CLOSE)
+    received = say(FLUSH, 1.0, CLOSE)
 
-    assert spoken.frames == []
-    assert [at for at, _ in spoken.of("Flushed")] == [0.0]
+    assert received.frames == []
+    assert [at for at, _ in received.of("Flushed")] == [0.0]
 
 
 # ── Clear ────────────────────────────────────────────────────────────────────
@@ -171,29 +171,33 @@ def test_a_flush_of_nothing_is_done_at_once() -> None:
 def test_clear_stops_the_audio_and_no_flushed_follows() -> None:
     text = "A long sentence that takes its time, and is never heard to its end."
 
-    spoken = say(speak(text), FLUSH, speak(" More."), 0.3, CLEAR, 5.0, CLOSE)
+    received = say(speak(text), FLUSH, speak(" More."), 0.3, CLEAR, 5.0, CLOSE)
 
-    ((cleared, message),) = spoken.of("Cleared")
+    ((cleared, message),) = received.of("Cleared")
     assert cleared == pytest.approx(0.3)
     assert message["sequence_id"] == 0
-    assert max(at for at, _ in spoken.frames) <= cleared
-    assert spoken.of("Flushed") == []
+    assert max(at for at, _ in received.frames) <= cleared
+    assert received.of("Flushed") == []
 
 
 def test_clear_also_drops_the_flushes_that_wait() -> None:
-    spoken = say(speak("One."), FLUSH, speak("Two."), FLUSH, 0.05, CLEAR, 5.0, CLOSE)
+    received = say(speak("One."), FLUSH, speak("Two."), FLUSH, 0.05, CLEAR, 5.0, CLOSE)
 
-    assert spoken.frames == []
-    assert spoken.of("Flushed") == []
+    assert received.frames == []
+    assert received.of("Flushed") == []
 
 
 def test_after_clear_only_new_text_is_spoken() -> None:
     tts = TtsScript(char=0.1)
 
-    spoken = say(speak("Forget this."), CLEAR, speak("Now."), FLUSH, 5.0, CLOSE, tts=tts)
+    received = say(speak("Forget this."), CLEAR, speak("Now."), FLUSH, 5.0, CLOSE, tts=tts)
 
-    assert len(spoken.pcm) == 2 * RATE * 0.4
-    assert [message["type"] for _, message in spoken.messages] == ["Metadata", "Cleared", "Flushed"]
+    assert len(received.pcm) == 2 * RATE * 0.4
+    assert [message["type"] for _, message in received.messages] == [
+        "Metadata",
+        "Cleared",
+        "Flushed",
+    ]
 
 
 # ── limits ───────────────────────────────────────────────────────────────────
@@ -204,14 +208,14 @@ def test_the_twenty_first_flush_in_a_minute_is_refused_and_its_text_kept() -> No
     for _ in range(21):
         moves += [speak("Yes."), FLUSH, 1.0]
 
-    spoken = say(*moves, 40.0, FLUSH, 5.0, CLOSE, tts=TtsScript(char=0.1))
+    received = say(*moves, 40.0, FLUSH, 5.0, CLOSE, tts=TtsScript(char=0.1))
 
-    ((at, warning),) = spoken.of("Warning")
+    ((at, warning),) = received.of("Warning")
     assert at == pytest.approx(20.0)
     assert warning["warn_code"] == "EXCESSIVE_FLUSH"
     assert "flushes" in warning["warn_msg"]
-    assert [message["sequence_id"] for _, message in spoken.of("Flushed")] == [*range(21)]
-    assert len(spoken.pcm) == 21 * 2 * RATE * 0.4
+    assert [message["sequence_id"] for _, message in received.of("Flushed")] == [*range(21)]
+    assert len(received.pcm) == 21 * 2 * RATE * 0.4
 
 
 @pytest.mark.parametrize(
@@ -230,15 +234,15 @@ def test_the_twenty_first_flush_in_a_minute_is_refused_and_its_text_kept() -> No
 def test_a_breach_of_the_protocol_closes_the_connection(
     moves: list[str | bytes | float], code: int, reason: str
 ) -> None:
-    spoken = say(*moves)
+    received = say(*moves)
 
-    assert (spoken.code, spoken.reason) == (code, reason)
+    assert (received.code, received.reason) == (code, reason)
 
 
 def test_2400_characters_a_minute_are_allowed() -> None:
-    spoken = say(speak("x" * 1300), speak("x" * 1100), 60.0, speak("x" * 1500), CLOSE)
+    received = say(speak("x" * 1300), speak("x" * 1100), 60.0, speak("x" * 1500), CLOSE)
 
-    assert spoken.code == 1000
+    assert received.code == 1000
 
 
 @pytest.mark.parametrize(
@@ -293,11 +297,11 @@ def test_a_flush_can_stall_in_the_middle() -> None:
 
 
 def test_a_flush_can_cut_the_connection() -> None:
-    spoken = say(*TWO, faults=(Fault("tts", "drop", on=2, after=0.15),))
+    received = say(*TWO, faults=(Fault("tts", "drop", on=2, after=0.15),))
 
-    assert spoken.code == 1006
-    assert spoken.closed_at == pytest.approx(2.15)
-    assert len(spoken.of("Flushed")) == 1
+    assert received.code == 1006
+    assert received.closed_at == pytest.approx(2.15)
+    assert len(received.of("Flushed")) == 1
 
 
 def test_a_flush_can_leave_the_connection_half_open() -> None:
@@ -320,24 +324,24 @@ def test_a_flush_can_leave_the_connection_half_open() -> None:
 
 
 def test_the_first_close_may_be_lost() -> None:
-    spoken = say(CLOSE, 1.0, CLOSE, faults=(Fault("tts", "close_lost"),))
-    assert (spoken.code, spoken.closed_at) == (1000, pytest.approx(1.0))
+    received = say(CLOSE, 1.0, CLOSE, faults=(Fault("tts", "close_lost"),))
+    assert (received.code, received.closed_at) == (1000, pytest.approx(1.0))
 
 
 def test_a_flush_can_be_refused_in_the_specifications_spelling() -> None:
-    spoken = say(*TWO, faults=(Fault("tts", "warning"),))
+    received = say(*TWO, faults=(Fault("tts", "warning"),))
 
-    ((_, warning),) = spoken.of("Warning")
+    ((_, warning),) = received.of("Warning")
     assert (warning["code"], "description" in warning) == ("EXCESSIVE_FLUSH", True)
-    assert [message["sequence_id"] for _, message in spoken.of("Flushed")] == [0]
-    assert len(spoken.pcm) == len(say(*TWO).pcm)  # the text was kept
+    assert [message["sequence_id"] for _, message in received.of("Flushed")] == [0]
+    assert len(received.pcm) == len(say(*TWO).pcm)  # the text was kept
 
 
 def test_audio_can_be_cut_in_the_middle_of_samples() -> None:
-    spoken = say(*TWO, faults=(Fault("tts", "odd_frames", on="every"),))
+    received = say(*TWO, faults=(Fault("tts", "odd_frames", on="every"),))
 
-    assert sum(len(frame) % 2 for _, frame in spoken.frames) > 10
-    assert spoken.pcm == say(*TWO).pcm
+    assert sum(len(frame) % 2 for _, frame in received.frames) > 10
+    assert received.pcm == say(*TWO).pcm
 
 
 def test_latencies_are_drawn_from_the_seed() -> None:

@@ -152,12 +152,6 @@ def _invalid(param: str, expected: str) -> ChatError:
 
 # ── the answer ───────────────────────────────────────────────────────────────
 
-DETAILS = (
-    "reasoning_tokens",
-    "accepted_prediction_tokens",
-    "rejected_prediction_tokens",
-)
-
 MODEL = "gpt-4o-mini"
 MODEL_PREFIX = "gpt-"
 """A model whose name does not begin so is not found, except the engines' own."""
@@ -305,7 +299,10 @@ class CompletionFormat:
             "completion_tokens": tokens,
             "total_tokens": prompt + tokens,
             "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": dict.fromkeys(DETAILS, 0),
+            "completion_tokens_details": {
+                f"{kind}_tokens": 0
+                for kind in ("reasoning", "accepted_prediction", "rejected_prediction")
+            },
         }
 
 
