@@ -32,9 +32,9 @@ from voicecli.audio.echo import (
     RATE,
     EchoCanceller,
     EchoCancellingSource,
-    _Played,
-    available,
-    wanted,
+    _ReferenceFrames,
+    is_installed,
+    is_wanted,
 )
 from voicecli.audio.interfaces import Detector, Source
 from voicecli.audio.pcm import samples_of
@@ -67,7 +67,7 @@ class Speaker:
         self._sound = sound
         self.asked: list[tuple[Seconds, Samples]] = []
 
-    def played(self, start: Seconds, count: Samples) -> NDArray[np.int16]:
+    def take_reference(self, start: Seconds, count: Samples) -> NDArray[np.int16]:
         self.asked.append((start, count))
         begin = round(start * self.format.rate)
         count = int(min(max((self.known - start) * self.format.rate, 0), count))
@@ -361,9 +361,9 @@ def counting(length: Seconds) -> Speaker:
 
 @given(st.lists(st.floats(-0.9 * GAP, 0.9 * GAP), min_size=2, max_size=30))
 def test_while_it_sounds_no_sample_is_missed_or_repeated(errors):
-    played = _Played(counting(1.0))
-    frames = [played.frame(0.0)]
-    frames += [played.frame(0.01 * i + error) for i, error in enumerate(errors, 1)]
+    played = _ReferenceFrames(counting(1.0))
+    frames = [played.take(0.0)]
+    frames += [played.take(0.01 * i + error) for i, error in enumerate(errors, 1)]
     first = round(LEAD * RATE) + 1
     assert np.array_equal(
         np.concatenate(frames), np.arange(first, first + FRAME * (len(errors) + 1))
@@ -371,17 +371,17 @@ def test_while_it_sounds_no_sample_is_missed_or_repeated(errors):
 
 
 def test_what_is_further_off_is_believed():
-    played = _Played(counting(1.0))
-    played.frame(0.0)
-    assert played.frame(0.5)[0] == round((0.5 + LEAD) * RATE) + 1
+    played = _ReferenceFrames(counting(1.0))
+    played.take(0.0)
+    assert played.take(0.5)[0] == round((0.5 + LEAD) * RATE) + 1
 
 
 def test_in_silence_the_clock_is_followed_slowly():
     speaker = silent(RATE)
-    played = _Played(speaker)
+    played = _ReferenceFrames(speaker)
     off = 0.005
     for frame in range(800):
-        played.frame(0.01 * frame + off * (frame > 0))
+        played.take(0.01 * frame + off * (frame > 0))
         at = 0.01 * frame + LEAD
         if frame == 100:
             # the first ten frames do not count as silence: it might be a pause
@@ -391,11 +391,11 @@ def test_in_silence_the_clock_is_followed_slowly():
 
 def test_what_is_known_too_late_is_missed_once():
     speaker = counting(2.0)
-    played = _Played(speaker)
+    played = _ReferenceFrames(speaker)
     frames = []
     for frame in range(100):
         speaker.known = 0.01 * (frame + 1) + 0.004 + 1e-6  # that is 6 ms less than wanted
-        frames.append(played.frame(0.01 * frame))
+        frames.append(played.take(0.01 * frame))
     first, hole = round(LEAD * RATE) + 1, round(0.006 * RATE)
     assert np.array_equal(frames[0][:hole], np.zeros(hole))
     assert np.array_equal(
@@ -405,10 +405,10 @@ def test_what_is_known_too_late_is_missed_once():
 
 def test_of_a_dead_loudspeaker_nothing_is_waited_for():
     speaker = counting(2.0)
-    played = _Played(speaker)
+    played = _ReferenceFrames(speaker)
     for frame in range(100):
         speaker.known = 0.2 if frame < 80 else np.inf
-        sound = played.frame(0.01 * frame)
+        sound = played.take(0.01 * frame)
         assert len(sound) == FRAME
         assert sound.any() == (frame < 19 or frame >= 80)
     lead = (sound[0] - 1) / RATE - 0.99
@@ -418,9 +418,9 @@ def test_of_a_dead_loudspeaker_nothing_is_waited_for():
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 48_000])
 def test_no_more_is_asked_than_the_resampler_waits_for(rate):
     speaker = silent(rate)
-    played = _Played(speaker)
+    played = _ReferenceFrames(speaker)
     for frame in range(50):
-        assert len(played.frame(0.01 * frame)) == FRAME
+        assert len(played.take(0.01 * frame)) == FRAME
         start, count = speaker.asked[-1]
         assert start + count / rate <= 0.01 * (frame + 1) + LEAD + 25.5 / min(rate, RATE)
     ends = [start + count / rate for start, count in speaker.asked]
@@ -476,7 +476,7 @@ def test_nothing_is_heard_of_a_real_loudspeaker(virtual_audio):
     async def main() -> tuple[list[AudioBlock], list[AudioBlock], int]:
         heard, clean = list[AudioBlock](), list[AudioBlock]()
         async with (
-            open_loudspeaker(None, 24_000) as loudspeaker,
+            open_loudspeaker(None, 24_000, 0.06) as loudspeaker,
             open_microphone(None, 48_000) as microphone,
         ):
             canceller = EchoCanceller(microphone.format, loudspeaker)
@@ -508,7 +508,7 @@ def test_nothing_is_heard_of_a_real_loudspeaker(virtual_audio):
 
 
 def test_what_is_not_installed_is_named(monkeypatch):
-    assert available()
+    assert is_installed()
     monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
     with pytest.raises(UsageError, match=r"pip install 'voicecli\[aec\]'"):
         EchoCancellingSource(Microphone([]), silent())
@@ -526,4 +526,4 @@ def test_what_is_not_installed_is_named(monkeypatch):
     ],
 )
 def test_the_profile_decides(setting, policy, expected):
-    assert wanted(setting, policy) is expected
+    assert is_wanted(setting, policy) is expected

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voicecli.audio.recorder import CONVERSATION, DRIFT, GAP, LONGEST, REPLY, Recorder
+from voicecli.audio.recorder import CONVERSATION, DRIFT, LONGEST, LONGEST_PAUSE, REPLY, Recorder
 from voicecli.errors import InputError, UsageError
 from voicecli.units import AudioBlock
 
@@ -89,7 +89,7 @@ def test_user_and_agent_are_in_line(
     agent = chirp(rate, 1.4)
     with Recorder(tmp_path, rate, agent=Agent(agent, rate), user_rate=user_rate) as recorder:
         for one in blocks(user, user_rate, block=block):
-            recorder.user(one)
+            recorder.add_user(one)
     left, right = recorded(tmp_path)
     assert abs(len(left) - round(3.3 * rate)) <= 1
     assert (right[: len(agent)] == agent).all()
@@ -113,7 +113,7 @@ def test_gaps_between_blocks_are_silence(
             wanted = np.concatenate([wanted, silence(gap * 16)])
             sound = np.full(count * 320, 1000, np.int16)
             for one in blocks(sound, rate, at=len(wanted) / rate):
-                recorder.user(one)
+                recorder.add_user(one)
             wanted = np.concatenate([wanted, sound])
     left, right = recorded(folder)
     assert left.tolist() == wanted.tolist()
@@ -130,7 +130,7 @@ def test_a_microphone_whose_clock_runs_off_stays_in_line(tmp_path: Path, ppm: in
     with Recorder(tmp_path, rate, agent=agent, user_rate=rate) as recorder:
         for i in range(count):
             at = i * 0.1 * (1 + ppm * 1e-6)
-            recorder.user(AudioBlock(sound[i * 800 : (i + 1) * 800].tobytes(), at))
+            recorder.add_user(AudioBlock(sound[i * 800 : (i + 1) * 800].tobytes(), at))
     left, _ = recorded(tmp_path)
     clicks = np.flatnonzero(left) / rate
     wanted = (0.05 + 10 * np.arange(60)) * (1 + ppm * 1e-6)
@@ -145,7 +145,7 @@ def test_stamps_that_tremble_cut_nothing(tmp_path: Path) -> None:
     tremble[0] = 0
     with Recorder(tmp_path, rate, agent=Agent(silence(0), rate), user_rate=rate) as recorder:
         for one, by in zip(blocks(sound, rate), tremble, strict=True):
-            recorder.user(AudioBlock(one.pcm, one.at + by))
+            recorder.add_user(AudioBlock(one.pcm, one.at + by))
     assert (recorded(tmp_path)[0] == sound).all()
 
 
@@ -154,7 +154,7 @@ def test_blocks_that_overlap_are_not_late_for_ever(tmp_path: Path) -> None:
     ats = [0.0, 0.02, 0.035, 0.055, 0.075, 0.2]  # the third is 5 ms early
     with Recorder(tmp_path, rate, agent=Agent(silence(0), rate), user_rate=rate) as recorder:
         for at in ats:
-            recorder.user(AudioBlock(click, at))
+            recorder.add_user(AudioBlock(click, at))
     clicks = np.flatnonzero(recorded(tmp_path)[0]) / rate
     assert clicks.tolist() == [0.0, 0.02, 0.055, 0.075, 0.2]
 
@@ -169,18 +169,18 @@ def test_blocks_that_overlap_are_not_late_for_ever(tmp_path: Path) -> None:
 def test_reply_is_what_the_agent_said_with_short_gaps(
     tmp_path_factory: pytest.TempPathFactory, replies: list[tuple[int, int]], rest: int
 ) -> None:
-    """Milliseconds of silence, then of speech; at most GAP of the silence is kept, in between."""
+    """Milliseconds of silence, then of speech; LONGEST_PAUSE of the silence is kept, in between."""
     folder, rate = tmp_path_factory.mktemp("out"), 8_000
     agent, wanted = silence(0), silence(0)
     for gap, speech in replies:
         said = np.arange(1, speech * 8 + 1).astype(np.int16)
-        kept = min(gap, round(GAP * 1000)) if len(wanted) else 0
+        kept = min(gap, round(LONGEST_PAUSE * 1000)) if len(wanted) else 0
         agent = np.concatenate([agent, silence(gap * 8), said])
         wanted = np.concatenate([wanted, silence(kept * 8), said])
     agent = np.concatenate([agent, silence(rest * 8)])
     with Recorder(folder, rate, agent=Agent(agent, rate), user_rate=rate) as recorder:
         for one in blocks(silence(len(agent)), rate):
-            recorder.user(one)
+            recorder.add_user(one)
     if len(agent):
         reply, found = soundfile.read(folder / REPLY, dtype="int16")
         assert found == rate
@@ -200,7 +200,7 @@ def record(folder: Path, duration: float, failure: Exception | None = None) -> N
     """So many seconds of silence, and then it fails."""
     with recorder_to(folder) as recorder:
         for one in blocks(silence(round(8_000 * duration)), 8_000):
-            recorder.user(one)
+            recorder.add_user(one)
         if failure is not None:
             raise failure
 
@@ -228,7 +228,7 @@ def test_an_earlier_recording_is_replaced_when_asked(tmp_path: Path) -> None:
     for name in (CONVERSATION, REPLY):
         (tmp_path / name).write_bytes(b"of yesterday")
     with recorder_to(tmp_path, overwrite=True) as recorder:
-        recorder.user(AudioBlock(bytes(16_000), 0.0))
+        recorder.add_user(AudioBlock(bytes(16_000), 0.0))
     for name in (CONVERSATION, REPLY):
         assert soundfile.info(tmp_path / name).frames == 8_000
 
@@ -305,7 +305,7 @@ def test_a_recording_longer_than_a_wave_file_can_be_ends_no_conversation(tmp_pat
     recorder = Recorder(tmp_path, rate, agent=agent, user_rate=rate, longest=2 * rate)
     recorder.__enter__()
     for block in blocks(np.full(4 * rate, 100, np.int16), rate):
-        recorder.user(block)
+        recorder.add_user(block)
     with pytest.raises(UsageError, match="File too large"):
         recorder.__exit__(None, None, None)
     left, right = recorded(tmp_path)
@@ -333,7 +333,7 @@ rate = 16_000
 agent = lambda start, count: np.full(count, 700, np.int16)
 with Recorder(Path(sys.argv[1]), rate, agent=agent, user_rate=rate) as recorder:
     for i in range(500):  # ten seconds
-        recorder.user(AudioBlock(np.full(320, i, np.int16).tobytes(), i * 0.02))
+        recorder.add_user(AudioBlock(np.full(320, i, np.int16).tobytes(), i * 0.02))
     print("recorded", flush=True)
     sys.stdin.read()
 """

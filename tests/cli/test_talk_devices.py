@@ -222,7 +222,7 @@ def test_a_sound_system_that_has_gone_ends_it_with_the_numbers(tmp_path: Path):
             say(audio)
             talk.until("you can speak now")
             audio.stop()
-            talk.until("has vanished")
+            talk.until("stopped responding")
             out, err = talk.program.communicate(timeout=30)
     assert talk.program.returncode == 4
     assert "1 turn: 1 answered" in out

@@ -25,8 +25,8 @@ from tests.support import SPEECH
 from tests.support.recorded_bus import Bus, stretches
 from tests.support.speech_like import voice
 from tests.support.virtual_audio import RATE, VirtualAudio
+from voicecli.audio.pcm import Resampler
 from voicecli.audio.playout import FADE
-from voicecli.audio.resample import Resampler
 from voicecli.standin.engines.scripted import make_tone
 
 TALK = [sys.executable, "-m", "voicecli", "talk", "--set", "audio.vad=energy"]

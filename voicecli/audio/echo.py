@@ -1,14 +1,14 @@
-"""Takes the agent's own voice out of what the microphone hears: acoustic echo cancellation.
+"""Acoustic echo cancellation: removes the agent's own voice from the microphone.
 
-WebRTC's AEC3 compares the microphone with what the loudspeaker played and takes away what the one
-has of the other; it finds the room's echo path by itself, and follows it.  The session's clock says
-what was played when a sample was captured, so that AEC3 need not look for delays of devices: it
-takes any up to 400 ms, but with more than 50 left over it now and then lost its way for a second.
-Where there is more reverberation than direct sound by 14 dB, it may not find the path.
+WebRTC's AEC3 compares the microphone with what the loudspeaker played and removes what they share;
+it finds and follows the room's echo path by itself.  The session's clock says what was played when
+a sample was captured, so AEC3 need not search for device delays: it accepts any up to 400 ms, but
+with more than 50 left over it sometimes lost track for a second.  Where reverberation exceeds the
+direct sound by 14 dB, it may not find the path.
 
-It works at 16 kHz: nothing above 8 kHz passes, nor the rumble below 100 Hz.  Its noise suppression
-and gain control stay off, as they cost the STT words.  It holds sound back by 8 ms, resampling to
-16 kHz and back by 1.5 ms each.
+It works at 16 kHz: nothing above 8 kHz passes, nor rumble below 100 Hz.  Its noise suppression and
+gain control stay off, as they cost the STT words.  It delays sound by 8 ms, resampling to 16 kHz
+and back by 1.5 ms each.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from math import inf
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from typing_extensions import override
 
 from voicecli.audio.interfaces import Source
-from voicecli.audio.pcm import samples_of
-from voicecli.audio.resample import Resampler
+from voicecli.audio.pcm import Resampler, SampleArray, samples_of
 from voicecli.errors import UsageError
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
@@ -33,228 +32,224 @@ FRAME: Samples = 160
 """AEC3 takes 10 ms at a time."""
 
 DELAY: Samples = 128
-"""AEC3 gives a sample back so much later, always (measured)."""
+"""AEC3's constant delay (measured)."""
 
 LEAD: Seconds = 0.010
-"""AEC3 is told of what is played so much early: a device's times are a few milliseconds wrong, and
-an echo that comes before its cause stays.  It is less where the loudspeaker knows no more yet."""
+"""How early AEC3 is given what is played: a device's times are off by a few milliseconds, and an
+echo that precedes its cause is not removed.  Less where the loudspeaker does not know that yet."""
 
 GAP: Seconds = 0.040
-"""Blocks this far from where the samples before them end do not go on with them.  Nearer, it is the
-times that are wrong, or little is lost: behind PulseAudio they were 15 ms off for five seconds."""
+"""A block this far from the end of the one before does not continue it.  A smaller distance is an
+error of the times, or little is lost: behind PulseAudio they were 15 ms off for five seconds."""
 
 _SLEW: Seconds = 0.00001
-"""Each silent frame brings what is played this much in line with the clock: a millisecond a second,
-as clocks drift by a fifth of one.  What moves while it sounds AEC3 has to learn anew; after a leap
-of 10 ms back the echo was heard for half a second."""
+"""How far each silent frame moves what is played towards the clock: a millisecond a second, as
+clocks drift by a fifth of that.  AEC3 has to adapt to any shift within sound; after a jump back by
+10 ms the echo was audible for half a second."""
 
-_QUIET = 10
-"""Frames without a sound until it counts as silence: 100 ms."""
+_QUIET_FRAMES = 10
+"""Frames without a sound that count as silence: 100 ms."""
 
-_HELD: Samples = 25
-"""The resampler waits for so many samples of the lower rate at most."""
+_RESAMPLER_DELAY: Samples = 25
+"""The most samples of the lower rate that the resampler waits for."""
 
 MISSING = (
     "pywebrtc-audio is not installed, so the agent would hear itself; "
-    "pip install 'voicecli[aec]' gives it echo cancellation"
+    "pip install 'voicecli[aec]' adds echo cancellation"
 )
-"""What to tell who would be better off with echo cancellation, and gets none."""
-
-Sound = NDArray[np.int16]
+"""Warning for a session that would benefit from echo cancellation but runs without."""
 
 
-class Reference(Protocol):
-    """A loudspeaker that says what it played."""
+class FarEnd(Protocol):
+    """A loudspeaker that reports what it played, as the reference of an echo canceller.
 
-    @property
-    def format(self) -> AudioFormat:
-        """Of what it played."""
+    format: of what it played.
+    """
 
-    def played(self, start: Seconds, count: Samples) -> Sound:
-        """What sounds in the ``count`` samples from ``start``, silence included.
+    format: AudioFormat
 
-        Fewer, where no more is known yet.  It is asked of each sample once, in order, when what the
-        microphone heard LEAD before that has arrived.
+    def take_reference(self, start: Seconds, count: Samples) -> SampleArray:
+        """Return what sounds in the ``count`` samples from ``start``; fewer where not yet known.
+
+        Each sample is asked for once and in order, when the microphone's from LEAD before have
+        arrived.
         """
 
 
-def available() -> bool:
+def is_installed() -> bool:
     """Whether echo cancellation is installed."""
     return find_spec("pywebrtc_audio") is not None
 
 
-def wanted(setting: Literal["auto", "on", "off"], policy: str) -> bool:
+def is_wanted(setting: Literal["auto", "on", "off"], policy: str) -> bool:
     """Whether ``audio.echo_cancellation`` asks for it under this ``interrupt.policy``."""
     return setting == "on" or (setting == "auto" and policy == "speakers")
 
 
-class EchoCancellingSource:
-    """A microphone without the loudspeaker's sound in it; a ``stages.Source``.
+class EchoCancellingSource(Source):
+    """A microphone without the loudspeaker's sound.
 
-    Each of its blocks is one of the microphone's, 8 to 11 ms late; the first is as much shorter.
+    Each block is one of the microphone's, 8 to 11 ms late; the first is shorter by that much.
 
     Raises UsageError when pywebrtc-audio is not installed.
     """
 
-    def __init__(self, source: Source, reference: Reference) -> None:
+    def __init__(self, source: Source, far_end: FarEnd) -> None:
+        self.format = source.format
         self._source = source
-        self._canceller = EchoCanceller(source.format, reference)
+        self._canceller = EchoCanceller(source.format, far_end)
 
-    @property
-    def format(self) -> AudioFormat:
-        """Of the blocks."""
-        return self._source.format
-
+    @override
     async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
-        """What is heard, as it comes, but for the echo."""
         async with aclosing(self._source.blocks()) as blocks:
             async for block in blocks:
                 clean = self._canceller.feed(block)
                 if clean is not None:
                     yield clean
 
+    @override
     def pause(self) -> None:
-        """The agent speaks and nobody listens."""
         self._source.pause()
 
+    @override
     def resume(self) -> None:
-        """The user has the floor again."""
         self._source.resume()
 
 
 class EchoCanceller:
-    """Blocks of a microphone in, the same sound without the echo out.
+    """Takes a microphone's blocks and returns the same sound without the echo.
 
     format: of the blocks.
 
     Raises UsageError when pywebrtc-audio is not installed.
     """
 
-    def __init__(self, format: AudioFormat, reference: Reference) -> None:
+    def __init__(self, format: AudioFormat, far_end: FarEnd) -> None:
         self.format = format
-        self._processor = _processor()
-        self._reference = reference
-        self._next: Seconds | None = None  # when the next block should begin
+        self._processor = _create_processor()
+        self._far_end = far_end
+        self._next_at: Seconds | None = None  # when the next block should begin
         self._last_in: Samples | None = None  # samples of the blocks up to the input's last
 
     def feed(self, block: AudioBlock) -> AudioBlock | None:
-        """What is ready now that ``block`` is known; None when nothing is.
+        """Add ``block``; return what is ready by now, or None.
 
-        ``at`` is when its first sample was at the microphone: what is held back moves nothing.
+        ``at`` of the result is when its first sample was at the microphone: delay shifts nothing.
         """
-        if self._next is None or abs(block.at - self._next) > GAP:
-            self._begin()
+        if self._next_at is None or abs(block.at - self._next_at) > GAP:
+            self._begin_run()
         rate = self.format.rate
         began = block.at - self._in / rate  # when the first sample of the run was captured
         samples = samples_of(block.pcm)
         self._in += len(samples)
-        self._next = block.at + len(samples) / rate
+        self._next_at = block.at + len(samples) / rate
         self._last_in = self._in if block.last else self._last_in
-        made = self._up.feed(self._cancelled(self._framed(samples), began))
+        clean = self._up.feed(self._cancel(self._collect_frames(samples), began))
         at = began + self._out / rate
-        self._out += len(made)
-        if not len(made):
+        self._out += len(clean)
+        if not len(clean):
             return None
         last = self._last_in is not None and self._out >= self._last_in
         self._last_in = None if last else self._last_in
-        return AudioBlock(made.tobytes(), at, last, block.came)
+        return AudioBlock(clean.tobytes(), at, last, block.came)
 
-    def _begin(self) -> None:
-        """What comes does not go on with what was.
+    def _begin_run(self) -> None:
+        """Start again after a gap: it may be another microphone, or another room.
 
-        It is another microphone perhaps, or another room.  AEC3, told nothing of it, lets no echo
-        pass until it knows it; with what it knew before it let some pass for two seconds.
+        After a reset AEC3 lets no echo pass until it knows the path; keeping what it knew, it let
+        some pass for two seconds.
         """
         self._processor.reset()
-        self._played = _Played(self._reference)
+        self._reference = _ReferenceFrames(self._far_end)
         self._down = Resampler(self.format.rate, RATE)
         self._up = Resampler(RATE, self.format.rate)
-        self._rest: Sound | None = None  # at RATE, less than a frame
+        self._rest: SampleArray | None = None  # at RATE, less than a frame
         self._in = self._out = 0  # samples of the blocks
-        self._at: Samples = 0  # of the rest's first sample, at RATE, from the first sample's time
-        self._drop: Samples = 0  # of what AEC3 gives: what was before
+        self._position: Samples = 0  # of the rest's first sample, at RATE
+        self._drop: Samples = 0  # how many of AEC3's samples precede the run
         self._last_in = None
 
-    def _framed(self, samples: Sound) -> Sound:
-        """Whole frames, at RATE."""
-        heard = self._down.feed(samples)
+    def _collect_frames(self, samples: SampleArray) -> SampleArray:
+        """Return whole frames, at RATE."""
+        received = self._down.feed(samples)
         if self._rest is None:  # so that this block and others of its length leave no rest
-            missing = -len(heard) % FRAME
+            missing = -len(received) % FRAME
             self._rest = np.zeros(missing, np.int16)
-            self._at = -missing
+            self._position = -missing
             self._drop = missing + DELAY
-        heard = np.concatenate([self._rest, heard])
-        whole = len(heard) // FRAME * FRAME
-        self._rest = heard[whole:]
-        return heard[:whole]
+        received = np.concatenate([self._rest, received])
+        whole = len(received) // FRAME * FRAME
+        self._rest = received[whole:]
+        return received[:whole]
 
-    def _cancelled(self, frames: Sound, began: Seconds) -> Sound:
-        """What AEC3 makes of ``frames``; 128 samples later, at the run's beginning less."""
+    def _cancel(self, frames: SampleArray, began: Seconds) -> SampleArray:
+        """Return AEC3's result for ``frames``: DELAY late, and shorter where a run begins."""
         clean = [np.zeros(0, np.int16)]
         for frame in frames.reshape(-1, FRAME):
-            played = self._played.frame(began + self._at / RATE)
-            clean.append(self._processor.process(frame, played))
-            self._at += FRAME
+            reference = self._reference.take(began + self._position / RATE)
+            clean.append(self._processor.process(frame, reference))
+            self._position += FRAME
         joined = np.concatenate(clean)
         dropped = min(self._drop, len(joined))
         self._drop -= dropped
         return joined[dropped:]
 
 
-class _Played:
+class _ReferenceFrames:
     """What the loudspeaker played, as frames for AEC3.
 
-    They go on without a break while it sounds, however the clocks of the devices run.
+    They are continuous while it sounds, however the clocks of the devices run.
     """
 
-    def __init__(self, reference: Reference) -> None:
-        self._reference = reference
-        self._rate = reference.format.rate
-        self._hold = _HELD / min(self._rate, RATE) if self._rate != RATE else 0.0
+    def __init__(self, far_end: FarEnd) -> None:
+        self._far_end = far_end
+        self._rate = far_end.format.rate
+        self._delay = _RESAMPLER_DELAY / min(self._rate, RATE) if self._rate != RATE else 0.0
         self._lead = LEAD
         self._start: Seconds = -inf
         self._given: Samples = 0  # since then, at RATE
-        self._read: Samples = 0  # since then, of the reference
+        self._read: Samples = 0  # since then, of the far end
         self._rest = np.zeros(0, np.int16)
         self._resampler = Resampler(self._rate, RATE)
-        self._silent = _QUIET
+        self._silent_frames = _QUIET_FRAMES
 
-    def frame(self, at: Seconds) -> Sound:
-        """What was played while FRAME samples were captured, from ``at`` on, with LEAD."""
+    def take(self, at: Seconds) -> SampleArray:
+        """Return what was played while FRAME samples were captured from ``at`` on, with LEAD."""
         start = at + self._lead
         off = start - (self._start + self._given / RATE)
         if abs(off) > GAP:
-            self._begin(start)
-        elif self._silent >= _QUIET:
+            self._begin_run(start)
+        elif self._silent_frames >= _QUIET_FRAMES:
             self._start += min(max(off, -_SLEW), _SLEW)
-        until = round(((self._given + FRAME) / RATE + self._hold) * self._rate)
-        sound = self._reference.played(self._start + self._read / self._rate, until - self._read)
-        self._read += len(sound)
-        self._rest = np.concatenate([self._rest, self._resampler.feed(sound)])
+        until = round(((self._given + FRAME) / RATE + self._delay) * self._rate)
+        read_from = self._start + self._read / self._rate
+        played = self._far_end.take_reference(read_from, until - self._read)
+        self._read += len(played)
+        self._rest = np.concatenate([self._rest, self._resampler.feed(played)])
         frame, self._rest = self._rest[:FRAME], self._rest[FRAME:]
         self._given += len(frame)
-        self._silent = 0 if frame.any() else self._silent + 1
-        return self._late(FRAME - len(frame), frame)
+        self._silent_frames = 0 if frame.any() else self._silent_frames + 1
+        return self._pad(frame, FRAME - len(frame))
 
-    def _late(self, missing: Samples, frame: Sound) -> Sound:
-        """``frame`` with silence where samples are missing, so many of them that are yet to come.
+    def _pad(self, frame: SampleArray, missing: Samples) -> SampleArray:
+        """Put silence in front of ``frame``, whose last ``missing`` samples are not known yet.
 
-        From now on all is that much later: one hole is better than one in each frame.
+        From now on everything is that much later: one gap is better than one in each frame.
         """
         if missing:
             self._lead = max(self._lead - missing / RATE, LEAD - GAP)
-        if missing == FRAME:  # the loudspeaker is lost, perhaps: when it is back, go by the clock
+        if missing == FRAME:  # the loudspeaker may be lost: when it is back, go by the clock
             self._start = -inf
         return np.pad(frame, (missing, 0))
 
-    def _begin(self, start: Seconds) -> None:
+    def _begin_run(self, start: Seconds) -> None:
         self._start = start
         self._given = self._read = 0
         self._rest = np.zeros(0, np.int16)
         self._resampler = Resampler(self._rate, RATE)
 
 
-def _processor() -> Any:
+def _create_processor() -> Any:
     try:
         from pywebrtc_audio import AudioProcessor
     except ImportError as error:

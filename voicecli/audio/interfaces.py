@@ -1,7 +1,7 @@
-"""What a conversation is made of, as the session sees it.
+"""The audio ends of a conversation, as the session and the reply see them.
 
-The session and the reply know these protocols and nothing of the adapters behind them.  Adapters
-own no task, queue or callback: one sends to them and iterates over them.  Audio is linear16, mono.
+Both know only these protocols, not the adapters behind them.  Adapters own no task, queue or
+callback: the pipeline sends to them and iterates over them.  Audio is linear16, mono.
 """
 
 from __future__ import annotations
@@ -14,86 +14,94 @@ from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 
 class Source(Protocol):
-    """Where the user's voice comes from: a microphone, or a recording paced like one."""
+    """Where the user's voice comes from: a microphone, or a recording paced like one.
 
-    @property
-    def format(self) -> AudioFormat:
-        """Of the blocks."""
+    format: of the blocks.
+    """
+
+    format: AudioFormat
 
     def blocks(self) -> AsyncGenerator[AudioBlock, None]:
-        """The audio, each block when its last sample is there; after the last, silence."""
+        """Yield each block when its last sample has been captured; after the input, silence."""
 
     def pause(self) -> None:
-        """The agent speaks and nobody listens: a recorded user waits, a live one need not."""
+        """Stop the user's input while nobody listens; a live microphone ignores this."""
 
     def resume(self) -> None:
-        """The user has the floor again."""
+        """Continue the input where it was paused."""
 
 
 class Sink(Protocol):
-    """Where the agent's voice goes to.  One reply at a time; nothing here waits but what is async.
+    """Where the agent's voice goes to, one reply at a time.  Only its coroutines wait.
 
     A reply is a ``start``, any number of ``write``, an ``end``, and a ``finish`` or a ``clear``.
+
+    format: of what is written.
     """
 
-    @property
-    def format(self) -> AudioFormat:
-        """Of what is written."""
+    format: AudioFormat
 
     def start(self) -> None:
-        """Begin a reply."""
+        """Begin a reply; the rest of the one before fades out."""
 
     def write(self, pcm: bytes) -> None:
-        """Queue whole samples; they sound once a little is queued (the pre-buffer), or at
-        the end.
+        """Queue whole samples; playback begins when the pre-buffer is filled, or at the end.
+
+        Ignored after ``end`` or ``clear``.
         """
 
     def end(self) -> None:
-        """Nothing more is written to this reply; what is queued need not wait for more."""
+        """Mark the reply as complete: what is queued plays to its last sample."""
 
     async def started(self) -> Seconds:
-        """Wait until the first audible sample of the reply has sounded; when that was."""
+        """Wait until the reply's first audible sample is heard; return when that was.
+
+        Waits for ever if the reply is cleared before that.  Raises DeviceError.
+        """
 
     async def finish(self) -> None:
-        """Wait until all that was written has sounded."""
+        """Wait until everything written has been heard.
+
+        Raises DeviceError when the device is lost and no other takes its place.
+        """
 
     def duck(self) -> None:
-        """Play softly (-20 dB), with a short fade."""
+        """Lower the volume by 20 dB, with a short fade."""
 
     def hold(self) -> None:
-        """Be silent after a short fade, and remember where; what is written is queued."""
+        """Fall silent with a short fade and keep the position; writes are still queued."""
 
     def resume(self) -> None:
-        """Go on from the exact sample, as loud as before, with a short fade."""
+        """Continue from the exact sample at full volume, with a short fade."""
 
     def clear(self) -> Samples:
-        """Be silent after a short fade, and forget the rest; the samples that were heard."""
+        """Fall silent with a short fade and drop the rest; return the samples heard."""
 
     @property
     def heard(self) -> Samples:
-        """Samples of this reply that have sounded."""
+        """Samples of this reply that have been heard."""
 
     @property
     def queued(self) -> Seconds:
-        """How long what is queued will take to sound."""
+        """Playing time of what has not been heard yet."""
 
     @property
     def underruns(self) -> int:
-        """How often this reply ran dry."""
+        """How often this reply ran dry before its end."""
 
     @property
     def estimated(self) -> bool:
-        """Whether its times are guesses, because the sound card gives none."""
+        """Whether playback times are estimates because the sound card reports none."""
 
 
 class Detector(Protocol):
-    """Tells voice from silence, locally; on the sample clock, so files and life are alike."""
+    """Detects speech locally, on the sample clock, so that files and live input behave alike."""
 
     def feed(self, block: AudioBlock) -> Iterable[Event]:
-        """SpeechSuspected, SpeechStarted and SpeechStopped that this block brings to light.
+        """Return the SpeechSuspected, SpeechStarted and SpeechStopped that ``block`` reveals.
 
-        They are stamped with its end.
+        Their ``at`` is the end of the block.
         """
 
     def reset(self) -> None:
-        """What follows does not continue what came before; a voice under way is forgotten."""
+        """Expect a discontinuity: forget speech in progress, keep the noise level."""

@@ -1,29 +1,136 @@
-"""Sound as numbers: format, seconds and samples, levels.
+"""Linear16 samples: arrays, audibility, and conversion of the sample rate.
 
-All audio inside the program is mono, 16-bit signed little-endian PCM ("linear16").  Durations are
-seconds (float), lengths are samples (int), levels are dBFS (0 = a full-scale square wave).
+All audio inside the program is mono, 16-bit signed little-endian PCM ("linear16").  Levels are in
+dBFS (0 = a full-scale square wave).
 """
 
 from __future__ import annotations
 
+from functools import cache
+from math import ceil, gcd
+
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from voicecli.units import Samples
 
+SampleArray = NDArray[np.int16]
+FloatArray = NDArray[np.float32]
+LevelArray = NDArray[np.float64]
+
 AUDIBLE_DBFS = -45.0
 """A sample at or above this level is audible; the field's threshold for "first audible sample"."""
+
+SILENT_DBFS = -100.0
+"""The level of digital silence."""
 
 _AUDIBLE = 32768.0 * 10 ** (AUDIBLE_DBFS / 20)
 
 
-def samples_of(pcm: bytes) -> NDArray[np.int16]:
-    """The samples of linear16 ``pcm``; a view, no copy."""
+def samples_of(pcm: bytes) -> SampleArray:
+    """Return the samples of linear16 ``pcm`` as a view, without a copy."""
     return np.frombuffer(pcm, dtype="<i2")
 
 
-def first_audible(pcm: bytes) -> Samples | None:
-    """Index of the first sample at or above AUDIBLE_DBFS; None when all is silent."""
-    loud = np.abs(samples_of(pcm).astype(np.int32)) >= _AUDIBLE
+def find_audible(samples: SampleArray) -> Samples | None:
+    """Return the index of the first sample at or above AUDIBLE_DBFS; None if there is none."""
+    loud = np.abs(samples.astype(np.int32)) >= _AUDIBLE
     index = int(loud.argmax()) if loud.size else 0
     return index if loud.size and loud[index] else None
+
+
+def first_audible(pcm: bytes) -> Samples | None:
+    """Return ``find_audible`` of linear16 ``pcm``."""
+    return find_audible(samples_of(pcm))
+
+
+def measure_level(samples: SampleArray) -> float:
+    """Return the root-mean-square level of ``samples`` in dBFS."""
+    if not samples.size:
+        return SILENT_DBFS
+    return float(to_dbfs(np.mean(np.square(samples, dtype=np.float64), keepdims=True))[0])
+
+
+def to_dbfs(power: LevelArray) -> LevelArray:
+    """Convert mean squares of samples to dBFS."""
+    silent = 10 ** (SILENT_DBFS / 10)
+    levels: LevelArray = 10 * np.log10(np.maximum(power / 32768.0**2, silent))
+    return levels
+
+
+_ZERO_CROSSINGS = 24
+"""Of the sinc on either side: 1 ms at 24 kHz, 1.5 ms at 16 kHz."""
+
+_CUTOFF = 0.95
+"""As a fraction of the lower Nyquist frequency; the transition band of 10 % lies around it."""
+
+_KAISER_BETA = 8.0
+"""80 dB of attenuation beyond the transition band."""
+
+_CHUNK: Samples = 4096
+"""Output samples computed at once; bounds the memory, not the result."""
+
+
+class Resampler:
+    """Converts mono 16-bit samples from ``source_rate`` to ``rate``, with a delay of a millisecond.
+
+    soxr's streams hold back up to 19 ms (LQ) or 35 ms (HQ) of audio, measured on 48 to 16 and 24 to
+    48 kHz, and deliver in bursts: too much between a microphone and a turn that waits for an
+    answer.  A short windowed sinc holds back half its length.
+
+    Sample n of the output belongs to the time n / ``rate`` of the input: the filter delays the
+    output but does not shift it.
+    """
+
+    def __init__(self, source_rate: int, rate: int) -> None:
+        divisor = gcd(source_rate, rate)
+        self._up, self._down = rate // divisor, source_rate // divisor
+        self._filters = _design_filters(self._up, self._down)
+        self._half = self._filters.shape[1] // 2
+        self._kept = np.zeros(self._half - 1, np.float32)  # the first output is the first input's
+        self._phase = 0  # of the next output, in 1 / up of an input sample, from the first kept
+
+    def feed(self, samples: SampleArray) -> SampleArray:
+        """Add ``samples`` and return the output that can be computed by now."""
+        if self._up == self._down:
+            return samples
+        known = np.concatenate([self._kept, samples.astype(np.float32)])
+        end = (len(known) - 2 * self._half + 1) * self._up  # from here on, input is missing
+        steps = range(self._phase, end, self._down)
+        out = np.empty(len(steps), np.int16)
+        for begin in range(0, len(steps), _CHUNK):
+            out[begin : begin + _CHUNK] = self._filter(known, steps[begin : begin + _CHUNK])
+        self._phase += len(steps) * self._down
+        done = min(self._phase // self._up, len(known))
+        self._phase -= done * self._up
+        self._kept = known[done:]
+        return out
+
+    def flush(self) -> SampleArray:
+        """Return the remaining output, as if silence followed."""
+        return self.feed(np.zeros(self._half, np.int16))
+
+    def _filter(self, known: FloatArray, steps: range) -> SampleArray:
+        positions = np.arange(steps.start, steps.stop, steps.step)
+        windows = sliding_window_view(known, 2 * self._half)[positions // self._up]
+        values = np.einsum("ij,ij->i", windows, self._filters[positions % self._up])
+        rounded: SampleArray = np.rint(values).clip(-32768, 32767).astype(np.int16)
+        return rounded
+
+
+@cache
+def _design_filters(up: int, down: int) -> FloatArray:
+    """Return a row of coefficients for each of the ``up`` places between two input samples.
+
+    The row's middle pair of coefficients belongs to the input samples around that place.
+    """
+    stretch = max(1.0, down / up)  # in input samples, per zero crossing
+    half = ceil(_ZERO_CROSSINGS * stretch)
+    place = np.arange(up)[:, None] / up
+    distance = np.arange(1 - half, half + 1)[None, :] - place
+    window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, 1)))
+    rows = np.sinc(distance * _CUTOFF / stretch) * window / np.i0(_KAISER_BETA)
+    rows /= rows.sum(axis=1, keepdims=True)  # equal gain at every place
+    result: FloatArray = rows.astype(np.float32)
+    return result

@@ -1,266 +1,379 @@
-"""What a loudspeaker plays and when, if it plays at the rate of real time without a break."""
+"""What a loudspeaker plays and when: pre-buffer, fades, hold and resume, underruns."""
 
 from __future__ import annotations
 
 from collections import deque
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from voicecli.audio.pcm import first_audible, samples_of
-from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
+from voicecli.audio.pcm import SampleArray, find_audible
+from voicecli.units import Samples, Seconds
 
 FADE: Seconds = 0.01
-"""Long enough that no click is heard, short enough to pass for at once."""
+"""Length of a fade: long enough to avoid a click, short enough to pass for immediate."""
 
-DUCKED = 10 ** (-20 / 20)
-"""Gain of what is played softly."""
+DUCKED_GAIN = 10 ** (-20 / 20)
 
-PREBUFFER: Seconds = 0.06
 LONGEST_PREBUFFER: Seconds = 0.2
-"""What is queued before audio begins to sound; doubled when a reply runs dry, halved when not."""
+"""Each underrun doubles the pre-buffer up to this; each reply without one halves it again."""
 
-_KEPT: Seconds = 30.0
-"""For how long what has sounded is kept for ``take``."""
+_LOG_LENGTH: Seconds = 30.0
+"""How long played sound is kept for ``take``."""
 
-Sound = NDArray[np.int16]
+_DRAWN_BLOCKS = 1000
+"""Drawn blocks whose times are kept: 10 s of 10 ms blocks; no device delays playback longer."""
+
+_NOTHING: SampleArray = np.zeros(0, np.int16)
 
 
-class _Piece(NamedTuple):
-    """Samples, the first of which sounds at the tick ``at``."""
+class _Drawn(NamedTuple):
+    """``length`` samples of the reply from ``position`` on, the first of which sounds at ``at``."""
 
-    at: Samples
-    samples: Sound
+    at: Seconds
+    position: Samples
+    length: Samples
 
 
 class PlayoutBuffer:
-    """A reply on its way out of a loudspeaker.  One reply at a time.
+    """A queue of one reply at a time, drawn block by block before it sounds.
 
-    Pure arithmetic: every method is told the time, in seconds, and times never go back.  Samples
-    sound at ticks of 1/rate, counted from time 0; what is done at a time takes effect at the next
-    tick, and a sample is heard when it has begun to sound.  Positions are samples from the reply's
-    start.
+    Pure arithmetic: time is known only as the time at which drawn samples will sound.  Positions
+    are samples from the start of the reply.  Not thread-safe.
 
-    Audio written while something still plays follows it without a gap.  Audio written to an empty
-    buffer sounds once the pre-buffer is queued, or the reply has ended; it was an underrun if the
-    reply had sounded before.
+    Queued audio flows once the pre-buffer is filled or the reply has ended.  A reply that runs dry
+    before its end waits for the pre-buffer again.  What ``hold``, ``clear`` and ``start`` cut off
+    fades out beneath whatever follows.
+
+    rate: hertz.
+    prebuffer: seconds of a reply that are queued before it flows.
+    fade: length of a fade in seconds.
+    fade_before_dry: fade out before the queue runs dry.  A device needs this: it draws whole
+        blocks, so that once a block has turned out too short it is too late to fade.
     """
 
     def __init__(
-        self, format: AudioFormat, prebuffer: Seconds = PREBUFFER, fade: Seconds = FADE
+        self,
+        rate: int,
+        prebuffer: Seconds,
+        fade: Seconds = FADE,
+        *,
+        fade_before_dry: bool = True,
     ) -> None:
-        self.format = format
+        self.rate = rate
         self.prebuffer = self._least_prebuffer = prebuffer
-        self._fade = format.samples(fade)
-        self._tick: Samples = 0  # what sounds before it has been decided
-        self._sounded: deque[_Piece] = deque()
+        self._fade = round(fade * rate)
+        self._dry_fade = self._fade if fade_before_dry else 0
+        self._tail = _NOTHING  # the fade-out of what was cut off
         self._reset()
 
     def _reset(self) -> None:
-        self._queue: deque[Sound] = deque()
+        self._queue: deque[SampleArray] = deque()
         self._queued: Samples = 0
         self._position: Samples = 0  # of the queue's first sample
+        self._drawn: deque[_Drawn] = deque(maxlen=_DRAWN_BLOCKS)
         self._gain = self._goal = 1.0
         self._ramp = self._fade  # samples in which the gain goes from 0 to 1
-        self._flowing = False  # the queue's first sample, written or not, sounds at self._tick
-        self._held = self._ended = False
+        self._flowing = self._held = self._ended = self._dry = False
         self._audible: Samples | None = None  # position of the first audible sample
-        self._audible_at: Samples | None = None  # the tick at which that sounded
-        self._silent_from: Samples | None = None  # the tick after the last that sounded
+        self._audible_at: Seconds | None = None
         self.underruns = 0
+        """How often the reply ran dry before its end."""
 
-    def start(self, now: Seconds) -> None:
-        """Begin a reply; what is left of the one before fades out."""
-        self.clear(now)
+    def create_successor(self, rate: int) -> PlayoutBuffer:
+        """Create a buffer in the same state for another device; its queue is empty."""
+        other = PlayoutBuffer(rate, self._least_prebuffer)
+        other.prebuffer, other.underruns = self.prebuffer, self.underruns
+        other._gain, other._goal, other._held = 0.0, self._goal, self._held
+        other._audible_at = self._audible_at
+        return other
+
+    def start(self) -> None:
+        """Begin a reply; the rest of the one before fades out."""
+        self.clear()
         if not self.underruns:
             self.prebuffer = max(self.prebuffer / 2, self._least_prebuffer)
         self._reset()
 
-    def write(self, pcm: bytes, now: Seconds) -> None:
-        """Queue ``pcm`` (whole samples); what comes after an ``end`` or ``clear`` is ignored."""
-        self._advance(now)
-        if self._ended or not pcm:
+    def write(self, samples: SampleArray) -> None:
+        """Queue ``samples``; ignored after ``end`` or ``clear``."""
+        if self._ended or not samples.size:
             return
-        if self._audible is None and (index := first_audible(pcm)) is not None:
+        if self._audible is None and (index := find_audible(samples)) is not None:
             self._audible = self._position + self._queued + index
-        if self._position and not self._queued and not (self._flowing or self._held):
-            self.underruns += 1
-            longest = max(LONGEST_PREBUFFER, self.prebuffer)
-            self.prebuffer = min(2 * self.prebuffer, longest)
-        self._queue.append(samples_of(pcm))
-        self._queued += len(pcm) // SAMPLE_SIZE
+        self._queue.append(samples)
+        self._queued += len(samples)
         self._flow()
 
-    def end(self, now: Seconds) -> None:
-        """Nothing more is written to this reply: what is queued need not wait for more."""
-        self._advance(now)
+    def end(self) -> None:
+        """Mark the reply as complete: the queue no longer waits for the pre-buffer."""
         self._ended = True
         self._flow()
 
-    def duck(self, now: Seconds) -> None:
+    def duck(self) -> None:
         """Fade to -20 dB."""
-        self._advance(now)
-        self._goal = DUCKED
+        self._goal = DUCKED_GAIN
 
-    def hold(self, now: Seconds) -> None:
-        """Fade out, then be silent; the position stays where the fade began."""
-        self._advance(now)
+    def hold(self) -> None:
+        """Fade out and stop; the position stays where the fade began."""
         if not self._held and (faded := self._cut()):
             self._gain, self._ramp = 0.0, faded
         self._held = True
 
-    def resume(self, now: Seconds) -> None:
-        """Fade to full loudness, from the position.
+    def resume(self) -> None:
+        """Fade to full volume, from the position where ``hold`` stopped.
 
-        After a hold, this fade in repeats what had faded out: the two together are the original.
-        What had not begun to sound does not fade in.
+        The fade-in repeats what faded out, so that both together add up to the original.
         """
-        self._advance(now)
         self._held = False
         self._goal = 1.0
         self._flow()
 
-    def clear(self, now: Seconds) -> Samples:
-        """Fade out, then be silent; the rest is forgotten.  The samples that were heard."""
-        self._advance(now)
+    def clear(self) -> Samples:
+        """Fade out and drop the rest of the reply; return the samples drawn before."""
         self._cut()
         self._queue.clear()
         self._queued = 0
         self._ended = True
         return self._position
 
-    def heard(self, now: Seconds) -> Samples:
-        """Samples of this reply that have sounded; not those of a fade out."""
-        self._advance(now)
+    def draw(self, count: Samples, at: Seconds) -> SampleArray:
+        """Return the next ``count`` samples, silence included; the first will sound at ``at``."""
+        out = np.zeros(count, np.int16)
+        sound = self._draw(count, at)
+        out[: len(sound)] = sound
+        return out
+
+    @property
+    def drawn(self) -> Samples:
+        """Samples of the reply drawn so far."""
         return self._position
 
-    def queued(self, now: Seconds) -> Seconds:
-        """How long what has not sounded yet will take to sound."""
-        self._advance(now)
-        return self._queued / self.format.rate
+    @property
+    def queued(self) -> Seconds:
+        """Playing time of what has not been drawn yet."""
+        return self._queued / self.rate
 
     @property
     def drained(self) -> bool:
-        """Whether the reply has ended, and nothing of it was left at the time last told."""
+        """Whether the reply has ended and was drawn to its last sample."""
         return self._ended and not self._queued
 
     @property
-    def ends_at(self) -> Seconds | None:
-        """When all that was written will have sounded; None while nothing says so.
-
-        None: nothing has begun to sound, or what is queued is held or waits for the pre-buffer.
-        """
-        if self._flowing:
-            return (self._tick + self._queued) / self.format.rate
-        if self._queued or self._silent_from is None:
-            return None
-        return self._silent_from / self.format.rate
+    def audible_at(self) -> Seconds | None:
+        """When the first audible sample of the reply sounds; None until it is drawn."""
+        return self._audible_at
 
     @property
-    def audible_at(self) -> Seconds | None:
-        """When the reply's first audible sample sounded or will; None while nothing says so."""
-        if self._audible_at is not None:
-            return self._audible_at / self.format.rate
-        if self._audible is None or not self._flowing or not self._queued:
+    def ends_at(self) -> Seconds | None:
+        """When the last sample drawn so far has sounded; None before the first."""
+        if not self._drawn:
             return None
-        return (self._tick + self._audible - self._position) / self.format.rate
+        at, _, count = self._drawn[-1]
+        return at + count / self.rate
 
-    def take(self, start: Seconds, count: Samples) -> Sound:
-        """What sounds in the ``count`` samples from ``start``, silence included.
+    def count_heard(self, now: Seconds) -> Samples:
+        """Count the samples that have sounded by ``now``, which must not go back."""
+        while len(self._drawn) > 1 and self._drawn[1].at <= now:
+            self._drawn.popleft()
+        if not self._drawn:
+            return 0
+        at, position, count = self._drawn[0]
+        return position + min(max(round((now - at) * self.rate), 0), count)
 
-        Consecutive calls must move forward: what lies before ``start`` is forgotten.  What was
-        taken has sounded: whatever is done later takes effect after it.
-        """
-        begin = round(start * self.format.rate)
-        self._advance_to(begin + count)
-        out = np.zeros(count, np.int32)
-        rest = []
-        while self._sounded and self._sounded[0].at < begin + count:
-            at, samples = piece = self._sounded.popleft()
-            part = samples[max(begin - at, 0) : begin + count - at]
-            offset = max(at - begin, 0)
-            out[offset : offset + len(part)] += part  # a fade out may overlap what follows it
-            if at + len(samples) > begin + count:
-                rest.append(piece)
-        self._sounded.extendleft(reversed(rest))
-        return out.clip(-32768, 32767).astype(np.int16)
+    def _flow(self) -> None:
+        """Let the queue flow if it may."""
+        if not self._queued:
+            return
+        if self._dry:
+            self._count_underrun()
+        if not self._flowing and not self._held:
+            self._flowing = self._ended or self._queued >= round(self.prebuffer * self.rate)
 
-    def _advance(self, now: Seconds) -> None:
-        # A time is rarely a whole tick to the last bit: a thousandth of one is forgiven.
-        self._advance_to(ceil(now * self.format.rate - 1e-3))
+    def _count_underrun(self) -> None:
+        self._dry = False
+        self.underruns += 1
+        self.prebuffer = min(2 * self.prebuffer, max(LONGEST_PREBUFFER, self._least_prebuffer))
 
-    def _advance_to(self, tick: Samples) -> None:
-        """Decide what sounds until ``tick``."""
-        while self._flowing and self._tick < tick:
-            if not self._queued:
-                self._flowing = False
-                break
-            self._play(self._next(tick - self._tick))
-        self._tick = max(self._tick, tick)
+    def _draw(self, count: Samples, at: Seconds) -> SampleArray:
+        """At most ``count`` samples: without the silence that follows them."""
+        sound = self._play(count, at) if self._flowing else _NOTHING
+        tail, self._tail = self._tail[:count], self._tail[count:]
+        return _mix(sound, tail) if len(tail) else sound
 
-    def _next(self, longest: Samples) -> Sound:
-        """The queue's first samples, in one piece, which leave it."""
-        samples = self._queue.popleft()
-        if len(samples) > longest:
-            self._queue.appendleft(samples[longest:])
-            samples = samples[:longest]
-        self._queued -= len(samples)
+    def _play(self, count: Samples, at: Seconds) -> SampleArray:
+        """At most ``count`` samples of the queue, at their gain."""
+        length = min(count, self._queued)
+        runs_dry = not self._ended and self._queued < count + self._dry_fade
+        if length:
+            self._note_times(length, at)
+        samples = self._peek(length)
+        self._drop(length)
+        fade = min(self._dry_fade, length) if runs_dry else 0
+        if self._gain != 1.0 or self._goal != 1.0 or fade:
+            gains = self._advance_gain(length)
+            gains[length - fade :] *= np.linspace(1, 0, fade)
+            samples = np.rint(samples * gains).astype(np.int16)
+        if runs_dry:
+            self._flowing = False
+            self._dry = True  # without a fade, an underrun only if anything follows
+            if self._dry_fade:
+                self._gain, self._ramp = 0.0, self._fade
+                self._count_underrun()
         return samples
 
-    def _play(self, samples: Sound) -> None:
-        """``samples`` sound from this tick on."""
-        if self._gain != 1.0 or self._goal != 1.0:
-            samples = np.rint(samples * self._gains(len(samples))).astype(np.int16)
-        self._keep(samples)
-        first, position = self._audible, self._position
-        if first is not None and position <= first < position + len(samples):
-            self._audible_at = self._tick + first - position
-        self._position += len(samples)
-        self._tick += len(samples)
-        self._silent_from = self._tick
+    def _note_times(self, count: Samples, at: Seconds) -> None:
+        """Remember when the next ``count`` samples of the queue sound."""
+        self._drawn.append(_Drawn(at, self._position, count))
+        first = self._audible
+        if self._audible_at is None and first is not None and first < self._position + count:
+            self._audible_at = at + (first - self._position) / self.rate
 
-    def _gains(self, count: Samples) -> NDArray[np.float64]:
-        """The gains of the next ``count`` samples, on their way to the one wanted."""
-        way = self._goal - self._gain
+    def _peek(self, count: Samples) -> SampleArray:
+        """The queue's first ``count`` samples, or all there are."""
+        if self._queue and len(self._queue[0]) >= count:
+            return self._queue[0][:count]
+        out = np.empty(min(count, self._queued), np.int16)
+        filled = 0
+        for piece in self._queue:
+            if filled == len(out):
+                break
+            part = piece[: len(out) - filled]
+            out[filled : filled + len(part)] = part
+            filled += len(part)
+        return out
+
+    def _drop(self, count: Samples) -> None:
+        """Remove the queue's first ``count`` samples."""
+        self._position += count
+        self._queued -= count
+        while count:
+            piece = self._queue.popleft()
+            if len(piece) > count:
+                self._queue.appendleft(piece[count:])
+            count -= min(len(piece), count)
+
+    def _advance_gain(self, count: Samples) -> NDArray[np.float64]:
+        """The gains of the next ``count`` samples, on the way to the gain wanted."""
+        distance = self._goal - self._gain
         steps = np.arange(count + 1) / self._ramp if self._ramp else np.full(count + 1, np.inf)
-        gains = self._gain + np.sign(way) * np.minimum(steps, abs(way))
-        if steps[-1] < abs(way):
+        gains = self._gain + np.sign(distance) * np.minimum(steps, abs(distance))
+        if steps[-1] < abs(distance):
             self._gain = float(gains[-1])
         else:
             self._gain, self._ramp = self._goal, self._fade
-        wanted: NDArray[np.float64] = gains[:-1]
-        return wanted
-
-    def _flow(self) -> None:
-        """Let the queue sound if it may: enough is there, or all there will be."""
-        if self._flowing or self._held or not self._queued:
-            return
-        self._flowing = self._ended or self._queued >= self.format.samples(self.prebuffer)
+        result: NDArray[np.float64] = gains[:-1]
+        return result
 
     def _cut(self) -> Samples:
-        """What would sound next becomes a fade out; how many samples that takes, 0 for none.
+        """Turn what would flow next into a fade-out; return its length, 0 if nothing flows.
 
-        It is shorter where less is queued: cut off, it would click.
+        The fade is shorter where less is queued; cut off in the middle, it would click.
         """
-        if not self._flowing or not self._queued:
-            return 0
+        samples = self._peek(self._fade) if self._flowing else _NOTHING
         self._flowing = False
-        tail, missing = [], self._fade
-        for samples in self._queue:
-            tail.append(samples[:missing])
-            missing -= len(tail[-1])
-            if not missing:
-                break
-        fade = np.concatenate(tail).astype(np.float64)
-        fade *= self._gain * (1 - np.arange(len(fade)) / max(len(fade), 1))
-        self._keep(np.rint(fade).astype(np.int16))
-        self._silent_from = self._tick + len(fade)
-        return len(fade)
+        if count := len(samples):
+            fade = samples * (self._gain * (1 - np.arange(count) / count))
+            self._tail = _mix(np.rint(fade).astype(np.int16), self._tail)
+        return count
 
-    def _keep(self, samples: Sound) -> None:
-        """Remember for ``take`` that ``samples`` sound from this tick on."""
-        self._sounded.append(_Piece(self._tick, samples))
-        while self._sounded[0].at < self._tick - self.format.samples(_KEPT):
-            self._sounded.popleft()
+
+class ClockedPlayout(PlayoutBuffer):
+    """A playout buffer drawn by a clock, as a loudspeaker without latency would.
+
+    Samples sound at ticks of 1/rate, counted from time 0.  An order takes effect at the first tick
+    after the time of the last ``advance``; a sample counts as heard once it has begun to sound.
+    """
+
+    def __init__(self, rate: int, prebuffer: Seconds, fade: Seconds = FADE) -> None:
+        super().__init__(rate, prebuffer, fade, fade_before_dry=False)
+        self._tick: Samples = 0  # everything before it has been drawn
+        self._log = PlayedLog(rate)
+
+    def advance(self, now: Seconds) -> Self:
+        """Draw what has sounded by ``now``, which must not go back; return self."""
+        # A time is rarely a whole tick to the last bit: ignore a thousandth of one.
+        self._draw_until(ceil(now * self.rate - 1e-3))
+        return self
+
+    @property
+    @override
+    def audible_at(self) -> Seconds | None:
+        """When the reply's first audible sample sounded or will; None while that is open."""
+        if self._audible_at is not None:
+            return round(self._audible_at * self.rate) / self.rate
+        if self._audible is None or not self._flowing:
+            return None
+        return (self._tick + self._audible - self._position) / self.rate
+
+    @property
+    @override
+    def ends_at(self) -> Seconds | None:
+        """When all that was written will have sounded; None while it waits, or before any has."""
+        if self._queued:
+            return (self._tick + self._queued) / self.rate if self._flowing else None
+        last = super().ends_at
+        return None if last is None else round(last * self.rate) / self.rate
+
+    def take(self, start: Seconds, count: Samples) -> SampleArray:
+        """Return what sounds in the ``count`` samples from ``start``; see ``PlayedLog.take``.
+
+        Later orders take effect after what was taken.
+        """
+        begin = round(start * self.rate)
+        self._draw_until(begin + count)
+        return self._log.take(begin / self.rate, count)
+
+    def _draw_until(self, tick: Samples) -> None:
+        if tick > self._tick:
+            at = self._tick / self.rate
+            self._log.add(at, self._draw(tick - self._tick, at))
+            self._tick = tick
+
+
+class PlayedLog:
+    """The sounds of the last 30 s by the time at which they were played.
+
+    rate: hertz, of all samples.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self._sounds: deque[tuple[Seconds, SampleArray]] = deque()
+
+    def add(self, at: Seconds, samples: SampleArray) -> None:
+        """Add ``samples`` that sound from ``at`` on, after all that were added before."""
+        if len(samples):
+            self._sounds.append((at, samples))
+            while self._sounds[0][0] < at - _LOG_LENGTH:
+                self._sounds.popleft()
+
+    def take(self, start: Seconds, count: Samples) -> SampleArray:
+        """Return what sounded in the ``count`` samples from ``start``, silence included.
+
+        Consecutive calls must move forward: what lies before ``start`` is forgotten.
+        """
+        out = np.zeros(count, np.int16)
+        while self._sounds:
+            at, samples = self._sounds[0]
+            offset = round((at - start) * self.rate)
+            if offset >= count:
+                break
+            begin, end = max(offset, 0), min(offset + len(samples), count)
+            if end > begin:
+                out[begin:end] = samples[begin - offset : end - offset]
+            if offset + len(samples) > count:
+                break
+            self._sounds.popleft()
+        return out
+
+
+def _mix(one: SampleArray, other: SampleArray) -> SampleArray:
+    """The sum of two sounds that begin together, clipped."""
+    mixed = np.zeros(max(len(one), len(other)), np.int32)
+    mixed[: len(one)] += one
+    mixed[: len(other)] += other
+    return mixed.clip(-32768, 32767).astype(np.int16)

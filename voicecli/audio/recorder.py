@@ -1,7 +1,8 @@
-"""The conversation as a recording: the user left, the agent right, each where it sounded.
+"""Records a conversation, and measures mouth-to-ear again from the recording.
 
-Both channels are on the session's time line.  The files are written as the conversation goes, and
-are whole at any moment: whatever ends the program, what was recorded until then can be read.
+``conversation.wav`` holds the user on the left and the agent on the right, each where it sounded on
+the session's clock; ``reply.wav`` the agent alone, long silences shortened.  The files are written
+during the conversation and are valid at any moment, however the program ends.
 """
 
 from __future__ import annotations
@@ -9,50 +10,54 @@ from __future__ import annotations
 import errno
 import os
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
-from voicecli.audio.pcm import samples_of
+from voicecli.audio.pcm import AUDIBLE_DBFS, LevelArray, SampleArray, samples_of
+from voicecli.audio.playout import FADE
+from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, UsageError
+from voicecli.metrics.turns import Turn
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
+
+if TYPE_CHECKING:
+    import soundfile
 
 CONVERSATION = "conversation.wav"
 REPLY = "reply.wav"
 
-PIECE: Seconds = 0.5
-"""Written at a time."""
+WRITE_LENGTH: Seconds = 0.5
+"""Audio written at once."""
 
-GAP: Seconds = 0.5
-"""At most so much silence between two replies in ``reply.wav``."""
+LONGEST_PAUSE: Seconds = 0.5
+"""The most silence between two replies in ``reply.wav``."""
 
 DRIFT: Seconds = 0.001
-"""Blocks further from where the samples before them end are put where they were, over a gap or a
-cut.  A microphone's clock that runs 50 ppm off the session's comes to this every 20 s.
-"""
+"""A block that starts this far from the end of the one before is placed by its own time, over a gap
+or a cut.  A microphone's clock that is 50 ppm off the session's gets there every 20 s."""
 
 LONGEST: Samples = (2**32 - 1 - 36) // 4
-"""Frames that the header of a WAVE file can count: 12.4 hours at 24 kHz."""
+"""Frames that a WAVE header can count: 12.4 hours at 24 kHz."""
 
-Sound = NDArray[np.int16]
-Agent = Callable[[Seconds, Samples], Sound]
-"""What the agent's loudspeaker played: from when, so many samples at the recording's rate."""
+PlayedReader = Callable[[Seconds, Samples], SampleArray]
+"""Returns what the agent's loudspeaker played: from a time on, a number of samples."""
 
 
 class Recorder:
-    """Records into a folder, at ``rate`` hertz; a context manager.
+    """Records into a folder at ``rate`` hertz; a context manager.
 
     agent: is asked for what the loudspeaker played, once and in order.
     longest: frames after which nothing more is recorded.
     overwrite: whether to replace a recording in the folder.
 
-    Raises InputError where the folder has a recording, UsageError where it cannot be
-    written to; that is raised at the end where it comes up later, for it must not end a
+    Raises InputError when the folder already holds a recording, UsageError when it cannot be
+    written to; a later failure to write is raised at the end, so that it does not end the
     conversation.
     """
 
@@ -61,7 +66,7 @@ class Recorder:
         folder: Path,
         rate: int,
         *,
-        agent: Agent,
+        agent: PlayedReader,
         user_rate: int,
         longest: Samples = LONGEST,
         overwrite: bool = False,
@@ -74,11 +79,11 @@ class Recorder:
         self._overwrite = overwrite
         self._user = np.zeros(0, np.int16)
         self._position: Samples = 0  # of the first sample of self._user
-        self._run_at: Seconds = 0.0  # blocks without a break: since when, and how long
+        self._run_at: Seconds = 0.0  # blocks without a gap: their start and their length
         self._run: Samples = 0
-        self._cut: Samples = 0  # so much of what comes lies before what there is already
+        self._overlap: Samples = 0  # how much of what comes precedes the end of what is there
         self._stream: soxr.ResampleStream | None = None
-        self._quiet: Samples | None = None
+        self._quiet: Samples | None = None  # silence at the agent's end; None before any sound
         self._failure: OSError | None = None
 
     def __enter__(self) -> Self:
@@ -93,7 +98,7 @@ class Recorder:
             self._conversation = self._open(CONVERSATION, channels=2)
             self._reply = self._open(REPLY, channels=1)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._make_write_error(error) from error
         return self
 
     def __exit__(
@@ -102,45 +107,45 @@ class Recorder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._add(self._resampled(np.zeros(0, np.int16), last=True))
+        self._append(self._resample(np.zeros(0, np.int16), last=True))
         self._write(len(self._user))
         for file in (self._conversation, self._reply):
             try:
                 file.close()
             except OSError as failure:
                 self._failure = self._failure or failure
-        if not self._position and self._failure is None:  # it never began: the folder may be used
+        if not self._position and self._failure is None:  # nothing recorded: free the folder
             for name in (CONVERSATION, REPLY):
                 (self._folder / name).unlink(missing_ok=True)
         if self._failure is not None and error is None:
-            raise self._unwritable(self._failure)
+            raise self._make_write_error(self._failure)
 
-    def user(self, block: AudioBlock) -> None:
-        """A block of the microphone; what lies between it and the last one was silence."""
+    def add_user(self, block: AudioBlock) -> None:
+        """Add a block of the microphone; a gap since the last one becomes silence."""
         samples = samples_of(block.pcm)
         run_end = self._run_at + self._run / self._user_format.rate
         if not self._run or abs(block.at - run_end) > DRIFT:
             self._begin_run(block.at)
         self._run += len(samples)
-        self._add(self._resampled(samples, last=False))
-        if len(self._user) >= self._format.samples(PIECE):
+        self._append(self._resample(samples, last=False))
+        if len(self._user) >= self._format.samples(WRITE_LENGTH):
             self._write(len(self._user))
 
     def _begin_run(self, at: Seconds) -> None:
-        """What comes next begins at ``at``, whatever there was before."""
-        self._add(self._resampled(np.zeros(0, np.int16), last=True))
+        """Place what comes next at ``at``, whatever there was before."""
+        self._append(self._resample(np.zeros(0, np.int16), last=True))
         self._stream = None
         self._run_at, self._run = at, 0
         gap = self._format.samples(at) - self._position - len(self._user)
-        self._cut = max(0, -gap)
-        self._add(np.zeros(max(0, gap), np.int16))
+        self._overlap = max(0, -gap)
+        self._append(np.zeros(max(0, gap), np.int16))
 
-    def _add(self, samples: Sound) -> None:
-        cut = min(self._cut, len(samples))
-        self._cut -= cut
-        self._user = np.concatenate([self._user, samples[cut:]])
+    def _append(self, samples: SampleArray) -> None:
+        skipped = min(self._overlap, len(samples))
+        self._overlap -= skipped
+        self._user = np.concatenate([self._user, samples[skipped:]])
 
-    def _resampled(self, samples: Sound, *, last: bool) -> Sound:
+    def _resample(self, samples: SampleArray, *, last: bool) -> SampleArray:
         if self._user_format.rate == self._format.rate:
             return samples
         if self._stream is None:
@@ -149,11 +154,11 @@ class Recorder:
             self._stream = soxr.ResampleStream(
                 self._user_format.rate, self._format.rate, 1, dtype="int16"
             )
-        resampled: Sound = self._stream.resample_chunk(samples, last=last)
+        resampled: SampleArray = self._stream.resample_chunk(samples, last=last)
         return resampled
 
     def _write(self, count: Samples) -> None:
-        """The next ``count`` samples of both channels."""
+        """Write the next ``count`` samples of both channels."""
         user, self._user = self._user[:count], self._user[count:]
         agent = self._agent(self._position / self._format.rate, count)
         self._position += count
@@ -167,23 +172,23 @@ class Recorder:
         except OSError as error:
             self._failure = error
 
-    def _write_reply(self, agent: Sound) -> None:
-        """The agent's channel, its long silences shortened."""
-        gap = self._format.samples(GAP)
-        loud = np.flatnonzero(agent)
-        if not len(loud):
+    def _write_reply(self, agent: SampleArray) -> None:
+        """Write the agent's channel with its long silences shortened."""
+        longest = self._format.samples(LONGEST_PAUSE)
+        sounding = np.flatnonzero(agent)
+        if not len(sounding):
             self._quiet = None if self._quiet is None else self._quiet + len(agent)
             return
         if self._quiet is not None:
-            self._reply.writeframes(bytes(2 * min(gap, self._quiet + int(loud[0]))))
-        for part in np.split(loud, np.flatnonzero(np.diff(loud) > gap) + 1):
-            if part is not None and part[0] != loud[0]:
-                self._reply.writeframes(bytes(2 * gap))
+            self._reply.writeframes(bytes(2 * min(longest, self._quiet + int(sounding[0]))))
+        for part in np.split(sounding, np.flatnonzero(np.diff(sounding) > longest) + 1):
+            if part[0] != sounding[0]:
+                self._reply.writeframes(bytes(2 * longest))
             self._reply.writeframes(agent[part[0] : part[-1] + 1].tobytes())
-        self._quiet = len(agent) - int(loud[-1]) - 1
+        self._quiet = len(agent) - int(sounding[-1]) - 1
 
     def _open(self, name: str, *, channels: int) -> wave.Wave_write:
-        # Unlike soundfile, wave keeps the header true after every write.
+        # Unlike soundfile, wave keeps the header valid after every write.
         file = wave.open(str(self._folder / name), "wb")  # noqa: SIM115
         file.setnchannels(channels)
         file.setsampwidth(2)
@@ -191,8 +196,78 @@ class Recorder:
         file.writeframes(b"")
         return file
 
-    def _unwritable(self, error: OSError) -> UsageError:
+    def _make_write_error(self, error: OSError) -> UsageError:
         return UsageError(
             f"{self._folder} cannot be recorded to: {error.strerror or error}",
-            hint="Name a folder that you may write to, with room in it.",
+            hint="Name a folder that you may write to, on a disk with free space.",
         )
+
+
+# ── cross-check: mouth-to-ear from the recording alone ───────────────────────
+
+TOLERANCE: Seconds = 0.020
+"""A larger disagreement between recording and timeline makes a turn unreliable."""
+
+SEARCH_RANGE: Seconds = 0.5
+"""A reply's first audible sample is looked for this far around its reported time, after the
+commit."""
+
+_READ_LENGTH: Seconds = 1.0
+
+
+def check_recording(turns: Sequence[Turn], recording: Path) -> list[Turn]:
+    """Return ``turns``, with those marked unreliable that ``recording`` disagrees with.
+
+    The left channel shows when the user's voice ended, the right one when the agent was first
+    audible.  The only times taken from the session are those that find the place: when a turn was
+    committed and first heard.  So errors in its measurements show.
+
+    recording: stereo, the user left and the agent right, on the session's clock.
+    """
+    import soundfile
+
+    if not any(turn.mouth_to_ear is not None for turn in turns):
+        return list(turns)
+    with soundfile.SoundFile(recording) as file:
+        format = AudioFormat(file.samplerate)
+        voices = list(find_stretches(_read_user(file, format), format))
+        return [_check_turn(turn, file, voices) for turn in turns]
+
+
+def _read_user(file: soundfile.SoundFile, format: AudioFormat) -> Iterator[AudioBlock]:
+    file.seek(0)
+    at = 0
+    for piece in file.blocks(format.samples(_READ_LENGTH), dtype="int16", always_2d=True):
+        yield AudioBlock(piece[:, 0].tobytes(), at / format.rate)
+        at += len(piece)
+
+
+def _check_turn(
+    turn: Turn, file: soundfile.SoundFile, voices: Sequence[tuple[Seconds, Seconds]]
+) -> Turn:
+    if turn.mouth_to_ear is None or turn.heard_at is None:
+        return turn
+    ends = [end for start, end in voices if start < turn.at and end <= turn.heard_at]
+    # A reply cut off by the user may fade out until just after the commit; the next one has PREROLL
+    # before its first audible sample.
+    since = max(turn.at + FADE, turn.heard_at - SEARCH_RANGE)
+    audible_at = _find_audible(file, since, turn.heard_at + SEARCH_RANGE)
+    if not ends or audible_at is None:
+        return replace(turn, unreliable=(*turn.unreliable, "the recording does not show it"))
+    recorded = audible_at - ends[-1]
+    if abs(recorded - turn.mouth_to_ear) <= TOLERANCE:
+        return turn
+    doubt = f"the recording says {recorded * 1000:.0f} ms"
+    return replace(turn, unreliable=(*turn.unreliable, doubt))
+
+
+def _find_audible(file: soundfile.SoundFile, since: Seconds, until: Seconds) -> Seconds | None:
+    """Return when the agent's channel is first audible in that time."""
+    rate = file.samplerate
+    start, stop = round(since * rate), round(until * rate)
+    if not 0 <= start < min(stop, len(file)):
+        return None
+    file.seek(start)
+    agent: LevelArray = file.read(stop - start, always_2d=True)[:, 1]
+    loud = np.abs(agent) >= 10 ** (AUDIBLE_DBFS / 20)
+    return (start + int(loud.argmax())) / rate if loud.any() else None

@@ -1,6 +1,6 @@
-"""A recording for a microphone, and a loudspeaker that is not there.
+"""A loudspeaker that plays into nothing and a source of silence.
 
-Both go by the loop's clock, so that a conversation has the same numbers in virtual time as in real
+Both run by the loop's clock, so that a conversation has the same numbers in virtual and in real
 time, and mouth-to-ear means the same as with a sound card.
 """
 
@@ -10,123 +10,129 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
-import numpy as np
-from numpy.typing import NDArray
+from typing_extensions import override
 
 from voicecli import clock
-from voicecli.audio.playout import PREBUFFER, PlayoutBuffer
+from voicecli.audio.interfaces import Sink, Source
+from voicecli.audio.pcm import SampleArray, samples_of
+from voicecli.audio.playout import ClockedPlayout
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
-EARLY: Seconds = 1e-9
-"""asyncio's timers may come so early."""
+_TIMER_ERROR: Seconds = 1e-9
+"""asyncio's timers may fire this early."""
 
 
-class VirtualSpeaker:
-    """Plays at the rate of real time into nothing; see ``stages.Sink``."""
+class VirtualSpeaker(Sink):
+    """Plays replies at the rate of real time without a device.
+
+    prebuffer: seconds of a reply that are queued before it plays.
+    """
 
     estimated = False
 
-    def __init__(self, rate: int, prebuffer: Seconds = PREBUFFER) -> None:
+    def __init__(self, rate: int, prebuffer: Seconds) -> None:
         self.format = AudioFormat(rate)
-        self._buffer = PlayoutBuffer(self.format, prebuffer)
+        self._playout = ClockedPlayout(rate, prebuffer)
         self._changed = asyncio.Event()
 
+    @override
     def start(self) -> None:
-        """Begin a reply."""
-        self._buffer.start(clock.now())
-        self._changed.set()
+        self._change().start()
 
+    @override
     def write(self, pcm: bytes) -> None:
-        """Queue whole samples."""
-        self._buffer.write(pcm, clock.now())
-        self._changed.set()
+        self._change().write(samples_of(pcm))
 
+    @override
     def end(self) -> None:
-        """Nothing more is written to this reply."""
-        self._buffer.end(clock.now())
-        self._changed.set()
+        self._change().end()
 
+    @override
     async def started(self) -> Seconds:
-        """Wait until the first audible sample of the reply has sounded; when that was."""
-        while (at := self._buffer.audible_at) is None or at > clock.now() + EARLY:
-            await self._until(at)
+        while (at := self._now().audible_at) is None or at > clock.now() + _TIMER_ERROR:
+            await self._wait_for_change(at)
         return at
 
+    @override
     async def finish(self) -> None:
-        """Wait until all that was written has sounded."""
-        while self.queued > 0 or not self._buffer.drained:
-            await self._until(self._buffer.ends_at)
+        while not self._now().drained:
+            await self._wait_for_change(self._playout.ends_at)
 
+    @override
     def duck(self) -> None:
-        """Play softly."""
-        self._buffer.duck(clock.now())
+        self._change().duck()
 
+    @override
     def hold(self) -> None:
-        """Be silent, and remember where."""
-        self._buffer.hold(clock.now())
-        self._changed.set()
+        self._change().hold()
 
+    @override
     def resume(self) -> None:
-        """Go on from there, as loud as before."""
-        self._buffer.resume(clock.now())
-        self._changed.set()
+        self._change().resume()
 
+    @override
     def clear(self) -> Samples:
-        """Be silent, and forget the rest; the samples that were heard."""
-        heard = self._buffer.clear(clock.now())
-        self._changed.set()
-        return heard
+        return self._change().clear()
 
     @property
+    @override
     def heard(self) -> Samples:
-        """Samples of this reply that have sounded."""
-        return self._buffer.heard(clock.now())
+        return self._now().drawn
 
     @property
+    @override
     def queued(self) -> Seconds:
-        """How long what is queued will take to sound."""
-        return self._buffer.queued(clock.now())
+        return self._now().queued
 
     @property
+    @override
     def underruns(self) -> int:
-        """How often this reply ran dry."""
-        return self._buffer.underruns
+        return self._now().underruns
 
-    def take(self, start: Seconds, count: Samples) -> NDArray[np.int16]:
-        """What sounded in the ``count`` samples from ``start``; calls must move forward."""
-        return self._buffer.take(start, count)
+    def take(self, start: Seconds, count: Samples) -> SampleArray:
+        """Return what sounded in the ``count`` samples from ``start``; calls must move forward."""
+        return self._playout.take(start, count)
 
-    async def _until(self, when: Seconds | None) -> None:
-        """Until ``when``, if that is to come, or until something changes."""
-        if when is not None and when <= clock.now():  # the reply has run dry
-            when = None
+    def _now(self) -> ClockedPlayout:
+        return self._playout.advance(clock.now())
+
+    def _change(self) -> ClockedPlayout:
+        self._changed.set()
+        return self._now()
+
+    async def _wait_for_change(self, until: Seconds | None) -> None:
+        """Wait for the next change, or until a time in the future."""
+        if until is not None and until <= clock.now():  # the reply has run dry
+            until = None
         self._changed.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(when):
+            async with asyncio.timeout_at(until):
                 await self._changed.wait()
 
 
-_SILENCE: Seconds = 0.1
-"""Length of a block of nothing; the recording has to move on."""
+_SILENT_BLOCK: Seconds = 0.1
+"""Short enough that a recording of the conversation keeps up."""
 
 
-class SilentSource:
-    """A ``stages.Source`` in which nobody speaks."""
+class SilentSource(Source):
+    """Yields digital silence in real time, without end."""
 
     def __init__(self, rate: int) -> None:
         self.format = AudioFormat(rate)
 
+    @override
     async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
-        """Digital silence, at the pace of real time; without end."""
-        start, pcm = clock.now(), self.format.silence(_SILENCE)
+        start, pcm = clock.now(), self.format.silence(_SILENT_BLOCK)
         length, count = self.format.seconds(len(pcm)), 0
         while True:
             await asyncio.sleep(start + (count + 1) * length - clock.now())
             yield AudioBlock(pcm, start + count * length)
             count += 1
 
+    @override
     def pause(self) -> None:
-        """Silence need not wait."""
+        pass
 
+    @override
     def resume(self) -> None:
-        """Silence has not waited."""
+        pass

@@ -1,8 +1,4 @@
-"""A recording for a microphone, and a loudspeaker that is not there.
-
-Both go by the loop's clock, so that a conversation has the same numbers in virtual time as in real
-time, and mouth-to-ear means the same as with a sound card.
-"""
+"""An audio file as a source, paced like a microphone by the loop's clock."""
 
 from __future__ import annotations
 
@@ -15,69 +11,70 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
+from typing_extensions import override
 
 from voicecli import clock
+from voicecli.audio.interfaces import Source
+from voicecli.audio.pcm import FloatArray, SampleArray
 from voicecli.errors import InputError
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
-PIECE: Seconds = 0.1
-"""Read at a time: memory stays flat, and the loop waits 4 ms at most (8 channels of 192 kHz)."""
+_READ_LENGTH: Seconds = 0.1
+"""Read at once: memory stays flat, and the loop waits 4 ms at most (8 channels of 192 kHz)."""
 
-RATES = range(1_000, 768_001)
-"""Hertz; a header that says anything else is wrong."""
+_VALID_RATES = range(1_000, 768_001)
+"""Hertz; a header with another rate is damaged."""
 
-SILENT = 1e-4
+_SILENT_PEAK = 1e-4
 """A recording that never gets louder (-80 dBFS) is silent."""
 
-_PROMISED = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be \d+\)", re.MULTILINE)
-"""In libsndfile's log: bytes of sound that the header promises and the file has not."""
+_PROMISED_BYTES = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be \d+\)", re.MULTILINE)
+"""In libsndfile's log: bytes of sound that the header promises and the file does not have."""
 
-_UNKNOWN = 0x7FFFF000
-"""Who writes into a pipe knows no length: sox promises this, arecord 2 GiB, ffmpeg 4."""
+_UNKNOWN_LENGTH = 0x7FFFF000
+"""A program that writes into a pipe does not know the length: sox promises this many bytes,
+arecord 2 GiB, ffmpeg 4."""
 
 
-class _Recording(soundfile.SoundFile):  # type: ignore[misc]
-    """Read once, from its beginning to its end."""
+class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file read once, from beginning to end."""
 
     def seekable(self) -> bool:
-        """No: soundfile would seek after each read, which within an MP3 is a guess."""
+        """Return False: soundfile would seek after each read, which is inexact in an MP3."""
         return False
 
 
-class WavSource:
-    """A recording, paced like a microphone; see ``stages.Source``.
+class WavSource(Source):
+    """Plays an audio file at the pace of real time, then silence without end.
 
     duration: of the recording, in seconds.
-    peak: the largest sample so far, 1 is full scale and the most there is.
-    warnings: what is odd about the file, a sentence each.
+    peak: the largest sample so far; 1 is full scale.
+    warnings: what is wrong with the file, one sentence each.
     """
-
-    estimated = False
 
     def __init__(
         self,
         path: Path,
-        sound: _Recording,
+        file: _SequentialFile,
         rate: int,
         block: Seconds,
         channels: slice = slice(None),
     ) -> None:
         self.format = AudioFormat(rate)
         self._channels = channels
-        self.duration: Seconds = sound.frames / sound.samplerate
+        self.duration: Seconds = file.frames / file.samplerate
         self.peak = 0.0
         self.warnings: list[str] = []
-        self._truncated = _is_truncated(sound.extra_info)
+        self._truncated = _is_truncated(file.extra_info)
         self._path = path
-        self._sound = sound
+        self._file = file
         self._block = self.format.samples(block)
         self._paused = False
 
+    @override
     async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
-        """The recording, each block when its last sample would be there; then silence, for ever."""
         start, count = clock.now(), 0
-        recording = self._recording()
+        recording = self._read_blocks()
         silence = bytes(2 * self._block)
         pcm = next(recording, None)
         while True:
@@ -95,18 +92,18 @@ class WavSource:
                 pcm = following
             count += 1
 
+    @override
     def pause(self) -> None:
-        """The recording waits; silence goes on."""
         self._paused = True
 
+    @override
     def resume(self) -> None:
-        """It goes on where it was."""
         self._paused = False
 
-    def _recording(self) -> Iterator[bytes]:
-        """Linear16 of one block each; the last one is filled up with silence."""
+    def _read_blocks(self) -> Iterator[bytes]:
+        """Yield linear16 blocks; the last one is padded with silence."""
         rest = np.zeros(0, np.int16)
-        for samples in self._resampled():
+        for samples in self._resample():
             rest = np.concatenate([rest, samples])
             while len(rest) >= self._block:
                 yield rest[: self._block].tobytes()
@@ -115,47 +112,47 @@ class WavSource:
             yield np.pad(rest, (0, self._block - len(rest))).tobytes()
         if self._truncated:
             self.warnings.append(f"{self._path} is truncated; it is played as far as it goes")
-        if self.peak < SILENT:
+        if self.peak < _SILENT_PEAK:
             self.warnings.append(f"{self._path} is silent throughout")
 
-    def _resampled(self) -> Iterator[NDArray[np.int16]]:
-        rate = self._sound.samplerate
+    def _resample(self) -> Iterator[SampleArray]:
+        rate = self._file.samplerate
         stream = soxr.ResampleStream(rate, self.format.rate, 1, dtype="float32")
-        for piece in self._read(max(1, round(PIECE * rate))):
-            mono = _bounded(piece[:, self._channels]).mean(axis=1)
+        for piece in self._read(max(1, round(_READ_LENGTH * rate))):
+            mono = _limit(piece[:, self._channels]).mean(axis=1)
             self.peak = max(self.peak, float(np.abs(mono).max(initial=0.0)))
-            yield _int16(mono if rate == self.format.rate else stream.resample_chunk(mono))
+            yield _to_int16(mono if rate == self.format.rate else stream.resample_chunk(mono))
         if rate != self.format.rate:
-            yield _int16(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+            yield _to_int16(stream.resample_chunk(np.zeros(0, np.float32), last=True))
 
-    def _read(self, frames: Samples) -> Iterator[NDArray[np.float32]]:
+    def _read(self, frames: Samples) -> Iterator[FloatArray]:
         count = 0
         while True:
             try:
-                piece = self._sound.read(frames, dtype="float32", always_2d=True)
+                piece = self._file.read(frames, dtype="float32", always_2d=True)
             except soundfile.SoundFileError as error:
                 self.warnings.append(f"{self._path} is damaged and was played in part: {error}")
                 return
             if not len(piece):
-                self._truncated = self._truncated or count < self._sound.frames
+                self._truncated = self._truncated or count < self._file.frames
                 return
             count += len(piece)
             yield piece
 
 
 def _is_truncated(log: str) -> bool:
-    """Whether libsndfile says so of the file, in its log."""
-    promised = _PROMISED.search(log)
-    short = promised is not None and int(promised[1]) < _UNKNOWN
+    """Whether libsndfile's log calls the file truncated."""
+    promised = _PROMISED_BYTES.search(log)
+    short = promised is not None and int(promised[1]) < _UNKNOWN_LENGTH
     return short or "lacks an end-of-stream bit" in log
 
 
-def _bounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Floating-point files may hold anything."""
+def _limit(samples: FloatArray) -> FloatArray:
+    """Replace the NaN, infinities and overloads that floating-point files may hold."""
     return np.nan_to_num(samples, posinf=0.0, neginf=0.0).clip(-1, 1)
 
 
-def _int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+def _to_int16(samples: FloatArray) -> SampleArray:
     return np.rint(np.clip(samples * 32768, -32768, 32767)).astype(np.int16)
 
 
@@ -163,45 +160,45 @@ def _int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 def open_wav(
     path: Path, rate: int, block: Seconds, channel: int | None = None
 ) -> Iterator[WavSource]:
-    """The recording in ``path``, of any rate and channels, as mono at ``rate`` hertz.
+    """Open the recording in ``path``, of any rate and channels, as mono at ``rate`` hertz.
 
-    block: length of the pieces, in seconds.
-    channel: the only one to hear; None mixes all.
+    block: length of the blocks, in seconds.
+    channel: the only one to use; None mixes all.
 
-    Raises InputError where there is no recording in it.
+    Raises InputError when the file is not a recording.
     """
     try:
-        sound = _Recording(path)
+        file = _SequentialFile(path)
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: it ends in .raw
-        raise _refusal(path, error) from error
-    with sound:
-        if sound.frames == 0:
-            raise InputError(f"there is no sound in {path}", hint="Record something into it.")
-        if sound.samplerate not in RATES:
+        raise _make_input_error(path, error) from error
+    with file:
+        if file.frames == 0:
+            raise InputError(f"{path} contains no sound", hint="Give another recording.")
+        if file.samplerate not in _VALID_RATES:
             raise InputError(
-                f"{path} has a sample rate of {sound.samplerate} Hz",
-                hint="Its header is damaged: make the recording anew.",
+                f"{path} has a sample rate of {file.samplerate} Hz",
+                hint="Its header is damaged; make the recording again.",
             )
         channels = slice(None) if channel is None else slice(channel, channel + 1)
-        yield WavSource(path, sound, rate, block, channels)
+        yield WavSource(path, file, rate, block, channels)
 
 
-def _refusal(path: Path, error: Exception) -> InputError:
-    """Why ``path`` could not be opened as a recording."""
+def _make_input_error(path: Path, error: Exception) -> InputError:
+    """Explain why ``path`` cannot be opened as a recording."""
     try:
         path.open("rb").close()
     except FileNotFoundError:
         return InputError(f"there is no file {path}", hint="Give the path of a recording.")
     except IsADirectoryError:
-        return InputError(f"{path} is a folder", hint="Name a recording in it.")
-    except OSError as why:
+        return InputError(f"{path} is a folder", hint="Give a recording in it.")
+    except OSError as reason:
         return InputError(
-            f"{path} cannot be read: {why.strerror}", hint="Give a file that you may read."
+            f"{path} cannot be read: {reason.strerror}", hint="Give a file that you may read."
         )
-    said = str(getattr(error, "error_string", "there is no header")).rstrip(".")
-    if "does not exist" in said:  # what the MP3 decoder says of anything that is none
-        said = "Format not recognised"
+    text = str(getattr(error, "error_string", "there is no header")).rstrip(".")
+    if "does not exist" in text:  # the MP3 decoder's answer to any other format
+        text = "Format not recognised"
     return InputError(
-        f"{path} cannot be read as a recording: {said}",
-        hint="WAV, FLAC, OGG, AIFF and MP3 can; ffmpeg converts the rest.",
+        f"{path} cannot be read as a recording: {text}",
+        hint="Supported: WAV, FLAC, OGG, AIFF and MP3; ffmpeg converts other formats.",
     )

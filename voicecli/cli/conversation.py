@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from voicecli import clock
 from voicecli.audio.devices import Loudspeaker, Microphone, open_loudspeaker, open_microphone
-from voicecli.audio.echo import EchoCancellingSource, wanted
+from voicecli.audio.echo import EchoCancellingSource, is_wanted
 from voicecli.audio.interfaces import Sink, Source
-from voicecli.audio.recorder import Agent, Recorder
+from voicecli.audio.recorder import PlayedReader, Recorder
 from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.cli.options import RESULT, TIMELINE, create_header
 from voicecli.cli.output import DisplayKind, KeyBindings, open_display, silence_libraries, stdin
@@ -157,7 +157,7 @@ def _open_recording(
     ):
         (folder / RESULT).unlink(missing_ok=True)  # of the session that is replaced
         timeline.follow(writer)
-        yield recorder.user
+        yield recorder.add_user
 
 
 def _open_input(
@@ -196,7 +196,7 @@ class SoundDevices:
 
     source: Source
     sink: Sink
-    played: Agent
+    played: PlayedReader
     events: Sequence[AsyncGenerator[Event, None]] = ()
     names: Sequence[str] = ()
     warnings: Sequence[str] = ()
@@ -214,7 +214,7 @@ async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundD
     audio = profile.audio
     prebuffer = seconds(audio.prebuffer_ms)
     async with AsyncExitStack() as stack:
-        opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate, prebuffer=prebuffer)
+        opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate, prebuffer)
         try:
             loudspeaker = await stack.enter_async_context(opening)
         except DeviceError as error:
@@ -248,7 +248,7 @@ async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundD
 def _add_microphone(
     devices: SoundDevices, microphone: Microphone, loudspeaker: Loudspeaker, profile: Profile
 ) -> SoundDevices:
-    cancel = wanted(profile.audio.echo_cancellation, profile.interrupt.policy)
+    cancel = is_wanted(profile.audio.echo_cancellation, profile.interrupt.policy)
     names = [f"microphone {microphone.name!r}", *devices.names]
     return replace(
         devices,

@@ -1,10 +1,14 @@
-"""``voicecli devices``: which microphones and loudspeakers there are, and whether they work."""
+"""``voicecli devices``: list microphones and loudspeakers, and test them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
 from functools import partial
+from math import isinf
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,85 +17,106 @@ from voicecli import clock
 from voicecli.errors import DeviceError
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from voicecli.audio.devices.select import Direction
+    from voicecli.audio.devices.selftest import DeviceStatus, Level
 
-# soundcard brings numpy and profile brings pydantic: the commands import them, not --help
+# audio brings numpy, profile brings pydantic and rich takes 40 ms: imported by the commands only
 
-devices_app = typer.Typer(
-    name="devices", help="Microphones and loudspeakers: list them, and try them out."
-)
+devices_app = typer.Typer(name="devices", help="Microphones and loudspeakers: list and test them.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 ProfileName = Annotated[
     str,
-    typer.Option("--profile", metavar="NAME", help="Whose sample rates to ask the devices for."),
+    typer.Option("--profile", metavar="NAME", help="Profile whose sample rates are checked."),
 ]
-InputDevice = Annotated[
+DeviceName = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="A microphone's name, a part of it, or its index."),
+    typer.Option(metavar="NAME", help="A device's name, a part of it, or its index."),
 ]
-OutputDevice = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="A loudspeaker's name, a part of it, or its index."),
-]
+
+
+class Tested(StrEnum):
+    """A device that ``devices test --only`` names."""
+
+    MIC = "mic"
+    SPEAKER = "speaker"
+
+
+TestResult = tuple[dict[str, Any], list[str]]
+"""For JSON, and as lines of text."""
+
+_RATE = 48_000
+"""Most hardware's own, so that nothing is resampled here."""
+
+_NO_PREBUFFER = 0.0
+"""Test signals are written at once."""
+
+_METER_WIDTH = 40
+_METER_FLOOR = -60.0
+"""Cells of the level meter, and the dBFS where it begins."""
 
 
 @devices_app.callback(invoke_without_command=True)
-def list_(
+def print_devices(
     context: typer.Context, as_json: AsJson = False, profile: ProfileName = "default"
 ) -> None:
-    """List microphones and loudspeakers, and whether they do the profile's sample rates.
+    """List microphones and loudspeakers, and whether they support the profile's sample rates.
 
-    A rate that a device does not do is resampled.
+    Audio is resampled for a device that does not support a rate.
     """
     if context.invoked_subcommand is None:
-        rows = _rows(profile)
+        rows = _list_rows(profile)
         if as_json:
             typer.echo(json.dumps(rows, indent=2))
         elif rows:
             _print_table(rows)
         else:
             raise DeviceError(
-                "there is no sound device", hint="Connect one, or start the sound system."
+                "there is no sound device",
+                hint="Connect one, or start the system's sound service.",
             )
 
 
 @devices_app.command("test")
-def try_command(
-    mic: Annotated[bool, typer.Option("--mic", help="Listen, and show the level.")] = False,
-    speaker: Annotated[bool, typer.Option("--speaker", help="Play four notes.")] = False,
+def run_tests(
+    mic: DeviceName = None,
+    speaker: DeviceName = None,
+    only: Annotated[
+        list[Tested] | None,
+        typer.Option(metavar="mic|speaker", help="Test only this; may be repeated."),
+    ] = None,
     loopback: Annotated[
         bool,
-        typer.Option("--loopback", help="Play chirps, and measure how the microphone hears them."),
+        typer.Option("--loopback", help="Play chirps and find them in what the microphone hears."),
     ] = False,
-    input_device: InputDevice = None,
-    output_device: OutputDevice = None,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="How long to listen.")] = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Try out the microphone (speak!) and the loudspeaker; both, unless one is named."""
-    if not (mic or speaker or loopback):
-        mic = speaker = True
-    from voicecli.cli import device_trials as trials
+    """Test the loudspeaker (four notes) and the microphone (speak!): level, rate and latency.
 
-    chosen: dict[str, tuple[bool, Callable[[], Coroutine[Any, Any, trials.Result]]]] = {
-        "loudspeaker": (speaker, partial(trials.loudspeaker, output_device)),
-        "microphone": (mic, partial(trials.microphone, input_device, seconds)),
-        "loopback": (loopback, partial(trials.both, input_device, output_device)),
-    }
+    With --loopback, test only the way from the loudspeaker to the microphone, unless --only is
+    given, too.
+    """
+    tests: dict[str, Callable[[], Coroutine[Any, Any, TestResult]]] = {}
+    if Tested.SPEAKER in (only or ()) or not (only or loopback):
+        tests["loudspeaker"] = partial(_test_loudspeaker, speaker)
+    if Tested.MIC in (only or ()) or not (only or loopback):
+        tests["microphone"] = partial(_test_microphone, mic, seconds)
+    if loopback:
+        tests["loopback"] = partial(_test_loopback, mic, speaker)
     results = {}
-    for name, (wanted, trial) in chosen.items():
-        if wanted:
-            results[name], lines = clock.run(trial())
-            if not as_json:
-                typer.echo("\n".join(lines))
+    for name, test in tests.items():
+        results[name], lines = clock.run(test())
+        if not as_json:
+            typer.echo("\n".join(lines))
     if as_json:
         typer.echo(json.dumps(results, indent=2))
 
 
-def _rows(profile_name: str) -> list[dict[str, Any]]:
-    from voicecli.audio.devices import host as portaudio
-    from voicecli.cli.device_trials import milliseconds
+def _list_rows(profile_name: str) -> list[dict[str, Any]]:
+    from voicecli.audio.devices.host import list_devices, open_portaudio, supports_rate
     from voicecli.profile import load_profile
 
     profile = load_profile(profile_name)
@@ -99,7 +124,7 @@ def _rows(profile_name: str) -> list[dict[str, Any]]:
         "input": profile.audio.sample_rate,
         "output": profile.tts.sample_rate,
     }
-    with portaudio.initialised() as library:
+    with open_portaudio() as library:
         return [
             {
                 "index": device.index,
@@ -108,21 +133,17 @@ def _rows(profile_name: str) -> list[dict[str, Any]]:
                 "input_channels": device.inputs,
                 "output_channels": device.outputs,
                 "default_rate": device.rate,
-                "input_latency_ms": milliseconds(device.input_latency) if device.inputs else None,
-                "output_latency_ms": milliseconds(device.output_latency)
-                if device.outputs
-                else None,
+                "input_latency_ms": _to_ms(device.input_latency) if device.inputs else None,
+                "output_latency_ms": _to_ms(device.output_latency) if device.outputs else None,
                 "default_input": device.default_input,
                 "default_output": device.default_output,
                 **{
-                    f"{direction}_rates": {
-                        rate: portaudio.supports(library, device, direction, rate)
-                    }
+                    f"{direction}_rates": {rate: supports_rate(library, device, direction, rate)}
                     for direction, rate in rates.items()
                     if device.channels(direction)
                 },
             }
-            for device in portaudio.devices(library)
+            for device in list_devices(library)
         ]
 
 
@@ -141,7 +162,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         for rate in rates:
             table.add_column(f"{rate} Hz")
         for row in able:
-            does = row[f"{direction}_rates"].values()
+            supported = row[f"{direction}_rates"].values()
             table.add_row(
                 "*" if row[f"default_{direction}"] else "",
                 str(row["index"]),
@@ -150,6 +171,132 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
                 str(row[f"{direction}_channels"]),
                 f"{row['default_rate']} Hz",
                 f"{row[f'{direction}_latency_ms']:g} ms",
-                *("yes" if done else "no" for done in does),
+                *("yes" if rate else "no" for rate in supported),
             )
         Console().print(table)
+
+
+async def _test_loudspeaker(name: str | None) -> TestResult:
+    from voicecli.audio.devices import open_loudspeaker
+    from voicecli.audio.devices.selftest import run_loudspeaker_test
+
+    async with open_loudspeaker(name, _RATE, _NO_PREBUFFER) as loudspeaker:
+        played = await run_loudspeaker_test(loudspeaker)
+    result = {**asdict(played.status), "delay_ms": _to_ms(played.delay)}
+    sentence = f"  the first sample was heard {result['delay_ms']:g} ms after it was written"
+    return result, [*_describe("loudspeaker", played.status), sentence]
+
+
+async def _test_microphone(name: str | None, seconds: float) -> TestResult:
+    from voicecli.audio.devices import open_microphone
+    from voicecli.audio.devices.select import make_silence_error
+    from voicecli.audio.devices.selftest import run_microphone_test
+
+    async with open_microphone(name, _RATE) as microphone:
+        with _open_meter() as show:
+            captured = await run_microphone_test(microphone, seconds, show)
+        level = captured.level
+        if isinf(level.peak):
+            raise make_silence_error(microphone.name)
+    result = {
+        **asdict(captured.status),
+        "rms_dbfs": round(level.rms, 1),
+        "peak_dbfs": round(level.peak, 1),
+        "clipped": level.clipped,
+    }
+    clipped = f"{level.clipped} samples clipped: turn it down" if level.clipped else "none clipped"
+    sentence = f"  level {level.rms:.1f} dBFS, peak {level.peak:.1f} dBFS, {clipped}"
+    return result, [*_describe("microphone", captured.status), sentence]
+
+
+async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | None) -> TestResult:
+    from voicecli.audio.devices import open_loudspeaker, open_microphone
+    from voicecli.audio.devices.select import make_silence_error
+    from voicecli.audio.devices.selftest import run_loopback_test
+
+    async with (
+        open_microphone(microphone_name, _RATE) as microphone,
+        open_loudspeaker(loudspeaker_name, _RATE, _NO_PREBUFFER) as loudspeaker,
+    ):
+        measured = await run_loopback_test(microphone, loudspeaker)
+        if measured.silent:
+            raise make_silence_error(microphone.name)
+    path, round_trip, attenuation = measured.path, measured.round_trip, measured.attenuation
+    result = {
+        "found": measured.found,
+        "played": measured.played,
+        "path_ms": None if path is None else _to_ms(path),
+        "round_trip_ms": None if round_trip is None else _to_ms(round_trip),
+        "attenuation_db": None if attenuation is None else round(attenuation, 1),
+    }
+    lines = [f"loopback: {measured.found} of {measured.played} chirps found"]
+    if measured.found:
+        lines += [
+            f"  from loudspeaker to microphone {result['path_ms']:g} ms, "
+            f"from write to read {result['round_trip_ms']:g} ms",
+            f"  the echo is {result['attenuation_db']:g} dB softer than what is played",
+        ]
+    return result, [*lines, f"  {_recommend_policy(attenuation)}"]
+
+
+def _recommend_policy(attenuation: float | None) -> str:
+    """Recommend an ``interrupt.policy`` for the echo.
+
+    A voice peaks at full scale: 45 dB softer, it is below what counts as audible here.
+    """
+    from voicecli.audio.pcm import AUDIBLE_DBFS
+
+    if attenuation is None or attenuation >= -AUDIBLE_DBFS:
+        return "use interrupt.policy=headphones: the microphone does not pick up the agent"
+    return (
+        "use interrupt.policy=speakers (cancels the echo) or off; with headphones the agent would "
+        "interrupt itself"
+    )
+
+
+def _describe(noun: str, status: DeviceStatus) -> list[str]:
+    lines = [
+        f"{noun} {status.device!r} ({status.host_api}): {status.rate} Hz, "
+        f"{status.channels} channel{'s' if status.channels > 1 else ''}"
+    ]
+    if status.measured_rate is not None:
+        error = 100 * (status.measured_rate / status.rate - 1)
+        lines.append(
+            f"  runs at {status.measured_rate:.0f} Hz by this machine's clock ({error:+.2f} %)"
+        )
+    if status.xruns:
+        times = "once" if status.xruns == 1 else f"{status.xruns} times"
+        lines.append(f"  lost samples {times}: the machine may be too busy")
+    if status.estimated:
+        lines.append("  reports no times: latencies are estimates")
+    return lines
+
+
+@contextmanager
+def _open_meter() -> Iterator[Callable[[Level], None]]:
+    """A level meter on standard error, if that is a terminal."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with Live(console=console, transient=True, refresh_per_second=20) as live:
+        yield lambda level: live.update(_draw_meter(level))
+
+
+def _draw_meter(level: Level) -> Text:
+    from rich.text import Text
+
+    rms, peak = (
+        max(0, round(_METER_WIDTH * (1 - dbfs / _METER_FLOOR))) if dbfs > _METER_FLOOR else 0
+        for dbfs in (level.rms, level.peak)
+    )
+    bar = "█" * rms + "░" * (peak - rms)
+    style = "red" if level.clipped else "green"
+    return Text.assemble((f"{bar:{_METER_WIDTH}}", style), f" {level.peak:6.1f} dBFS")
+
+
+def _to_ms(seconds: float) -> float:
+    return round(1000 * seconds, 1)

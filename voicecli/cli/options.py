@@ -105,8 +105,7 @@ def measure_session(timeline: Timeline, folder: Path | None) -> Sequence[Turn]:
     turns = measure_turns(timeline)
     if folder is None:
         return turns
-    from voicecli.audio.crosscheck import check_recording
-    from voicecli.audio.recorder import CONVERSATION
+    from voicecli.audio.recorder import CONVERSATION, check_recording
 
     return check_recording(turns, folder / CONVERSATION)
 

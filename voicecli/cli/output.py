@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from typing_extensions import override
 
 from voicecli import clock
-from voicecli.audio.devices.host import hushed
+from voicecli.audio.devices.host import silence_stderr
 from voicecli.cli.result import budgets_of
 from voicecli.events import (
     AgentStopped,
@@ -94,7 +94,7 @@ def silence_libraries() -> Iterator[None]:
 
     PortAudio prints a line when a device vanishes, in the middle of the display.
     """
-    with hushed() as saved:
+    with silence_stderr() as saved:
         if saved is None:
             yield
             return

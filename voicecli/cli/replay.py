@@ -157,7 +157,7 @@ class _Run:
                     source,
                     speaker,
                     timeline=timeline,
-                    tap=recorder.user,
+                    tap=recorder.add_user,
                     recorded=True,
                 ) as session,
             ):

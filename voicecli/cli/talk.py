@@ -100,11 +100,11 @@ def _load_profile(
     name: str, overrides: Sequence[str], *, typed: bool
 ) -> tuple[Profile, Sequence[str]]:
     """Return the profile, changed to what is possible here, and warnings about the changes."""
-    from voicecli.audio.echo import available
+    from voicecli.audio.echo import is_installed
     from voicecli.profile import load_profile
 
     profile = load_profile(name, overrides=overrides)
-    warning = None if typed else warn_of_half_duplex(profile, has_canceller=available())
+    warning = None if typed else warn_of_half_duplex(profile, has_canceller=is_installed())
     if warning is None:
         return profile, []
     return load_profile(name, overrides=[*overrides, HALF_DUPLEX]), [warning]

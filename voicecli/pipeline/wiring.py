@@ -15,7 +15,7 @@ from pathlib import Path
 
 from voicecli import clock
 from voicecli.audio.interfaces import Sink, Source
-from voicecli.audio.vad import NO_SILERO, available, create_detector
+from voicecli.audio.vad import SILERO_MISSING, create_detector, resolve_detector
 from voicecli.events import Warned
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
@@ -303,6 +303,6 @@ async def open_session(
             ),
             timeline=timeline,
         )
-        if profile.audio.vad == "auto" and available("auto") == "energy":
-            session.post(Warned(at=clock.now(), service="audio", text=NO_SILERO))
+        if profile.audio.vad == "auto" and resolve_detector("auto") == "energy":
+            session.post(Warned(at=clock.now(), service="audio", text=SILERO_MISSING))
         yield session

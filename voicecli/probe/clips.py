@@ -16,7 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from voicecli.audio.vad.energy import stretches
+from voicecli.audio.vad.energy import find_stretches
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 _CLIPS = {
@@ -90,5 +90,5 @@ def _voice(samples: NDArray[np.int16], format: AudioFormat) -> tuple[Samples, Sa
         AudioBlock(samples[at : at + step].tobytes(), at / format.rate)
         for at in range(0, len(samples), step)
     )
-    found = list(stretches(blocks, format))
+    found = list(find_stretches(blocks, format))
     return format.samples(found[0][0]), format.samples(found[-1][1])

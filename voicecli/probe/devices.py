@@ -41,11 +41,11 @@ async def measure_audio(profile: Profile, results: ProbeResults) -> None:
 async def _listen(profile: Profile, results: ProbeResults) -> None:
     from voicecli.audio.devices import host as portaudio
     from voicecli.audio.devices import open_microphone
-    from voicecli.audio.devices.select import choose
+    from voicecli.audio.devices.select import choose_device
 
     audio = profile.audio
-    with portaudio.initialised() as library:
-        speaker = choose(portaudio.devices(library), "output", audio.speaker)
+    with portaudio.open_portaudio() as library:
+        speaker = choose_device(portaudio.list_devices(library), "output", audio.speaker)
     ages: list[Seconds] = []
     lates: list[Seconds] = []
     async with open_microphone(

@@ -16,8 +16,8 @@ from statistics import median
 from urllib.parse import urlencode
 
 from voicecli import clock
-from voicecli.audio.pcm import first_audible
-from voicecli.audio.playout import PlayoutBuffer
+from voicecli.audio.pcm import first_audible, samples_of
+from voicecli.audio.playout import ClockedPlayout
 from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
 from voicecli.events import Service
@@ -188,18 +188,18 @@ def _playout(
 
     chunks: from the one with that sample on, at ``audible``; a reply is played from shortly before.
     """
-    buffer = PlayoutBuffer(format, prebuffer)
-    buffer.start(chunks[0].at)
+    playout = ClockedPlayout(format.rate, prebuffer)
+    playout.advance(chunks[0].at).start()
     skipped = max(0, audible - format.samples(PREROLL))
     for number, chunk in enumerate(chunks):
         pcm = chunk.pcm if number else chunk.pcm[SAMPLE_SIZE * skipped :]
-        buffer.write(pcm, chunk.at)
-        if buffer.audible_at is not None:
+        playout.advance(chunk.at).write(samples_of(pcm))
+        if playout.audible_at is not None:
             break
     else:
-        buffer.end(chunks[-1].at)
-    assert buffer.audible_at is not None
-    return max(buffer.audible_at - chunks[0].at, 0.0)
+        playout.end()
+    assert playout.audible_at is not None
+    return max(playout.audible_at - chunks[0].at, 0.0)
 
 
 CLEARS = 5

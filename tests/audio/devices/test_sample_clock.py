@@ -8,8 +8,8 @@ import pytest
 
 from voicecli.audio.devices.sample_clock import (
     BlockTime,
-    CaptureTimes,
-    PlaybackTimes,
+    CaptureClock,
+    PlaybackClock,
     RateMeter,
     captured_at,
     played_at,
@@ -54,7 +54,7 @@ def test_a_dac_time_of_now_counts():
 
 def test_late_callbacks_and_scattered_adc_times_do_not_move_a_block():
     chance = random.Random(1)
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     errors = []
     for index in range(200):
         true = 10 + index * LENGTH
@@ -65,7 +65,7 @@ def test_late_callbacks_and_scattered_adc_times_do_not_move_a_block():
 
 
 def test_a_constant_latency_that_the_adc_tells_of_counts():
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     for index in range(100):
         true = 10 + index * LENGTH
         placed = clock.place(BLOCK, BlockTime(true, called=true + LENGTH + 0.15))
@@ -73,7 +73,7 @@ def test_a_constant_latency_that_the_adc_tells_of_counts():
 
 
 def test_a_drifting_device_is_followed():
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     for index in range(3000):
         true = 10 + index * LENGTH * 1.0001  # 100 ppm slow: 6 ms in a minute
         placed = clock.place(BLOCK, BlockTime(true, called=true + LENGTH))
@@ -81,13 +81,13 @@ def test_a_drifting_device_is_followed():
 
 
 def test_lost_samples_are_no_drift():
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     clock.place(BLOCK, BlockTime(10.0, 10.02))
     assert clock.place(BLOCK, BlockTime(10.5, 10.52, broken=True)) == pytest.approx(10.5)
 
 
 def test_buffers_that_fill_as_a_stream_opens_are_allowed_for():
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     for index in range(500):
         true = 10 + index * LENGTH
         buffered = 0.009 if index > 40 else 0.0
@@ -97,7 +97,7 @@ def test_buffers_that_fill_as_a_stream_opens_are_allowed_for():
 
 
 def test_buffers_that_fill_later_move_nothing():
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     for index in range(800):
         true = 10 + index * LENGTH
         buffered = 0.009 if index > 300 else 0.0
@@ -107,7 +107,7 @@ def test_buffers_that_fill_later_move_nothing():
 
 @pytest.mark.parametrize("ppm", [-200, 200])
 def test_a_device_that_drifts_after_its_buffers_have_filled_is_followed(ppm):
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     for index in range(3000):
         true = 10 + index * LENGTH * (1 + ppm * 1e-6)
         buffered = 0.009 if index > 300 else 0.0
@@ -117,7 +117,7 @@ def test_a_device_that_drifts_after_its_buffers_have_filled_is_followed(ppm):
 
 def test_a_busy_machine_moves_nothing():
     chance = random.Random(1)
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     for index in range(15_000):
         true = 10 + index * LENGTH
         # whole windows in which no callback is on time: up in one step, and down in two
@@ -128,7 +128,7 @@ def test_a_busy_machine_moves_nothing():
 
 
 def test_samples_lost_without_a_word_are_noticed_in_two_seconds():
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     for index in range(200):
         true = 10 + index * LENGTH + (0.06 if index >= 100 else 0.0)
         placed = clock.place(BLOCK, BlockTime(true, called=true + LENGTH))
@@ -137,7 +137,7 @@ def test_samples_lost_without_a_word_are_noticed_in_two_seconds():
 
 
 def test_adc_times_that_wander_do_not_count():
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     for index in range(500):
         true = 10 + index * LENGTH
         said = true - 0.009 * min(index, 250) * LENGTH  # as PulseAudio's do in the first seconds
@@ -147,7 +147,7 @@ def test_adc_times_that_wander_do_not_count():
 
 
 def test_a_known_latency_counts_while_the_times_wander():
-    clock = CaptureTimes(RATE)
+    clock = CaptureClock(RATE)
     for index in range(200):
         true = 10 + index * LENGTH
         wanders = 0.009 * max(0, index - 100) * LENGTH
@@ -161,7 +161,7 @@ AHEAD = 0.03
 
 def test_late_callbacks_and_scattered_dac_times_do_not_move_a_block():
     chance = random.Random(1)
-    clock = PlaybackTimes(RATE)
+    clock = PlaybackClock(RATE)
     for index in range(300):
         true = 10 + index * LENGTH
         late = chance.choice([0.0, 0.0, 0.0, 0.0, 0.005])
@@ -172,7 +172,7 @@ def test_late_callbacks_and_scattered_dac_times_do_not_move_a_block():
 
 
 def test_after_an_underrun_the_times_are_those_before_it_but_later():
-    clock = PlaybackTimes(RATE)
+    clock = PlaybackClock(RATE)
     for index in range(100):
         true = 10 + index * LENGTH
         clock.place(BLOCK, BlockTime(true, called=true - AHEAD))
@@ -188,7 +188,7 @@ def test_after_an_underrun_the_times_are_those_before_it_but_later():
 
 
 def test_before_anything_is_known_of_a_loudspeaker_its_own_times_count():
-    clock = PlaybackTimes(RATE)
+    clock = PlaybackClock(RATE)
     assert clock.place(BLOCK, BlockTime(10.0, called=9.98)) == 10.0
 
 

@@ -1,18 +1,18 @@
-"""The chirp is found where it is, as softly as it came, and nowhere else."""
+"""The make_chirp is found where it is, as softly as it came, and nowhere else."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from voicecli.audio.devices.selftest import chirp, find_echo
+from voicecli.audio.devices.selftest import find_echo, make_chirp
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 @pytest.mark.parametrize("attenuation", [0, 20, 40])
 @pytest.mark.parametrize("noise", [0, 3, 30])
 def test_an_echo_is_found(rate, attenuation, noise):
-    signal = chirp(rate)
+    signal = make_chirp(rate)
     recorded = np.random.default_rng(1).normal(0, noise, rate)
     recorded[1234 : 1234 + len(signal)] += signal * 10 ** (-attenuation / 20)
     echo = find_echo(signal, recorded.round().clip(-32768, 32767).astype(np.int16), rate)
@@ -22,7 +22,7 @@ def test_an_echo_is_found(rate, attenuation, noise):
 
 
 def test_a_room_adds_to_the_echo():
-    signal = chirp(16_000)
+    signal = make_chirp(16_000)
     recorded = np.zeros(16_000)
     for delay, gain in ((100, 0.1), (500, 0.08)):
         recorded[delay : delay + len(signal)] += gain * signal
@@ -35,8 +35,8 @@ def test_a_room_adds_to_the_echo():
 @pytest.mark.parametrize("seed", range(20))
 def test_there_is_no_echo_in_noise(seed):
     noise = np.random.default_rng(seed).normal(0, 300, 16_000).astype(np.int16)
-    assert find_echo(chirp(16_000), noise, 16_000) is None
+    assert find_echo(make_chirp(16_000), noise, 16_000) is None
 
 
 def test_there_is_no_echo_in_silence():
-    assert find_echo(chirp(16_000), np.zeros(16_000, np.int16), 16_000) is None
+    assert find_echo(make_chirp(16_000), np.zeros(16_000, np.int16), 16_000) is None

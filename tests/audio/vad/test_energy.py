@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from tests.support import SPEECH
 from tests.support.speech_like import SYLLABLE, silence, utterances, voice
-from voicecli.audio.pcm import samples_of
-from voicecli.audio.vad.energy import EnergyDetector, stretches
-from voicecli.audio.vad.levels import SILENT_DBFS, Loudness, level_dbfs
+from voicecli.audio.pcm import SILENT_DBFS, measure_level, samples_of
+from voicecli.audio.vad.energy import EnergyDetector, LevelMeter, find_stretches
 from voicecli.events import Event, SpeechStarted, SpeechStopped
 from voicecli.units import AudioBlock, AudioFormat
 
@@ -39,7 +38,7 @@ def hear(pcm: bytes, rate: int = RATE, hangover: float = 0.2) -> list[Event]:
 
 
 def found(pcm: bytes, rate: int = RATE) -> list[tuple[float, float]]:
-    return [*stretches(blocks(pcm, rate, rate // 50), AudioFormat(rate))]
+    return [*find_stretches(blocks(pcm, rate, rate // 50), AudioFormat(rate))]
 
 
 def noisy(pcm: bytes, dbfs: float, seed: int = 1) -> bytes:
@@ -60,14 +59,14 @@ def offset_by(pcm: bytes, offset: int) -> bytes:
     [([32767, -32768], 0.0), ([3277, -3277], -20.0), ([0, 0], SILENT_DBFS), ([], SILENT_DBFS)],
 )
 def test_the_level_of_samples(samples: list[int], dbfs: float) -> None:
-    assert level_dbfs(np.array(samples, np.int16)) == pytest.approx(dbfs, abs=0.001)
+    assert measure_level(np.array(samples, np.int16)) == pytest.approx(dbfs, abs=0.001)
 
 
 def test_the_noise_is_the_quietest_50_ms_of_two_seconds() -> None:
-    loudness = Loudness(AudioFormat(RATE))
+    meter = LevelMeter(AudioFormat(RATE))
     quiet, loud = noisy(silence(1.0), -60), noisy(silence(4.0), -40)
 
-    noise = [frame.noise for frame in loudness.frames(AudioBlock(quiet + loud, 0.0))]
+    noise = [frame.noise for frame in meter.feed(AudioBlock(quiet + loud, 0.0))]
 
     assert noise[60] == pytest.approx(-60, abs=1.5)
     assert noise[100 + 190] == pytest.approx(-60, abs=1.5)
@@ -77,10 +76,10 @@ def test_the_noise_is_the_quietest_50_ms_of_two_seconds() -> None:
 @given(st.lists(st.floats(-90, -10), min_size=60, max_size=500))
 @settings(max_examples=50)
 def test_the_noise_is_found_as_if_all_of_it_were_looked_through(levels: list[float]) -> None:
-    loudness = Loudness(AudioFormat(RATE))
+    meter = LevelMeter(AudioFormat(RATE))
     tone = np.tile([1.0, -1.0], 80)
     pcm = np.round(np.concatenate([tone * 32768 * 10 ** (level / 20) for level in levels]))
-    frames = loudness.frames(AudioBlock(pcm.astype("<i2").tobytes(), 0.0))
+    frames = meter.feed(AudioBlock(pcm.astype("<i2").tobytes(), 0.0))
 
     for index in range(50, len(frames), 7):
         window = [frame.level for frame in frames[max(0, index - 199) : index + 1]]
@@ -248,7 +247,7 @@ def test_a_voice_that_the_recording_cuts_off_ends_with_it() -> None:
 
 def test_there_are_no_stretches_in_silence() -> None:
     assert found(silence(1.0)) == []
-    assert [*stretches([], AudioFormat(RATE))] == []
+    assert [*find_stretches([], AudioFormat(RATE))] == []
 
 
 # ── what is no voice ─────────────────────────────────────────────────────────
@@ -316,7 +315,7 @@ def test_rumble_below_a_voice_is_no_voice() -> None:
     time = np.arange(3 * RATE) / RATE
     rumble = np.round(300 * np.sin(2 * np.pi * 12 * time)).astype("<i2").tobytes()
 
-    assert level_dbfs(samples_of(rumble)) > -45
+    assert measure_level(samples_of(rumble)) > -45
     assert found(rumble) == []
 
 

@@ -21,9 +21,9 @@ from tests.support import SPEECH
 from tests.support.speech_like import silence, utterances
 from voicecli.audio import vad as detector
 from voicecli.audio.pcm import samples_of
-from voicecli.audio.vad import available, create_detector, silero
-from voicecli.audio.vad.energy import EnergyDetector, stretches
-from voicecli.audio.vad.silero import Silero, SileroDetector
+from voicecli.audio.vad import create_detector, resolve_detector
+from voicecli.audio.vad.energy import EnergyDetector, find_stretches
+from voicecli.audio.vad.silero import SileroDetector, load_session
 from voicecli.errors import UsageError
 from voicecli.events import Event, SpeechStarted, SpeechStopped, SpeechSuspected
 from voicecli.units import AudioBlock, AudioFormat
@@ -52,7 +52,7 @@ def resampled(pcm: bytes, rate: int, to: int) -> bytes:
 @cache
 def true_end(name: str, rate: int = RATE) -> float:
     """Where the sentence ends by the energy of the clean recording."""
-    return [*stretches([AudioBlock(spoken(name, rate), 0.0)], AudioFormat(rate))][-1][1]
+    return [*find_stretches([AudioBlock(spoken(name, rate), 0.0)], AudioFormat(rate))][-1][1]
 
 
 def pink(count: int, seed: int) -> NDArray[np.float64]:
@@ -253,7 +253,7 @@ def test_typing_is_no_voice_though_its_energy_says_so() -> None:
 
     assert hear(pcm) == []
     assert suspected(pcm) == []
-    assert [*stretches([AudioBlock(pcm, 0.0)], AudioFormat(RATE))] != []
+    assert [*find_stretches([AudioBlock(pcm, 0.0)], AudioFormat(RATE))] != []
 
 
 @pytest.mark.parametrize("dbfs", [-50, -30, -20])
@@ -303,7 +303,7 @@ def test_detectors_share_the_network_but_not_what_they_heard() -> None:
         assert other.feed(still) == []
 
     assert voices_only(heard) == hear(pcm)
-    assert Silero()._session is Silero()._session
+    assert load_session() is load_session()
 
 
 def test_onnxruntime_is_imported_only_when_the_network_is_wanted() -> None:
@@ -323,22 +323,22 @@ def test_onnxruntime_is_imported_only_when_the_network_is_wanted() -> None:
 def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if onnxruntime were not installed."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    silero._session.cache_clear()
+    load_session.cache_clear()
     yield
-    silero._session.cache_clear()
+    load_session.cache_clear()
 
 
 def test_the_best_detector_that_can_run_is_chosen() -> None:
-    assert available("auto") == "silero"
+    assert resolve_detector("auto") == "silero"
     assert isinstance(create_detector("auto", AudioFormat(RATE)), SileroDetector)
     assert isinstance(create_detector("energy", AudioFormat(RATE)), EnergyDetector)
 
 
 @pytest.mark.usefixtures("no_onnxruntime")
 def test_without_onnxruntime_energy_decides_and_there_is_a_note_to_show() -> None:
-    assert available("auto") == "energy"
+    assert resolve_detector("auto") == "energy"
     assert isinstance(create_detector("auto", AudioFormat(RATE)), EnergyDetector)
-    assert "pip install 'voicecli[vad]'" in detector.NO_SILERO
+    assert "pip install 'voicecli[vad]'" in detector.SILERO_MISSING
 
 
 @pytest.mark.usefixtures("no_onnxruntime")

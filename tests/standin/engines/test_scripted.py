@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support import PROFILES
 from voicecli import clock
 from voicecli.audio.pcm import first_audible
-from voicecli.audio.vad.energy import stretches
+from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError
 from voicecli.standin.engines import Result, Segment
 from voicecli.standin.engines.scripted import ScriptedStt, create_scripted_engines
@@ -242,6 +242,6 @@ def test_a_text_is_one_stretch_of_voice_audible_from_its_first_sample(rate: int)
     length = 0.06 * len(text)
     assert len(pcm) == 2 * round(length * rate)
     assert first_audible(pcm) == 0
-    assert [*stretches([AudioBlock(pcm, 0.0)], AudioFormat(rate))] == [
+    assert [*find_stretches([AudioBlock(pcm, 0.0)], AudioFormat(rate))] == [
         (0.0, pytest.approx(length, abs=0.01))
     ]

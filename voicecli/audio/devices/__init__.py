@@ -1,7 +1,7 @@
-"""Microphone and loudspeaker, through PortAudio; PyAudio is imported when one is opened.
+"""Microphone and loudspeaker through PortAudio; PyAudio is imported when one is opened.
 
-Two streams in callback mode; the callbacks, in PortAudio's thread, copy and return.  Both streams
-run on one PortAudio (``card``), which is started anew when a device is lost.
+Each is a stream in callback mode; the callbacks, in PortAudio's thread, copy and return.  Both
+streams share one PortAudio, which is restarted when a device is lost.
 """
 
 from voicecli.audio.devices.loudspeaker import Loudspeaker, open_loudspeaker

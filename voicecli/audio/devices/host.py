@@ -1,4 +1,4 @@
-"""PortAudio, reached through PyAudio: loaded late and kept quiet."""
+"""PortAudio, through PyAudio: imported late, and kept from writing to the terminal."""
 
 from __future__ import annotations
 
@@ -10,97 +10,114 @@ from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import Any
 
-from voicecli.audio.devices import errors as failures
-from voicecli.audio.devices.select import Device, Direction, described
+from voicecli.audio.devices.select import (
+    Device,
+    Direction,
+    make_import_error,
+    make_start_error,
+    parse_device,
+)
 
 INPUT_UNDERFLOW, INPUT_OVERFLOW, OUTPUT_UNDERFLOW, OUTPUT_OVERFLOW = 1, 2, 4, 8
-"""PortAudio's status flags; 16 says that a stream is being primed and is no fault."""
+"""PortAudio's status flags; 16 means that a stream is being primed and is no fault."""
 
 Library = Any
 """An instance of ``pyaudio.PyAudio``."""
 
 
 @contextmanager
-def initialised() -> Iterator[Library]:
-    """PortAudio for as long as the block lasts; raises DeviceError."""
-    library = start()
+def open_portaudio() -> Iterator[Library]:
+    """Run PortAudio for the length of the block; raises DeviceError."""
+    library = start_portaudio()
     try:
         yield library
     finally:
-        end(library)
+        stop_portaudio(library)
 
 
-def start() -> Library:
-    """Start PortAudio: it looks for devices now, and never again; raises DeviceError."""
+def start_portaudio() -> Library:
+    """Start PortAudio, which looks for devices now and never again; raises DeviceError."""
     try:
         with redirect_stdout(io.StringIO()):  # PyAudio prints before it raises
             import pyaudio
     except ImportError as error:
-        raise failures.missing(error) from error
-    _silence()
+        raise make_import_error(error) from error
+    _disable_library_output()
     try:
-        with quiet():
+        with silence_stderr():
             return pyaudio.PyAudio()
     except OSError as error:
-        raise failures.uninitialised(error) from error
+        raise make_start_error(error) from error
 
 
-def end(library: Library) -> None:
-    """Close what is open, and end PortAudio."""
-    with quiet():
+def stop_portaudio(library: Library) -> None:
+    """Close all streams and stop PortAudio."""
+    with silence_stderr():
         library.terminate()
 
 
-def devices(library: Library) -> list[Device]:
-    """All devices, as they were when PortAudio started."""
+def list_devices(library: Library) -> list[Device]:
+    """Return all devices that were there when PortAudio started."""
     defaults = [
-        _default(library.get_default_input_device_info),
-        _default(library.get_default_output_device_info),
+        _find_default(library.get_default_input_device_info),
+        _find_default(library.get_default_output_device_info),
     ]
     infos = map(library.get_device_info_by_index, range(library.get_device_count()))
     return [
-        described(info, library.get_host_api_info_by_index(info["hostApi"])["name"], *defaults)
+        parse_device(info, library.get_host_api_info_by_index(info["hostApi"])["name"], *defaults)
         for info in infos
     ]
 
 
-def supports(library: Library, device: Device, direction: Direction, rate: int) -> bool:
-    """Whether the device says that it can do mono at ``rate``."""
+def supports_rate(library: Library, device: Device, direction: Direction, rate: int) -> bool:
+    """Whether the device claims to support mono at ``rate``."""
     import pyaudio
 
-    wanted = {
+    request = {
         f"{direction}_device": device.index,
         f"{direction}_channels": 1,
         f"{direction}_format": pyaudio.paInt16,
     }
     try:
-        with quiet():
-            return bool(library.is_format_supported(float(rate), **wanted))
+        with silence_stderr():
+            return bool(library.is_format_supported(float(rate), **request))
     except ValueError:
         return False
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Standard error leads nowhere: PortAudio and JACK write to it whatever they are told.
+def silence_stderr() -> Iterator[int | None]:
+    """Redirect file descriptor 2 to /dev/null, process-wide; yield a duplicate of the original.
 
-    For opening and closing only; it takes the messages of other threads with it.
+    PortAudio and JACK write to it unconditionally.  Messages of other threads are lost, too, so
+    keep it short.  Yields None if there is no standard error.
     """
-    with hushed():
-        yield
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield None
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    try:
+        yield saved
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
-def _default(ask: Any) -> int | None:
+def _find_default(ask: Any) -> int | None:
     try:
         index: int = ask()["index"]
-    except OSError:  # PyAudio's way to say that there is none
+    except OSError:  # how PyAudio reports that there is none
         return None
     return index
 
 
 @cache  # keeps the callbacks alive, as the libraries go on calling them
-def _silence() -> list[Any]:
-    """Tell ALSA and JACK not to print; they do so while a stream runs, too.  80 lines at times."""
+def _disable_library_output() -> list[Any]:
+    """Keep ALSA and JACK from printing, even while a stream runs: up to 80 lines."""
     text = ctypes.c_char_p
     alsa = (None, text, ctypes.c_int, text, ctypes.c_int, text)
     kept = []
@@ -110,31 +127,10 @@ def _silence() -> list[Any]:
     ):
         try:
             loaded = ctypes.CDLL(name)
-        except OSError:  # other systems have neither
+        except OSError:  # not on this system
             continue
         ignore = ctypes.CFUNCTYPE(*signature)(lambda *_: None)
         for setter in setters:
             getattr(loaded, setter)(ignore)
         kept.append(ignore)
     return kept
-
-
-@contextmanager
-def hushed() -> Iterator[int | None]:
-    """What is written to descriptor 2 leads nowhere, of all threads; gives the one it led to.
-
-    None where there is no standard error.
-    """
-    try:
-        saved = os.dup(2)
-    except OSError:
-        yield None
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield saved
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

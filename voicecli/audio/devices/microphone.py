@@ -7,135 +7,128 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from voicecli.audio.devices import errors as failures
-from voicecli.audio.devices.card import Card, opened
-from voicecli.audio.devices.sample_clock import BlockTime, CaptureTimes
-from voicecli.audio.devices.stream import Sound, Stream
-from voicecli.audio.resample import Resampler
+from typing_extensions import override
+
+from voicecli.audio.devices.sample_clock import BlockTime, CaptureClock
+from voicecli.audio.devices.select import make_silence_error
+from voicecli.audio.devices.stream import DeviceHost, Stream, open_stream
+from voicecli.audio.interfaces import Source
+from voicecli.audio.pcm import Resampler, SampleArray
 from voicecli.events import Event
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
-_SILENT: Seconds = 0.9
-"""Digital silence for so long after the opening: no room is that quiet."""
+_SILENCE_LIMIT: Seconds = 0.9
+"""Digital silence for this long after opening is reported: no room is that quiet."""
 
-_WATCH: Seconds = 0.1
-"""How often a microphone that delivers nothing is looked after."""
+_CHECK_INTERVAL: Seconds = 0.1
+"""How often a microphone that delivers nothing is checked."""
 
-_KEPT = 3000
-"""Blocks that are kept for a slow listener (60 s of 20 ms); the oldest go first."""
+_BACKLOG = 3000
+"""Blocks kept for a slow reader (60 s of 20 ms); the oldest are dropped first."""
 
 
 @asynccontextmanager
 async def open_microphone(
     name: str | None, rate: int, block: Seconds = 0.02
 ) -> AsyncIterator[Microphone]:
-    """A microphone, listening.
+    """Open a microphone and start capturing.
 
-    name: a device's, a part of it, or its index; None: the default.
-    rate: of the blocks in hertz, whatever the device's own is.
-    block: their length in seconds.
+    name: a device's name, a part of it, or its index; None for the default.
+    rate: of the blocks, in hertz; resampled from the device's own.
+    block: length of the blocks in seconds.
 
     Raises DeviceError.
     """
     microphone = Microphone(name, rate, block)
-    async with opened(microphone.stream) as card:
-        microphone.card = card
+    async with open_stream(microphone.stream) as host:
+        microphone.host = host
         yield microphone
 
 
-class Microphone:
-    """A ``stages.Source``.
+class Microphone(Source):
+    """Captures blocks through PortAudio; times come from the clock of the converter (ADC).
 
-    A block's ``at`` comes from the clock of the converter (ADC).  When the device vanishes, another
-    takes over and ``at`` jumps; ``events`` tells.
+    When the device vanishes, another takes over and ``at`` jumps; ``events`` reports it.
     """
 
-    card: Card
+    host: DeviceHost
 
     def __init__(self, name: str | None, rate: int, block: Seconds) -> None:
-        self._format = AudioFormat(rate)
+        self.format = AudioFormat(rate)
         self._loop = asyncio.get_running_loop()
-        self._blocks: deque[AudioBlock] = deque(maxlen=_KEPT)
+        self._blocks: deque[AudioBlock] = deque(maxlen=_BACKLOG)
         self._arrived = asyncio.Event()
         self._open_at(rate)
-        self.stream = Stream("input", name, rate, block, self._heard, self._open_at)
+        self.stream = Stream("input", name, rate, block, self._receive, self._open_at)
 
-    @property
-    def format(self) -> AudioFormat:
-        """Of the blocks."""
-        return self._format
-
+    @override
     async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
-        """What is heard, as it comes; without end.
+        """Yield blocks as they arrive, without end.
 
-        Each block is ``block`` seconds long, but for the first one of a device whose sound has to
-        be resampled: it is 1.5 ms shorter.  Raises DeviceError when the microphone, or the
-        loudspeaker that shares its card, is lost and nothing takes its place.
+        All are equally long, except that the first one of a device whose sound is resampled is
+        1.5 ms shorter.  Raises DeviceError when the microphone, or a loudspeaker open at the same
+        time, is lost and no other takes its place.
         """
         while True:
-            await self.card.check()
+            await self.host.check()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_WATCH):
+                async with asyncio.timeout(_CHECK_INTERVAL):
                     await self._arrived.wait()
             self._arrived.clear()
             while self._blocks:
                 yield self._blocks.popleft()
 
+    @override
     def pause(self) -> None:
-        """A live user need not wait."""
+        pass
 
+    @override
     def resume(self) -> None:
-        """A live user has not waited."""
+        pass
 
     def events(self) -> AsyncGenerator[Event, None]:
-        """Warned and AudioGlitched: what else befalls the microphone; without end."""
-        return self.stream.notices.events()
+        """Yield the device's Warned and AudioGlitched, without end."""
+        return self.stream.events.iterate()
 
     @property
     def name(self) -> str:
-        """Of the device that listens."""
+        """Name of the device that captures."""
         return self.stream.name
 
     @property
     def xruns(self) -> int:
-        """How often sound was lost."""
-        return self.stream.notices.xruns
-
-    @property
-    def estimated(self) -> bool:
-        """Whether the device gave no times, so that ``at`` was estimated from its block size."""
-        return self.stream.estimated
+        """How often samples were lost."""
+        return self.stream.events.xruns
 
     def _open_at(self, rate: int) -> None:
-        self._resampler = Resampler(rate, self._format.rate)
-        self._times = CaptureTimes(rate)
-        self._card_rate = rate
+        self._resampler = Resampler(rate, self.format.rate)
+        self._clock = CaptureClock(rate)
+        self._device_rate = rate
         self._in = self._out = 0  # samples of the device, samples made of them
-        self._zeros: Seconds | None = 0.0  # of digital silence so far; None when it is none
+        self._zeros: Seconds | None = 0.0  # of digital silence so far; None once decided
 
-    def _heard(self, sound: Sound, time: BlockTime) -> Sound:
-        """In the card's thread."""
+    def _receive(self, samples: SampleArray, time: BlockTime) -> SampleArray:
+        """Pass a block on to the loop.  Runs in PortAudio's thread."""
         with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._take, sound, time)
-        return sound
+            self._loop.call_soon_threadsafe(self._add, samples, time)
+        return samples
 
-    def _take(self, sound: Sound, time: BlockTime) -> None:
-        made = self._resampler.feed(sound)
-        # The first sample made now lies a little before this block, where the filter had to wait.
-        at = self._times.place(len(sound), time)
-        at += self._out / self._format.rate - self._in / self._card_rate
-        self._in += len(sound)
-        self._out += len(made)
-        self._blocks.append(AudioBlock(made.tobytes(), at, came=time.called))
+    def _add(self, samples: SampleArray, time: BlockTime) -> None:
+        resampled = self._resampler.feed(samples)
+        # The first sample made now lies a little before this block: the filter had to wait.
+        at = self._clock.place(len(samples), time)
+        at += self._out / self.format.rate - self._in / self._device_rate
+        self._in += len(samples)
+        self._out += len(resampled)
+        self._blocks.append(AudioBlock(resampled.tobytes(), at, came=time.called))
         self._arrived.set()
         if self._zeros is not None:
-            self._look_for_zeros(sound)
+            self._check_silence(samples, self._zeros)
 
-    def _look_for_zeros(self, sound: Sound) -> None:
-        assert self._zeros is not None
-        self._zeros += len(sound) / self._card_rate
-        if sound.any():
+    def _check_silence(self, samples: SampleArray, zeros: Seconds) -> None:
+        self._zeros = zeros + len(samples) / self._device_rate
+        if samples.any():
             self._zeros = None
-        elif self._zeros >= _SILENT:
+        elif self._zeros >= _SILENCE_LIMIT:
             self._zeros = None
-            self.stream.notices.warn(failures.silent(self.name))
+            self.stream.events.warn(make_silence_error(self.name))

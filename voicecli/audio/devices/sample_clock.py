@@ -1,9 +1,9 @@
 """PortAudio's times on the session's clock.
 
-Its callbacks get the time of the block's first sample at the converter (ADC or DAC) and the current
-time, both of a clock that depends on the system below: the wall clock, the monotonic clock, or
-stream time.  Only the difference of the two means anything, and on some systems not even that:
-ALSA may give 0 (PortAudio issues 498, 586), WMME and DirectSound an ADC time of 0 (135, 121, 530).
+Each callback is given the time of the block's first sample at the converter (ADC or DAC) and the
+current time, both of a clock that depends on the system: the wall clock, the monotonic clock, or
+stream time.  Only the difference of the two is meaningful, and on some systems not even that: ALSA
+may give 0 (PortAudio issues 498, 586), WMME and DirectSound an ADC time of 0 (135, 121, 530).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 from voicecli.units import Samples, Seconds
 
-_LONGEST: Seconds = 1.0
-"""No sound card buffers more; a larger difference is no time but nonsense."""
+_LONGEST_BUFFER: Seconds = 1.0
+"""No sound card buffers more; a larger difference of times is not usable."""
 
 
 class BlockTime(NamedTuple):
     """When the first sample of a block is at the converter.
 
-    at: seconds, on the clock that ``called`` was read from.
+    at: seconds, on the clock of ``called``.
     called: when the callback came.
     estimated: whether PortAudio gave no usable time.
     broken: whether samples were lost just before.
@@ -36,63 +36,62 @@ class BlockTime(NamedTuple):
 
 
 def captured_at(times: Mapping[str, float], now: Seconds, length: Seconds) -> BlockTime:
-    """When the first sample of an input block was at the microphone.
+    """Work out when the first sample of an input block was at the microphone.
 
-    now: the time in the callback, on the clock wanted.
-    length: of the block; without a usable time its last sample is taken to be from just now.
+    now: the time of the callback, on the clock wanted.
+    length: of the block; without a usable time its last sample is assumed to be captured now.
     """
     adc = times["input_buffer_adc_time"]
     age = times["current_time"] - adc
-    if adc > 0 and 0 <= age < _LONGEST + length:
+    if adc > 0 and 0 <= age < _LONGEST_BUFFER + length:
         return BlockTime(now - age, now)
     return BlockTime(now - length, now, estimated=True)
 
 
 def played_at(times: Mapping[str, float], now: Seconds, latency: Seconds) -> BlockTime:
-    """When the first sample of an output block will be at the loudspeaker.
+    """Work out when the first sample of an output block will be at the loudspeaker.
 
-    now: the time in the callback, on the clock wanted.
-    latency: of the stream as PortAudio reports it, for want of a usable time.
+    now: the time of the callback, on the clock wanted.
+    latency: of the stream, as PortAudio reports it; used without a usable time.
     """
     dac = times["output_buffer_dac_time"]
     ahead = dac - times["current_time"]
-    if dac > 0 and 0 <= ahead < _LONGEST:
+    if dac > 0 and 0 <= ahead < _LONGEST_BUFFER:
         return BlockTime(now + ahead, now)
     return BlockTime(now + latency, now, estimated=True)
 
 
-class _Pace:
-    """What the callbacks of a device tell, all together.
+class _CallbackClock:
+    """Estimates a device's sample clock from the arrival of its callbacks.
 
-    Samples come and go at the device's rate, so that every callback says when the first of all was
-    due.  Callbacks come late but never early: the earliest counts, whatever a sound server's
-    buffers do once it has settled (behind PulseAudio, they grow by 9 ms in the first seconds), but
-    for the drift of the clocks.  How far from it the converter is the times of the ADC or DAC say,
-    but only while they keep the same distance: behind PulseAudio, those of a microphone wander off
-    by 25 ms in its first ten seconds.
+    Samples come and go at the device's rate, so every callback dates the first sample of all.
+    Callbacks come late but never early, so the earliest counts, apart from clock drift, whatever a
+    sound server's buffers do once it has settled (behind PulseAudio they grow by 9 ms in the first
+    seconds).  The distance to the converter comes from the ADC or DAC times, but only while it is
+    steady: behind PulseAudio, a microphone's times wander off by 25 ms in its first ten seconds.
     """
 
     _WINDOW: Seconds = 1.0
-    """Fifty blocks, one of which was not late."""
+    """Fifty blocks, at least one of which was not late."""
 
     _DRIFT: Seconds = 0.0003
-    """From one window to the next, what is no more than this is the clocks' drift."""
+    """The most that clock drift moves the earliest callback from one window to the next."""
 
-    _LOST: Seconds = 0.02
-    """And more than this means that samples were lost, though nobody said so."""
+    _LOSS: Seconds = 0.02
+    """A move by more than this means unreported loss of samples."""
 
-    _SETTLING = 3
+    _SETTLING_WINDOWS = 3
     """Windows in which a sound server's buffers may still fill."""
 
-    _PATIENCE = 5
-    """Windows after which what was neither is what a sound server's buffers do; sooner, the machine
-    was busy."""
+    _ACCEPT_AFTER = 5
+    """Windows after which any other move is accepted as the sound server's; before, as a busy
+    machine."""
 
-    _HEAL: Seconds = 0.00002
-    """What is too early comes nearer by so much in each window."""
+    _CORRECTION: Seconds = 0.00002
+    """How far an estimate that is too early moves back in each window."""
 
     _STEADY: Seconds = 0.0005
-    """Distance of the quartiles.  Wandering times have 1 to 5 ms, steady ones 0.1 (measured)."""
+    """Interquartile range of steady times; measured: 0.1 ms, and 1 to 5 ms of wandering ones."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -101,119 +100,118 @@ class _Pace:
         self._begin()
 
     def _begin(self) -> None:
-        self._said: deque[tuple[Seconds, Seconds]] = deque()
+        self._reported: deque[tuple[Seconds, Seconds]] = deque()
         self._first_due = self._earliest = self._level = inf
         self._windows = 0
-        self._off = 0  # of them, since one was near the level
+        self._off_level = 0  # windows since the last one near the level
         self._window_ends: Seconds | None = None
 
-    def note(self, count: Samples, time: BlockTime) -> Seconds:
-        """When the callback for the next ``count`` samples was due."""
+    def add(self, count: Samples, time: BlockTime) -> Seconds:
+        """Add a callback with ``count`` samples; return when it was due."""
         if time.broken:
             self._begin()
         begun = self._count / self._rate
         self._count += count
-        self._said.append((time.called, time.at - begun))
-        while self._said[0][0] < time.called - self._WINDOW:
-            self._said.popleft()
+        self._reported.append((time.called, time.at - begun))
+        while self._reported[0][0] < time.called - self._WINDOW:
+            self._reported.popleft()
         if self._window_ends is None or time.called >= self._window_ends:
             self._window_ends = time.called + self._WINDOW
-            self._follow()
+            self._end_window()
         self._earliest = min(self._earliest, time.called - begun)
         self._first_due = min(self._first_due, self._earliest)
         return begun + self._first_due
 
-    def _follow(self) -> None:
-        """Another window is over."""
+    def _end_window(self) -> None:
         if self._level < inf:
             moved = self._earliest - self._level
             self._windows += 1
-            self._off += 1
-            drifted = abs(moved) <= self._DRIFT * self._off
-            lost = moved > self._LOST
-            if drifted or lost or self._windows <= self._SETTLING:
+            self._off_level += 1
+            drifted = abs(moved) <= self._DRIFT * self._off_level
+            lost = moved > self._LOSS
+            if drifted or lost or self._windows <= self._SETTLING_WINDOWS:
                 self._first_due += moved
-                self._level, self._off = self._earliest, 0
-            elif self._off == self._PATIENCE:
-                self._level, self._off = self._earliest, 0
-            self._first_due = min(self._first_due + self._HEAL, self._earliest)
+                self._level, self._off_level = self._earliest, 0
+            elif self._off_level == self._ACCEPT_AFTER:
+                self._level, self._off_level = self._earliest, 0
+            self._first_due = min(self._first_due + self._CORRECTION, self._earliest)
         else:
             self._level = self._earliest
         self._earliest = inf
 
     @property
     def blocks(self) -> int:
-        """So many of them tell."""
-        return len(self._said)
+        """Number of blocks in the current window."""
+        return len(self._reported)
 
     @property
     def distance(self) -> Seconds | None:
-        """From where a callback is due to the time at the converter; None until that is known.
+        """From when a callback is due to the time at the converter.
 
-        The last steady one, as long as there is no other.
+        The last steady value; None until there is one.
         """
-        if self._said[-1][0] - self._said[0][0] > 0.9 * self._WINDOW:
-            first, median, third = quantiles(at for _, at in self._said)
+        if self._reported[-1][0] - self._reported[0][0] > 0.9 * self._WINDOW:
+            first, median, third = quantiles(at for _, at in self._reported)
             if third - first <= self._STEADY:
                 self._distance = median - self._first_due
         return self._distance
 
 
-class CaptureTimes:
-    """When the samples of a microphone were captured, steadier than any one block can say.
+class CaptureClock:
+    """Dates the samples of a microphone, more steadily than single blocks do.
 
-    Never after what the callbacks allow; before that by what a device's steady times say.
+    Never later than the callbacks allow; earlier by what the device's steady times say.
     """
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._pace = _Pace(rate)
+        self._callbacks = _CallbackClock(rate)
 
     def place(self, count: Samples, time: BlockTime) -> Seconds:
-        """When the first of the next ``count`` samples was at the microphone."""
-        due = self._pace.note(count, time)
-        distance = self._pace.distance
+        """Return when the first of the next ``count`` samples was at the microphone."""
+        due = self._callbacks.add(count, time)
+        distance = self._callbacks.distance
         length = count / self._rate
         return due + min(distance if distance is not None else -length, -length)
 
 
-class PlaybackTimes:
-    """When the samples of a loudspeaker will sound, steadier than any one block can say.
+class PlaybackClock:
+    """Dates the samples of a loudspeaker, more steadily than single blocks do.
 
-    Behind PulseAudio, single DAC times are 5 ms late on a busy machine, and those of the first
-    three callbacks after the device ran dry are 8 ms early: these come all at once.
+    Behind PulseAudio, single DAC times are 5 ms late on a busy machine.
     """
 
-    _AT_ONCE = 10
-    """Blocks after a break until callbacks come on time."""
+    _CATCHING_UP = 10
+    """Blocks after a break until callbacks are on time: after an xrun, PulseAudio asks for the
+    first three at once and dates them 8 ms early."""
 
     def __init__(self, rate: int) -> None:
-        self._pace = _Pace(rate)
+        self._callbacks = _CallbackClock(rate)
 
     def place(self, count: Samples, time: BlockTime) -> Seconds:
-        """When the first of the next ``count`` samples will be at the loudspeaker."""
-        due = self._pace.note(count, time)
-        distance = self._pace.distance
-        if distance is None or self._pace.blocks <= self._AT_ONCE:
+        """Return when the first of the next ``count`` samples will be at the loudspeaker."""
+        due = self._callbacks.add(count, time)
+        distance = self._callbacks.distance
+        if distance is None or self._callbacks.blocks <= self._CATCHING_UP:
             return time.at
         return due + distance
 
 
 class RateMeter:
-    """The rate a device really runs at, against the session's clock.
+    """Measures a device's real sample rate against the session's clock.
 
-    Callbacks come late but never early, so that the earliest of each second tells; it scatters by
-    0.2 ms, which is 0.02 % of the first second measured, and less of more.
+    Callbacks come late but never early, so the earliest of each second is used; it scatters by
+    0.2 ms, which is 0.02 % after one second and less over more.
     """
 
     def __init__(self, nominal: int) -> None:
         self._nominal = nominal
         self._count: Samples = 0
         self._began: Seconds | None = None
-        self._earliest: list[Seconds] = []  # in each second: the time minus that of the samples
+        self._earliest: list[Seconds] = []  # per second: callback time minus sample time
 
     def add(self, called: Seconds, count: Samples) -> None:
-        """A callback with ``count`` samples came at ``called``."""
+        """Add a callback with ``count`` samples that came at ``called``."""
         self._began = called if self._began is None else self._began
         self._count += count
         behind = called - self._count / self._nominal
@@ -227,8 +225,8 @@ class RateMeter:
     def measured(self) -> float | None:
         """Hertz; None in the first three seconds.
 
-        The first second does not count: some devices begin with what they had in store.  Nor does
-        the one under way.
+        The first second is ignored, as some devices begin with a filled buffer; the current one
+        too, as it is incomplete.
         """
         seconds = len(self._earliest) - 3
         if seconds < 1:

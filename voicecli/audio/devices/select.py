@@ -1,7 +1,8 @@
-"""Which sound devices there are, and which one is meant."""
+"""Choosing a sound device, and the errors that devices cause."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ Direction = Literal["input", "output"]
 
 NOUNS: Mapping[Direction, str] = {"input": "microphone", "output": "loudspeaker"}
 
-LIST = "voicecli devices lists what there is"
+_LIST_HINT = "voicecli devices lists them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,11 @@ class Device:
     """A sound device, as PortAudio describes it.
 
     index: PortAudio's; changes when devices come and go.
-    name: fit for the terminal.
+    name: sanitized for the terminal.
     host_api: the system's interface to it: ALSA, Core Audio, Windows WASAPI …
     inputs, outputs: channels; 0 where it has no such direction.
-    rate: hertz, of its own choice.
-    input_latency, output_latency: the least that PortAudio promises; no measurement.
+    rate: its default, in hertz.
+    input_latency, output_latency: the lowest that PortAudio promises; not measured.
     default_input, default_output: whether it is used unless another is named.
     """
 
@@ -42,7 +43,7 @@ class Device:
     default_output: bool
 
     def channels(self, direction: Direction) -> int:
-        """How many it has in that direction."""
+        """Channels in that direction."""
         return self.inputs if direction == "input" else self.outputs
 
     def is_default(self, direction: Direction) -> bool:
@@ -50,11 +51,11 @@ class Device:
         return self.default_input if direction == "input" else self.default_output
 
 
-def described(
+def parse_device(
     info: Mapping[str, Any], host_api: str, default_input: int | None, default_output: int | None
 ) -> Device:
-    """The device of one of PyAudio's dictionaries."""
-    name = info["name"]  # PyAudio leaves bytes that are not UTF-8 as they are
+    """Build a Device from one of PyAudio's dictionaries and the indices of the defaults."""
+    name = info["name"]  # bytes where it is not UTF-8
     text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
     return Device(
         index=info["index"],
@@ -70,61 +71,182 @@ def described(
     )
 
 
-def choose(devices: Sequence[Device], direction: Direction, wanted: str | None = None) -> Device:
-    """The device that ``wanted`` means: a name, a part of one, or an index; None: the default.
+def choose_device(
+    devices: Sequence[Device], direction: Direction, wanted: str | None = None
+) -> Device:
+    """Find the device that ``wanted`` means: a name, a part of one, or an index; None: the default.
 
-    A name that matches as a whole wins, in any case; of several devices of one name (one in each
-    host API) the default, or else the first.  Raises DeviceError.
+    An exact name wins, regardless of case; of several devices with one name (one per host API) the
+    default wins, then the first.  Raises DeviceError.
     """
     noun = NOUNS[direction]
     able = [device for device in devices if device.channels(direction)]
     if not able:
-        raise DeviceError(f"there is no {noun}", hint="Connect one, or see what the system finds.")
+        raise DeviceError(
+            f"there is no {noun}", hint="Connect one, or check the system's sound settings."
+        )
     if wanted is None:
-        return _default(able, direction)
-    same = [device for device in able if device.name.casefold() == wanted.casefold()]
-    if not same and wanted.isdecimal():
-        return _at_index(devices, direction, int(wanted))
-    alike = [device for device in able if wanted.casefold() in device.name.casefold()]
-    found = same or alike
-    names = _names(found)
+        return _find_default(able, direction)
+    exact = [device for device in able if device.name.casefold() == wanted.casefold()]
+    if not exact and wanted.isdecimal():
+        return _find_index(devices, direction, int(wanted))
+    partial = [device for device in able if wanted.casefold() in device.name.casefold()]
+    found = exact or partial
+    names = _list_names(found)
     if len(names) > 1:
         raise DeviceError(
-            f"{sanitize_short(wanted)!r} may be any of several {noun}s: {', '.join(names)}",
-            hint="Write more of the name, or the index.",
+            f"{sanitize_short(wanted)!r} matches several {noun}s: {', '.join(names)}",
+            hint="Give more of the name, or the index.",
         )
     if found:
         return next((device for device in found if device.is_default(direction)), found[0])
-    raise DeviceError(
-        f"there is no {noun} {sanitize_short(wanted)!r}", hint=_suggestion(wanted, able)
-    )
+    raise DeviceError(f"there is no {noun} {sanitize_short(wanted)!r}", hint=_suggest(wanted, able))
 
 
-def _default(able: Sequence[Device], direction: Direction) -> Device:
+def _find_default(able: Sequence[Device], direction: Direction) -> Device:
     for device in able:
         if device.is_default(direction):
             return device
     raise DeviceError(
-        f"no {NOUNS[direction]} is the default",
-        hint=f"Name one of: {', '.join(_names(able))}.",
+        f"there is no default {NOUNS[direction]}",
+        hint=f"Name one of: {', '.join(_list_names(able))}.",
     )
 
 
-def _at_index(devices: Sequence[Device], direction: Direction, index: int) -> Device:
-    """The device of that index, which PortAudio must never see unchecked: it would crash."""
+def _find_index(devices: Sequence[Device], direction: Direction, index: int) -> Device:
+    """Check the index: PortAudio crashes on a wrong one."""
     noun = NOUNS[direction]
     for device in devices:
         if device.index == index:
             if device.channels(direction):
                 return device
-            raise DeviceError(f"device {index}, {device.name}, is no {noun}", hint=f"{LIST}.")
-    raise DeviceError(f"there is no device {index}", hint=f"There are {len(devices)}; {LIST}.")
+            raise DeviceError(
+                f"device {index}, {device.name}, is not a {noun}", hint=f"{_LIST_HINT}."
+            )
+    raise DeviceError(
+        f"there is no device {index}", hint=f"There are {len(devices)}; {_LIST_HINT}."
+    )
 
 
-def _suggestion(wanted: str, able: Sequence[Device]) -> str:
-    names = _names(able)
-    return suggest(wanted, names, limit=3, cutoff=0.4) or f"There is: {', '.join(names)}."
+def _suggest(wanted: str, able: Sequence[Device]) -> str:
+    names = _list_names(able)
+    return suggest(wanted, names, limit=3, cutoff=0.4) or f"Available: {', '.join(names)}."
 
 
-def _names(devices: Iterable[Device]) -> list[str]:
+def _list_names(devices: Iterable[Device]) -> list[str]:
     return list(dict.fromkeys(device.name for device in devices))
+
+
+# ── errors ───────────────────────────────────────────────────────────────────
+
+_INVALID_RATE, _INVALID_CHANNELS = -9997, -9998
+_UNAVAILABLE, _TIMED_OUT = -9985, -9987
+
+_INSTALL_PYAUDIO = {
+    "linux": "Install it: apt install portaudio19-dev gcc python3-dev (Fedora: dnf install "
+    "portaudio-devel gcc python3-devel; Arch: pacman -S portaudio gcc), then "
+    "pip install 'voicecli[mic]'.",
+    "darwin": "Install it: brew install portaudio, then pip install 'voicecli[mic]'.",
+    "win32": "Install it: pip install 'voicecli[mic]'; there are wheels for Python 3.13 and older.",
+}
+"""PyAudio 0.2.14 has wheels for Windows only; elsewhere pip compiles it against PortAudio."""
+
+_INSTALL_PORTAUDIO = {
+    "linux": "Install it: apt install libportaudio2 (Fedora: dnf install portaudio; Arch: "
+    "pacman -S portaudio).",
+    "darwin": "Install it: brew install portaudio.",
+}
+
+_UNMUTE = {
+    "linux": "Unmute it: wpctl set-mute @DEFAULT_AUDIO_SOURCE@ 0, or "
+    "pactl set-source-mute @DEFAULT_SOURCE@ 0.",
+    "darwin": "Allow the terminal to use it: System Settings, Privacy & Security, Microphone; "
+    "then restart the terminal.",
+    "win32": "Allow desktop apps to use it: Settings, Privacy & security, Microphone; "
+    "also check the mute key.",
+}
+
+
+def make_import_error(error: ImportError, platform: str = sys.platform) -> DeviceError:
+    """Explain why PyAudio cannot be imported: it, or the PortAudio it needs, is not installed."""
+    if "portaudio" in str(error) and "No module" not in str(error):
+        hints = _INSTALL_PORTAUDIO if platform in _INSTALL_PORTAUDIO else _INSTALL_PYAUDIO
+        return DeviceError(
+            "PortAudio, which PyAudio needs, is not installed", hint=_pick(hints, platform)
+        )
+    return DeviceError(
+        "PyAudio, which microphone and loudspeaker need, is not installed",
+        hint=_pick(_INSTALL_PYAUDIO, platform),
+    )
+
+
+def make_start_error(error: OSError) -> DeviceError:
+    """Explain why PortAudio does not start."""
+    return DeviceError(
+        f"PortAudio does not start: {_describe(error)}",
+        hint="Check that the system's sound service is running.",
+    )
+
+
+def make_open_error(
+    error: Exception, device: Device, direction: Direction, rates: Sequence[int]
+) -> DeviceError:
+    """Explain why a device cannot be opened; ``error`` is the last of its refusals."""
+    subject = f"the {NOUNS[direction]} {device.name!r}"
+    match _get_code(error):
+        case code if code == _INVALID_RATE:
+            tried = ", ".join(map(str, rates))
+            return DeviceError(
+                f"{subject} refuses every sample rate tried ({tried} Hz)",
+                hint="Set one of them in the system's sound settings, or choose another device.",
+            )
+        case code if code == _INVALID_CHANNELS:
+            return DeviceError(
+                f"{subject} refuses mono and stereo",
+                hint=f"Choose another device; {_LIST_HINT}.",
+            )
+        case code if code in (_UNAVAILABLE, _TIMED_OUT):
+            return DeviceError(
+                f"{subject} is busy", hint="Close the program that uses it, or choose another."
+            )
+    return DeviceError(
+        f"{subject} cannot be opened: {_describe(error)}",
+        hint=f"Check that it is connected and not in use, or choose another; {_LIST_HINT}.",
+    )
+
+
+def is_format_refused(error: Exception) -> bool:
+    """Whether the device may accept another rate or number of channels."""
+    return _get_code(error) in (_INVALID_RATE, _INVALID_CHANNELS)
+
+
+def make_silence_error(name: str, platform: str = sys.platform) -> DeviceError:
+    """Explain that a microphone delivers only zeros: it is muted, or access is not allowed."""
+    return DeviceError(
+        f"the microphone {name!r} delivers only digital silence", hint=_pick(_UNMUTE, platform)
+    )
+
+
+def make_loss_error(direction: Direction, name: str) -> DeviceError:
+    """Explain that a device stopped calling back."""
+    return DeviceError(
+        f"the {NOUNS[direction]} {name!r} stopped responding",
+        hint="Connect it again, or connect another one.",
+    )
+
+
+def _pick(hints: dict[str, str], platform: str) -> str:
+    return hints.get(platform, hints["linux"])
+
+
+def _get_code(error: Exception) -> int | None:
+    """PortAudio's error code; PyAudio puts it before or after the text."""
+    return next((arg for arg in error.args if isinstance(arg, int)), None)
+
+
+def _describe(error: Exception) -> str:
+    texts = [arg for arg in error.args if isinstance(arg, str)]
+    code = _get_code(error)
+    return sanitize_short(
+        f"{' '.join(texts) or type(error).__name__}" + (f" ({code})" if code else "")
+    )

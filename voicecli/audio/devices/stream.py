@@ -1,102 +1,120 @@
-"""One direction of one sound device, in callbacks of PortAudio's thread."""
+"""The process's streams, each one direction of one device, and the PortAudio they share."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voicecli import clock
-from voicecli.audio.devices import errors as failures
-from voicecli.audio.devices import host as portaudio
+from voicecli.audio.devices import host
 from voicecli.audio.devices.sample_clock import BlockTime, RateMeter, captured_at, played_at
-from voicecli.audio.devices.select import Device, Direction, choose
+from voicecli.audio.devices.select import (
+    NOUNS,
+    Device,
+    Direction,
+    choose_device,
+    is_format_refused,
+    make_loss_error,
+    make_open_error,
+)
+from voicecli.audio.pcm import SampleArray
 from voicecli.errors import DeviceError, VoiceError
 from voicecli.events import AudioGlitched, Event, Warned
 from voicecli.units import Samples, Seconds
 
-Sound = NDArray[np.int16]
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
-Serve = Callable[[Sound, BlockTime], Sound]
-"""Called in PortAudio's thread with a block, mono, and the time of its first sample.
+BlockCallback = Callable[[SampleArray, BlockTime], SampleArray]
+"""Called in PortAudio's thread with a mono block and the time of its first sample; must not block.
 
-Of an input stream: what was heard; the result counts for nothing.  Of an output stream: silence;
-the result, of the same length, is played.  Copies and returns.
+For an input stream the block is what was captured, and the result is ignored.  For an output stream
+it is silence, and the result, of the same length, is played.
 """
 
-_LOST: Seconds = 0.5
-"""Without a callback for this long, the device is gone: PortAudio does not say so itself."""
+_CALLBACK_TIMEOUT: Seconds = 0.5
+"""A device that has not called back for this long is gone: PortAudio does not report it."""
 
-_FIRST_CALL: Seconds = 3.0
-"""A device may take its time to begin; Bluetooth does."""
+_FIRST_CALLBACK_TIMEOUT: Seconds = 3.0
+"""Bluetooth devices are slow to start."""
 
-_XRUNS = {
-    "input": portaudio.INPUT_UNDERFLOW | portaudio.INPUT_OVERFLOW,
-    "output": portaudio.OUTPUT_UNDERFLOW | portaudio.OUTPUT_OVERFLOW,
+_STALL_GRACE: Seconds = 0.05
+"""Callbacks that were due while the process was stopped need this long to arrive."""
+
+_REOPEN_INTERVAL: Seconds = 0.2
+"""Between two attempts to replace a lost device."""
+
+_REOPEN_TIMEOUT: Seconds = 10.0
+"""A lost device that has not been replaced after this long is an error."""
+
+_XRUN_FLAGS = {
+    "input": host.INPUT_UNDERFLOW | host.INPUT_OVERFLOW,
+    "output": host.OUTPUT_UNDERFLOW | host.OUTPUT_OVERFLOW,
 }
 
 _CONTINUE = 0
 """pyaudio.paContinue."""
 
-_MANY_CHANNELS = 8
-"""A device with more is no piece of hardware but a server, and mixes what it is asked for."""
+_MOST_HARDWARE_CHANNELS = 8
+"""A device with more is a sound server, which mixes down to what it is asked for."""
 
-_TOGETHER: Seconds = 0.2
-"""Glitches come in swarms: those within this are one event."""
+_XRUN_WINDOW: Seconds = 0.2
+"""Xruns come in bursts: those within this time are one event."""
 
 
-class Notices:
-    """Warnings and glitches, to be iterated over; and how many glitches there were."""
+class DeviceEvents:
+    """Collects a device's warnings and xruns; yields them as events."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._news = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._warnings: deque[Warned] = deque()
-        self._told = 0
+        self._reported = 0
         self.xruns = 0
         """How often the device lost samples, by PortAudio's flags."""
 
-    def glitched(self) -> None:
-        """The device lost samples; to be called in its thread."""
+    def count_xrun(self) -> None:
+        """Count lost samples.  Call in PortAudio's thread."""
         self.xruns += 1
         with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._news.set)
+            self._loop.call_soon_threadsafe(self._arrived.set)
 
     def warn(self, what: VoiceError | str) -> None:
-        """Something that the user should know; to be called in the loop's thread."""
+        """Report something that the user should know.  Call in the loop's thread."""
         text = str(what)
         text = text[0].upper() + text[1:]
         self._warnings.append(Warned(at=clock.now(), service="audio", text=text))
-        self._news.set()
+        self._arrived.set()
 
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """Warned and AudioGlitched, as they come; without end."""
+    async def iterate(self) -> AsyncGenerator[Event, None]:
+        """Yield Warned and AudioGlitched as they come, without end."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._arrived.wait()
+            self._arrived.clear()
             while self._warnings:
                 yield self._warnings.popleft()
-            if new := self.xruns - self._told:
-                self._told += new
+            if new := self.xruns - self._reported:
+                self._reported += new
                 yield AudioGlitched(at=clock.now(), xruns=new)
-                await asyncio.sleep(_TOGETHER)
+                await asyncio.sleep(_XRUN_WINDOW)
 
 
 class Stream:
-    """An open device, and what it takes to open it, or another in its place, again.
+    """One direction of a device; can be opened again on another device.
 
-    wanted: as for ``choose``.
-    rate: hertz that the program works at, to be tried when the device's own is refused.
+    wanted: as for ``choose_device``.
+    rate: the program's own in hertz, tried when the device refuses its default rate.
     block: seconds of sound in each callback.
-    serve: see ``Serve``.
-    opened: called before the first callback, with the rate of the device.
+    on_open: called with the device's rate before the first callback.
     """
 
     def __init__(
@@ -105,18 +123,18 @@ class Stream:
         wanted: str | None,
         rate: int,
         block: Seconds,
-        serve: Serve,
-        opened: Callable[[int], None],
+        on_block: BlockCallback,
+        on_open: Callable[[int], None],
     ) -> None:
         origin = clock.monotonic_origin()
-        assert origin is not None, "a sound card knows no other time than the real one"
+        assert origin is not None, "sound cards run in real time only"
         self._origin = origin
         self.direction = direction
         self._wanted = wanted
         self._rate = rate
         self._block = block
-        self._serve = serve
-        self._opened = opened
+        self._on_block = on_block
+        self._on_open = on_open
         self._stream: Any = None
         self._called: Seconds = 0.0
         self._latency: Seconds = 0.0
@@ -126,73 +144,73 @@ class Stream:
         self.estimated = False
         self.meter = RateMeter(rate)
         self.fault: Exception | None = None
-        self.notices = Notices()
+        self.events = DeviceEvents()
 
     @property
     def name(self) -> str:
-        """Of the device, or else of what was wanted."""
+        """Name of the device, or of the one wanted while none is open."""
         return self.device.name if self.device else self._wanted or "default"
 
     @property
     def alive(self) -> bool:
-        """Whether the device still calls."""
-        return time.monotonic() - self._called < _LOST
+        """Whether the device still calls back."""
+        return time.monotonic() - self._called < _CALLBACK_TIMEOUT
 
     def now(self) -> Seconds:
         """The session's clock, for a thread without a loop."""
         return time.monotonic() - self._origin
 
-    def open(self, library: portaudio.Library) -> None:
-        """Open the device and start; after the first time, any that can take its place.
+    def open(self, library: host.Library) -> None:
+        """Open the device and start; on reopening, any device that can replace it.
 
         Raises DeviceError.
         """
-        self.device = self._chosen(portaudio.devices(library))
-        rates = _rates(self.device, self._rate)
+        self.device = self._choose(host.list_devices(library))
+        rates = _list_rates(self.device, self._rate)
         refusal: Exception | None = None
-        for rate, channels in product(rates, _channels(self.device, self.direction)):
+        for rate, channels in product(rates, _list_channels(self.device, self.direction)):
             try:
                 self._start(library, self.device, rate, channels)
             except (OSError, ValueError) as error:
                 refusal = error
-                if not failures.concerns_format(error):
+                if not is_format_refused(error):
                     break
             else:
                 return
         assert refusal is not None
-        raise failures.unopened(refusal, self.device, self.direction, rates) from refusal
+        raise make_open_error(refusal, self.device, self.direction, rates) from refusal
 
     def close(self) -> None:
-        """Stop calling.  On ALSA what is queued in the device is lost."""
+        """Stop the callbacks.  On ALSA, what is queued in the device is lost."""
         stream, self._stream = self._stream, None
         if stream is not None:
-            with portaudio.quiet():
+            with host.silence_stderr():
                 stream.close()
 
-    def _chosen(self, devices: list[Device]) -> Device:
+    def _choose(self, devices: list[Device]) -> Device:
         if self.device is None:
-            return choose(devices, self.direction, self._wanted)
+            return choose_device(devices, self.direction, self._wanted)
         if self._wanted is None:
-            return choose(devices, self.direction)
-        try:  # by its name: the numbers have changed
-            return choose(devices, self.direction, self.device.name)
+            return choose_device(devices, self.direction)
+        try:  # by its name: the indices have changed
+            return choose_device(devices, self.direction, self.device.name)
         except DeviceError:
-            return choose(devices, self.direction)
+            return choose_device(devices, self.direction)
 
-    def _start(self, library: portaudio.Library, device: Device, rate: int, channels: int) -> None:
+    def _start(self, library: host.Library, device: Device, rate: int, channels: int) -> None:
         import pyaudio
 
         self.rate, self.channels = rate, channels
         self.meter = RateMeter(rate)
-        self._opened(rate)
-        self._called = time.monotonic() + _FIRST_CALL - _LOST
+        self._on_open(rate)
+        self._called = time.monotonic() + _FIRST_CALLBACK_TIMEOUT - _CALLBACK_TIMEOUT
         options = {
             self.direction: True,
             f"{self.direction}_device_index": device.index,
             "stream_callback": self._call,
             "start": False,
         }
-        with portaudio.quiet():
+        with host.silence_stderr():
             self._stream = library.open(
                 rate,
                 channels,
@@ -207,19 +225,20 @@ class Stream:
     def _call(
         self, data: bytes | None, frames: Samples, times: Mapping[str, float], flags: int
     ) -> tuple[bytes | None, int]:
-        """PortAudio's callback; an exception here would end somewhere in the loop's thread."""
+        """PortAudio's callback; keeps an exception for ``DeviceHost.check``."""
         monotonic = time.monotonic()
         self._called = monotonic
         try:
-            if broken := bool(flags & _XRUNS[self.direction]):
-                self.notices.glitched()
-            time_ = self._time(frames, times, monotonic - self._origin)._replace(broken=broken)
-            self.estimated |= time_.estimated
-            self.meter.add(time_.called, frames)
+            if broken := bool(flags & _XRUN_FLAGS[self.direction]):
+                self.events.count_xrun()
+            block_time = self._time(frames, times, monotonic - self._origin)
+            block_time = block_time._replace(broken=broken)
+            self.estimated |= block_time.estimated
+            self.meter.add(block_time.called, frames)
             if data is None:
-                sound = self._serve(np.zeros(frames, np.int16), time_)
-                return np.repeat(sound, self.channels).tobytes(), _CONTINUE
-            self._serve(_mono(data, self.channels), time_)
+                played = self._on_block(np.zeros(frames, np.int16), block_time)
+                return np.repeat(played, self.channels).tobytes(), _CONTINUE
+            self._on_block(_mix_down(data, self.channels), block_time)
             return None, _CONTINUE
         except Exception as error:
             self.fault = self.fault or error
@@ -231,28 +250,153 @@ class Stream:
         return played_at(times, now, self._latency)
 
 
-def _mono(data: bytes, channels: int) -> Sound:
-    sound: Sound = np.frombuffer(data, np.int16)
+def _mix_down(data: bytes, channels: int) -> SampleArray:
+    samples: SampleArray = np.frombuffer(data, np.int16)
     if channels > 1:
-        sound = sound.reshape(-1, channels).mean(axis=1).round().astype(np.int16)
-    return sound
+        samples = samples.reshape(-1, channels).mean(axis=1).round().astype(np.int16)
+    return samples
 
 
-def _rates(device: Device, rate: int) -> list[int]:
+def _list_rates(device: Device, rate: int) -> list[int]:
     """Rates to open the device at, best first.
 
-    Its own first; but of ALSA, PortAudio reports 44100 where that is possible at all, whereas the
+    Its own comes first; but PortAudio reports 44100 for any ALSA device that can do it, while the
     hardware and the sound servers run at 48000 by default.
     """
     own = [48_000, device.rate] if device.host_api == "ALSA" else [device.rate, 48_000]
     return list(dict.fromkeys([*own, rate, 44_100]))
 
 
-def _channels(device: Device, direction: Direction) -> list[int]:
+def _list_channels(device: Device, direction: Direction) -> list[int]:
     """Numbers of channels to open the device with, best first.
 
-    A microphone with all it has, as nobody knows which of them hears; a loudspeaker in stereo.
+    A microphone with all, as any of them may be the one in use; a loudspeaker in stereo.
     """
     most = device.channels(direction)
-    first = min(most, 2) if direction == "output" else most if most <= _MANY_CHANNELS else 1
+    if direction == "output":
+        first = min(most, 2)
+    else:
+        first = most if most <= _MOST_HARDWARE_CHANNELS else 1
     return list(dict.fromkeys([first, 1, min(most, 2), most]))
+
+
+_portaudio_lock = threading.Lock()
+"""There is one PortAudio per process, and starting it is not thread-safe."""
+
+
+class DeviceHost:
+    """Runs one PortAudio for all streams, from the first to the last.
+
+    All calls are made in one thread of its own: some systems require that, and they take 10 ms to
+    seconds, which must not block the loop.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="portaudio")
+        self._library: host.Library | None = None
+        self._streams: list[Stream] = []
+        self._replacing = asyncio.Lock()
+        self.users = 0
+
+    async def open(self, stream: Stream) -> None:
+        """Open ``stream``; raises DeviceError."""
+        await self._call(self._open, stream)
+
+    async def close(self, stream: Stream) -> None:
+        """Close ``stream``, open or still opening; after the last one, stop PortAudio."""
+        await self._call(self._close, stream)
+
+    async def check(self) -> None:
+        """Return at once while all devices call back; otherwise replace the lost ones first.
+
+        PortAudio must be restarted to see new devices, which interrupts all streams.  Raises
+        DeviceError when a lost device is not replaced in time.
+        """
+        for stream in self._streams:
+            if stream.fault:
+                raise stream.fault
+        if self._all_alive():
+            return
+        await asyncio.sleep(_STALL_GRACE)
+        async with self._replacing:
+            if not self._all_alive():
+                await self._replace([stream for stream in self._streams if not stream.alive])
+
+    def shut_down(self) -> None:
+        """Let the thread end once its calls are done."""
+        self._thread.shutdown(wait=False)
+
+    def _all_alive(self) -> bool:
+        return all(stream.alive for stream in self._streams)
+
+    async def _replace(self, lost: list[Stream]) -> None:
+        for stream in lost:
+            stream.events.warn(make_loss_error(stream.direction, stream.name))
+        give_up_at = clock.now() + _REOPEN_TIMEOUT
+        while True:
+            try:
+                await self._call(self._restart)
+                break
+            except DeviceError as error:
+                if clock.now() >= give_up_at:
+                    raise make_loss_error(lost[0].direction, lost[0].name) from error
+                await asyncio.sleep(_REOPEN_INTERVAL)
+        for stream in lost:
+            stream.events.warn(f"Switched to the {NOUNS[stream.direction]} {stream.name!r}.")
+
+    def _open(self, stream: Stream) -> None:
+        with _portaudio_lock:
+            if self._library is None:
+                self._library = host.start_portaudio()
+            self._streams.append(stream)
+            stream.open(self._library)
+
+    def _close(self, stream: Stream) -> None:
+        with _portaudio_lock:
+            stream.close()
+            if stream in self._streams:
+                self._streams.remove(stream)
+            if not self._streams:
+                self._stop()
+
+    def _restart(self) -> None:
+        with _portaudio_lock:
+            for stream in self._streams:
+                stream.close()
+            self._stop()
+            self._library = host.start_portaudio()
+            for stream in self._streams:
+                stream.open(self._library)
+
+    def _stop(self) -> None:
+        library, self._library = self._library, None
+        if library is not None:
+            host.stop_portaudio(library)
+
+    async def _call(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+
+_device_host: DeviceHost | None = None
+
+
+@asynccontextmanager
+async def open_stream(stream: Stream) -> AsyncIterator[DeviceHost]:
+    """Open ``stream`` on the host that all streams of the process share; raises DeviceError."""
+    global _device_host
+    if _device_host is None:
+        _device_host = DeviceHost()
+    shared = _device_host
+    shared.users += 1
+    try:
+        await shared.open(stream)
+        yield shared
+    finally:
+        shared.users -= 1
+        if not shared.users:
+            _device_host = None
+        try:
+            await shared.close(stream)
+        finally:
+            if not shared.users:
+                shared.shut_down()

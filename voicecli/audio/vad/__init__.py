@@ -1,4 +1,4 @@
-"""Which detector tells voice from silence: the network where it can run, or energy alone."""
+"""Voice activity detection: the network where it is installed, or energy alone."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from voicecli.units import AudioFormat, Seconds
 
 DetectorKind = Literal["silero", "energy"]
 
-NO_SILERO = (
-    "onnxruntime is not installed, so voice is told from silence by loudness alone, and loud noise "
-    "passes for a voice; pip install 'voicecli[vad]' gives a better ear"
+SILERO_MISSING = (
+    "onnxruntime is not installed, so speech is detected by loudness alone and loud noise counts "
+    "as speech; pip install 'voicecli[vad]' adds a better detector"
 )
-"""What to tell who asked for the best detector there is, and gets the energy detector."""
+"""Warning for a session that asked for the best detector and runs on energy."""
 
 
-def available(kind: DetectorKind | Literal["auto"]) -> DetectorKind:
-    """The detector that ``kind`` stands for here: the best that can run, for "auto"."""
+def resolve_detector(kind: DetectorKind | Literal["auto"]) -> DetectorKind:
+    """Return the detector that ``kind`` stands for; "auto" is the best one installed."""
     if kind != "auto":
         return kind
     return "silero" if find_spec("onnxruntime") else "energy"
@@ -29,11 +29,11 @@ def available(kind: DetectorKind | Literal["auto"]) -> DetectorKind:
 def create_detector(
     kind: DetectorKind | Literal["auto"], format: AudioFormat, hangover: Seconds = 0.2
 ) -> Detector:
-    """A detector for blocks of ``format``; so much silence ends a stretch of voice.
+    """Create a detector for blocks of ``format``; ``hangover`` of silence ends a stretch of voice.
 
-    Loads onnxruntime and the network the first time (0.15 s).  UsageError when "silero" was asked
-    for and onnxruntime is not installed.
+    Loads onnxruntime and the network the first time (0.15 s).  Raises UsageError when "silero" is
+    asked for and onnxruntime is not installed.
     """
-    if available(kind) == "silero":
+    if resolve_detector(kind) == "silero":
         return SileroDetector(format, hangover)
     return EnergyDetector(format, hangover)

@@ -1,90 +1,233 @@
-"""Tells voice from silence by energy, on the sample clock.
+"""Detects speech by energy, on the sample clock.
 
-The detector says when the user's voice really began and ended at the microphone, back-dated to the
-voiced sample, however late it notices.  It reads levels against the noise around them and against
-the loudest frame of the stretch, so it needs no absolute volume; loud noise it takes for a voice:
-a steady one until it is two seconds old, any other as long as it lasts.
+The detector reports when the user's voice began and ended at the microphone, back-dated to the
+voiced sample, however late it notices.  It compares levels with the noise around them and with the
+loudest frame of the stretch, so no absolute volume matters: a sound card's constant offset and the
+rumble below a voice (recordings had them at -42 dBFS, over a noise of -58) count neither in a
+frame's level nor, where they are steady, in its steps.  Loud noise is taken for a voice: a steady
+one until it is two seconds old, any other as long as it lasts.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from voicecli.audio.vad.levels import FRAME as FRAME
-from voicecli.audio.vad.levels import SILENT_DBFS, Frame, Loudness
+import numpy as np
+from typing_extensions import override
+
+from voicecli.audio.interfaces import Detector
+from voicecli.audio.pcm import SILENT_DBFS, LevelArray, SampleArray, samples_of, to_dbfs
 from voicecli.events import Event, SpeechStarted, SpeechStopped
-from voicecli.units import AudioBlock, AudioFormat, Seconds
+from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
+
+FRAME: Seconds = 0.010
+STEP: Seconds = 0.001
+"""Within a frame, the beginning and the end of a voice are located in steps of this length."""
+
+NOISE_WINDOW: Seconds = 2.0
+"""The quietest 50 ms of this time are the noise; speech has a dip within it."""
+
+ABOVE_NOISE_DB = 6.0
+BELOW_PEAK_DB = 30.0
+"""A frame this far below the loudest of its stretch is silence: 0.03 of its amplitude."""
+
+FLOOR_DBFS = -55.0
+"""Nothing below this is voice."""
+
+QUIET_ROOM_DBFS = -51.0
+"""The noise level assumed until it is known; 6 dB more is AUDIBLE_DBFS."""
 
 ONSET: Seconds = 0.030
-"""So much voice in a row starts a stretch: a click does not."""
+"""Uninterrupted voice that starts a stretch; a click is shorter."""
 
 RETURN: Seconds = 0.020
-"""So much voice in a row goes on with one after a dip: a click does not, a "t" released does."""
+"""Uninterrupted voice that continues a stretch after a dip: a click is shorter, a "t" is not."""
+
+_DIP_FRAMES = 5
+"""Length of the quietest part: 50 ms."""
+
+_NOISE_KNOWN_AFTER = 50
+"""Frames until the noise is known (half a second): a stream may begin with a voice."""
 
 
-class EnergyDetector:
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a stream.
+
+    at: when its first sample was at the microphone.
+    level: of its deviation from its mean, in dBFS.
+    sustained: the lower level of it and the one before: low for a click.
+    noise: the noise around it, in dBFS.
+    offset: the constant offset of the stream.
+    """
+
+    at: Seconds
+    level: float
+    sustained: float
+    noise: float
+    samples: SampleArray
+    rate: int
+    offset: float
+
+    @property
+    def end(self) -> Seconds:
+        """When its last sample was at the microphone."""
+        return self.at + len(self.samples) / self.rate
+
+    def threshold(self, peak: float = SILENT_DBFS) -> float:
+        """The level from which it is voice, in a stretch whose loudest frame had ``peak``."""
+        return max(FLOOR_DBFS, self.noise + ABOVE_NOISE_DB, peak - BELOW_PEAK_DB)
+
+    def find_first_loud(self, threshold: float) -> Seconds:
+        """Return when its first step above ``threshold`` began; the frame's start without one."""
+        size = round(STEP * self.rate)
+        loud = self._measure(self.samples[: len(self.samples) // size * size], size) >= threshold
+        return self.at + int(loud.argmax()) * size / self.rate
+
+    def find_last_loud(self, threshold: float) -> Seconds:
+        """Return when its last step above ``threshold`` ended; the frame's end without one."""
+        size = round(STEP * self.rate)
+        loud = self._measure(self.samples[len(self.samples) % size :], size) >= threshold
+        return self.end - int(loud[::-1].argmax()) * size / self.rate
+
+    def _measure(self, samples: SampleArray, size: Samples) -> LevelArray:
+        """Levels of steps of ``size`` samples."""
+        return to_dbfs(_average(np.square(samples.reshape(-1, size) - self.offset)))
+
+
+class LevelMeter:
+    """Cuts blocks of any length into frames and measures them.
+
+    format: of the blocks.
+    """
+
+    def __init__(self, format: AudioFormat) -> None:
+        self.format = format
+        self._size = format.samples(FRAME)
+        self._rest = np.zeros(0, np.int16)
+        self._level = SILENT_DBFS
+        self._offsets: deque[float] = deque(maxlen=_NOISE_KNOWN_AFTER)
+        self._frames = 0
+        self._dip: deque[float] = deque(maxlen=_DIP_FRAMES)
+        # (frame, level) of dips, rising from the left: the first is the window's quietest
+        self._quietest: deque[tuple[int, float]] = deque()
+
+    def feed(self, block: AudioBlock) -> list[Frame]:
+        """Return the frames that ``block`` completes."""
+        rate = self.format.rate
+        samples = np.concatenate([self._rest, samples_of(block.pcm)])
+        at = block.at - len(self._rest) / rate
+        whole = len(samples) // self._size * self._size
+        self._rest = samples[whole:]
+        cut = samples[:whole].reshape(-1, self._size)
+        means = _average(cut.astype(np.float64))
+        levels = to_dbfs(_average(np.square(cut, dtype=np.float64)) - np.square(means))
+        return [
+            Frame(
+                at + index * self._size / rate,
+                level,
+                self._sustain(level),
+                self._update_noise(level),
+                cut[index],
+                rate,
+                self._update_offset(mean),
+            )
+            for index, (level, mean) in enumerate(zip(levels.tolist(), means.tolist(), strict=True))
+        ]
+
+    def reset(self) -> None:
+        """Expect a discontinuity; keep the noise level."""
+        self._rest = np.zeros(0, np.int16)
+        self._level = SILENT_DBFS
+
+    def _sustain(self, level: float) -> float:
+        self._level, before = level, self._level
+        return min(before, level)
+
+    def _update_offset(self, mean: float) -> float:
+        """Return the stream's constant offset: over half a second, a voice averages out."""
+        self._offsets.append(mean)
+        return sum(self._offsets) / len(self._offsets)
+
+    def _update_noise(self, level: float) -> float:
+        """Return the level of the quietest 50 ms of the window."""
+        self._frames += 1
+        self._dip.append(level)
+        if len(self._dip) == _DIP_FRAMES:
+            dip = sum(self._dip) / _DIP_FRAMES
+            while self._quietest and self._quietest[-1][1] >= dip:
+                self._quietest.pop()
+            self._quietest.append((self._frames, dip))
+            oldest = self._frames - round(NOISE_WINDOW / FRAME) + _DIP_FRAMES - 1
+            if self._quietest[0][0] <= oldest:
+                self._quietest.popleft()
+        return self._quietest[0][1] if self._frames >= _NOISE_KNOWN_AFTER else QUIET_ROOM_DBFS
+
+
+class EnergyDetector(Detector):
     """Detects stretches of voice in a stream of blocks.
 
     format: of the blocks.
-    hangover: so much silence ends a stretch, in seconds.
+    hangover: seconds of silence that end a stretch.
     """
 
     def __init__(self, format: AudioFormat, hangover: Seconds = 0.2) -> None:
         self.format = format
         self.speaking = False
-        self._loudness = Loudness(format)
+        self._meter = LevelMeter(format)
         self._hangover = max(1, round(hangover / FRAME))
         self._voiced = self._silent = 0  # frames: the loud ones in a row; those since the voice
         self._peak = SILENT_DBFS
         self._start: Seconds = 0.0
-        self._last: tuple[Frame, float] | None = None  # the last loud frame, and what loud was
+        self._last: tuple[Frame, float] | None = None  # the last loud frame and its threshold
 
+    @override
     def feed(self, block: AudioBlock) -> list[Event]:
-        """The stretches that begin or end in ``block``, stamped with the block's end."""
         until = block.at + self.format.seconds(len(block.pcm))
-        return [e for frame in self._loudness.frames(block) for e in self._hear(frame, until)]
+        return [event for frame in self._meter.feed(block) for event in self._judge(frame, until)]
 
+    @override
     def reset(self) -> None:
-        """What follows does not continue what came before; the noise level is still known."""
         self.speaking = False
         self._voiced = self._silent = 0
-        self._loudness.reset()
+        self._meter.reset()
 
-    def _hear(self, frame: Frame, until: Seconds) -> Iterator[Event]:
+    def _judge(self, frame: Frame, until: Seconds) -> Iterator[Event]:
         threshold = frame.threshold(self._peak) if self.speaking else frame.threshold()
         self._silent += 1
         if frame.level < threshold:
             self._voiced = 0
         else:
-            self._voice(frame, threshold)
+            self._add_voiced(frame, threshold)
         if not self.speaking and self._voiced * FRAME >= ONSET:
             self.speaking = True
             yield SpeechStarted(at=until, speech_start=self._start)
         elif self.speaking and not self._voiced and self._silent >= self._hangover:
             self.speaking = False
-            yield SpeechStopped(at=until, speech_end=self._end())
+            yield SpeechStopped(at=until, speech_end=self._find_end())
 
-    def _voice(self, frame: Frame, threshold: float) -> None:
-        """Take note of a loud frame."""
+    def _add_voiced(self, frame: Frame, threshold: float) -> None:
         self._voiced += 1
         if self._voiced == 1 and not self.speaking:
-            self._start, self._peak = frame.first_loud(threshold), SILENT_DBFS
-        self._peak = max(self._peak, frame.held)
+            self._start, self._peak = frame.find_first_loud(threshold), SILENT_DBFS
+        self._peak = max(self._peak, frame.sustained)
         if self._silent == 1 or self._voiced * FRAME >= RETURN:
             self._silent = 0
             self._last = frame, threshold
 
-    def _end(self) -> Seconds:
-        """Where the voice ended, as far as is known."""
+    def _find_end(self) -> Seconds:
+        """Return where the voice ended, as far as is known."""
         assert self._last is not None
         frame, threshold = self._last
-        return frame.last_loud(threshold)
+        return frame.find_last_loud(threshold)
 
 
-def stretches(
+def find_stretches(
     blocks: Iterable[AudioBlock], format: AudioFormat, hangover: Seconds = 0.2
 ) -> Iterator[tuple[Seconds, Seconds]]:
-    """Start and end of each stretch of voice in consecutive blocks, as it is found."""
+    """Yield start and end of each stretch of voice in consecutive blocks, as it is found."""
     detector = EnergyDetector(format, hangover)
     silence = format.silence(hangover + 2 * FRAME)
     start = end = 0.0
@@ -98,3 +241,9 @@ def stretches(
     for event in detector.feed(AudioBlock(silence, end)):
         if isinstance(event, SpeechStopped):
             yield start, event.speech_end
+
+
+def _average(rows: LevelArray) -> LevelArray:
+    """Mean of each row; ``rows.mean(1)`` takes twice as long on a few short ones."""
+    means: LevelArray = np.add.reduce(rows, axis=1) / rows.shape[1]
+    return means

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support.speech_like import voice
-from voicecli.audio.crosscheck import TOLERANCE, check_recording
 from voicecli.audio.pcm import samples_of
 from voicecli.audio.playout import FADE
+from voicecli.audio.recorder import TOLERANCE, check_recording
 from voicecli.metrics.turns import Turn
 
 RATE = 24_000
