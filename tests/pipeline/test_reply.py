@@ -174,7 +174,7 @@ class Speaker(VirtualSpeaker):
     """Keeps what was written."""
 
     def __init__(self) -> None:
-        super().__init__(RATE)
+        super().__init__(RATE, prebuffer=0.06)
         self.written = b""
 
     def write(self, pcm: bytes) -> None:

@@ -223,7 +223,7 @@ def converse(responder: Responder, *user: Speech) -> Timeline:
             stt=ScriptedStt(user),
             reconnect=reconnect,
             responder=responder,
-            sink=VirtualSpeaker(24_000),
+            sink=VirtualSpeaker(24_000, 0.06),
         )
         machine = TurnMachine(TurnPolicy(detect="vad", barge_in=BargeInPolicy(allowed=True)))
         options = SessionOptions(half_duplex=False)

@@ -252,7 +252,7 @@ def talk(
                     settings,
                     services,
                     source,
-                    VirtualSpeaker(settings.tts.sample_rate),
+                    VirtualSpeaker(settings.tts.sample_rate, settings.audio.prebuffer_ms / 1000),
                     timeline=timeline,
                     tap=tapped.append,
                     recorded=True,
@@ -305,7 +305,7 @@ def test_a_key_that_is_refused_ends_it_before_it_began(tmp_path: Path) -> None:
             mine = profile("audio.sample_rate=16000", *urls)
             with open_wav(path, 16_000, 0.02) as source:
                 keyless = Services(mine, environ={"OPENAI_API_KEY": "x"})
-                async with open_session(mine, keyless, source, VirtualSpeaker(24_000)):
+                async with open_session(mine, keyless, source, VirtualSpeaker(24_000, 0.06)):
                     pytest.fail("it opened")
 
     with pytest.raises(BaseExceptionGroup) as caught:
