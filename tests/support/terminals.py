@@ -137,16 +137,37 @@ class Terminal:
 
 def drawn(output: str, columns: int, rows: int) -> list[str]:
     """The lines that ``output`` leaves on a screen and above it, without empty ones at the end."""
+    return [
+        "".join(character for character, _ in line).rstrip()
+        for line in _cells(output, columns, rows)
+    ]
+
+
+def painted(output: str, columns: int, rows: int) -> list[str]:
+    """The same with their colours, each cell as an ANSI sequence of its own."""
+    return [
+        "".join(f"\x1b[{style}m{character}\x1b[0m" for character, style in line)
+        for line in _cells(output, columns, rows)
+    ]
+
+
+Cell = tuple[str, str]
+"""A character, and the number of its style."""
+
+
+def _cells(output: str, columns: int, rows: int) -> list[list[Cell]]:
     canvas = _Canvas(columns, rows)
     for private, numbers, final, control, character in _SEQUENCE.findall(output):
         if control:
             canvas.move(control)
         elif character:
             canvas.put(character)
-        elif not private and final != "m":
+        elif final == "m":
+            canvas.style = numbers
+        elif not private:
             canvas.obey(final, int(numbers or (0 if final == "K" else 1)))
-    lines = ["".join(line).rstrip() for line in canvas.lines]
-    while lines and not lines[-1]:
+    lines = canvas.lines
+    while lines and not "".join(character for character, _ in lines[-1]).strip():
         lines.pop()
     return lines
 
@@ -157,7 +178,8 @@ class _Canvas:
     def __init__(self, columns: int, rows: int) -> None:
         self._columns, self._rows = columns, rows
         self._row = self._column = 0
-        self.lines: list[list[str]] = [[]]
+        self.style = "0"
+        self.lines: list[list[Cell]] = [[]]
 
     def put(self, character: str) -> None:
         width = cell_len(character)
@@ -165,8 +187,9 @@ class _Canvas:
             self._column = 0
             self._down()
         line = self.lines[self._row]
-        line += [" "] * (self._column + width - len(line))
-        line[self._column : self._column + width] = [character, *[""] * (width - 1)]
+        line += [(" ", "0")] * (self._column + width - len(line))
+        rest = [("", "0")] * (width - 1)
+        line[self._column : self._column + width] = [(character, self.style), *rest]
         self._column += width
 
     def move(self, control: str) -> None:

@@ -3,67 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
+from tests.support.live_screens import Paper, play, window
 from tests.support.terminals import drawn
 from tests.support.timelines import NASTY, OPENED, Exchange, any_entry, entries_until, transcript
 from voicecli import clock
-from voicecli.events import (
-    PlaybackStarted,
-)
+from voicecli.events import PlaybackStarted, ReplyFailed
 from voicecli.metrics.summary import Budgets
 from voicecli.terminal.screen import DRAW_INTERVAL, Screen
-from voicecli.terminal.streams import NonBlockingWriter
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock
 
 PLAIN = Exchange()
 
 
-class Paper(NonBlockingWriter):
-    """Takes all that is written, unless it is busy."""
-
-    def __init__(self) -> None:
-        self.written: list[str] = []
-        self.is_busy = False
-
-    @property
-    def busy(self) -> bool:
-        return self.is_busy
-
-    def write(self, text: str) -> None:
-        assert not self.is_busy
-        self.written.append(text)
-
-
 def on_screen(
-    act: Callable[[Screen, Paper], Any], *, said: Callable[[], str] = str, **options: Any
+    act: Callable[[Screen, Paper], Any],
+    *,
+    columns: int = 80,
+    budgets: Budgets | None = None,
+    said: Callable[[], str] = str,
+    **options: Any,
 ) -> Paper:
     """What a screen writes in virtual time while ``act`` runs, and a second after it."""
     paper = Paper()
 
-    async def main() -> None:
-        with Screen(paper, -1, Budgets(), heard=said, **options) as screen:
+    async def main(terminal: int) -> None:
+        with Screen(paper, terminal, budgets or Budgets(), heard=said, **options) as screen:
             await act(screen, paper)
             await asyncio.sleep(1.0)
 
-    clock.run(main(), virtual=True)
+    with window(columns, 24) as terminal:
+        clock.run(main(terminal), virtual=True)
     return paper
 
 
-def lines_of(paper: Paper) -> list[str]:
-    return drawn("".join(paper.written), 80, 24)
-
-
-async def play(screen: Screen, records: Iterable[Entry]) -> None:
-    for record in records:
-        await asyncio.sleep(max(record.at - clock.now(), 0))
-        screen(record)
+def lines_of(paper: Paper, columns: int = 80) -> list[str]:
+    return drawn("".join(paper.written), columns, 24)
 
 
 def test_what_is_left_on_the_screen_is_what_was_said_and_measured():
@@ -75,9 +60,49 @@ def test_what_is_left_on_the_screen_is_what_was_said_and_measured():
     assert lines_of(on_screen(act)) == [
         '#1 you   "What is the time?"',
         '#1 agent "It is noon."',
-        "#1 ⏱ mouth-to-ear 726 ms = stt.ttfs 300 + llm.ttft 200 + llm.clause 45 +",
-        "   tts.ttfa 120 + playout 60 + pipeline 1   [speech_final]  cold",
+        "#1 ⏱ █████████████████▓▓▓▓▓▓▓▓▓▓▓██▓▓▓▓▓▓▓███ 726 ms  [speech_final]  cold",
+        "     stt.ttfs 300 · llm.ttft 200 · llm.clause 45 · tts.ttfa 120 · playout 60",
+        "     pipeline 1",
     ]
+
+
+def test_the_bar_of_a_turn_is_coloured_against_its_budgets():
+    async def act(screen: Screen, paper: Paper) -> None:
+        await play(screen, [*OPENED, *PLAIN.entries()])
+
+    paper = on_screen(act, budgets=Budgets(stt=1.0, llm=0.1))
+    (bar,) = [row for row in "".join(paper.written).split("\r\n") if "█" in row and "⏱" in row]
+    assert "\x1b[32m█████████████████\x1b[0m\x1b[31m▓▓▓▓▓▓▓▓▓▓▓\x1b[0m" in bar
+
+
+@pytest.mark.parametrize("columns", [14, 25, 40, 57])
+def test_transcript_lines_wrap_between_words_however_narrow_the_window(columns: int):
+    said = "Once upon a time 漢字漢字 there was a king, incomprehensibilities included."
+
+    async def act(screen: Screen, paper: Paper) -> None:
+        await play(screen, [*OPENED, *replace(PLAIN, said=said, ends="silent").entries()])
+        screen.announce(clock.now(), f"! {said}")
+
+    lines = lines_of(on_screen(act, columns=columns), columns)
+    assert max(map(cell_len, lines)) < columns
+    words = [word for word in said.split() if cell_len(word) <= columns - 5]
+    assert len(words) >= 10
+    shown = " ".join(lines).split()
+    assert all(f" {word} " in f" {' '.join(shown)} " for word in words[1:-1])
+
+
+def test_a_bar_with_a_mark_that_no_row_holds_is_wrapped_between_its_words():
+    failed = ReplyFailed(
+        at=4.0, turn=1, service="tts", reason="the connection was closed " * 3, said="It", heard=0.5
+    )
+
+    async def act(screen: Screen, paper: Paper) -> None:
+        entries = [entry for entry in PLAIN.entries() if entry.at < 2.0]
+        await play(screen, [*OPENED, *entries, failed])
+
+    lines = lines_of(on_screen(act, columns=40), 40)
+    assert any("TTS failed: the connection" in line for line in lines)
+    assert max(map(len, lines)) < 40
 
 
 def test_the_reply_is_shown_as_it_is_heard_without_an_event():

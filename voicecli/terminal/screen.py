@@ -29,6 +29,7 @@ from voicecli.terminal.streams import NonBlockingWriter
 from voicecli.terminal.view import (
     DIM,
     METER_FLOOR,
+    RESET,
     YELLOW,
     Display,
     LiveView,
@@ -53,7 +54,7 @@ _UP, _CLEAR_ROW = "\x1b[A", "\x1b[2K"
 
 _STYLES = re.compile(r"\x1b\[\d+m")
 
-_CONTINUATION = 3
+CONTINUATION = 3
 """Indent of the second and further rows of a transcript line: the width of "#1 "."""
 
 
@@ -113,7 +114,8 @@ class Screen(Display):
     @override
     def __call__(self, entry: Entry) -> None:
         self._view(entry)
-        for line in entry_lines(entry, self._view.ended_turn, self._budgets):
+        columns = self._size()[0] - 1
+        for line in entry_lines(entry, self._view.ended_turn, self._budgets, columns):
             self._scroll(line)
         if isinstance(entry, EndSession) and entry.reason != "quit":
             self._scroll(f"ended: {sanitize_line(entry.reason)}")
@@ -152,12 +154,14 @@ class Screen(Display):
 
     def _scroll(self, line: str) -> None:
         """Put ``line`` above the region, for good."""
-        width, _ = self._size()
-        rows = wrap(line, width - 1, _CONTINUATION if width > 10 * _CONTINUATION else 0) or [""]
-        if line.startswith("!"):
-            rows = [style(row, YELLOW) for row in rows]
-        elif "⏱" in line:
-            rows = [style(row, DIM) for row in rows]
+        width = self._size()[0] - 1
+        text = _STYLES.sub("", line)
+        if text != line and cell_len(text) <= width:  # a bar of stages
+            rows = [line]
+        else:
+            rows = wrap(text, width, CONTINUATION if width > 10 * CONTINUATION else 0) or [""]
+            number = YELLOW if text.startswith("!") else DIM if "⏱" in text else RESET
+            rows = [style(row, number) if number else row for row in rows]
         self._above += rows
         self._schedule()
 
