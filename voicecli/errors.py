@@ -1,14 +1,14 @@
-"""What can go wrong, and the exit code each failure ends the program with.
+"""The program's failures, and the exit code that each one ends it with.
 
     VoiceError
-    ├── ExpectationError    1   a budget or an assertion that was asked for is missed
+    ├── ThresholdError      1   a budget or an assertion is missed
     ├── UsageError          2   the command line
     │   ├── ProfileError    2   a profile: FILE:LINE, key, hint
-    │   └── InputError      2   a recording, a script or another file given as input
-    ├── CredentialsError    3   a key is missing, or the service refuses it
+    │   └── InputError      2   a recording, a script or another input file
+    ├── CredentialsError    3   a key is missing, or a service refuses it
     ├── DeviceError         4   microphone or loudspeaker
-    ├── ServiceError        5   a service or the network; carries service, status, request id
-    │   ├── StalledError    5   it went silent, its connection open
+    ├── ServiceError        5   a service or the network; has service, status, request id
+    │   ├── StalledError    5   it sends nothing, though its connection is open
     │   └── RefusedError    3   it refuses the key, or what the key may do
     ├── UnreliableError     6   measured, but not reliably (only with --strict)
     └── NoReplyError        7   the agent never answered
@@ -21,9 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell would report it."""
+
 
 class VoiceError(Exception):
-    """A failure that the program foresaw.
+    """A failure that the program foresees.
 
     cause: what failed and why, one sentence without its full stop.
     hint: what the reader can do about it, a sentence of its own; may be empty.
@@ -41,23 +44,21 @@ class VoiceError(Exception):
 
 
 class ThresholdError(VoiceError):
-    """A budget or an assertion that the user asked to be held to is missed."""
-
-    exit_code = 1
+    """A budget or an assertion of the user's is missed."""
 
 
 class UsageError(VoiceError):
-    """The command line asks for something that makes no sense."""
+    """The command line is wrong."""
 
     exit_code = 2
 
 
 class ProfileError(UsageError):
-    """A profile that cannot be used; the cause begins with FILE:LINE where there is one."""
+    """A profile cannot be used; the cause begins with FILE:LINE where there is one."""
 
 
 class InputError(UsageError):
-    """A file given as input that cannot be used."""
+    """An input file cannot be used."""
 
 
 class CredentialsError(VoiceError):
@@ -73,7 +74,7 @@ class DeviceError(VoiceError):
 
 
 class ServiceError(VoiceError):
-    """A service refused, failed, or could not be reached.
+    """A service refuses, fails, or cannot be reached.
 
     service: "stt", "llm" or "tts".
     status: HTTP status or WebSocket close code, if one was received.
@@ -103,12 +104,12 @@ class ServiceError(VoiceError):
 
     @property
     def final(self) -> bool:
-        """Whether the service understood and refuses: the same call will never succeed."""
+        """Whether repeating the call is useless: the service understood it and refuses."""
         return not self.temporary and self.status in (400, 401, 402, 403, 404, 422)
 
 
 class StalledError(ServiceError):
-    """A service that owes an answer went silent, its connection open."""
+    """A service that owes an answer sends nothing, though its connection is open."""
 
 
 class RefusedError(ServiceError, CredentialsError):
@@ -118,19 +119,15 @@ class RefusedError(ServiceError, CredentialsError):
 
 
 class UnreliableError(VoiceError):
-    """The run was measured, but a measurement cannot be relied on (``--strict``)."""
+    """A measurement is not reliable (``--strict``)."""
 
     exit_code = 6
 
 
 class NoReplyError(VoiceError):
-    """The conversation ended without one reply."""
+    """The conversation ended without a reply."""
 
     exit_code = 7
-
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell would report it."""
 
 
 def suggest(
@@ -138,8 +135,8 @@ def suggest(
 ) -> str:
     """Return "Did you mean a or b?" for the names most like ``word``; empty if none is.
 
-    limit: names at most.
-    cutoff: least similarity, from 0 (any name) to 1 (the same name but for its case).
+    limit: maximum number of names.
+    cutoff: least similarity, from 0 (any name) to 1 (the same name, but for case).
     prefix: written before each name, and not compared.
     """
     from difflib import get_close_matches  # 10 ms, which --help does not pay
