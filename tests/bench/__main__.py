@@ -1,4 +1,4 @@
-"""``python -m tests.bench [a b c d e f]``; a to d unless told, for e and f need PulseAudio."""
+"""Runs ``python -m tests.bench [PART…]``; without PART, all that need no sound system."""
 
 from __future__ import annotations
 
@@ -10,34 +10,31 @@ import sys
 import tests.bench
 from tests.bench.table import machine
 from tests.support import ROOT
+from voicecli.errors import suggest
 
-PARTS = {
-    "a": "waiting",
-    "b": "overhead",
-    "c": "load",
-    "d": "startup",
-    "e": "devices",
-    "f": "soak",
-}
+PARTS = ("waiting", "overhead", "load", "startup", "devices", "soak")
+DEFAULT = PARTS[:4]
 FILE = ROOT / "bench.json"
 
 
-def main() -> int:
-    """Run the parts that are asked for; keep their numbers beside those of the others."""
-    asked = sys.argv[1:] or list(PARTS)[:4]
-    if not set(asked) <= set(PARTS):
-        print(tests.bench.__doc__)
-        return 2
+def main(parts: list[str]) -> int:
+    """Run ``parts``, and replace their numbers in bench.json; return the exit code."""
+    for part in parts:
+        if part not in PARTS:
+            print(tests.bench.__doc__)
+            print(f"error: there is no part {part}. {suggest(part, PARTS)}".rstrip())
+            return 2
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    kept = {part: numbers for part, numbers in kept.items() if part in PARTS}
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
-    for part in asked:
+    for part in parts or DEFAULT:
         print()
-        numbers = importlib.import_module(f"tests.bench.{PARTS[part]}").run()
+        numbers = importlib.import_module(f"tests.bench.{part}").run()
         kept[part] = {"machine": machine(), **numbers}
         FILE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

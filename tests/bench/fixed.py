@@ -1,4 +1,4 @@
-"""Conversations in real time over services that always take the same, in a process of their own."""
+"""Conversations in real time over services with fixed latencies, in a process of their own."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from voicecli.units import Seconds
 
 QUESTIONS = ("Yes, please.", "And tomorrow?", "Is it far?")
 REPLY = "It is sunny today, and warm enough to sit outside until late in the evening."
-"""Two clauses, so two flushes in seven seconds: the service takes 20 a minute."""
+"""Two clauses, so two flushes in seven seconds; Aura accepts 20 a minute."""
 
 ENDPOINTING, FINAL, FINALIZE, HANGOVER, COMMIT = 0.2, 0.1, 0.05, 0.2, 0.45
 TTFT, TOKEN, TTFB = 0.2, 0.015, 0.12
 
 FIRST_CLAUSE = 4
-"""The fifth token shows that "It is sunny today," has ended."""
+"""Tokens before the one that shows that "It is sunny today," is complete."""
 
 SCRIPT = f"""
 stt: {{final_ms: 100, finalize_ms: 50, gap_ms: 400, hears: {json.dumps(QUESTIONS)}}}
@@ -37,8 +37,8 @@ tts: {{ttfb_ms: 120}}
 """
 
 
-def owed(profile: Profile) -> Seconds:
-    """Mouth-to-ear as the services and the chosen waits make it: the program adds the rest."""
+def script_latency(profile: Profile) -> Seconds:
+    """Return mouth-to-ear by the script and the chosen waits alone: the program adds the rest."""
     clause = TTFT + FIRST_CLAUSE * TOKEN
     if profile.turn.detect == "endpointing":
         return ENDPOINTING + FINAL + clause + TTFB
@@ -47,18 +47,20 @@ def owed(profile: Profile) -> Seconds:
 
 @asynccontextmanager
 async def open_standins() -> AsyncGenerator[Endpoints, None]:
-    """The stand-ins in a process of their own, so that only the program's costs are measured."""
+    """Start the stand-ins in a process of their own, so that only the program is measured."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "exact.yaml"
         file.write_text(SCRIPT, encoding="utf-8")
         command = [sys.executable, "-m", "voicecli", "serve", "--engine", "scripted"]
-        async with open_worker([*command, "--script", str(file), "--attached", "--json"]) as where:
-            yield where
+        async with open_worker(
+            [*command, "--script", str(file), "--attached", "--json"]
+        ) as endpoints:
+            yield endpoints
 
 
 @dataclass
 class Talk:
-    """One conversation: who spoke, and what was recorded of it."""
+    """One conversation: its user and its timeline."""
 
     profile: Profile
     user: User
@@ -70,28 +72,28 @@ class Talk:
 
     @property
     def added(self) -> list[Seconds]:
-        """What each wait had beyond what was owed, by the user's own clock."""
+        """Return what the program added to each wait, by the user's own clock."""
         return self.added_since(0.0)
 
     def added_since(self, begun: Seconds) -> list[Seconds]:
-        """The same, of the questions that began then or later."""
+        """Return the same for questions asked from ``begun`` on."""
         return [
-            one.answered - one.end - owed(self.profile)
+            one.answered - one.end - script_latency(self.profile)
             for one in self.user.said
             if one.answered is not None and not one.talked_over and one.start >= begun
         ]
 
 
-def new_talk(profile: Profile, count: int, seed: int = 0) -> Talk:
-    """A conversation of so many questions that is to be held."""
+def create_talk(profile: Profile, count: int, seed: int = 0) -> Talk:
+    """Prepare a conversation of ``count`` questions."""
     said = [Sentence((QUESTIONS[index % len(QUESTIONS)],)) for index in range(count)]
     audio = profile.audio
     user = User(said, audio.sample_rate, audio.block_ms / 1000, seed=seed, gap=(0.5, 1.2))
     return Talk(profile, user)
 
 
-async def hold(talk: Talk, endpoints: Endpoints) -> None:
-    """Hold it, until the last question is answered."""
+async def hold_talk(talk: Talk, endpoints: Endpoints) -> None:
+    """Run the conversation until the last question is answered."""
     profile = talk.profile
     talk.timeline.follow(talk.user.note)
     speaker = VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000)

@@ -1,7 +1,7 @@
-"""Part c: what conversations cost: CPU, memory, lateness, by their number in one process.
+"""load: CPU, memory and loop lag by the number of conversations in one process.
 
-Real time; each number in a process of its own, on a core of its own where there are two, and the
-the services in another, so that only the program's own cost is counted.
+Real time.  Each number of conversations runs in a process and on a core of its own, the services in
+another process, so that only the program's own cost is counted.
 """
 
 from __future__ import annotations
@@ -14,51 +14,54 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from tests.bench.fixed import Talk, hold, new_talk
-from tests.bench.null_services import open_dull
-from tests.bench.table import table, verdict
+from tests.bench.fixed import Talk, create_talk, hold_talk
+from tests.bench.null_services import open_null_services
+from tests.bench.table import Check, format_table, print_checks
 from tests.support.conversations import profile
 from voicecli import clock
+from voicecli.audio.vad import available
 from voicecli.metrics.summary import describe
 from voicecli.standin import Endpoints
 from voicecli.units import Seconds
 
 NUMBERS = (1, 8, 32, 64)
 SPREAD: Seconds = 5.0
-"""The conversations begin within so long, not all at once."""
+"""Over which the conversations begin, so that they are not in step."""
 
 WINDOW: Seconds = 20.0
-"""Then they are measured for so long."""
+"""Of the measurement, which begins after that."""
 
 TICK: Seconds = 0.010
-"""How often the loop is asked how late it is."""
+"""Between two checks of how late the loop is."""
 
 
 def run() -> dict[str, Any]:
-    """Print the table; the numbers, for bench.json."""
-    measured = clock.run(_all())
-    print(f"c. Conversations in one process, {WINDOW:g} s each; the services in another.")
+    """Measure and print; return the numbers for bench.json."""
+    measured = clock.run(_measure_all())
+    (detector,) = {one["detector"] for one in measured}
+    print(
+        f"load: conversations in one process, {WINDOW:g} s each, {detector} detector; the services "
+        "in another."
+    )
     rows = [[f"{one['n']} at {one['rate']} Hz", *(one[key] for key in KEYS)] for one in measured]
-    print(table(["conversations", *KEYS.values()], rows))
+    print(format_table(["conversations", *KEYS.values()], rows))
     first, *_, last = [one for one in measured if one["rate"] == 16_000]
-    usual = next(one for one in measured if one["rate"] == 48_000)
+    at_48_khz = next(one for one in measured if one["rate"] == 48_000)
     added = last["n"] - first["n"]
     share = (last["cpu"] - first["cpu"]) / added
     memory = (last["rss"] - first["rss"]) / added
-    judged = [
+    checks: list[Check] = [
         (f"one: {first['cpu']:.1f} % of a core <= 3", first["cpu"] <= 3),
-        (f"one at 48 kHz: {usual['cpu']:.1f} % of a core <= 3", usual["cpu"] <= 3),
+        (f"one at 48 kHz: {at_48_khz['cpu']:.1f} % of a core <= 3", at_48_khz["cpu"] <= 3),
         (f"one: {first['rss']:.0f} MB <= 110", first["rss"] <= 110),
         (f"each more: {share:.2f} % of a core <= 1.5", share <= 1.5),
         (f"each more: {memory:.2f} MB <= 4", memory <= 4),
         (
-            f"{last['n']}: P95 of what is added {last['added95']:.1f} ms <= 50",
+            f"{last['n']}: P95 of what the program adds {last['added95']:.1f} ms <= 50",
             last["added95"] <= 50,
         ),
     ]
-    for what, met in judged:
-        print(verdict(what, met))
-    return {"load": measured, "judged": [{"what": what, "met": met} for what, met in judged]}
+    return {"load": measured, "checks": print_checks(checks)}
 
 
 KEYS = {
@@ -73,16 +76,16 @@ KEYS = {
 }
 
 
-async def _all() -> list[dict[str, Any]]:
+async def _measure_all() -> list[dict[str, Any]]:
     found = []
     for n, rate in [*((n, 16_000) for n in NUMBERS), (1, 48_000), (32, 48_000)]:
-        async with open_dull() as endpoints:
+        async with open_null_services() as endpoints:
             command = [sys.executable, "-m", "tests.bench.load", str(n), str(rate)]
             child = await asyncio.create_subprocess_exec(
                 *command, endpoints.deepgram, endpoints.openai, stdout=asyncio.subprocess.PIPE
             )
-            told, _ = await child.communicate()
-        found.append({"n": n, "rate": rate, **json.loads(told)})
+            printed, _ = await child.communicate()
+        found.append({"n": n, "rate": rate, **json.loads(printed)})
     return found
 
 
@@ -93,15 +96,15 @@ async def _measure(n: int, rate: int, endpoints: Endpoints) -> dict[str, Any]:
     settings = profile(
         f"audio.sample_rate={rate}", "tts.sample_rate=24000", "turn.detect=vad", name="default"
     )
-    talks = [new_talk(settings, 100, seed) for seed in range(n)]
+    talks = [create_talk(settings, 100, seed) for seed in range(n)]
     late: list[Seconds] = []
     async with asyncio.TaskGroup() as tasks:
         held = [
-            tasks.create_task(_later(SPREAD * index / n, talk, endpoints))
+            tasks.create_task(_hold_later(SPREAD * index / n, talk, endpoints))
             for index, talk in enumerate(talks)
         ]
         await asyncio.sleep(SPREAD + 1)
-        watching = tasks.create_task(_watch(late))
+        watching = tasks.create_task(_record_lag(late))
         began, cpu = clock.now(), _cpu()
         await asyncio.sleep(WINDOW)
         took, used = clock.now() - began, _cpu() - cpu
@@ -118,6 +121,7 @@ async def _measure(n: int, rate: int, endpoints: Endpoints) -> dict[str, Any]:
         if turn.stages and turn.at >= began
     )
     return {
+        "detector": available(settings.audio.vad),
         "cpu": 100 * used / took,
         "rss": memory,
         "lag95": 1000 * (lag.p95 or 0),
@@ -129,13 +133,13 @@ async def _measure(n: int, rate: int, endpoints: Endpoints) -> dict[str, Any]:
     }
 
 
-async def _later(delay: Seconds, talk: Talk, endpoints: Endpoints) -> None:
+async def _hold_later(delay: Seconds, talk: Talk, endpoints: Endpoints) -> None:
     await asyncio.sleep(delay)
     with suppress(asyncio.CancelledError):
-        await hold(talk, endpoints)
+        await hold_talk(talk, endpoints)
 
 
-async def _watch(late: list[Seconds]) -> None:
+async def _record_lag(late: list[Seconds]) -> None:
     while True:
         due = clock.now() + TICK
         await asyncio.sleep(TICK)
@@ -148,7 +152,7 @@ def _cpu() -> Seconds:
 
 
 def _rss() -> float:
-    """Megabytes that are resident."""
+    """Return the resident memory in megabytes."""
     with open("/proc/self/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize() / 2**20
 

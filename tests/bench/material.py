@@ -1,8 +1,9 @@
-"""What users say in the benchmarks, and what the agent answers."""
+"""What the users of the benchmarks say, and what the agent answers."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from tests.bench.user import Sentence
 
@@ -34,8 +35,8 @@ PAUSED = (
     ("I went to the market yesterday.", "And the fish was terrible."),
     ("Turn on the lights in the kitchen.", "And in the hall."),
 )
-"""Sentences said with pauses.  Before one, the STT hears a word that wants another (six of them), a
-comma or digits, nothing that tells (four), or puts a full stop where the user goes on (two)."""
+"""Sentences with pauses.  Before a pause stands a word that needs another (six of them), a comma or
+digits, nothing conclusive (four), or a full stop though the user goes on (two)."""
 
 SAYS = (
     "Sure, I can do that. It will take a moment until all of the details have been confirmed.",
@@ -62,20 +63,20 @@ FIXED_SAYS = (
 seven."""
 
 
-def sentences(count: int, seed: int, *, paused: float = 0.5) -> list[Sentence]:
-    """So many sentences, a share of them with pauses of 0.3 to 0.6 s, in whole blocks of 20 ms."""
-    dice = random.Random(f"sentences {seed}")
+def choose_sentences(count: int, seed: int, *, paused: float = 0.5) -> list[Sentence]:
+    """Choose ``count`` sentences, a share ``paused`` with pauses of 0.3 to 0.6 s in 20 ms steps."""
+    rng = random.Random(f"sentences {seed}")
     said = []
     for _ in range(count):
-        if dice.random() < paused:
-            parts = dice.choice(PAUSED)
-            pauses = tuple(dice.randrange(15, 31) * 0.02 for _ in parts[1:])
+        if rng.random() < paused:
+            parts = rng.choice(PAUSED)
+            pauses = tuple(rng.randrange(15, 31) * 0.02 for _ in parts[1:])
             said.append(Sentence(parts, pauses))
         else:
-            said.append(Sentence((dice.choice(WHOLE),)))
+            said.append(Sentence((rng.choice(WHOLE),)))
     return said
 
 
-def hears(said: list[Sentence]) -> tuple[str, ...]:
-    """What the STT is to hear of them, stretch by stretch."""
+def list_parts(said: Sequence[Sentence]) -> tuple[str, ...]:
+    """Return the parts in order, as the STT's script needs them."""
     return tuple(part for sentence in said for part in sentence.parts)

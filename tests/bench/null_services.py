@@ -1,8 +1,8 @@
-"""Services that compute nothing: exact latencies for many conversations from one process.
+"""Services that compute nothing, so that one process serves many conversations exactly on time.
 
-The stand-ins listen to the audio, and 64 conversations keep them busier than the program that is
-measured.  These count it.  They answer Finalize, requests and Flushes, and nothing else; which is
-enough for ``turn.detect: vad``.
+The stand-ins analyse the audio, which for 64 conversations costs more than the measured program.
+These only count its bytes.  They answer Finalize, chat requests and Flush, and nothing else, which
+suffices for ``turn.detect: vad``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from voicecli.standin.engines.scripted import make_tone
 from voicecli.units import SAMPLE_SIZE
 
 SPEECH_RATE = 24_000
-CHARACTER = 0.06
-FRAME = 0.08
+CHARACTER = 0.06  # seconds of speech per character
+FRAME = 0.08  # seconds per message
 
 AUDIO = [
     make_tone(round(index * FRAME * SPEECH_RATE), round(FRAME * SPEECH_RATE), SPEECH_RATE)
@@ -36,13 +36,13 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 
 
 @asynccontextmanager
-async def open_dull() -> AsyncGenerator[Endpoints, None]:
-    """The services, in a process of their own."""
+async def open_null_services() -> AsyncGenerator[Endpoints, None]:
+    """Start the services in a process of their own."""
     async with open_worker([sys.executable, "-m", "tests.bench.null_services"]) as endpoints:
         yield endpoints
 
 
-async def _converse(socket: ServerConnection) -> None:
+async def _dispatch(socket: ServerConnection) -> None:
     assert socket.request is not None
     if socket.request.path.startswith("/v1/listen"):
         await _listen(socket, int(socket.request.path.partition("sample_rate=")[2].split("&")[0]))
@@ -51,18 +51,18 @@ async def _converse(socket: ServerConnection) -> None:
 
 
 async def _listen(socket: ServerConnection, rate: int) -> None:
-    heard = count = 0
+    received = count = 0
     async for message in socket:
         if isinstance(message, bytes):
-            heard += len(message)
+            received += len(message)
         elif "Finalize" in message:
-            _after(FINALIZE, _final(socket, heard / SAMPLE_SIZE / rate, count))
+            _call_after(FINALIZE, _send_final(socket, received / SAMPLE_SIZE / rate, count))
             count += 1
         elif "CloseStream" in message:
             await socket.close()
 
 
-async def _final(socket: ServerConnection, until: float, count: int) -> None:
+async def _send_final(socket: ServerConnection, until: float, count: int) -> None:
     text = QUESTIONS[count % len(QUESTIONS)]
     word = {"word": text, "start": max(0.0, until - 1.0), "end": until - 0.2, "confidence": 1.0}
     channel = {"alternatives": [{"transcript": text, "confidence": 1.0, "words": [word]}]}
@@ -77,7 +77,9 @@ async def _speak(socket: ServerConnection) -> None:
             case {"type": "Speak", "text": str(piece)}:
                 text += piece
             case {"type": "Flush"}:
-                _after(TTFB, _sound(socket, round(len(text.strip()) * CHARACTER / FRAME)))
+                _call_after(
+                    TTFB, _send_speech(socket, round(len(text.strip()) * CHARACTER / FRAME))
+                )
                 text = ""
             case {"type": "Clear"}:
                 await socket.send('{"type":"Cleared"}')
@@ -85,7 +87,7 @@ async def _speak(socket: ServerConnection) -> None:
                 await socket.close()
 
 
-async def _sound(socket: ServerConnection, frames: int) -> None:
+async def _send_speech(socket: ServerConnection, frames: int) -> None:
     for frame in AUDIO[:frames]:
         await socket.send(frame)
     await socket.send('{"type":"Flushed"}')
@@ -102,20 +104,22 @@ async def _chat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write(HEAD)
         for word in re.findall(r"\s*\S+", REPLY):
             await asyncio.sleep(due - clock.now())
-            _chunk(writer, {"content": word})
+            _send_chunk(writer, {"content": word})
             due += TOKEN
-        _chunk(writer, {}, "stop")
-        _data(writer, "[DONE]")
+        _send_chunk(writer, {}, "stop")
+        _send_data(writer, "[DONE]")
         writer.write(b"0\r\n\r\n")
 
 
-def _chunk(writer: asyncio.StreamWriter, delta: dict[str, str], finish: str | None = None) -> None:
+def _send_chunk(
+    writer: asyncio.StreamWriter, delta: dict[str, str], finish: str | None = None
+) -> None:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     body = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "x"}
-    _data(writer, json.dumps({**body, "choices": [choice]}))
+    _send_data(writer, json.dumps({**body, "choices": [choice]}))
 
 
-def _data(writer: asyncio.StreamWriter, data: str) -> None:
+def _send_data(writer: asyncio.StreamWriter, data: str) -> None:
     line = f"data: {data}\n\n".encode()
     writer.write(b"%x\r\n%b\r\n" % (len(line), line))
 
@@ -123,7 +127,7 @@ def _data(writer: asyncio.StreamWriter, data: str) -> None:
 _tasks: set[asyncio.Task[None]] = set()
 
 
-def _after(delay: float, work: object) -> None:
+def _call_after(delay: float, work: object) -> None:
     async def later() -> None:
         await asyncio.sleep(delay)
         await work  # type: ignore[misc]
@@ -135,12 +139,12 @@ def _after(delay: float, work: object) -> None:
 
 async def _main() -> None:
     chat = await asyncio.start_server(_chat, "127.0.0.1", 0)
-    async with serve(_converse, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
-        where = {
+    async with serve(_dispatch, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
+        endpoints = {
             "deepgram": f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}",
             "openai": f"http://127.0.0.1:{chat.sockets[0].getsockname()[1]}/v1",
         }
-        print(json.dumps(where), flush=True)
+        print(json.dumps(endpoints), flush=True)
         await asyncio.get_running_loop().create_future()
 
 

@@ -1,4 +1,4 @@
-"""Part f: a conversation of half an hour through virtual devices; takes as long."""
+"""soak: a conversation of half an hour through virtual devices, in real time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from tests.bench.devices import open_virtual_audio
-from tests.bench.stalls import Gap, gaps, worst
-from tests.bench.table import verdict
+from tests.bench.stalls import Gap, find_longest, record_gaps
+from tests.bench.table import Check, print_checks
 from tests.support.live_talk import QUESTIONS, Talk, profile, say
 from tests.support.recorded_bus import stretches
 from tests.support.virtual_audio import RATE, VirtualAudio
@@ -26,31 +26,31 @@ from voicecli.units import Seconds
 
 LENGTH: Seconds = float(os.environ.get("BENCH_SECONDS", "1800"))
 SETTLED: Seconds = 60.0
-"""Memory counts from here on."""
+"""Of warming up, before memory counts."""
 
-FEW = 20
-"""Turns at either end whose median tells how far the channels are apart."""
+END_TURNS = 20
+"""Turns at either end whose median gives the offset between the channels."""
 
 
 def run() -> dict[str, Any]:
-    """Print the numbers; the same, for bench.json."""
+    """Measure and print; return the numbers for bench.json."""
     with TemporaryDirectory() as folder, open_virtual_audio() as audio:
-        with gaps() as still:
-            used = _held(audio, Path(folder))
-        xruns = _xruns(Path(folder) / "kept" / "timeline.jsonl", still)
+        with record_gaps() as stalls:
+            memory = _hold_conversation(audio, Path(folder))
+        xruns = _find_xruns(Path(folder) / "kept" / "timeline.jsonl", stalls)
         result = json.loads((Path(folder) / "kept" / "result.json").read_text(encoding="utf-8"))
-        apart = _apart(Path(folder))
+        offsets = _measure_offsets(Path(folder))
     turns = result["turns"]
     answered = sum(turn["outcome"] == "answered" for turn in turns)
-    steady = [size for at, size in used if at >= SETTLED]
-    drift = 1000 * (median(apart[-FEW:]) - median(apart[:FEW]))
-    print(f"f. {LENGTH / 60:.0f} minutes through virtual devices: {len(turns)} turns.")
+    steady = [size for at, size in memory if at >= SETTLED]
+    drift = 1000 * (median(offsets[-END_TURNS:]) - median(offsets[:END_TURNS]))
+    print(f"soak: {LENGTH / 60:.0f} minutes through virtual devices: {len(turns)} turns.")
     print(f"   Resident memory in MB, from the first minute on: {steady[0]:.1f} at first,")
     print(f"   {min(steady):.1f} to {max(steady):.1f}, {steady[-1]:.1f} at last.")
     for xrun in xruns:
-        print(f"   After {xrun.at:.1f} s {xrun}.")
-    ours = sum(xrun.count for xrun in xruns if not xrun.still)
-    judged = [
+        print(f"   After {xrun.at:.1f} s: {xrun}.")
+    ours = sum(xrun.losses for xrun in xruns if not xrun.stall)
+    checks: list[Check] = [
         (f"{answered} of {len(turns)} turns answered", answered == len(turns)),
         (
             f"memory from {min(steady) - steady[0]:+.1f} to {max(steady) - steady[0]:+.1f} MB, "
@@ -58,81 +58,79 @@ def run() -> dict[str, Any]:
             max(abs(size - steady[0]) for size in steady) <= 5,
         ),
         (f"recorded channels drift by {drift:.1f} ms, within 5", abs(drift) <= 5),
-        (f"{ours} xruns while the machine ran, none", ours == 0),
+        (f"{ours} xruns without a stall of the machine, none", ours == 0),
     ]
-    for what, met in judged:
-        print(verdict(what, met))
     return {
         "seconds": LENGTH,
         "turns": len(turns),
-        "memory_mb": [[round(at), round(size, 1)] for at, size in used],
-        "apart_ms": [round(1000 * one, 1) for one in apart],
-        "xruns": [[round(xrun.at, 1), xrun.count, round(1000 * xrun.still)] for xrun in xruns],
-        "judged": [{"what": what, "met": bool(met)} for what, met in judged],
+        "memory_mb": [[round(at), round(size, 1)] for at, size in memory],
+        "offset_ms": [round(1000 * one, 1) for one in offsets],
+        "xruns": [[round(xrun.at, 1), xrun.losses, round(1000 * xrun.stall)] for xrun in xruns],
+        "checks": print_checks(checks),
     }
 
 
 class _Xrun(NamedTuple):
-    """Samples were lost: when the session noticed, how often, and how long the machine had stood
-    still in the second before.
+    """A loss of samples: when the session noticed, how often, and how long the machine had stalled
+    in the second before.
     """
 
     at: Seconds
-    count: int
-    still: Seconds
+    losses: int
+    stall: Seconds
 
     def __str__(self) -> str:
-        still = f"{1000 * self.still:.0f} ms of standing still" if self.still else "no gap"
-        return f"{self.count} xruns, the machine having had {still} in the second before"
+        stall = f"for {1000 * self.stall:.0f} ms" if self.stall else "never"
+        return f"{self.losses} xruns; in the second before, the machine stalled {stall}"
 
 
-def _xruns(timeline: Path, still: list[Gap]) -> list[_Xrun]:
+def _find_xruns(timeline: Path, stalls: list[Gap]) -> list[_Xrun]:
     header, *records = map(json.loads, timeline.read_text(encoding="utf-8").splitlines())
     origin = header["clock_origin"]
     return [
-        _Xrun(at, record["xruns"], worst(still, origin + at - 1.0, origin + at))
+        _Xrun(at, record["xruns"], find_longest(stalls, origin + at - 1.0, origin + at))
         for record in records
         if record.get("event") == "AudioGlitched"
         for at in [record["at"]]
     ]
 
 
-def _held(audio: VirtualAudio, folder: Path) -> list[tuple[Seconds, float]]:
-    """Hold the conversation; megabytes of memory over time."""
-    used = []
-    chance = random.Random(1)
+def _hold_conversation(audio: VirtualAudio, folder: Path) -> list[tuple[Seconds, float]]:
+    """Hold the conversation; return its memory in megabytes over time."""
+    memory = []
+    rng = random.Random(1)
     name = profile(folder, "questions", **QUESTIONS)
     recorder = audio.listen("--raw", "--format=s16le", str(folder / "bus.raw"))
     began = time.monotonic()
     with Talk("--out", str(folder / "kept"), profile=name) as talk:
         while (now := time.monotonic() - began) < LENGTH:
             talk.until("you can speak now")
-            used.append((now, _resident(talk.program.pid)))
-            time.sleep(chance.uniform(0.5, 3.0))
+            memory.append((now, _read_memory(talk.program.pid)))
+            time.sleep(rng.uniform(0.5, 3.0))
             say(audio)
         talk.until("you can speak now")
         time.sleep(1.0)
         talk.quit()
     recorder.terminate()
     recorder.wait()
-    return used
+    return memory
 
 
-def _resident(process: int) -> float:
+def _read_memory(process: int) -> float:
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def _apart(folder: Path) -> Sequence[Seconds]:
-    """In each turn, how much longer the reply is away from the question than it sounded."""
+def _measure_offsets(folder: Path) -> Sequence[Seconds]:
+    """Return by how much each recorded wait exceeds the wait on the virtual devices."""
     bus = np.memmap(folder / "bus.raw", "<i2").reshape(-1, 2)
     kept, rate = soundfile.read(folder / "kept" / "conversation.wav", dtype="int16")
-    heard, recorded = _waits(bus, RATE), _waits(kept, rate)
-    return [one - other for one, other in zip(recorded, heard, strict=True)]
+    played, recorded = _find_waits(bus, RATE), _find_waits(kept, rate)
+    return [one - other for one, other in zip(recorded, played, strict=True)]
 
 
-def _waits(both: NDArray[np.int16], rate: int) -> list[Seconds]:
-    """From the end of each question on the left to the beginning of the reply on the right."""
+def _find_waits(both: NDArray[np.int16], rate: int) -> list[Seconds]:
+    """Return the time from the end of each question (left) to the start of its reply (right)."""
     questions, sounds = (stretches(both[:, channel], 0.4, rate) for channel in (0, 1))
     begins = np.array([begin for begin, _ in sounds])
     return [float(begins[np.searchsorted(begins, end)] - end) for _, end in questions]

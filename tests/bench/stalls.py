@@ -1,4 +1,4 @@
-"""When the machine stood still, as a process sees it that does nothing but sleep."""
+"""Stalls of the machine, as seen by a process that does nothing but sleep."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from voicecli.units import Seconds
 
 NAP: Seconds = 0.005
-LONG: Seconds = 0.02
-"""What a nap must last to be a gap: a block of audio; on a quiet machine it lasts 5 to 6 ms."""
+SHORTEST_GAP: Seconds = 0.02
+"""A nap this long is a gap: one block of audio.  On a quiet machine it takes 5 to 6 ms."""
 
 Gap = tuple[Seconds, Seconds]
-"""When it began, on CLOCK_MONOTONIC, and how long it was."""
+"""Start on CLOCK_MONOTONIC, duration."""
 
 
 @contextmanager
-def gaps() -> Iterator[list[Gap]]:
-    """The gaps of what is done meanwhile; there once it is done."""
+def record_gaps() -> Iterator[list[Gap]]:
+    """Yield a list that holds, on exit, the gaps that occurred inside the block."""
     found: list[Gap] = []
     command = [sys.executable, "-m", "tests.bench.stalls"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sleeper:
@@ -28,25 +28,25 @@ def gaps() -> Iterator[list[Gap]]:
             yield found
         finally:
             sleeper.terminate()
-            told, _ = sleeper.communicate()
-            for line in told.splitlines():
+            printed, _ = sleeper.communicate()
+            for line in printed.splitlines():
                 began, lasted = map(float, line.split())
                 found.append((began, lasted))
 
 
-def worst(found: list[Gap], since: Seconds, until: Seconds) -> Seconds:
-    """The longest that touches this time; 0 where there is none."""
+def find_longest(found: list[Gap], since: Seconds, until: Seconds) -> Seconds:
+    """Return the length of the longest gap that touches the interval, or 0."""
     touching = (gap for gap in found if gap[0] <= until and sum(gap) >= since)
     return max((lasted for _, lasted in touching), default=0.0)
 
 
 def main() -> None:
-    """Nap for ever, and print the gaps."""
+    """Nap forever and print the gaps."""
     before = time.monotonic()
     while True:
         time.sleep(NAP)
         now = time.monotonic()
-        if now - before > LONG:
+        if now - before > SHORTEST_GAP:
             print(before, now - before, flush=True)
         before = now
 

@@ -1,11 +1,10 @@
-"""Part d: how soon the program is there: --help, and replay to the first audio sent."""
+"""startup: the time to --help, and of replay to the first audio sent."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +14,7 @@ import soundfile
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from tests.bench.table import table, verdict
+from tests.bench.table import Check, format_table, print_checks
 from tests.support.speech_like import utterances
 from voicecli import clock
 from voicecli.audio.pcm import samples_of
@@ -24,7 +23,7 @@ from voicecli.units import Seconds
 
 RUNS = 9
 
-BARE = [sys.executable, "-c", "import sys"]
+PYTHON = [sys.executable, "-c", "import sys"]
 PROGRAM = [sys.executable, "-m", "voicecli"]
 
 
@@ -41,11 +40,11 @@ async def _run(command: list[str], environ: dict[str, str] | None = None) -> Sec
 
 
 async def _to_first_audio(folder: Path, settings: list[str]) -> Seconds:
-    """From the start of ``replay`` to the arrival of its first audio."""
+    """Return the time from the start of ``replay`` to the arrival of its first audio."""
     arrived: asyncio.Future[Seconds] = asyncio.get_running_loop().create_future()
 
     async def note(socket: ServerConnection) -> None:
-        with suppress(ConnectionClosed):  # the program is ended without a good-bye
+        with suppress(ConnectionClosed):  # the program is killed
             async for message in socket:
                 if isinstance(message, bytes) and not arrived.done():
                     arrived.set_result(clock.now())
@@ -79,7 +78,7 @@ async def _measure() -> dict[str, list[Seconds]]:
         soundfile.write(folder / "spoken.wav", samples_of(utterances(0.2, 1.0)[0]), 16_000)
         for _ in range(RUNS):
             for what, took in (
-                ("python alone", _run(BARE)),
+                ("python alone", _run(PYTHON)),
                 ("--help", _run([*PROGRAM, "--help"])),
                 ("replay to first audio sent, energy", _to_first_audio(folder, energy)),
                 ("replay to first audio sent", _to_first_audio(folder, [])),
@@ -89,7 +88,7 @@ async def _measure() -> dict[str, list[Seconds]]:
 
 
 def run() -> dict[str, Any]:
-    """Print the table; the numbers, for bench.json."""
+    """Measure and print; return the numbers for bench.json."""
     found = clock.run(_measure())
     for times in found.values():
         times.sort()
@@ -97,10 +96,8 @@ def run() -> dict[str, Any]:
         name: [len(times), *(1000 * compute_percentile(times, share) for share in (0.5, 1.0))]
         for name, times in found.items()
     }
-    print(f"d. Start-up, after a first run that fills the caches; {time.strftime('%Y-%m-%d')}.")
-    print(table(["ms", "n", "P50", "max"], [[name, *row] for name, row in rows.items()]))
+    print("startup: after a first run that fills the caches.")
+    print(format_table(["ms", "n", "P50", "max"], [[name, *row] for name, row in rows.items()]))
     took = compute_percentile(found["--help"], 0.5)
-    judged = [(f"--help: {1000 * took:.0f} ms <= 250", took <= 0.25)]
-    for what, met in judged:
-        print(verdict(what, met))
-    return {"startup": rows, "judged": [{"what": what, "met": met} for what, met in judged]}
+    checks: list[Check] = [(f"--help: {1000 * took:.0f} ms <= 250", took <= 0.25)]
+    return {"startup": rows, "checks": print_checks(checks)}

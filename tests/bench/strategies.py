@@ -1,4 +1,4 @@
-"""Ways to hold a conversation, tried over the same scripted services and the same users."""
+"""Strategies of turn-taking, over the same scripted services and the same users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.bench.material import FIXED_SAYS, SAYS, WHOLE, hears, sentences
+from tests.bench.material import FIXED_SAYS, SAYS, WHOLE, choose_sentences, list_parts
 from tests.bench.user import Said, Sentence, User
 from tests.support.conversations import hold, profile
 from voicecli.metrics.summary import Distribution, describe
@@ -18,17 +18,18 @@ from voicecli.units import Seconds
 
 SESSIONS = 14
 SENTENCES = 16
-"""Per session; the agent remembers 20 turns, by which the script counts."""
+"""Per session; the script counts turns by the history, which holds 20."""
 
 GAP: Seconds = 0.25
-"""So much silence parts two stretches of the script: less than the shortest pause."""
+"""Silence that separates two items of the script; shorter than the shortest pause."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A way to hold the conversation.
+    """A strategy: a profile and the settings that change it.
 
-    name: as in the table; settings: of the profile ``base``.
+    name: as in the table.
+    settings: changes to the profile ``base``.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Condition:
 
 
 VAD = ("turn.detect=vad", "turn.commit_ms.complete=700")
-"""Committing at 0.7 s, whole sentence or not."""
+"""Commits after 0.7 s, whether the sentence is complete or not."""
 
 ENDPOINTING = "turn.detect=endpointing"
 NO_HEDGE = "llm.hedge_ms=null"
@@ -75,14 +76,14 @@ FIXED = (
 
 @dataclass
 class Result:
-    """What became of a condition's sentences.
+    """The outcome of a condition.
 
-    waits: mouth-to-ear of those that nobody talked over, in seconds, by the user's own clock.
+    waits: mouth-to-ear of the sentences that were not talked over, by the user's own clock.
     """
 
     said: list[Said] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
-    ledgers: list[SessionUsage] = field(default_factory=list)
+    usage: list[SessionUsage] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     @property
@@ -94,13 +95,13 @@ class Result:
         return describe(self.waits)
 
     def at(self, percentile: Literal["p50", "p95", "p99"]) -> float:
-        """Milliseconds; infinite where there are too few to tell."""
+        """Return milliseconds; infinite if there are too few waits."""
         value: Seconds | None = getattr(self.spread, percentile)
         return float("inf") if value is None else 1000 * value
 
     @property
     def paused(self) -> list[Said]:
-        """The sentences that had a pause."""
+        """Return the sentences with a pause."""
         return [one for one in self.said if one.sentence.pauses]
 
     @property
@@ -112,59 +113,59 @@ class Result:
         return len(self.cut) / max(1, len(self.paused))
 
     def total(self, name: str) -> int:
-        """Of a count of the ledger."""
-        return sum(getattr(one, name) for one in self.ledgers)
+        """Return the sum of a count over all sessions."""
+        return sum(getattr(one, name) for one in self.usage)
 
 
-def log_normal(seed: int, said: Sequence[Sentence]) -> Script:
-    """The services as they are measured to be."""
+def script_log_normal(seed: int, said: Sequence[Sentence]) -> Script:
+    """Return services with measured latencies: log-normal, with stalls."""
     return Script(
         seed=seed,
         stt=SttScript(
-            final=Latency(0.1), finalize=Latency(0.05), gap=GAP, interim=0.2, hears=hears(said)
+            final=Latency(0.1), finalize=Latency(0.05), gap=GAP, interim=0.2, hears=list_parts(said)
         ),
         llm=LlmScript(ttft=Latency(0.46, 1.1, stall_share=0.02), says=SAYS),
         tts=TtsScript(ttfb=Latency(0.313, 0.42)),
     )
 
 
-def fixed(seed: int, said: Sequence[Sentence]) -> Script:
-    """Services that always take the same time."""
+def script_fixed(seed: int, said: Sequence[Sentence]) -> Script:
+    """Return services with fixed latencies."""
     return Script(
         seed=seed,
-        stt=SttScript(final=Latency(0.1), finalize=Latency(0.05), gap=GAP, hears=hears(said)),
+        stt=SttScript(final=Latency(0.1), finalize=Latency(0.05), gap=GAP, hears=list_parts(said)),
         llm=LlmScript(ttft=Latency(0.2), token=Latency(0.015), says=FIXED_SAYS),
         tts=TtsScript(ttfb=Latency(0.12)),
     )
 
 
-def tried(condition: Condition, sessions: int = SESSIONS) -> Result:
-    """The condition over all sessions, each with sentences of its own, the same for every one."""
+def run_condition(condition: Condition, sessions: int = SESSIONS) -> Result:
+    """Run the condition over all sessions; each has its sentences, the same for all conditions."""
     result = Result()
     settings = condition.profile()
     for seed in range(sessions):
-        said = sentences(SENTENCES, seed)
-        _hold(result, settings, log_normal(seed, said), said, seed)
+        said = choose_sentences(SENTENCES, seed)
+        _run_session(result, settings, script_log_normal(seed, said), said, seed)
     return result
 
 
-def tried_fixed(condition: Condition) -> Result:
-    """The condition with fixed latencies, over complete sentences."""
+def run_fixed(condition: Condition) -> Result:
+    """Run the condition with fixed latencies, over complete sentences."""
     result = Result()
     for seed in range(3):
         said = [Sentence((text,)) for text in WHOLE]
-        _hold(result, condition.profile(), fixed(seed, said), said, seed)
+        _run_session(result, condition.profile(), script_fixed(seed, said), said, seed)
     return result
 
 
-def _hold(
+def _run_session(
     result: Result, settings: Profile, script: Script, said: list[Sentence], seed: int
 ) -> None:
     user = User(said, settings.audio.sample_rate, settings.audio.block_ms / 1000, seed=seed)
-    held = hold(settings, script, user, recorded=False, follow=user.note)
-    found = measure_turns(held.timeline)
+    outcome = hold(settings, script, user, recorded=False, follow=user.note)
+    found = measure_turns(outcome.timeline)
     result.said += user.said
     result.turns += found
-    result.ledgers.append(count_usage(held.timeline, found))
-    if held.error is not None:
-        result.errors.append(repr(held.error))
+    result.usage.append(count_usage(outcome.timeline, found))
+    if outcome.error is not None:
+        result.errors.append(repr(outcome.error))

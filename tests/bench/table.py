@@ -1,16 +1,20 @@
-"""Tables of text, and the machine they were made on."""
+"""Prints tables and checks, and names the machine."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+Check = tuple[str, bool]
+"""A target with the measured value, and whether it is met."""
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns, the first to the left, the others to the right."""
-    cells = [list(head), *([_shown(cell) for cell in row] for row in rows)]
+
+def format_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Align columns: the first to the left, the others to the right."""
+    cells = [list(head), *([_format(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return "\n".join(
         "  ".join(
@@ -21,7 +25,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def _shown(cell: object) -> str:
+def _format(cell: object) -> str:
     if cell is None:
         return "-"
     if isinstance(cell, float):
@@ -29,21 +33,22 @@ def _shown(cell: object) -> str:
     return str(cell)
 
 
-def verdict(what: str, met: bool) -> str:
-    """One line: what was aimed at, and whether it was met."""
-    return f"{'✓' if met else '✗'} {what}"
+def print_checks(checks: Iterable[Check]) -> list[dict[str, object]]:
+    """Print a line per check; return them for bench.json."""
+    kept = []
+    for what, met in checks:
+        print(f"{'✓' if met else '✗'} {what}")
+        kept.append({"what": what, "met": bool(met)})
+    return kept
 
 
 def machine() -> dict[str, Any]:
-    """Where the numbers come from."""
-    model = ""
-    with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
-        for line in cpuinfo:
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
+    """Return what the numbers depend on: CPU, cores, Python, system."""
+    cpuinfo = Path("/proc/cpuinfo")  # Linux only
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    models = [line.partition(":")[2] for line in text.splitlines() if line.startswith("model name")]
     return {
-        "cpu": model,
+        "cpu": models[0].strip() if models else platform.processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -1,6 +1,6 @@
-"""A user who says whole sentences, pauses included, and waits for the reply to each.
+"""A simulated user, who says whole sentences, pauses included, and waits for each reply.
 
-A recording that waits whenever a turn was committed would never be cut off; this user finishes the
+A entrying that waits after each committed turn could never be cut off; this user finishes the
 sentence whatever the agent does, as people do.
 """
 
@@ -27,14 +27,14 @@ from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 WORDS_PER_SECOND = 2.7
 PATIENCE: Seconds = 15.0
-"""A user who gets no reply goes on after so long."""
+"""After which a user without a reply says the next sentence."""
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """What is said: parts, with a pause after each but the last.
+    """Parts of a sentence, with a pause after each but the last.
 
-    parts: the words, as the STT understands them.
+    parts: the words, as the STT transcribes them.
     pauses: seconds.
     """
 
@@ -42,7 +42,7 @@ class Sentence:
     pauses: tuple[Seconds, ...] = ()
 
     def pcm(self, rate: int) -> bytes:
-        """The sentence as audio that ends with its last voiced sample."""
+        """Return the sentence as audio that ends with its last voiced sample."""
         format = AudioFormat(rate)
         pieces = []
         for index, part in enumerate(self.parts):
@@ -54,12 +54,12 @@ class Sentence:
 
 @dataclass
 class Said:
-    """What became of a sentence.
+    """A sentence and the agent's reaction.
 
     start, end: of its voice.
-    commits: of the agent, before the sentence had ended: it was cut.
-    heard: when the agent was first heard after its beginning.
-    answered: when a reply was first heard that the agent decided on after its end.
+    commits: the agent's commits before the sentence ended; any of them cuts it.
+    heard: when the agent was first heard after the sentence began.
+    answered: when a reply committed after the sentence ended was first heard.
     """
 
     sentence: Sentence
@@ -71,17 +71,17 @@ class Said:
 
     @property
     def cut(self) -> bool:
-        """Whether the agent took the floor, heard or not, before the user had finished."""
+        """Whether the agent committed, heard or not, before the user had finished."""
         return bool(self.commits)
 
     @property
     def talked_over(self) -> bool:
-        """Whether it was heard before the user had finished."""
+        """Whether the agent was heard before the user had finished."""
         return self.heard is not None and self.heard < self.end
 
 
 class User:
-    """A source; and a follower of the timeline, for what it hears."""
+    """An audio source that follows the timeline to know when the agent speaks."""
 
     estimated = False
 
@@ -99,7 +99,7 @@ class User:
         self._sentences = deque(sentences)
         self._size = 2 * self.format.samples(block)
         self._gap = gap
-        self._dice = random.Random(seed)
+        self._rng = random.Random(seed)
         self._answered = self._agent_speaks = False
         self._turns: set[TurnId] = set()  # committed since the end of the last sentence
 
@@ -114,7 +114,7 @@ class User:
                 await asyncio.sleep(delay)
             speaking = position < len(pcm)
             if not speaking:
-                speaks_at = self._next(at, speaks_at)
+                speaks_at = self._schedule(at, speaks_at)
                 if self._sentences and speaks_at is not None and at >= speaks_at:
                     pcm, position, speaks_at = self._begin(at), 0, None
             piece = pcm[position : position + self._size]
@@ -131,38 +131,38 @@ class User:
         self._turns.clear()
         return pcm
 
-    def _next(self, now: Seconds, speaks_at: Seconds | None) -> Seconds | None:
-        """When the next sentence begins; None while the reply is waited for."""
+    def _schedule(self, now: Seconds, speaks_at: Seconds | None) -> Seconds | None:
+        """Return when the next sentence begins; None while the user waits for the reply."""
         if self._agent_speaks:
             return None
         if speaks_at is not None:
             return speaks_at
         if self._answered or now > self.said[-1].end + PATIENCE:
-            return now + self._dice.uniform(*self._gap)
+            return now + self._rng.uniform(*self._gap)
         return None
 
-    def note(self, record: Entry) -> None:
-        """``record`` is what comes next in the timeline."""
+    def note(self, entry: Entry) -> None:
+        """Follow the timeline."""
         if not self.said:
             return
         said = self.said[-1]
-        match record:
-            case CommitReply() if record.at < said.end:
-                said.commits.append(record)
+        match entry:
+            case CommitReply() if entry.at < said.end:
+                said.commits.append(entry)
             case CommitReply():
-                self._turns.add(record.turn)
+                self._turns.add(entry.turn)
             case PlaybackStarted():
                 self._agent_speaks = True
-                said.heard = said.heard if said.heard is not None else record.at
-                if said.answered is None and record.turn in self._turns:
-                    said.answered = record.at
+                said.heard = said.heard if said.heard is not None else entry.at
+                if said.answered is None and entry.turn in self._turns:
+                    said.answered = entry.at
             case ReplyFinished() | ReplyFailed() | ReplyCancelled():
                 self._agent_speaks = False
-                if record.turn in self._turns and not isinstance(record, ReplyCancelled):
+                if entry.turn in self._turns and not isinstance(entry, ReplyCancelled):
                     self._answered = True
 
     def pause(self) -> None:
-        """Nobody makes this user wait within a sentence."""
+        """Do nothing: this user waits between sentences by itself."""
 
     def resume(self) -> None:
-        """And between sentences it waits by itself."""
+        """Do nothing."""
