@@ -102,7 +102,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class RateLimit:
-    """At most ``limit`` units within any ``window`` seconds.  Pure: told the time."""
+    """Allows ``limit`` units within any ``window`` seconds.  Pure: the caller gives the time."""
 
     def __init__(self, limit: int, window: Seconds) -> None:
         self.limit = limit
@@ -116,11 +116,11 @@ class RateLimit:
         self._spent.append((now, amount))
 
     def left(self, now: Seconds) -> int:
-        """How much may be spent now."""
+        """Return how much may be spent now."""
         return self.limit - sum(spent for _, spent in self._recent(now))
 
     def allowed_at(self, amount: int, now: Seconds) -> Seconds:
-        """The earliest time, from ``now``, to spend ``amount`` (at most the limit)."""
+        """Return the earliest time, from ``now`` on, to spend ``amount`` (at most ``limit``)."""
         excess = amount - self.left(now)
         allowed = now
         for at, spent in self._recent(now):

@@ -146,20 +146,14 @@ class AgentStopped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextTyped(Event):
-    """The user typed a complete turn.
-
-    text: not empty.
-    """
+    """The user typed a complete turn; ``text`` is not empty."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicrophoneMuted(Event):
-    """The user muted or unmuted the microphone.
-
-    muted: whether it is muted now.
-    """
+    """The user muted or unmuted the microphone."""
 
     muted: bool
 
@@ -387,7 +381,6 @@ class DraftReply(Action):
 class CommitReply(Action):
     """Speak the drafted reply: the user's turn has ended.
 
-    user_text: the transcript of the user's turn.
     speech_end: when the user stopped speaking, by the detector or else the STT; None if unknown.
     reason: the rule that ended the user's turn.
     """

@@ -90,6 +90,7 @@ class Chunker(ABC):
     def __init__(self) -> None:
         self._filter = MarkdownFilter()
         self._text = ""
+        self._is_first = True
 
     def push(self, token: str) -> list[str]:
         """Add ``token``; return the pieces that it completes."""
@@ -121,6 +122,7 @@ class Chunker(ABC):
 
     def _release(self, cut: int) -> str:
         piece, self._text = self._text[:cut], self._text[cut:]
+        self._is_first = False
         return piece
 
     @abstractmethod
@@ -153,19 +155,12 @@ class ClauseChunker(Chunker):
     def __init__(self, first_chars: int) -> None:
         super().__init__()
         self._first_chars = first_chars
-        self._first = True
-
-    @override
-    def _release(self, cut: int) -> str:
-        self._first = False
-        return super()._release(cut)
 
     @override
     def _find_cut(self) -> int:
         cut, kind = self._find_boundary()
         before = self._text[:cut].rstrip()
-        ends = self._ends_first_clause if self._first else self._ends_later_piece
-        if _has_speech(before) and ends(before, kind):
+        if _has_speech(before) and self._ends_piece(before, kind):
             return cut
         return self._find_cut_within() if _size(self._text) > MAX_SENTENCE_CHARS else 0
 
@@ -174,17 +169,16 @@ class ClauseChunker(Chunker):
         text = self._text
         if text[-1].isspace():
             return len(text), find_boundary(text[:-1])
-        if (
-            text[-2:-1].isspace()
-            and not text[-1].islower()
-            and find_boundary(text[:-2]) == "number"
-        ):
+        goes_on = not text[-2:-1].isspace() or text[-1].islower()
+        if not goes_on and find_boundary(text[:-2]) == "number":
             return len(text) - 1, "sentence"
         if match := _ALONE.search(text):
             return match.end(), find_boundary(text[: match.end()])
         return 0, "none"
 
-    def _ends_first_clause(self, before: str, kind: Boundary) -> bool:
+    def _ends_piece(self, before: str, kind: Boundary) -> bool:
+        if not self._is_first:
+            return kind == "sentence" and _size(before) >= MIN_SENTENCE_CHARS
         words = len(before.split()) + len(_UNSPACED.findall(before))
         if kind == "clause":
             long = _size(before) >= self._first_chars and words >= FIRST_CLAUSE_MIN_WORDS
@@ -193,9 +187,6 @@ class ClauseChunker(Chunker):
             hanging = before.split()[-1].lower() in HANGING | PARTICLES
             return words >= (FIRST_CLAUSE_HARD_MAX_WORDS if hanging else FIRST_CLAUSE_MAX_WORDS)
         return kind == "sentence"
-
-    def _ends_later_piece(self, before: str, kind: Boundary) -> bool:
-        return kind == "sentence" and _size(before) >= MIN_SENTENCE_CHARS
 
     def _find_cut_within(self) -> int:
         """Return the last good mark or else the end of the last word; 0 within a word."""

@@ -12,9 +12,9 @@ HTML tag).  A mark that is never closed therefore loses no text, except the one 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import Literal, TypeAlias
+from unicodedata import category
 
 MARKS = ".,;:!?…—–。！？、，；："
 """Marks that a pause in speech may follow."""
@@ -60,9 +60,7 @@ class Prose:
             elif _PICTOGRAPHS.match(character):
                 self._removed = True
                 self.add_space()
-            elif not _SILENT.match(character) and (
-                unicodedata.category(character) not in _SILENT_CATEGORIES
-            ):
+            elif not _SILENT.match(character) and category(character) not in _SILENT_CATEGORIES:
                 if self._removed and character in MARKS:
                     self._gap = ""
                 self._write(self._gap + character)
