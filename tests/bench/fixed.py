@@ -88,7 +88,7 @@ def create_talk(profile: Profile, count: int, seed: int = 0) -> Talk:
     """Prepare a conversation of ``count`` questions."""
     said = [Sentence((QUESTIONS[index % len(QUESTIONS)],)) for index in range(count)]
     audio = profile.audio
-    user = User(said, audio.sample_rate, audio.block_ms / 1000, seed=seed, gap=(0.5, 1.2))
+    user = User(said, audio.sample_rate, audio.block, seed=seed, gap=(0.5, 1.2))
     return Talk(profile, user)
 
 
@@ -96,8 +96,8 @@ async def hold_talk(talk: Talk, endpoints: Endpoints) -> None:
     """Run the conversation until the last question is answered."""
     profile = talk.profile
     talk.timeline.follow(talk.user.note)
-    speaker = VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000)
-    services = Services(profile, endpoints, {})
+    speaker = VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer)
+    services = Services(profile=profile, standin=endpoints, environ={})
     async with open_session(
         profile, services, talk.user, speaker, timeline=talk.timeline, recorded=False
     ) as session:

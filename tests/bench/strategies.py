@@ -161,7 +161,7 @@ def run_fixed(condition: Condition) -> Result:
 def _run_session(
     result: Result, settings: Profile, script: Script, said: list[Sentence], seed: int
 ) -> None:
-    user = User(said, settings.audio.sample_rate, settings.audio.block_ms / 1000, seed=seed)
+    user = User(said, settings.audio.sample_rate, settings.audio.block, seed=seed)
     outcome = hold(settings, script, user, recorded=False, follow=user.note)
     found = measure_turns(outcome.timeline)
     result.said += user.said

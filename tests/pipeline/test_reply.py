@@ -31,15 +31,32 @@ from voicecli.pipeline.speech import (
     FLUSH_LEAD,
     PREROLL,
     SINGLE_FLUSH_BELOW,
-    ReplyOptions,
 )
-from voicecli.services.interfaces import FLUSHED, Flushed, Message, Usage
+from voicecli.services.interfaces import (
+    FLUSHED,
+    Flushed,
+    Message,
+    TtsCapabilities,
+    TtsSettings,
+    Usage,
+)
 from voicecli.units import AudioFormat
 
 RATE = 8000
 FORMAT = AudioFormat(RATE)
 CHARACTER = 480
 """Samples: 60 ms."""
+
+CAPABILITIES = TtsCapabilities(
+    sample_rates=(RATE,),
+    flushes=20,
+    characters=2400,
+    window=60.0,
+    seconds_per_character=CHARACTER / RATE,
+    word_timestamps=False,
+)
+FEW_FLUSHES = round(DEFER_FLUSH_BELOW * 20) - 1
+LAST_FLUSHES = round(SINGLE_FLUSH_BELOW * 20) - 1
 
 ASKED = [Message("user", "What is the time?")]
 TEXT = "It is noon. Time for a long lunch in the shade of the old trees. And then we sleep a while."
@@ -104,6 +121,7 @@ class Voice:
     """
 
     opened = ConnectionOpened(at=0.0, service="tts", took=0.1, request_id="id")
+    capabilities = CAPABILITIES
 
     def __init__(
         self,
@@ -114,7 +132,7 @@ class Voice:
         refusals: Sequence[ServiceError | None] = (),
         flushes: int = 20,
     ) -> None:
-        self.flushes = flushes
+        self.flushes_left = flushes
         self._faults = list(faults)
         self._lead = FORMAT.silence(lead)
         self._silent = silent
@@ -185,13 +203,27 @@ class Speaker(VirtualSpeaker):
 class Turn:
     """A reply that is committed after a second, and what came of it."""
 
-    def __init__(self, model: Model, voice: Voice, commit: float, options: ReplyOptions) -> None:
+    def __init__(
+        self,
+        model: Model,
+        voice: Voice,
+        commit: float,
+        *,
+        speak_drafts: bool = False,
+        **settings: Any,
+    ) -> None:
         self.voice = voice
         self.sink = Speaker()
         self.events: list[Event] = []
         self._commit = commit
         self.failure: ServiceError | None = None
-        responder = CascadeResponder(model, voice, hedge=HedgeDelay(None), options=options)
+        responder = CascadeResponder(
+            model,
+            voice,
+            hedge=HedgeDelay(None),
+            settings=TtsSettings(**settings),
+            speak_drafts=speak_drafts,
+        )
         self.reply = responder.draft(1, ASKED, sink=self.sink, post=self.events.append)
 
     async def run(self) -> None:
@@ -222,8 +254,8 @@ def turn(
     """One reply to its end; ``meanwhile``: what is done at which time."""
 
     async def main() -> Turn:
-        chosen = ReplyOptions(**{"apology": "Sorry."} | options)
-        held = Turn(Model(*(script or (TEXT,))), voice or Voice(), commit, chosen)
+        chosen = {"apology": "Sorry."} | options
+        held = Turn(Model(*(script or (TEXT,))), voice or Voice(), commit, **chosen)
         for at, action in meanwhile:
             asyncio.get_running_loop().call_later(at, action, held)
         await held.run()
@@ -265,7 +297,7 @@ def test_its_end_says_what_was_said_and_heard_and_what_it_cost():
             yield Usage(prompt_tokens=30, completion_tokens=20)
 
     async def main() -> Turn:
-        held = Turn(Counting(), Voice(), 0.0, ReplyOptions())
+        held = Turn(Counting(), Voice(), 0.0)
         await held.run()
         return held
 
@@ -296,7 +328,7 @@ def test_a_draft_may_be_sent_to_the_tts_but_sounds_no_sooner():
 
 
 def test_all_can_be_flushed_at_the_end():
-    held = turn(chunking="batches", batch_chars=40, flush_each=False)
+    held = turn(chunking="batches", batch_chars=40, flush="end")
     pieces = [text for _, text, _ in held.voice.sent]
     assert "".join(pieces) == TEXT
     assert len(pieces) == 4
@@ -310,7 +342,7 @@ REST = ["it is noon, and time for a long lunch in the shade. ", "And then we sle
 
 
 def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed():
-    held = turn(FIRST, *REST, voice=Voice(flushes=DEFER_FLUSH_BELOW - 1), commit=0.0)
+    held = turn(FIRST, *REST, voice=Voice(flushes=FEW_FLUSHES), commit=0.0)
     due = round(0.1 + length(FIRST) - FLUSH_LEAD, 3)
     assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], False), (due, REST[1], True)]
     assert held.sink.written == sound(FIRST) + sound("".join(REST))
@@ -320,16 +352,14 @@ def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed(
 
 
 def test_of_its_last_flushes_a_reply_takes_one():
-    held = turn(FIRST, *REST, voice=Voice(flushes=SINGLE_FLUSH_BELOW - 1), commit=0.0)
+    held = turn(FIRST, *REST, voice=Voice(flushes=LAST_FLUSHES), commit=0.0)
     assert held.voice.sent == [(0.0, text, False) for text in (FIRST, *REST)] + [(0.0, "", True)]
     assert held.sink.written == sound(FIRST + "".join(REST))
     assert held.end.said == (FIRST + "".join(REST)).strip()
 
 
 def test_what_comes_later_than_that_is_waited_for_no_longer():
-    held = turn(
-        FIRST, REST[0], 5.0, REST[1], voice=Voice(flushes=DEFER_FLUSH_BELOW - 1), commit=0.0
-    )
+    held = turn(FIRST, REST[0], 5.0, REST[1], voice=Voice(flushes=FEW_FLUSHES), commit=0.0)
     due = round(0.1 + length(FIRST) - FLUSH_LEAD, 3)
     assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], True), (5.0, REST[1], True)]
 
@@ -337,7 +367,7 @@ def test_what_comes_later_than_that_is_waited_for_no_longer():
 def test_playback_on_hold_puts_a_flush_off_further():
     held = turn(
         *(FIRST, *REST),
-        voice=Voice(flushes=DEFER_FLUSH_BELOW - 1),
+        voice=Voice(flushes=FEW_FLUSHES),
         commit=0.0,
         meanwhile=[(0.3, lambda held: held.sink.hold()), (2.0, lambda held: held.sink.resume())],
     )
@@ -353,7 +383,7 @@ def test_playback_on_hold_puts_a_flush_off_further():
 @pytest.mark.parametrize("flush", [0, 1])
 def test_a_connection_lost_while_a_flush_is_put_off_costs_no_word(flush, after):
     faults = [*[None] * flush, Fault(after, LOST)]
-    held = turn(FIRST, *REST, voice=Voice(*faults, flushes=DEFER_FLUSH_BELOW - 1), commit=0.0)
+    held = turn(FIRST, *REST, voice=Voice(*faults, flushes=FEW_FLUSHES), commit=0.0)
     assert held.sink.written == sound(FIRST) + sound("".join(REST))
     assert held.end.said == (FIRST + "".join(REST)).strip()
 
@@ -460,7 +490,7 @@ def test_nor_do_connections_lost_under_different_clauses():
 
 
 def test_what_is_flushed_at_the_end_is_all_spoken_again():
-    options: dict[str, Any] = {"chunking": "batches", "batch_chars": 40, "flush_each": False}
+    options: dict[str, Any] = {"chunking": "batches", "batch_chars": 40, "flush": "end"}
     held = turn(voice=Voice(Fault(1.0, LOST)), **options)
     assert held.sink.written == sound(TEXT)
     assert "".join(text for _, text, _ in held.voice.sent) == 2 * TEXT
@@ -554,9 +584,7 @@ def cut(after: float, voice: Callable[[], Voice] = Voice, **options: Any) -> tup
     """Cancel as the session does; seconds and words that were heard."""
 
     async def main() -> tuple[float, str]:
-        held = Turn(
-            Model(0.3, "It is noon. ", 0.3, TEXT[12:]), voice(), 1.0, ReplyOptions(**options)
-        )
+        held = Turn(Model(0.3, "It is noon. ", 0.3, TEXT[12:]), voice(), 1.0, **options)
         task = asyncio.create_task(held.run())
         await asyncio.sleep(after)
         if task.done():
@@ -586,7 +614,7 @@ def voices() -> dict[str, Callable[[], Voice]]:
 
 
 @pytest.mark.parametrize("name", voices())
-@pytest.mark.parametrize("options", [{}, {"speak_drafts": True}, {"flush_each": False}])
+@pytest.mark.parametrize("options", [{}, {"speak_drafts": True}, {"flush": "end"}])
 def test_cancelled_at_any_time_it_leaves_nothing_behind_and_tells_what_was_heard(name, options):
     cuts = [cut(after / 50, voices()[name], **options) for after in range(0, 360, 7)]
     for heard, said in cuts:

@@ -30,12 +30,11 @@ from voicecli.events import (
 from voicecli.metrics.turns import measure_turns
 from voicecli.pipeline import Post, ReplyHandle, Responder
 from voicecli.pipeline.history import ChatHistory
-from voicecli.pipeline.session import Components, Session, SessionOptions
+from voicecli.pipeline.session import Components, Session
 from voicecli.services.interfaces import Message, Transcriber
 from voicecli.timeline import Timeline
-from voicecli.turns.barge_in import BargeInPolicy
 from voicecli.turns.machine import TurnMachine
-from voicecli.turns.policy import TurnPolicy
+from voicecli.turns.policy import BargeInPolicy, SessionLimits, TurnPolicy
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 FORMAT = AudioFormat(16_000)
@@ -225,10 +224,13 @@ def converse(responder: Responder, *user: Speech) -> Timeline:
             responder=responder,
             sink=VirtualSpeaker(24_000, 0.06),
         )
-        machine = TurnMachine(TurnPolicy(detect="vad", barge_in=BargeInPolicy(allowed=True)))
-        options = SessionOptions(half_duplex=False)
+        duplex = BargeInPolicy(policy="headphones")
+        machine = TurnMachine(TurnPolicy(detect="vad"), duplex, finalize_timeout=0.35)
         history = ChatHistory("Be brief.")
-        await Session(components, machine, history, options=options, timeline=timeline).run()
+        limits = SessionLimits(idle=None)
+        await Session(
+            components, machine, history, limits=limits, interims=True, timeline=timeline
+        ).run()
 
     clock.run(main(), virtual=True)
     return timeline

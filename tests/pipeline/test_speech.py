@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.pipeline.speech import SECONDS_PER_CHARACTER, HeardText
+from voicecli.pipeline.speech import HeardText
 from voicecli.units import AudioFormat
 
 FORMAT = AudioFormat(1000)
+SECONDS_PER_CHARACTER = 0.06
 """A sample is a millisecond."""
 
 
 def spoken(*texts: str) -> HeardText:
-    reply = HeardText(FORMAT)
+    reply = HeardText(FORMAT, SECONDS_PER_CHARACTER)
     for text in texts:
         reply.send(text, flush=True)
     return reply
@@ -80,7 +81,7 @@ def test_silence_that_was_not_played_is_no_part_of_what_was_heard():
 
 
 def test_pieces_that_are_flushed_together_are_one():
-    reply = HeardText(FORMAT)
+    reply = HeardText(FORMAT, SECONDS_PER_CHARACTER)
     reply.send("It is ", flush=False)
     reply.send("noon.", flush=False)
     assert reply.outstanding == 0

@@ -17,14 +17,17 @@ from voicecli.audio.pcm import samples_of
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
 from voicecli.errors import InputError, RefusedError, ServiceError
-from voicecli.events import ConnectionOpened, EndSession, FinalTranscript, ReplyFinished
+from voicecli.events import (
+    ConnectionOpened,
+    EndSession,
+    FinalTranscript,
+    ReplyFinished,
+    Service,
+)
 from voicecli.pipeline.wiring import (
     Services,
-    hedge_delay,
     open_services,
     open_session,
-    reply_options,
-    turn_policy,
 )
 from voicecli.profile import Profile, known_profiles, load_profile
 from voicecli.standin import Endpoints
@@ -33,6 +36,7 @@ from voicecli.units import AudioBlock
 
 STANDIN = Endpoints(deepgram="ws://127.0.0.1:1", openai="http://127.0.0.1:2/v1")
 KEYS = {"DEEPGRAM_API_KEY": "deepgram's", "OPENAI_API_KEY": "openai's"}
+SERVICES: tuple[Service, ...] = ("stt", "llm", "tts")
 DEEPGRAM = "https://api.deepgram.com"
 URLS = {"DEEPGRAM_BASE_URL": "ws://here.example", "OPENAI_BASE_URL": "http://there.example/v1"}
 
@@ -50,64 +54,75 @@ def profile(*sets: str, name: str = "default") -> Profile:
 # ── keys and addresses ───────────────────────────────────────────────────────
 
 
+def where(services: Services, service: Service) -> tuple[str, str]:
+    """The URL and the key that a service is opened with."""
+    address = services.find_address(service)
+    return address.url, address.key
+
+
 def test_services_are_where_they_are_and_keys_come_from_the_environment() -> None:
-    services = Services(profile(), environ=KEYS)
-    assert (services.listen().url, services.listen().key) == (
-        DEEPGRAM,
-        "deepgram's",
-    )
-    assert (services.speak().url, services.speak().key) == (DEEPGRAM, "deepgram's")
-    chat = services.chat()
-    assert (chat.base_url, chat.key) == ("https://api.openai.com/v1", "openai's")
+    services = Services(profile=profile(), environ=KEYS)
+    assert where(services, "stt") == where(services, "tts") == (DEEPGRAM, "deepgram's")
+    assert where(services, "llm") == ("https://api.openai.com/v1", "openai's")
 
 
 def test_the_environment_may_name_other_addresses_and_the_profile_overrules_it() -> None:
-    services = Services(profile(), environ=KEYS | URLS)
-    assert services.listen().url == services.speak().url == "ws://here.example"
-    assert services.chat().base_url == "http://there.example/v1"
+    services = Services(profile=profile(), environ=KEYS | URLS)
+    assert where(services, "stt")[0] == where(services, "tts")[0] == "ws://here.example"
+    assert where(services, "llm")[0] == "http://there.example/v1"
     own = [f"{section}.base_url=ws://{section}.example" for section in ("stt", "tts")]
-    services = Services(profile(*own, "llm.base_url=http://llm.example"), environ=KEYS | URLS)
-    assert services.listen().url == "ws://stt.example"
-    assert services.speak().url == "ws://tts.example"
-    assert services.chat().base_url == "http://llm.example"
+    mine = profile(*own, "llm.base_url=http://llm.example")
+    services = Services(profile=mine, environ=KEYS | URLS)
+    assert where(services, "stt")[0] == "ws://stt.example"
+    assert where(services, "tts")[0] == "ws://tts.example"
+    assert where(services, "llm")[0] == "http://llm.example"
 
 
 def test_each_service_has_the_key_of_its_own_variable() -> None:
     environ = {"MY_STT": "1", "MY_TTS": "2", "MY_LLM": "3"}
     names = [f"{section}.key_env=MY_{section.upper()}" for section in ("stt", "tts", "llm")]
-    services = Services(profile(*names), environ=environ)
-    assert services.listen().key == "1"
-    assert services.speak().key == "2"
-    assert services.chat().key == "3"
-    assert services.listen().key_env == "MY_STT"
-    assert services.speak().key_env == "MY_TTS"
-    assert services.chat().key_env == "MY_LLM"
-    missing = Services(profile(), environ={})
-    assert missing.listen().key == missing.speak().key == missing.chat().key == ""
+    services = Services(profile=profile(*names), environ=environ)
+    addresses = [services.find_address(service) for service in SERVICES]
+    assert [one.key for one in addresses] == ["1", "3", "2"]
+    assert [one.key_env for one in addresses] == ["MY_STT", "MY_LLM", "MY_TTS"]
+    missing = Services(profile=profile(), environ={})
+    assert [missing.find_address(service).key for service in SERVICES] == ["", "", ""]
 
 
 @pytest.mark.parametrize(("require", "key"), [("false", ""), ("true", "stand-in")])
 def test_stand_ins_are_given_no_key_of_the_users(require: str, key: str) -> None:
     """And they win over addresses in the environment: a test must not cost money."""
     scripted = profile(f"standin.require_key={require}", name="scripted")
-    services = Services(scripted, STANDIN, environ=KEYS | URLS)
-    assert (services.listen().url, services.listen().key) == (STANDIN.deepgram, key)
-    assert (services.speak().url, services.speak().key) == (STANDIN.deepgram, key)
-    assert (services.chat().base_url, services.chat().key) == (STANDIN.openai, key)
+    services = Services(profile=scripted, standin=STANDIN, environ=KEYS | URLS)
+    assert where(services, "stt") == where(services, "tts") == (STANDIN.deepgram, key)
+    assert where(services, "llm") == (STANDIN.openai, key)
 
 
 def test_one_service_may_be_real_beside_stand_ins() -> None:
     """It has an address of its own, and its real key."""
     mixed = profile("llm.base_url=http://llm.example/v1", name="scripted")
-    services = Services(mixed, STANDIN, environ=KEYS)
-    assert (services.chat().base_url, services.chat().key) == ("http://llm.example/v1", "openai's")
-    assert (services.listen().url, services.listen().key) == (STANDIN.deepgram, "")
+    services = Services(profile=mixed, standin=STANDIN, environ=KEYS)
+    assert where(services, "llm") == ("http://llm.example/v1", "openai's")
+    assert where(services, "stt") == (STANDIN.deepgram, "")
 
 
 def test_keys_are_not_shown() -> None:
-    services = Services(profile(), environ=KEYS)
-    for options in (services.listen(), services.speak(), services.chat()):
-        assert "'s" not in repr(options)
+    services = Services(profile=profile(), environ=KEYS)
+    for service in SERVICES:
+        assert "'s" not in repr(services.find_address(service))
+    assert "deepgram's" not in repr(services)
+
+
+def test_a_handshake_is_that_of_the_profile() -> None:
+    services = Services(profile=profile("stt.model=nova-2", "llm.model=gpt-5"), environ=KEYS)
+    stt, llm, tts = map(services.describe_handshake, SERVICES)
+    assert stt.path.startswith("/v1/listen?model=nova-2&")
+    assert "sample_rate=48000" in stt.path
+    assert stt.headers == tts.headers == {"Authorization": "Token deepgram's"}
+    assert (stt.websocket, stt.goodbye) == (True, '{"type":"CloseStream"}')
+    assert tts.path.startswith("/v1/speak?model=aura-2-thalia-en&")
+    assert (llm.path, llm.websocket) == ("/models/gpt-5", False)
+    assert llm.headers == {"Authorization": "Bearer openai's"}
 
 
 # ── settings ─────────────────────────────────────────────────────────────────
@@ -118,7 +133,6 @@ def test_keys_are_not_shown() -> None:
     [
         ("stt.model=nova-2", "model", "nova-2"),
         ("stt.language=de", "language", "de"),
-        ("audio.sample_rate=16000", "sample_rate", 16_000),
         ("stt.endpointing_ms=25", "endpointing", 0.025),
         ("stt.endpointing_ms=false", "endpointing", None),
         ("stt.utterance_end_ms=1500", "utterance_end", 1.5),
@@ -135,12 +149,12 @@ def test_keys_are_not_shown() -> None:
         (
             "stt.extra={redact: [pci, ssn], diarize: true, n: 2}",
             "extra",
-            (("redact", "pci"), ("redact", "ssn"), ("diarize", "true"), ("n", "2")),
+            {"redact": ["pci", "ssn"], "diarize": True, "n": 2},
         ),
     ],
 )
 def test_what_the_stt_is_asked(setting: str, name: str, value: Any) -> None:
-    assert getattr(Services(profile(setting), environ=KEYS).listen(), name) == value
+    assert getattr(profile(setting).stt, name) == value
 
 
 @pytest.mark.parametrize(
@@ -157,7 +171,7 @@ def test_what_the_stt_is_asked(setting: str, name: str, value: Any) -> None:
     ],
 )
 def test_what_the_tts_is_asked(setting: str, name: str, value: Any) -> None:
-    assert getattr(Services(profile(setting), environ=KEYS).speak(), name) == value
+    assert getattr(profile(setting).tts, name) == value
 
 
 @pytest.mark.parametrize(
@@ -175,33 +189,33 @@ def test_what_the_tts_is_asked(setting: str, name: str, value: Any) -> None:
     ],
 )
 def test_what_the_llm_is_asked(setting: str, name: str, value: Any) -> None:
-    assert getattr(Services(profile(setting), environ=KEYS).chat(), name) == value
+    assert getattr(profile(setting).llm, name) == value
 
 
 @pytest.mark.parametrize(
     ("setting", "path", "value"),
     [
-        ("turn.detect=vad", "detect", "vad"),
-        ("turn.detect=endpointing", "detect", "endpointing"),
-        ("turn.each_final_is_a_turn=true", "each_final_is_a_turn", True),
-        ("turn.draft=off", "draft", False),
-        ("turn.draft=llm+tts", "draft", True),
-        ("turn.commit_ms.complete=111", "commit.complete", 0.111),
-        ("turn.commit_ms.default=222", "commit.default", 0.222),
-        ("turn.commit_ms.incomplete=333", "commit.incomplete", 0.333),
-        ("stt.finalize_timeout_ms=444", "finalize_timeout", 0.444),
-        ("turn.settle_ms=555", "settle", 0.555),
-        ("interrupt.policy=off", "barge_in.allowed", False),
-        ("interrupt.policy=headphones", "barge_in.allowed", True),
-        ("interrupt.hold_ms=66", "barge_in.hold", 0.066),
-        ("interrupt.confirm_ms=777", "barge_in.confirm", 0.777),
-        ("interrupt.min_words=3", "barge_in.min_words", 3),
-        ("interrupt.backchannels=[mhm]", "barge_in.backchannels", frozenset({"mhm"})),
+        ("turn.detect=vad", "turn.detect", "vad"),
+        ("turn.detect=endpointing", "turn.detect", "endpointing"),
+        ("turn.each_final_is_a_turn=true", "turn.each_final_is_a_turn", True),
+        ("turn.draft=off", "turn.draft", "off"),
+        ("turn.draft=llm+tts", "turn.draft", "llm+tts"),
+        ("turn.commit_ms.complete=111", "turn.commit.complete", 0.111),
+        ("turn.commit_ms.default=222", "turn.commit.default", 0.222),
+        ("turn.commit_ms.incomplete=333", "turn.commit.incomplete", 0.333),
+        ("stt.finalize_timeout_ms=444", "stt.finalize_timeout", 0.444),
+        ("turn.settle_ms=555", "turn.settle", 0.555),
+        ("interrupt.policy=off", "interrupt.allowed", False),
+        ("interrupt.policy=headphones", "interrupt.allowed", True),
+        ("interrupt.hold_ms=66", "interrupt.hold", 0.066),
+        ("interrupt.confirm_ms=777", "interrupt.confirm", 0.777),
+        ("interrupt.min_words=3", "interrupt.min_words", 3),
+        ("interrupt.backchannels=[mhm]", "interrupt.backchannels", ("mhm",)),
     ],
 )
 def test_how_turns_end(setting: str, path: str, value: Any) -> None:
     each_final = ["turn.detect=endpointing"] if "each_final" in setting else []
-    found: Any = turn_policy(profile(*each_final, setting))
+    found: Any = profile(*each_final, setting)
     for name in path.split("."):
         found = getattr(found, name)
     assert found == value
@@ -213,22 +227,21 @@ def test_how_turns_end(setting: str, path: str, value: Any) -> None:
         ("tts.chunking=batches", "chunking", "batches"),
         ("tts.first_clause_chars=20", "first_clause_chars", 20),
         ("tts.batch_chars=99", "batch_chars", 99),
-        ("tts.flush=end", "flush_each", False),
-        ("tts.flush=clauses", "flush_each", True),
-        ("turn.draft=llm", "speak_drafts", False),
-        ("turn.draft=llm+tts", "speak_drafts", True),
-        ("tts.first_clause_stall_ms=210", "stall", 0.21),
+        ("tts.flush=end", "flush", "end"),
+        ("tts.flush=clauses", "flush", "clauses"),
+        ("tts.first_clause_stall_ms=210", "first_clause_stall", 0.21),
         ("tts.empty_ms=310", "empty", 0.31),
         ("tts.apology=Pardon?", "apology", "Pardon?"),
     ],
 )
 def test_how_replies_are_spoken(setting: str, name: str, value: Any) -> None:
-    assert getattr(reply_options(profile(setting)), name) == value
+    assert getattr(profile(setting).tts, name) == value
 
 
 def test_when_a_second_request_is_sent() -> None:
-    assert hedge_delay(profile("llm.hedge_ms=900")).delay == 0.9
-    assert hedge_delay(profile("llm.hedge_ms=null")).delay is None
+    assert profile("llm.hedge_ms=900").llm.hedge == 0.9
+    assert profile("llm.hedge_ms=null").llm.hedge is None
+    assert profile().llm.hedge == "auto"
 
 
 # ── conversations ────────────────────────────────────────────────────────────
@@ -245,14 +258,14 @@ def talk(
     timeline = Timeline()
 
     async def main() -> None:
-        with open_wav(path, settings.audio.sample_rate, settings.audio.block_ms / 1000) as source:
+        with open_wav(path, settings.audio.sample_rate, settings.audio.block) as source:
             async with (
                 open_services(settings, environ or {}) as services,
                 open_session(
                     settings,
                     services,
                     source,
-                    VirtualSpeaker(settings.tts.sample_rate, settings.audio.prebuffer_ms / 1000),
+                    VirtualSpeaker(settings.tts.sample_rate, settings.audio.prebuffer),
                     timeline=timeline,
                     tap=tapped.append,
                     recorded=True,
@@ -301,10 +314,13 @@ def test_a_key_that_is_refused_ends_it_before_it_began(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with open_services(profile("standin.require_key=true", name="scripted")) as services:
-            urls = [f"{section}.base_url={services.speak().url}" for section in ("stt", "tts")]
+            urls = [
+                f"{section}.base_url={services.find_address('tts').url}"
+                for section in ("stt", "tts")
+            ]
             mine = profile("audio.sample_rate=16000", *urls)
             with open_wav(path, 16_000, 0.02) as source:
-                keyless = Services(mine, environ={"OPENAI_API_KEY": "x"})
+                keyless = Services(profile=mine, environ={"OPENAI_API_KEY": "x"})
                 async with open_session(mine, keyless, source, VirtualSpeaker(24_000, 0.06)):
                     pytest.fail("it opened")
 

@@ -253,8 +253,8 @@ def replayed(profile: Profile, file: Path) -> list[float]:
 
     async def converse(services: Services) -> Timeline:
         audio, timeline = profile.audio, Timeline()
-        speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer_ms / 1000)
-        with open_wav(file, audio.sample_rate, audio.block_ms / 1000) as source:
+        speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
+        with open_wav(file, audio.sample_rate, audio.block) as source:
             async with open_session(
                 profile, services, source, speaker, timeline=timeline, recorded=True
             ) as session:

@@ -18,9 +18,7 @@ from voicecli.probe.clips import clips
 from voicecli.probe.results import ProbeResults
 from voicecli.probe.run import Probe
 from voicecli.probe.schedule import Plan
-from voicecli.probe.stt_tap import Overheard
 from voicecli.profile import load_profile
-from voicecli.services.deepgram.socket import Socket
 
 CLOSE = 0.005
 SHARE = 0.03
@@ -117,37 +115,6 @@ def test_interims_lag_by_what_they_do_not_cover(tmp_path: Path) -> None:
 
     assert max(found.values()["stt.lag"]) <= 0.02  # a block: the stand-in is never late
     assert len(found.values()["stt.lag"]) == 4
-
-
-class Line(Socket):
-    """A socket with frames to be received."""
-
-    def __init__(self, *frames: str) -> None:
-        self.took, self.request_id = 0.0, "id"
-        self._frames = list(frames)
-
-    async def send(self, message: str | bytes) -> None:
-        pass
-
-    async def receive(self) -> str | bytes:
-        return self._frames.pop(0)
-
-
-def test_a_lag_is_what_was_sent_and_no_interim_covers() -> None:
-    interim = '{"type":"Results","is_final":false,"start":0.5,"duration":0.7}'
-    final = '{"type":"Results","is_final":true,"start":0.5,"duration":0.7}'
-
-    async def main() -> list[float]:
-        socket = Overheard(Line(interim, final, '{"type":"Metadata"}', "no JSON", interim), 16_000)
-        await socket.send(bytes(2 * 24_000))
-        await socket.send('{"type":"KeepAlive"}')
-        for _ in range(4):
-            await socket.receive()
-        await socket.send(bytes(2 * 8000))
-        await socket.receive()
-        return socket.lags
-
-    assert clock.run(main(), virtual=True) == pytest.approx([0.3, 0.8])
 
 
 # ── cold and warm ────────────────────────────────────────────────────────────

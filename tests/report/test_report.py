@@ -17,7 +17,7 @@ from voicecli.events import AudioGlitched, ConnectionLost, ConnectionOpened, War
 from voicecli.metrics.summary import Budgets, summarize
 from voicecli.metrics.thresholds import evaluate, parse_threshold
 from voicecli.metrics.turns import Turn, measure_turns
-from voicecli.metrics.usage import Cost, PricedModels, count_usage, estimate_cost, find_prices
+from voicecli.metrics.usage import Cost, Prices, count_usage, estimate_cost
 from voicecli.report.format import exact_ms, format_counts, format_table, round_parts
 from voicecli.report.json_result import Setting, profile_hash, result, written
 from voicecli.report.summary_lines import summary_lines
@@ -27,7 +27,7 @@ from voicecli.timeline import Entry
 
 PLAIN = Exchange(ttft=0.2893)
 BUDGETS = Budgets(llm=0.3)
-OURS = PricedModels(stt="nova-3", llm="gpt-4o-mini", tts="aura-2-thalia-en")
+OURS = Prices(stt=0.0077, llm=(0.15, 0.60), tts=0.030)
 
 
 def lines(exchange: Exchange, *more: Entry, budgets: Budgets = BUDGETS) -> list[str]:
@@ -169,7 +169,7 @@ def closing(entries: list[Entry], spent: Cost | None = None) -> list[str]:
         book,
         summarize(found, book),
         BUDGETS,
-        estimate_cost(book, find_prices(OURS)) if spent is None else spent,
+        estimate_cost(book, OURS) if spent is None else spent,
     )
 
 
@@ -242,7 +242,7 @@ def told(entries: list[Entry]) -> dict[str, Any]:
         book,
         numbers,
         BUDGETS,
-        estimate_cost(book, find_prices(OURS)),
+        estimate_cost(book, OURS),
         setting=SETTING,
         verdicts=verdicts,
     )

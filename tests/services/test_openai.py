@@ -16,8 +16,14 @@ import pytest
 
 from voicecli import clock
 from voicecli.errors import CredentialsError, ProfileError, RefusedError, ServiceError
-from voicecli.services.interfaces import Message, Usage
-from voicecli.services.openai import USAGE_TIMEOUT, Chat, ChatOptions, open_chat
+from voicecli.services.interfaces import Message, ServiceAddress, Usage
+from voicecli.services.openai import (
+    API_URL,
+    USAGE_TIMEOUT,
+    ChatCompletions,
+    ChatSettings,
+    open_chat,
+)
 
 KEY = "sk-test-0123456789"
 ASKED = (Message("system", "Be brief."), Message("user", "Hello?"))
@@ -25,6 +31,10 @@ HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-request-id: req-1\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
+
+
+def address(url: str, key: str = KEY, key_env: str = "OPENAI_API_KEY") -> ServiceAddress:
+    return ServiceAddress(url=url, key=key, key_env=key_env)
 
 
 class Request:
@@ -86,10 +96,10 @@ class Server:
             writer.close()
 
     @asynccontextmanager
-    async def chat(self, **options: Any) -> AsyncGenerator[Chat, None]:
+    async def chat(self, key: str = KEY, **settings: Any) -> AsyncGenerator[ChatCompletions, None]:
         async with await asyncio.start_server(self._converse, "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-            async with open_chat(ChatOptions(**({"base_url": url, "key": KEY} | options))) as chat:
+            async with open_chat(ChatSettings(**settings), address(url, key)) as chat:
                 yield chat
             await asyncio.gather(*filter(None, self._tasks))
 
@@ -135,7 +145,7 @@ def refusing(status: str, body: object, **headers: str) -> Answer:
 
 
 async def heard(
-    chat: Chat, into: list[str | Usage] | None = None, pause: float = 0.0
+    chat: ChatCompletions, into: list[str | Usage] | None = None, pause: float = 0.0
 ) -> list[str | Usage]:
     """All of a reply; ``into`` keeps what there was when it fails, ``pause`` is taken per piece."""
     pieces: list[str | Usage] = [] if into is None else into
@@ -200,7 +210,10 @@ def test_the_request_is_what_the_profile_says() -> None:
 
 def test_the_cap_goes_by_the_name_the_service_knows_and_no_temperature_is_none() -> None:
     _, server = reply_to(
-        streaming(delta("stop", content="Hi")), max_tokens=9, max_tokens_name="max_tokens"
+        streaming(delta("stop", content="Hi")),
+        max_tokens=9,
+        max_tokens_name="max_tokens",
+        temperature=None,
     )
     body = server.requests[0].body
     assert body["max_tokens"] == 9
@@ -215,7 +228,7 @@ def test_this_machine_needs_no_key() -> None:
 
 def test_a_missing_key_names_its_variable() -> None:
     async def main() -> None:
-        async with open_chat(ChatOptions(key="", key_env="MY_KEY")):
+        async with open_chat(ChatSettings(), address(API_URL, key="", key_env="MY_KEY")):
             pytest.fail("it opened")
 
     with pytest.raises(CredentialsError, match="Set MY_KEY"):
@@ -224,7 +237,7 @@ def test_a_missing_key_names_its_variable() -> None:
 
 def test_the_key_goes_out_over_tls_only() -> None:
     async def main() -> None:
-        async with open_chat(ChatOptions(base_url="http://example.org/v1", key=KEY)):
+        async with open_chat(ChatSettings(), address("http://example.org/v1")):
             pytest.fail("it opened")
 
     with pytest.raises(ProfileError, match="over TLS only"):
@@ -449,7 +462,7 @@ def test_the_key_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> 
     told = "".join(traceback.format_exception(failure)) + caplog.text + repr(failure)
     assert KEY not in told
     assert KEY[-4:] not in told
-    assert KEY not in repr(ChatOptions(key=KEY))
+    assert KEY not in repr(ServiceAddress(url="", key=KEY, key_env=""))
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -576,7 +589,7 @@ def test_an_answer_that_is_no_stream_is_an_error() -> None:
 
 def test_nobody_listening_is_said_with_the_address() -> None:
     async def main() -> None:
-        async with open_chat(ChatOptions(base_url="http://127.0.0.1:9/v1")) as chat:
+        async with open_chat(ChatSettings(), address("http://127.0.0.1:9/v1", key="")) as chat:
             await heard(chat)
 
     with pytest.raises(ServiceError, match=r"the connection to 127\.0\.0\.1:9 failed") as caught:

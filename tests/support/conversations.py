@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import soundfile
+from typing_extensions import override
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
@@ -36,9 +37,7 @@ from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.pipeline.session import Session
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.profile import Profile, load_profile
-from voicecli.services.deepgram.aura import AuraOptions
-from voicecli.services.deepgram.nova import NovaOptions
-from voicecli.services.openai import ChatOptions
+from voicecli.services.interfaces import ServiceAddress
 from voicecli.standin import Endpoints, Fault, serve
 from voicecli.standin.engines import LlmEngine
 from voicecli.standin.engines.scripted import create_scripted_engines
@@ -70,7 +69,7 @@ def microphone(spoken: bytes | Source, profile: Profile) -> Iterator[Source]:
     if not isinstance(spoken, bytes):
         yield spoken
         return
-    rate, block = profile.audio.sample_rate, profile.audio.block_ms / 1000
+    rate, block = profile.audio.sample_rate, profile.audio.block
     with TemporaryDirectory() as folder:
         file = Path(folder) / "spoken.wav"
         soundfile.write(file, samples_of(spoken), rate, subtype="PCM_16")
@@ -190,9 +189,9 @@ class _Conversation:
             session = await stack.enter_async_context(
                 open_session(
                     profile,
-                    _Absent(profile, endpoints, {}, absent=self.absent),
+                    _Absent(profile=profile, standin=endpoints, environ={}, absent=self.absent),
                     stack.enter_context(microphone(self.spoken, profile)),
-                    VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer_ms / 1000),
+                    VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer),
                     timeline=self.held.timeline,
                     recorded=self.recorded,
                 )
@@ -206,27 +205,18 @@ class _Conversation:
                     beside.cancel()
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Absent(Services):
-    """Services of which one listens nowhere."""
+    """Services of which one cannot be reached."""
 
-    def __init__(
-        self, profile: Profile, endpoints: Endpoints, environ: dict[str, str], *, absent: str | None
-    ) -> None:
-        super().__init__(profile, endpoints, environ)
-        self._absent = absent
+    absent: Service | None
 
-    def listen(self) -> NovaOptions:
-        options = super().listen()
-        return replace(options, url=NOWHERE) if self._absent == "stt" else options
-
-    def speak(self) -> AuraOptions:
-        options = super().speak()
-        return replace(options, url=NOWHERE) if self._absent == "tts" else options
-
-    def chat(self) -> ChatOptions:
-        options = super().chat()
-        url = NOWHERE.replace("ws:", "http:")
-        return replace(options, base_url=url) if self._absent == "llm" else options
+    @override
+    def find_address(self, service: Service) -> ServiceAddress:
+        address = super().find_address(service)
+        if service != self.absent:
+            return address
+        return replace(address, url=NOWHERE.replace("ws:", "http:" if service == "llm" else "ws:"))
 
 
 @asynccontextmanager

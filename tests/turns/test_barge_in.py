@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.turns.barge_in import BargeInPolicy, Escalation, Interruption
+from voicecli.turns.barge_in import Escalation, Interruption
+from voicecli.turns.policy import BargeInPolicy
 
 POLICY = BargeInPolicy(
-    allowed=True, hold=0.15, confirm=0.8, backchannels=frozenset({"uh-huh", "i see", "right"})
+    policy="headphones", hold=0.15, confirm=0.8, backchannels=("uh-huh", "i see", "right")
 )
 
 
@@ -76,7 +77,7 @@ def test_words_that_may_become_a_back_channel_wait_for_the_others():
 
 
 def test_as_many_words_as_are_wanted():
-    interruption = Interruption(BargeInPolicy(allowed=True, min_words=3))
+    interruption = Interruption(BargeInPolicy(policy="headphones", min_words=3, backchannels=()))
     assert not interruption.is_confirmed_by("wait a")
     assert interruption.is_confirmed_by("wait a minute")
 

@@ -45,9 +45,9 @@ from voicecli.events import (
     UserQuit,
     UtteranceEnded,
 )
-from voicecli.turns.barge_in import BargeInPolicy
 from voicecli.turns.machine import COMMIT_FALLBACK, Phase, TurnMachine
-from voicecli.turns.policy import CommitWaits, TurnPolicy
+from voicecli.turns.policy import BargeInPolicy, CommitWaits, TurnPolicy
+from voicecli.units import Seconds
 
 # ── events, in short: times in seconds; ``end`` is the end of a word or of speech ────────────────
 
@@ -152,8 +152,8 @@ def short(action: Action) -> str:
 class Talk:
     """A machine that is given events, and every deadline at its time."""
 
-    def __init__(self, policy: TurnPolicy) -> None:
-        self.machine = TurnMachine(policy)
+    def __init__(self, machine: TurnMachine) -> None:
+        self.machine = machine
         self.actions: list[Action] = []
 
     def tell(self, *events: Event, until: float | None = None) -> list[str]:
@@ -177,15 +177,24 @@ class Talk:
 
 
 WAITS = CommitWaits(complete=0.4, default=0.7, incomplete=1.2)
-DUPLEX = BargeInPolicy(allowed=True, backchannels=frozenset({"uh-huh", "right"}))
+DUPLEX = BargeInPolicy(policy="headphones", backchannels=("uh-huh", "right"))
+
+
+def create_machine(
+    *, barge_in: BargeInPolicy | None = None, finalize_timeout: Seconds = 0.35, **policy: Any
+) -> TurnMachine:
+    """A machine; in half duplex, unless ``barge_in`` says otherwise."""
+    return TurnMachine(
+        TurnPolicy(**policy), barge_in or BargeInPolicy(), finalize_timeout=finalize_timeout
+    )
 
 
 def endpointing(**policy: Any) -> Talk:
-    return Talk(TurnPolicy(detect="endpointing", **policy))
+    return Talk(create_machine(detect="endpointing", **policy))
 
 
 def vad(**policy: Any) -> Talk:
-    return Talk(TurnPolicy(detect="vad", commit=WAITS, **policy))
+    return Talk(create_machine(detect="vad", commit=WAITS, **policy))
 
 
 both = pytest.mark.parametrize("strategy", [endpointing, vad])
@@ -333,7 +342,7 @@ class TestVad:
         assert lines[-1] == f"{2 + wait:g} commit 1: {text} ({reason})"
 
     def test_without_drafts_the_reply_begins_with_the_commit(self):
-        talk = vad(draft=False)
+        talk = vad(draft="off")
         assert talk.tell(voice(0), stop(2), answer("Hello.", 2, at=2.25), until=10) == [
             "2.2 finalize",
             "2.4 draft 1: Hello.",
@@ -786,7 +795,7 @@ class TestBargeIn:
         ]
 
     def test_one_word_is_not_enough_for_min_words_two(self):
-        policy = BargeInPolicy(allowed=True, min_words=2)
+        policy = BargeInPolicy(policy="headphones", min_words=2, backchannels=())
         talk = vad(barge_in=policy)
         talk.tell(typed("Hello", 1), sounds(1, 2))
         assert talk.tell(voice(3), interim("well", 3.1)) == ["3.05 duck 1", "3.15 hold 1"]
@@ -1122,11 +1131,11 @@ class Floor:
 
 BACKCHANNEL = "uh-huh"
 
-POLICIES = st.builds(
-    TurnPolicy,
+MACHINES = st.builds(
+    create_machine,
     detect=st.sampled_from(["endpointing", "vad"]),
     each_final_is_a_turn=st.booleans(),
-    draft=st.booleans(),
+    draft=st.sampled_from(["off", "llm"]),
     barge_in=st.sampled_from([BargeInPolicy(), DUPLEX]),
 )
 
@@ -1142,9 +1151,9 @@ class AnyConversation(RuleBasedStateMachine):
     late, and its ends of utterances are sometimes stale.
     """
 
-    @initialize(policy=POLICIES)
-    def begin(self, policy: TurnPolicy) -> None:
-        self.machine = TurnMachine(policy)
+    @initialize(machine=MACHINES)
+    def begin(self, machine: TurnMachine) -> None:
+        self.machine = machine
         self.floor = Floor(self.machine)
         self.now = 1.0
         self.words = 0
@@ -1357,18 +1366,18 @@ ANYTHING = st.one_of(
 )
 
 
-@given(POLICIES, st.lists(ANYTHING, max_size=40), st.booleans())
+@given(MACHINES, st.lists(ANYTHING, max_size=40), st.booleans())
 @settings(max_examples=500, deadline=None)
-def test_whatever_happens_there_is_one_reply_at_a_time(policy, events, in_order):
-    floor = Floor(TurnMachine(policy))
+def test_whatever_happens_there_is_one_reply_at_a_time(machine, events, in_order):
+    floor = Floor(machine)
     for event in sorted(events, key=lambda event: event.at) if in_order else events:
         floor.handle(event)
 
 
-@given(POLICIES, st.lists(ANYTHING, max_size=30), st.sampled_from([event for event, _ in ENDS]))
+@given(MACHINES, st.lists(ANYTHING, max_size=30), st.sampled_from([event for event, _ in ENDS]))
 @settings(max_examples=300, deadline=None)
-def test_whatever_has_happened_an_end_is_the_end(policy, events, end):
-    floor = Floor(TurnMachine(policy))
+def test_whatever_has_happened_an_end_is_the_end(machine, events, end):
+    floor = Floor(machine)
     for event in events:
         floor.handle(event)
     if floor.machine.phase is not Phase.ENDED:
@@ -1377,10 +1386,10 @@ def test_whatever_has_happened_an_end_is_the_end(policy, events, end):
         assert floor.handle(event) == []
 
 
-@given(POLICIES, st.lists(ANYTHING, max_size=30))
+@given(MACHINES, st.lists(ANYTHING, max_size=30))
 @settings(max_examples=300, deadline=None)
-def test_whatever_has_happened_the_end_of_the_input_ends_it(policy, events):
-    floor = Floor(TurnMachine(policy))
+def test_whatever_has_happened_the_end_of_the_input_ends_it(machine, events):
+    floor = Floor(machine)
     for event in [*events, InputEnded(at=20)]:
         floor.handle(event)
     at = 20.0

@@ -7,10 +7,46 @@ callback: the pipeline sends to them and iterates over them.  Audio is linear16,
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from voicecli.events import Event
+from voicecli.settings import milliseconds, setting
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioSettings:
+    """Microphone, loudspeaker and local voice detection."""
+
+    sample_rate: int = setting(
+        48_000,
+        ge=8000,
+        le=48_000,
+        doc="Hertz, of the microphone and of what the STT is sent; 48000 is 96 kB/s.",
+    )
+    block: Seconds = milliseconds(
+        20, ge=10, le=250, doc="Length of microphone blocks; each waits for its last sample."
+    )
+    microphone: str | None = setting(
+        None, doc="Part of its name, or its index; null: the system's default."
+    )
+    speaker: str | None = setting(
+        None, doc="Part of its name, or its index; null: the system's default."
+    )
+    prebuffer: Seconds = milliseconds(
+        60, ge=0, le=500, doc="Audio queued before a reply starts; grows after an underrun."
+    )
+    vad: Literal["auto", "silero", "energy"] = setting(
+        "auto", doc="Voice detector; auto: silero if onnxruntime is installed, else energy."
+    )
+    hangover: Seconds = milliseconds(
+        200, ge=50, le=2000, doc="Silence that ends a stretch of voice."
+    )
+    echo_cancellation: Literal["auto", "on", "off"] = setting(
+        "auto",
+        doc="Remove the agent's voice from the microphone; auto: with interrupt.policy speakers.",
+    )
 
 
 class Source(Protocol):

@@ -36,7 +36,7 @@ from voicecli.terminal.screen import Screen
 from voicecli.terminal.streams import LineReader
 from voicecli.terminal.view import Display
 from voicecli.timeline import Entry, Timeline, open_writer
-from voicecli.units import AudioBlock, seconds
+from voicecli.units import AudioBlock
 
 if TYPE_CHECKING:
     from voicecli.pipeline.session import Session
@@ -212,7 +212,7 @@ async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundD
     Raises DeviceError; UsageError if echo is to be cancelled and the canceller is not installed.
     """
     audio = profile.audio
-    prebuffer = seconds(audio.prebuffer_ms)
+    prebuffer = audio.prebuffer
     async with AsyncExitStack() as stack:
         opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate, prebuffer)
         try:
@@ -238,7 +238,7 @@ async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundD
             )
             if not typed:
                 opening_microphone = open_microphone(
-                    audio.microphone, audio.sample_rate, seconds(audio.block_ms)
+                    audio.microphone, audio.sample_rate, audio.block
                 )
                 microphone = await stack.enter_async_context(opening_microphone)
                 devices = _add_microphone(devices, microphone, loudspeaker, profile)

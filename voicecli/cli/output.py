@@ -15,7 +15,6 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.devices.host import silence_stderr
-from voicecli.cli.result import budgets_of
 from voicecli.events import (
     AgentStopped,
     Event,
@@ -137,7 +136,7 @@ def open_display(
                 yield JsonDisplay(writer.write_line)
             case "plain":
                 midnight = datetime.now() - timedelta(seconds=clock.now())
-                budgets = budgets_of(profile)
+                budgets = profile.budgets
                 yield PlainLines(writer.write_line, midnight, budgets, typed=typed)
             case "screen":
                 keys = TYPING_KEYS if typed else SPEAKING_KEYS
@@ -145,7 +144,7 @@ def open_display(
                 screen = Screen(
                     writer,
                     file,
-                    budgets_of(profile),
+                    profile.budgets,
                     heard=heard,
                     keys=keys if has_keys else NO_KEYS,
                     prompt=typed and has_keys,

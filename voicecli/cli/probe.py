@@ -256,7 +256,7 @@ class _Command:
 
     def _report(self) -> int:
         from voicecli.metrics.summary import describe
-        from voicecli.metrics.usage import estimate_cost, find_prices
+        from voicecli.metrics.usage import estimate_cost
         from voicecli.probe import settings
         from voicecli.probe.compare import compare_results
         from voicecli.probe.json_result import build_result
@@ -267,10 +267,10 @@ class _Command:
         evaluation = evaluate_results(
             results,
             settings.find_waits(profile, output_latency),
-            settings.budgets(profile),
+            profile.budgets,
             self._options.thresholds,
         )
-        cost = estimate_cost(results.count_usage(), find_prices(settings.models(profile)))
+        cost = estimate_cost(results.count_usage(), profile.find_prices())
         data = build_result(results, evaluation, cost, context)
         changes = None if self._before is None else compare_results(self._before, data)
         if self._options.save is not None:

@@ -13,7 +13,6 @@ import typer
 from voicecli.errors import NoReplyError, ServiceError, ThresholdError, UnreliableError
 
 if TYPE_CHECKING:
-    from voicecli.metrics.summary import Budgets
     from voicecli.metrics.thresholds import Threshold, Verdict
     from voicecli.metrics.turns import Turn
     from voicecli.profile import Profile
@@ -44,7 +43,7 @@ class SessionResult:
         from voicecli.events import SpeechStarted
         from voicecli.metrics.summary import summarize
         from voicecli.metrics.thresholds import evaluate
-        from voicecli.metrics.usage import PricedModels, count_usage, estimate_cost, find_prices
+        from voicecli.metrics.usage import count_usage, estimate_cost
 
         self._profile = profile
         self._asked = asked
@@ -52,25 +51,14 @@ class SessionResult:
         self._voiced = any(isinstance(record, SpeechStarted) for record in timeline)
         self._ledger = count_usage(timeline, turns)
         self._summary = summarize(turns, self._ledger)
-        self._cost = estimate_cost(
-            self._ledger,
-            find_prices(
-                PricedModels(
-                    stt=profile.stt.model,
-                    language=profile.stt.language,
-                    llm=profile.llm.model,
-                    tts=profile.tts.model,
-                    standin=profile.standin is not None,
-                )
-            ),
-        )
+        self._cost = estimate_cost(self._ledger, profile.find_prices())
         self._verdicts: list[Verdict] = [evaluate(one, self._summary) for one in asked.expectations]
 
     def lines(self) -> list[str]:
         """What is told at the end."""
         from voicecli.report.summary_lines import summary_lines
 
-        budgets = budgets_of(self._profile)
+        budgets = self._profile.budgets
         lines = summary_lines(self.turns, self._ledger, self._summary, budgets, self._cost)
         for verdict in self._verdicts:
             mark = "✓" if verdict.met else "✗"
@@ -111,7 +99,7 @@ class SessionResult:
             self.turns,
             self._ledger,
             self._summary,
-            budgets_of(self._profile),
+            self._profile.budgets,
             self._cost,
             setting=setting,
             verdicts=self._verdicts,
@@ -143,19 +131,6 @@ class SessionResult:
         if self.turns:
             return "nothing of its replies was heard"
         return "what the user said was not understood" if self._voiced else "nobody spoke"
-
-
-def budgets_of(profile: Profile) -> Budgets:
-    """The budgets of a profile, in seconds."""
-    from voicecli.metrics.summary import Budgets
-
-    budgets = profile.budgets
-    return Budgets(
-        stt=budgets.stt_ms / 1000,
-        llm=budgets.llm_ms / 1000,
-        tts=budgets.tts_ms / 1000,
-        total=budgets.total_ms / 1000,
-    )
 
 
 def say(line: str) -> None:

@@ -170,35 +170,6 @@ def _divide(part: int, whole: int) -> float | None:
 
 # ── cost ─────────────────────────────────────────────────────────────────────
 
-PRICES_OF = "2026-08"
-"""When the prices were last compared with those of the sources."""
-
-SOURCES = ("https://deepgram.com/pricing", "https://openai.com/api/pricing")
-
-STT_MINUTE: Mapping[str, float] = {"nova-3": 0.0077}
-"""Per minute of streamed audio, by the model's beginning: the regular price.  Deepgram's page
-shows a promotional one of 0.0048 beside it; several languages at once are 0.0092.
-"""
-
-LLM_MILLION: Mapping[str, tuple[float, float]] = {"gpt-4o-mini": (0.15, 0.60)}
-"""Per million tokens of prompt and of reply, by model; cached prompts are half as much."""
-
-TTS_THOUSAND: Mapping[str, float] = {"aura-2-": 0.030}
-"""Per thousand characters, by the voice's beginning."""
-
-MULTILINGUAL_MINUTE = 0.0092
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PricedModels:
-    """The models in use; ``standin``: servers on this machine, which cost nothing."""
-
-    stt: str = ""
-    language: str = "en"
-    llm: str = ""
-    tts: str = ""
-    standin: bool = False
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
@@ -233,16 +204,6 @@ class Cost:
         return sum(known) if known else None
 
 
-def find_prices(models: PricedModels) -> Prices:
-    """Look up the list prices of ``models``."""
-    if models.standin:
-        return Prices(stt=0.0, llm=(0.0, 0.0), tts=0.0)
-    stt = _find(STT_MINUTE, models.stt)
-    if models.language == "multi" and stt is not None:
-        stt = MULTILINGUAL_MINUTE
-    return Prices(stt=stt, llm=LLM_MILLION.get(models.llm), tts=_find(TTS_THOUSAND, models.tts))
-
-
 def estimate_cost(usage: SessionUsage, prices: Prices) -> Cost:
     """Estimate what ``usage`` cost; the STT is taken to be sent audio while it is connected.
 
@@ -264,10 +225,6 @@ def _estimate_llm(usage: SessionUsage, prices: Prices) -> float | None:
     if usage.tokens is None and usage.prompt_tokens is None:
         return None
     return (prompt * (usage.prompt_tokens or 0) + completion * (usage.tokens or 0)) / 1e6
-
-
-def _find(prices: Mapping[str, float], model: str) -> float | None:
-    return next((price for name, price in prices.items() if model.startswith(name)), None)
 
 
 def _multiply(price: float | None, amount: float) -> float | None:

@@ -47,7 +47,7 @@ class HedgeDelay:
     fixed: seconds, None for never, or "auto" to follow the waits.
     """
 
-    def __init__(self, fixed: Seconds | str | None = "auto") -> None:
+    def __init__(self, fixed: Seconds | str | None) -> None:
         self._fixed = fixed
         self._waits: deque[Seconds] = deque(maxlen=HEDGE_WINDOW)
 

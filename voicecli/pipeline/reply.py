@@ -24,8 +24,8 @@ from voicecli.events import (
 )
 from voicecli.pipeline import Post, ReplyHandle, Responder
 from voicecli.pipeline.generation import Generation, HedgeDelay
-from voicecli.pipeline.speech import ReplyOptions, ReplySpeech
-from voicecli.services.interfaces import LanguageModel, Message, Synthesizer
+from voicecli.pipeline.speech import ReplySpeech, create_chunker
+from voicecli.services.interfaces import LanguageModel, Message, Synthesizer, TtsSettings
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 
@@ -33,17 +33,25 @@ class CascadeResponder(Responder):
     """Answers with an LLM whose text a TTS speaks.
 
     hedge: learns from reply to reply when the LLM is late.
+    speak_drafts: send text to the TTS before the commit; nothing is played before it.
     """
 
     stages = ("llm.ttft", "llm.clause", "tts.ttfa", "playout")
 
     def __init__(
-        self, llm: LanguageModel, tts: Synthesizer, *, hedge: HedgeDelay, options: ReplyOptions
+        self,
+        llm: LanguageModel,
+        tts: Synthesizer,
+        *,
+        hedge: HedgeDelay,
+        settings: TtsSettings,
+        speak_drafts: bool,
     ) -> None:
         self._llm = llm
         self._tts = tts
         self._hedge = hedge
-        self._options = options
+        self._settings = settings
+        self._speak_drafts = speak_drafts
 
     @property
     @override
@@ -56,10 +64,10 @@ class CascadeResponder(Responder):
             turn,
             messages,
             self._llm,
-            self._options.create_chunker(),
+            create_chunker(self._settings),
             hedge=self._hedge,
-            stall=self._options.stall,
-            apology=self._options.apology,
+            stall=self._settings.first_clause_stall,
+            apology=self._settings.apology,
             post=post,
         )
         committed = asyncio.Event()
@@ -67,7 +75,8 @@ class CascadeResponder(Responder):
             turn,
             self._tts,
             sink,
-            options=self._options,
+            settings=self._settings,
+            speak_drafts=self._speak_drafts,
             next_clauses=generation.clauses_from,
             committed=committed,
             post=post,

@@ -21,6 +21,7 @@ from voicecli.pipeline.transcription import Connect, ReconnectingTranscriber
 from voicecli.services.interfaces import Transcriber
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import Phase, TurnMachine
+from voicecli.turns.policy import SessionLimits
 from voicecli.units import AudioBlock, Seconds
 
 SOFT_ONSET: Seconds = 0.5
@@ -28,24 +29,6 @@ SOFT_ONSET: Seconds = 0.5
 
 WARM_AFTER: Seconds = 60.0
 """Without speech for this long, idle connections may have been dropped on the way."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """How the session behaves.  Durations in seconds; None for no limit.
-
-    half_duplex: stop listening while the agent speaks.
-    pause_while_replying: pause the source from a commit to the end of the reply (recorded users).
-    idle: end the session after this long without speech.
-    longest: end the session after this long in any case.
-    interims: the STT sends interim transcripts, so silence after speech means it is lost.
-    """
-
-    half_duplex: bool = True
-    pause_while_replying: bool = False
-    idle: Seconds | None = None
-    longest: Seconds | None = None
-    interims: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +52,9 @@ class Components:
 class Session:
     """One conversation; ``run`` conducts it.
 
+    limits: None for a recorded user: nothing but the input ends the session, and in half duplex
+        the source pauses from a commit to the end of the reply.
+    interims: the STT sends interim transcripts, so silence after speech means it is lost.
     timeline: everything that has happened so far.
     """
 
@@ -78,13 +64,17 @@ class Session:
         machine: TurnMachine,
         history: ChatHistory,
         *,
-        options: SessionOptions,
+        limits: SessionLimits | None,
+        interims: bool,
         timeline: Timeline | None = None,
     ) -> None:
         self._components = components
         self._machine = machine
         self._history = history
-        self._options = options
+        self._limits = limits
+        self._interims = interims
+        self._half_duplex = not machine.barge_in.allowed
+        self._pause_while_replying = limits is None and self._half_duplex
         self.timeline = timeline if timeline is not None else Timeline()
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._event_sources: list[AsyncGenerator[Event, None]] = []
@@ -178,11 +168,13 @@ class Session:
 
     def _session_limit(self) -> tuple[Seconds, str] | None:
         """Return the earliest session limit as (time, reason), or None."""
+        if self._limits is None:
+            return None
         limits = []
-        if self._options.longest is not None:
-            limits.append((self._started_at + self._options.longest, "time is up"))
-        if self._options.idle is not None and self._machine.phase is Phase.LISTENING:
-            limits.append((self._active_at + self._options.idle, "idle"))
+        if self._limits.longest is not None:
+            limits.append((self._started_at + self._limits.longest, "time is up"))
+        if self._limits.idle is not None and self._machine.phase is Phase.LISTENING:
+            limits.append((self._active_at + self._limits.idle, "idle"))
         return min(limits, default=None)
 
     async def _process(self, event: Event, tasks: asyncio.TaskGroup) -> None:
@@ -211,7 +203,7 @@ class Session:
                 if event.at - self._active_at > WARM_AFTER:
                     tasks.create_task(self._components.responder.warm(), name="warm responder")
                 self._active_at = event.at
-            case events.SpeechStopped() if self._options.interims:
+            case events.SpeechStopped() if self._interims:
                 self._transcriber.arm_watchdog()
             case events.MicrophoneMuted():
                 self._muted = event.muted
@@ -225,7 +217,7 @@ class Session:
     def _pause_listening(self) -> None:
         """In half duplex, stop listening once the reply is committed and has audio."""
         committed = self._reply is not None and self._reply.committed
-        self._listening_paused = self._options.half_duplex and committed and self._reply_has_audio
+        self._listening_paused = self._half_duplex and committed and self._reply_has_audio
         if self._listening_paused:
             self._transcriber.disarm_watchdog()
 
@@ -235,7 +227,7 @@ class Session:
             self._listening_paused, self._turn_is_silent = False, True
             self._listen_from = clock.now()
             self._components.detector.reset()
-        if self._options.pause_while_replying:
+        if self._pause_while_replying:
             self._components.source.resume()
 
     # ── actions ──────────────────────────────────────────────────────────────
@@ -245,7 +237,7 @@ class Session:
             case events.DraftReply():
                 self._start_reply(action, tasks)
             case events.CommitReply():
-                if self._options.pause_while_replying:
+                if self._pause_while_replying:
                     self._components.source.pause()
                 if self._reply is not None:
                     self._reply.commit()

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
 
 from voicecli import clock
 from voicecli.audio.interfaces import Sink
@@ -14,18 +13,18 @@ from voicecli.audio.pcm import first_audible
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ClauseSent, FirstAudio, PlaybackEnd, TurnId, Warned
 from voicecli.pipeline import Post
-from voicecli.services.interfaces import Flushed, Synthesizer
+from voicecli.services.interfaces import Flushed, Synthesizer, TtsSettings
 from voicecli.text.chunker import BatchChunker, Chunker, ClauseChunker
 from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
 
 PREROLL: Seconds = 0.010
 """Silence kept before the first audible sample: a soft consonant is below the "audible" level."""
 
-DEFER_FLUSH_BELOW = 10
-"""With fewer flushes left in the TTS's budget, a flush is deferred until its audio is needed."""
+DEFER_FLUSH_BELOW = 1 / 2
+"""With less of the TTS's budget of flushes left, a flush is deferred until its audio is needed."""
 
-SINGLE_FLUSH_BELOW = 3
-"""With fewer left, a reply is flushed once, as a whole, rather than wait in the middle."""
+SINGLE_FLUSH_BELOW = 3 / 20
+"""With less left, a reply is flushed once, as a whole, rather than wait in the middle."""
 
 FLUSH_LEAD: Seconds = 1.0
 """Send a deferred flush when this much audio is still queued; the first audio takes about 0.3 s."""
@@ -33,36 +32,12 @@ FLUSH_LEAD: Seconds = 1.0
 MAX_RECONNECTS = 2
 """Connections lost during one reply before it fails."""
 
-SECONDS_PER_CHARACTER: Seconds = 0.06
-"""Usual pace of Aura-2 in English: 15 to 17 characters per second."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyOptions:
-    """How replies are cut into clauses and spoken.  Durations in seconds.
-
-    chunking: into clauses, or into batches of ``batch_chars``.
-    flush_each: flush every piece, or all of them once at the end.
-    speak_drafts: send text to the TTS before the commit; nothing is played before it.
-    stall: if the LLM pauses this long within the first clause, speak what there is.
-    empty: with nothing queued for this long, a reply whose last audio arrived is complete.
-    apology: spoken when the LLM fails; may be empty.
-    """
-
-    chunking: Literal["clauses", "batches"] = "clauses"
-    first_clause_chars: int = 12
-    batch_chars: int = 180
-    flush_each: bool = True
-    speak_drafts: bool = False
-    stall: Seconds = 0.15
-    empty: Seconds = 0.25
-    apology: str = ""
-
-    def create_chunker(self) -> Chunker:
-        """Create the chunker of one reply."""
-        if self.chunking == "batches":
-            return BatchChunker(self.batch_chars)
-        return ClauseChunker(self.first_clause_chars)
+def create_chunker(settings: TtsSettings) -> Chunker:
+    """Create what cuts one reply into clauses or batches."""
+    if settings.chunking == "batches":
+        return BatchChunker(settings.batch_chars)
+    return ClauseChunker(settings.first_clause_chars)
 
 
 class ReplySpeech:
@@ -70,6 +45,7 @@ class ReplySpeech:
 
     next_clauses: waits for a clause number; returns all from there on, or none at the end.
     committed: set when the reply may be played.
+    speak_drafts: send text to the TTS before the commit; nothing is played before it.
     ended_by: how the end of the audio was known.
     """
 
@@ -79,7 +55,8 @@ class ReplySpeech:
         tts: Synthesizer,
         sink: Sink,
         *,
-        options: ReplyOptions,
+        settings: TtsSettings,
+        speak_drafts: bool,
         next_clauses: Callable[[int], Awaitable[Sequence[str]]],
         committed: asyncio.Event,
         post: Post,
@@ -87,11 +64,12 @@ class ReplySpeech:
         self._turn = turn
         self._tts = tts
         self._sink = sink
-        self._options = options
+        self._settings = settings
+        self._speak_drafts = speak_drafts
         self._next_clauses = next_clauses
         self._committed = committed
         self._post = post
-        self._text = HeardText(sink.format)
+        self._text = HeardText(sink.format, tts.capabilities.seconds_per_character)
         self._progress = asyncio.Event()
         """Set when audio or FLUSHED has arrived."""
         self._next_index = 0
@@ -113,7 +91,7 @@ class ReplySpeech:
 
         If the connection is lost or stalls, send what it owed again and skip what it delivered.
         """
-        if not self._options.speak_drafts:
+        if not self._speak_drafts:
             await self._committed.wait()
         for reconnects in range(MAX_RECONNECTS + 1):
             failure = await self._try_deliver()
@@ -157,9 +135,9 @@ class ReplySpeech:
         A deferred flush covers the clauses that came in the meantime.
         """
         self._all_sent = False
-        flush_each = self._options.flush_each and self._tts.flushes >= SINGLE_FLUSH_BELOW
+        flush_each = self._settings.flush == "clauses" and not self._is_short(SINGLE_FLUSH_BELOW)
         while pieces := await self._next_clauses(self._next_index):
-            if flush_each and self._next_index and self._tts.flushes < DEFER_FLUSH_BELOW:
+            if flush_each and self._next_index and self._is_short(DEFER_FLUSH_BELOW):
                 await self._wait_until_needed()
                 *before, last = await self._next_clauses(self._next_index)
             else:
@@ -177,6 +155,11 @@ class ReplySpeech:
         self._post(ClauseSent(at=clock.now(), turn=self._turn, text=text, flushed=flush))
         await self._tts.send(text, flush=flush)
 
+    def _is_short(self, share: float) -> bool:
+        """Whether less than this share of the TTS's budget of flushes is left."""
+        budget, left = self._tts.capabilities.flushes, self._tts.flushes_left
+        return budget is not None and left is not None and left < share * budget
+
     async def _wait_until_needed(self) -> None:
         """Wait until all flushes are delivered and at most FLUSH_LEAD of audio is queued."""
         while self._text.outstanding or self._sink.queued > FLUSH_LEAD:
@@ -187,7 +170,7 @@ class ReplySpeech:
         """Wait until the TTS confirms that all was delivered, or it obviously has been."""
         while self._text.outstanding:
             plausible = self._text.is_plausible and self._committed.is_set()
-            limit = self._sink.queued + self._options.empty if plausible else None
+            limit = self._sink.queued + self._settings.empty if plausible else None
             if not await self._wait_for_progress(limit) and self._sink.queued <= 0:
                 self.ended_by = "empty"
                 await self._tts.clear()
@@ -279,8 +262,9 @@ class HeardText:
     delivered: flushes whose audio has arrived completely.
     """
 
-    def __init__(self, format: AudioFormat) -> None:
+    def __init__(self, format: AudioFormat, seconds_per_character: Seconds) -> None:
         self._format = format
+        self._pace = seconds_per_character
         self._unflushed: list[str] = []
         self._resume_at: Samples | None = None
         """Where the audio of a flush that was lost, and will be sent again, begins."""
@@ -339,7 +323,7 @@ class HeardText:
         if self.outstanding != 1:
             return False
         flush = self.flushes[-1]
-        return self._format.seconds(2 * flush.received) >= 0.5 * _expected_duration(flush)
+        return self._format.seconds(2 * flush.received) >= 0.5 * self._expected_duration(flush)
 
     def heard(self, samples: Samples) -> str:
         """Return the words within the reply's first ``samples``; a partial word does not count."""
@@ -350,7 +334,7 @@ class HeardText:
             if flush.end is not None and samples >= flush.end:
                 parts.append(flush.text)
                 continue
-            expected = self._format.samples(_expected_duration(flush))
+            expected = self._format.samples(self._expected_duration(flush))
             length = (
                 flush.end - flush.start
                 if flush.end is not None
@@ -362,6 +346,5 @@ class HeardText:
             break
         return "".join(parts).strip()
 
-
-def _expected_duration(flush: Flush) -> Seconds:
-    return SECONDS_PER_CHARACTER * len(flush.text.strip())
+    def _expected_duration(self, flush: Flush) -> Seconds:
+        return self._pace * len(flush.text.strip())

@@ -48,9 +48,7 @@ async def _listen(profile: Profile, results: ProbeResults) -> None:
         speaker = choose_device(portaudio.list_devices(library), "output", audio.speaker)
     ages: list[Seconds] = []
     lates: list[Seconds] = []
-    async with open_microphone(
-        audio.microphone, audio.sample_rate, audio.block_ms / 1000
-    ) as microphone:
+    async with open_microphone(audio.microphone, audio.sample_rate, audio.block) as microphone:
         begun, heard = clock.now(), 0.0
         async with aclosing(microphone.blocks()) as blocks:
             async for block in blocks:

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from itertools import pairwise
+
+from typing_extensions import override
 
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, LlmRequested, Service
 from voicecli.pipeline.generation import Generation, HedgeDelay
+from voicecli.pipeline.speech import create_chunker
 from voicecli.probe.schedule import Post, Sample, TicketCounter
-from voicecli.services.interfaces import LanguageModel, Message, Usage
-from voicecli.services.openai import Chat, ChatOptions, open_chat
-from voicecli.text.chunker import Chunker
+from voicecli.services.interfaces import (
+    LanguageModel,
+    LlmSettings,
+    Message,
+    TtsSettings,
+    Usage,
+)
 from voicecli.units import Seconds
 
 STALL: Seconds = 2.0
@@ -36,13 +43,12 @@ EXCHANGES = (
 class LlmSetting:
     """What is measured.
 
-    pieces: makes what cuts one reply; stall: see ``reply.ReplyOptions``.
+    open: opens the LLM.
     """
 
-    options: ChatOptions
-    system_prompt: str
-    pieces: Callable[[], Chunker]
-    stall: Seconds
+    open: Callable[[], AbstractAsyncContextManager[LanguageModel]]
+    settings: LlmSettings
+    speech: TtsSettings
 
 
 def messages(system_prompt: str, number: int) -> list[Message]:
@@ -67,26 +73,26 @@ class LlmProber:
 
     async def measure_cold(self, number: int) -> Sample:
         """One reply on a new connection, opening it included."""
-        async with open_chat(self._setting.options) as chat:
-            return await self._reply(chat, number, cold=True)
+        async with self._setting.open() as llm:
+            return await self._reply(llm, number, cold=True)
 
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
         """One reply after the other."""
-        async with open_chat(self._setting.options) as chat:
+        async with self._setting.open() as llm:
             for number in range(warmup):
-                await self._reply(chat, number)
+                await self._reply(llm, number)
             while (number_ := await tickets.take()) is not None:
-                post(await self._reply(chat, number_))
+                post(await self._reply(llm, number_))
 
-    async def _reply(self, chat: Chat, number: int, *, cold: bool = False) -> Sample:
-        watched, events = Watched(chat), list[Event]()
+    async def _reply(self, llm: LanguageModel, number: int, *, cold: bool = False) -> Sample:
+        watched, events = Watched(llm), list[Event]()
         generation = Generation(
             0,
-            messages(self._setting.system_prompt, number),
+            messages(self._setting.settings.system_prompt, number),
             watched,
-            self._setting.pieces(),
+            create_chunker(self._setting.speech),
             hedge=HedgeDelay(None),
-            stall=self._setting.stall,
+            stall=self._setting.speech.first_clause_stall,
             apology="",
             post=events.append,
         )
@@ -98,7 +104,7 @@ class LlmProber:
             service="llm",
             at=clock.now(),
             values=_values(watched, events),
-            request_id=chat.request_id,
+            request_id=llm.request_id,
             counts={
                 "llm.requests": len(watched.requests),
                 "llm.retries": len(watched.requests) - 1,
@@ -122,19 +128,24 @@ class Request:
     error: ServiceError | None = None
 
 
-class Watched:
+class Watched(LanguageModel):
     """An LLM whose pieces are timed on their way; see ``stages.LanguageModel``."""
 
     def __init__(self, inner: LanguageModel) -> None:
         self._inner = inner
         self.requests: list[Request] = []
 
+    @property
+    @override
+    def request_id(self) -> str:
+        return self._inner.request_id
+
+    @override
     async def warm(self) -> None:
-        """As of the inner one."""
         await self._inner.warm()
 
+    @override
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
-        """As of the inner one."""
         request = Request(clock.now())
         self.requests.append(request)
         try:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from voicecli.audio.vad import create_detector
 from voicecli.errors import CredentialsError
 from voicecli.events import Service
-from voicecli.metrics.summary import Budgets
-from voicecli.metrics.usage import Cost, PricedModels, SessionUsage, estimate_cost, find_prices
-from voicecli.pipeline.wiring import Services, reply_options, turn_policy
+from voicecli.metrics.usage import Cost, SessionUsage, estimate_cost
+from voicecli.pipeline.wiring import Services
 from voicecli.probe.llm import EXCHANGES, LlmProber, LlmSetting
 from voicecli.probe.prediction import Waits
 from voicecli.probe.results import SERVICES
@@ -19,9 +17,7 @@ from voicecli.probe.schedule import Plan, Prober
 from voicecli.probe.stt import SttProber, SttSetting
 from voicecli.probe.trace import ConnectionTarget
 from voicecli.probe.tts import CLAUSES, CLEARS, TO_CLEAR, TtsProber, TtsSetting
-from voicecli.services.deepgram.aura import build_aura_query
-from voicecli.services.deepgram.nova import build_nova_query
-from voicecli.services.endpoint import Endpoint, check_key, check_url
+from voicecli.services.endpoint import check_key, check_url
 from voicecli.units import AudioFormat, Seconds
 
 if TYPE_CHECKING:
@@ -37,128 +33,74 @@ def prober(
     if service == "stt":
         return _stt(profile, services)
     if service == "llm":
-        return _llm(profile, services)
-    setting = TtsSetting(options=services.speak(), prebuffer=profile.audio.prebuffer_ms / 1000)
+        return LlmProber(
+            LlmSetting(open=services.open_llm, settings=profile.llm, speech=profile.tts)
+        )
+    setting = TtsSetting(
+        open=services.open_tts,
+        sample_rate=profile.tts.sample_rate,
+        prebuffer=profile.audio.prebuffer,
+    )
     return TtsProber(setting, note)
 
 
 def _stt(profile: Profile, services: Services) -> SttProber:
-    options, policy = services.listen(), turn_policy(profile)
-    block, hangover = profile.audio.block_ms / 1000, profile.audio.hangover_ms / 1000
+    audio = profile.audio
     setting = SttSetting(
-        options=options,
-        block=block,
-        detect=policy.detect,
-        each_final=policy.each_final_is_a_turn,
-        timeout=policy.finalize_timeout,
+        open=services.open_stt,
+        sample_rate=audio.sample_rate,
+        block=audio.block,
+        detect=profile.turn.detect,
+        each_final=profile.turn.each_final_is_a_turn,
+        timeout=profile.stt.finalize_timeout,
         endpoint=endpoint_matters(profile),
     )
-    format = AudioFormat(options.sample_rate)
-    return SttProber(setting, create_detector(profile.audio.vad, format, hangover))
+    format = AudioFormat(audio.sample_rate)
+    return SttProber(setting, create_detector(audio.vad, format, audio.hangover))
 
 
 def endpoint_matters(profile: Profile) -> bool:
     """Whether the service's endpoint decides, or may come before the local detector's."""
-    endpointing = profile.stt.endpointing_ms
+    endpointing = profile.stt.endpointing
     if profile.turn.detect == "endpointing":
         return True
-    noticed = profile.audio.hangover_ms + profile.audio.block_ms
-    return bool(endpointing) and endpointing <= noticed
-
-
-def _llm(profile: Profile, services: Services) -> LlmProber:
-    reply = reply_options(profile)
-    setting = LlmSetting(
-        options=services.chat(),
-        system_prompt=profile.llm.system_prompt,
-        pieces=reply.create_chunker,
-        stall=reply.stall,
-    )
-    return LlmProber(setting)
+    return endpointing is not None and endpointing <= profile.audio.hangover + profile.audio.block
 
 
 def find_target(service: Service, services: Services) -> ConnectionTarget:
     """How to get to ``service``; raises ProfileError where its URL is none."""
-    if service == "llm":
-        chat = services.chat()
-        endpoint = check_url("llm", chat.base_url)
-        asked, headers = _key(service, endpoint, chat.key, chat.key_env, "Bearer")
-        return ConnectionTarget(
-            service=service,
-            endpoint=endpoint,
-            path=f"/models/{chat.model}",
-            headers=headers,
-            websocket=False,
-            ask=asked,
-            timeout=max(chat.connect_timeout, 5.0),
-        )
-    options = services.listen() if service == "stt" else services.speak()
-    query = (
-        build_nova_query(services.listen())
-        if service == "stt"
-        else build_aura_query(services.speak())
-    )
-    endpoint = check_url(service, options.url)
-    asked, headers = _key(service, endpoint, options.key, options.key_env, "Token")
+    address, handshake = services.find_address(service), services.describe_handshake(service)
+    endpoint = check_url(service, address.url)
+    try:
+        check_key(service, endpoint, address.key, address.key_env)
+    except CredentialsError:
+        ask = False
+    else:
+        ask = True
     return ConnectionTarget(
         service=service,
         endpoint=endpoint,
-        path=f"/v1/{'listen' if service == 'stt' else 'speak'}?{urlencode(query)}",
-        headers=headers,
-        websocket=True,
-        farewell='{"type":"CloseStream"}' if service == "stt" else "",
-        ask=asked,
-        timeout=options.connect_timeout,
+        path=handshake.path,
+        headers=handshake.headers if ask else {},
+        websocket=handshake.websocket,
+        farewell=handshake.goodbye,
+        ask=ask,
+        timeout=handshake.timeout,
     )
-
-
-def _key(
-    service: Service, endpoint: Endpoint, key: str, key_env: str, scheme: str
-) -> tuple[bool, Mapping[str, str]]:
-    """Whether the service may be asked anything, and the headers to ask it with."""
-    try:
-        check_key(service, endpoint, key, key_env)
-    except CredentialsError:
-        return False, {}
-    return True, {"Authorization": f"{scheme} {key}"} if key else {}
 
 
 def find_waits(profile: Profile, output: Seconds = 0.0) -> Waits:
     """What the profile waits for; output: the loudspeaker's own latency."""
-    policy, reply = turn_policy(profile), reply_options(profile)
-    hedge = profile.llm.hedge_ms
     return Waits(
-        detect=policy.detect,
+        detect=profile.turn.detect,
         draft=profile.turn.draft,
-        endpointing=profile.stt.endpointing_ms / 1000 if profile.stt.endpointing_ms else None,
-        finalize=policy.finalize_timeout,
-        commit=policy.commit,
-        block=profile.audio.block_ms / 1000,
-        hedge=hedge / 1000 if isinstance(hedge, int) else hedge,
-        flush_each=reply.flush_each,
+        endpointing=profile.stt.endpointing,
+        finalize=profile.stt.finalize_timeout,
+        commit=profile.turn.commit,
+        block=profile.audio.block,
+        hedge=profile.llm.hedge,
+        flush_each=profile.tts.flush == "clauses",
         output=output,
-    )
-
-
-def models(profile: Profile) -> PricedModels:
-    """Who does the work, for the bill."""
-    return PricedModels(
-        stt=profile.stt.model,
-        language=profile.stt.language,
-        llm=profile.llm.model,
-        tts=profile.tts.model,
-        standin=profile.standin is not None,
-    )
-
-
-def budgets(profile: Profile) -> Budgets:
-    """In seconds."""
-    limits = profile.budgets
-    return Budgets(
-        stt=limits.stt_ms / 1000,
-        llm=limits.llm_ms / 1000,
-        tts=limits.tts_ms / 1000,
-        total=limits.total_ms / 1000,
     )
 
 
@@ -202,5 +144,5 @@ def estimate_probe_cost(profile: Profile, wanted: Sequence[Service], plan: Plan)
             tokens=llm * uses * profile.llm.max_tokens,
             characters=round(tts * (uses * clause + CLEARS * len(TO_CLEAR))),
         ),
-        find_prices(models(profile)),
+        profile.find_prices(),
     )

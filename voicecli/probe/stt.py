@@ -7,7 +7,8 @@ profile waits for that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -24,9 +25,9 @@ from voicecli.events import (
 )
 from voicecli.probe.clips import LEAD, Clip, clips
 from voicecli.probe.schedule import Post, Sample, TicketCounter
-from voicecli.probe.stt_tap import SttTap, open_stt_tap
-from voicecli.services.deepgram.nova import NovaOptions
-from voicecli.units import AudioBlock, Seconds
+from voicecli.probe.stt_tap import SttTap
+from voicecli.services.interfaces import Transcriber
+from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 FINALIZE_PATIENCE: Seconds = 2.0
 """A conversation waits less (``stt.finalize_timeout_ms``): here, the tail is of interest."""
@@ -43,13 +44,15 @@ Kind = Literal["finalize", "endpoint"]
 class SttSetting:
     """What is measured.
 
+    open: connects to the STT.
     block: length of the pieces of audio, in seconds.
     detect, each_final: the strategy that ends a turn, see ``turn``.
     timeout: how long the answer to Finalize is waited for there.
     endpoint: whether the service's own endpoint matters to it.
     """
 
-    options: NovaOptions
+    open: Callable[[], AbstractAsyncContextManager[Transcriber]]
+    sample_rate: int
     block: Seconds
     detect: Literal["endpointing", "vad"]
     each_final: bool
@@ -73,21 +76,26 @@ class SttProber:
     def __init__(self, setting: SttSetting, detector: Detector) -> None:
         self._setting = setting
         self._detector = detector
-        self._clips = clips(setting.options.sample_rate)
+        self._clips = clips(setting.sample_rate)
 
     @property
     def kinds(self) -> int:
         """Finalize, and endpointing where it is on."""
         return len(self._setting.kinds)
 
+    def _tap(self, stt: Transcriber) -> SttTap:
+        return SttTap(stt, AudioFormat(self._setting.sample_rate))
+
     async def measure_cold(self, number: int) -> Sample:
         """Open, and the first utterance."""
-        async with open_stt_tap(self._setting.options) as ear:
+        async with self._setting.open() as stt:
+            ear = self._tap(stt)
             return await ear.use(lambda: self._finalized(ear, number, cold=True))
 
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
         """One utterance after the other."""
-        async with open_stt_tap(self._setting.options) as ear:
+        async with self._setting.open() as stt:
+            ear = self._tap(stt)
             await ear.use(lambda: self._readings(ear, warmup, tickets, post))
 
     async def _readings(self, ear: SttTap, warmup: int, tickets: TicketCounter, post: Post) -> None:
@@ -107,7 +115,7 @@ class SttProber:
         noticed = self._noticed(clip, spoken)
         ear.forget()
         await ear.play(spoken, self._setting.block)
-        lags = list(ear.socket.lags)
+        lags = list(ear.lags)
         asked = clock.now()
         await ear.finalize()
         answer = await ear.first(_from_finalize, FINALIZE_PATIENCE)

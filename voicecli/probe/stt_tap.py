@@ -3,91 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import TypeVar
-from urllib.parse import urlencode
 
 from voicecli import clock
 from voicecli.errors import ServiceError
-from voicecli.events import MAX_LAG, Event
-from voicecli.services.deepgram.nova import Nova, NovaOptions, build_nova_query
-from voicecli.services.deepgram.socket import Socket, open_socket
-from voicecli.services.endpoint import check_url
+from voicecli.events import MAX_LAG, Event, InterimTranscript
+from voicecli.services.interfaces import Transcriber
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 T = TypeVar("T")
-
-
-class Overheard(Socket):
-    """A socket whose frames are noted on their way: what was sent, and what interims cover.
-
-    format: of the audio; sent: seconds of it; lags: of each interim since ``Ear.forget``.
-    """
-
-    def __init__(self, inner: Socket, rate: int) -> None:
-        self.took = inner.took
-        self.request_id = inner.request_id
-        self._inner = inner
-        self.format = AudioFormat(rate)
-        self.sent: Seconds = 0.0
-        self.lags: list[Seconds] = []
-
-    @property
-    def open(self) -> bool:
-        """As of the inner one."""
-        return self._inner.open
-
-    async def send(self, message: str | bytes) -> None:
-        """Send a frame."""
-        if isinstance(message, bytes):
-            self.sent += self.format.seconds(len(message))
-        await self._inner.send(message)
-
-    async def receive(self) -> str | bytes:
-        """The next frame."""
-        message = await self._inner.receive()
-        cursor = interim_cursor(message)
-        if cursor is not None:
-            # A service that has heard more than it was sent has rounded.
-            self.lags.append(max(self.sent - cursor, 0.0))
-        return message
-
-    def abort(self) -> None:
-        """Drop the connection."""
-        self._inner.abort()
-
-
-def interim_cursor(message: str | bytes) -> Seconds | None:
-    """Where in the audio an interim's transcript ends; None for what is no interim."""
-    try:
-        frame = json.loads(message)
-    except (ValueError, RecursionError):
-        return None
-    match frame:
-        case {
-            "type": "Results",
-            "is_final": False,
-            "start": int() | float() as start,
-            "duration": int() | float() as duration,
-        }:
-            return float(start + duration)
-    return None
 
 
 class SttTap:
     """An open connection to the STT, in the hands of one that speaks into it.
 
     late: blocks since ``forget`` that went out late, because this machine was busy.
+    lags: of each interim since ``forget``, see ``Transcriber.interim_lag``.
     """
 
-    def __init__(self, listen: Nova, socket: Overheard) -> None:
-        self.opened = listen.opened
-        self.socket = socket
+    def __init__(self, stt: Transcriber, format: AudioFormat) -> None:
+        self.opened = stt.opened
         self.late = 0
-        self._listen = listen
-        self._format = socket.format
+        self.lags: list[Seconds] = []
+        self._stt = stt
+        self._format = format
         self._heard: list[Event] = []
         self._news = asyncio.Event()
 
@@ -117,19 +58,19 @@ class SttTap:
             end = at + format.seconds(len(piece))
             await asyncio.sleep(max(0.0, end - clock.now()))
             self.late += clock.now() - end > MAX_LAG
-            await self._listen.send(AudioBlock(piece, at))
+            await self._stt.send(AudioBlock(piece, at))
             at = end
         return at
 
     async def finalize(self) -> None:
         """Ask for the final text."""
-        await self._listen.finalize()
+        await self._stt.finalize()
 
     def forget(self) -> None:
         """What was heard so far is of no interest any more."""
         self._heard.clear()
         self.late = 0
-        self.socket.lags.clear()
+        self.lags.clear()
 
     def heard(self) -> list[Event]:
         """Since ``forget``."""
@@ -148,25 +89,13 @@ class SttTap:
         return found
 
     async def _hear(self) -> None:
-        async with aclosing(self._listen.events()) as events:
+        async with aclosing(self._stt.events()) as events:
             async for event in events:
+                lag = self._stt.interim_lag
+                if isinstance(event, InterimTranscript) and lag is not None:
+                    self.lags.append(lag)
                 self._heard.append(event)
                 self._news.set()
-
-
-@asynccontextmanager
-async def open_stt_tap(options: NovaOptions) -> AsyncGenerator[SttTap, None]:
-    """Connect as ``open_listen`` does, and raise as it does."""
-    async with open_socket(
-        "stt",
-        check_url("stt", options.url),
-        "/v1/listen?" + urlencode(build_nova_query(options)),
-        key=options.key,
-        key_env=options.key_env,
-        connect_timeout=options.connect_timeout,
-    ) as socket:
-        overheard = Overheard(socket, options.sample_rate)
-        yield SttTap(Nova(overheard, options.sample_rate), overheard)
 
 
 def _first(group: BaseExceptionGroup[ServiceError]) -> ServiceError:

@@ -14,7 +14,7 @@ from voicecli import clock
 from voicecli.events import Service
 from voicecli.metrics.stages import MOUTH_TO_EAR
 from voicecli.metrics.summary import MIN_COUNT, Distribution, describe
-from voicecli.metrics.usage import PRICES_OF, Cost
+from voicecli.metrics.usage import Cost
 from voicecli.probe.compare import Change, find_outliers
 from voicecli.probe.json_result import RunContext, list_doubts
 from voicecli.probe.prediction import Evaluation
@@ -31,6 +31,7 @@ from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.probe.trace import diagnose
 from voicecli.report.format import format_table, round_parts
 from voicecli.sanitize import sanitize_line
+from voicecli.services import PRICES_OF
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:

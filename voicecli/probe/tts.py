@@ -7,27 +7,20 @@ is waited for before the clock starts, and said.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from urllib.parse import urlencode
 
 from voicecli import clock
 from voicecli.audio.pcm import first_audible, samples_of
 from voicecli.audio.playout import ClockedPlayout
-from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
 from voicecli.events import Service
 from voicecli.pipeline.speech import PREROLL
 from voicecli.probe.schedule import Post, Sample, TicketCounter
-from voicecli.services.deepgram.aura import Aura, AuraOptions, build_aura_query, open_aura
-from voicecli.services.deepgram.socket import Socket, open_socket
-from voicecli.services.deepgram.synthesis import WINDOW
-from voicecli.services.endpoint import check_url
-from voicecli.services.interfaces import Flushed
+from voicecli.services.interfaces import Flushed, Synthesizer
 from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
 
 CLAUSES = (
@@ -43,9 +36,14 @@ CLAUSES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TtsSetting:
-    """What is measured; prebuffer: what is queued before a reply sounds, in seconds."""
+    """What is measured.
 
-    options: AuraOptions
+    open: connects to the TTS.
+    prebuffer: what is queued before a reply sounds, in seconds.
+    """
+
+    open: Callable[[], AbstractAsyncContextManager[Synthesizer]]
+    sample_rate: int
     prebuffer: Seconds
 
 
@@ -55,28 +53,6 @@ class Chunk:
 
     at: Seconds
     pcm: bytes
-
-
-class Allowance:
-    """What one connection may still be sent; waits for it, and says so."""
-
-    def __init__(self, options: AuraOptions, note: Callable[[str], None]) -> None:
-        self._flushes = RateLimit(options.flushes_per_minute, WINDOW)
-        self._characters = RateLimit(options.characters_per_minute, WINDOW)
-        self._note = note
-
-    async def use(self, text: str) -> None:
-        """Wait until a Flush of ``text`` is allowed, and count it."""
-        now = clock.now()
-        allowed = max(self._flushes.allowed_at(1, now), self._characters.allowed_at(len(text), now))
-        if allowed > now:
-            limit = (
-                f"{self._flushes.limit} Flushes and {self._characters.limit} characters a minute"
-            )
-            self._note(f"TTS: waits {allowed - now:.0f} s, for it takes {limit}")
-            await asyncio.sleep(allowed - now)
-        self._flushes.spend(1, clock.now())
-        self._characters.spend(len(text), clock.now())
 
 
 class TtsProber:
@@ -91,30 +67,38 @@ class TtsProber:
 
     async def measure_cold(self, number: int) -> Sample:
         """Open, and the first clause."""
-        async with open_aura(self._setting.options) as speak:
-            return await self._clause(speak, number, cold=True)
+        async with self._setting.open() as tts:
+            return await self._clause(tts, number, cold=True)
 
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
         """One clause after the other; then a few that are cleared."""
-        allowance = Allowance(self._setting.options, self._note)
         taken = 0
-        async with open_aura(self._setting.options) as speak:
+        async with self._setting.open() as tts:
             for number in range(warmup):
-                await allowance.use(_text(number))
-                await self._clause(speak, number)
+                await self._wait_for_budget(tts, _text(number))
+                await self._clause(tts, number)
             while (number_ := await tickets.take()) is not None:
-                await allowance.use(_text(number_))
-                post(await self._clause(speak, number_))
+                await self._wait_for_budget(tts, _text(number_))
+                post(await self._clause(tts, number_))
                 taken += 1
-        for reading in await cleared(self._setting.options, min(taken, CLEARS)):
+        for reading in await measure_clears(self._setting.open, min(taken, CLEARS)):
             post(reading)
 
-    async def _clause(self, speak: Aura, number: int, *, cold: bool = False) -> Sample:
+    async def _wait_for_budget(self, tts: Synthesizer, text: str) -> None:
+        """Wait until the service takes a Flush of ``text``, before the clock starts."""
+        wait = tts.flush_allowed_at(len(text)) - clock.now()
+        if wait > 0:
+            takes = tts.capabilities
+            limit = f"{takes.flushes} Flushes and {takes.characters} characters a minute"
+            self._note(f"TTS: waiting {wait:.0f} s, since it takes {limit}")
+            await asyncio.sleep(wait)
+
+    async def _clause(self, tts: Synthesizer, number: int, *, cold: bool = False) -> Sample:
         text = _text(number)
         chunks: list[Chunk] = []
         flushed = clock.now()
-        await speak.send(text, flush=True)
-        async with aclosing(speak.audio()) as audio:
+        await tts.send(text, flush=True)
+        async with aclosing(tts.audio()) as audio:
             async for item in audio:
                 if isinstance(item, Flushed):
                     break
@@ -122,17 +106,17 @@ class TtsProber:
         values = spoken(chunks, flushed, self._setting)
         if not values:
             raise ServiceError(
-                "tts", "it spoke nothing", request_id=speak.opened.request_id, temporary=True
+                "tts", "it spoke nothing", request_id=tts.opened.request_id, temporary=True
             )
         if cold:
-            values["tts.open"] = speak.opened.took
+            values["tts.open"] = tts.opened.took
         return Sample(
             service="tts",
             at=clock.now(),
             values=values,
             counts={"tts.flushes": 1, "tts.characters": len(text)},
             cold=cold,
-            request_id=speak.opened.request_id,
+            request_id=tts.opened.request_id,
         )
 
 
@@ -142,7 +126,7 @@ def _text(number: int) -> str:
 
 def spoken(chunks: Sequence[Chunk], flushed: Seconds, setting: TtsSetting) -> dict[str, float]:
     """The values of one clause; none where nothing of it is audible."""
-    format = AudioFormat(setting.options.sample_rate)
+    format = AudioFormat(setting.sample_rate)
     found = _audible(chunks)
     if found is None:
         return {}
@@ -208,52 +192,27 @@ CLEARS = 5
 TO_CLEAR = "This sentence is long enough that it is still being spoken when it is cleared away. "
 
 
-async def cleared(options: AuraOptions, count: int) -> list[Sample]:
-    """So many readings; raises as ``open_socket`` does, or where no answer comes."""
+async def measure_clears(
+    open: Callable[[], AbstractAsyncContextManager[Synthesizer]], count: int
+) -> list[Sample]:
+    """Measure Clear → its confirmation ``count`` times, on a connection of their own."""
     if not count:
         return []
-    async with open_socket(
-        "tts",
-        check_url("tts", options.url),
-        "/v1/speak?" + urlencode(build_aura_query(options)),
-        key=options.key,
-        key_env=options.key_env,
-        connect_timeout=options.connect_timeout,
-    ) as socket:
-        return [await _reading(socket, options.first_audio_timeout) for _ in range(count)]
+    async with open() as tts:
+        return [await _measure_clear(tts) for _ in range(count)]
 
 
-async def _reading(socket: Socket, patience: Seconds) -> Sample:
-    await socket.send(json.dumps({"type": "Speak", "text": TO_CLEAR}))
-    await socket.send('{"type":"Flush"}')
-    await _await(socket, "audio", patience)
+async def _measure_clear(tts: Synthesizer) -> Sample:
+    await tts.send(TO_CLEAR, flush=True)
+    async with aclosing(tts.audio()) as audio:
+        await anext(audio)
     asked = clock.now()
-    await socket.send('{"type":"Clear"}')
-    await _await(socket, "Cleared", patience)
+    await tts.clear()
+    await tts.cleared()
     return Sample(
         service="tts",
         at=clock.now(),
         values={"tts.clear": clock.now() - asked},
         counts={"tts.flushes": 1, "tts.characters": len(TO_CLEAR)},
-        request_id=socket.request_id,
+        request_id=tts.opened.request_id,
     )
-
-
-async def _await(socket: Socket, wanted: str, patience: Seconds) -> None:
-    """Wait for a frame of that kind."""
-    try:
-        async with asyncio.timeout(patience):
-            while _kind(await socket.receive()) != wanted:
-                pass
-    except TimeoutError as error:
-        raise ServiceError("tts", f"no {wanted} within {patience:g} s", temporary=True) from error
-
-
-def _kind(frame: str | bytes) -> str:
-    """ "audio", or the type that a message says it is."""
-    if isinstance(frame, bytes):
-        return "audio"
-    try:
-        return str(json.loads(frame).get("type"))
-    except (ValueError, AttributeError):
-        return ""

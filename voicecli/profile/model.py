@@ -1,334 +1,293 @@
-"""Everything a profile may say; the sections about the services are in ``services``."""
+"""All settings of a conversation, and the pydantic models that check what a profile says of them.
+
+The models derive from the declarations (``voicecli.settings``): they check a profile in its own
+units, milliseconds among them, and then build the frozen dataclasses that the program uses.
+"""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from types import GenericAlias, NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    create_model,
+    model_validator,
+)
 from pydantic.types import Strict
 from pydantic_core import PydanticCustomError
 
-Text = Annotated[str, Field(min_length=1)]
-Milliseconds = Annotated[int, Field(ge=50, le=60_000)]
-Url = Annotated[str, Field(pattern=r"^(wss?|https?)://[^/\s]", examples=["wss://host.example"])]
-Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", examples=["DEEPGRAM_API_KEY"])]
-Off = Annotated[
-    Literal[False],
-    BeforeValidator(lambda value: value if value is False else None),  # 0 would pass as False
-]
-Keyterms = Annotated[tuple[Text, ...], Strict(False)]  # YAML has lists, not tuples
-Parameter = str | int | float | bool
+from voicecli.audio.interfaces import AudioSettings
+from voicecli.metrics.summary import Budgets
+from voicecli.metrics.usage import Prices
+from voicecli.services import PROVIDERS, find_provider
+from voicecli.services.interfaces import LlmSettings, SttSettings, TtsSettings
+from voicecli.settings import (
+    Setting,
+    SettingsConflict,
+    encode_section,
+    list_settings,
+    section,
+    setting,
+)
+from voicecli.turns.policy import BargeInPolicy, SessionLimits, TurnPolicy
 
-KEYTERM_TOKENS = 500
-CHARACTERS_PER_TOKEN = 4
-"""A usual estimate for English; the service counts exactly and refuses the connection."""
-
-
-class Section(BaseModel):
-    """Checked completely, then never changed; nothing is converted silently."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
+DEFAULT_PROVIDERS = {
+    "stt": SttSettings().provider,
+    "llm": LlmSettings().provider,
+    "tts": TtsSettings().provider,
+}
 
 
-def conflict(rule: str, *keys: str) -> PydanticCustomError:
-    """``keys`` of one section break ``rule``, a clause; the one set last is to blame."""
-    return PydanticCustomError("conflict", "{rule}", {"rule": rule, "keys": keys})
-
-
-class Stt(Section):
-    """Speech to text: Deepgram's /v1/listen."""
-
-    base_url: Url | None = None
-    """null: DEEPGRAM_BASE_URL, else wss://api.deepgram.com."""
-    key_env: Variable = "DEEPGRAM_API_KEY"
-    """Name of the environment variable that holds the key."""
-    model: Text = "nova-3"
-    """Name of the model."""
-    language: Text = "en"
-    """BCP-47 tag, or multi."""
-    interim_results: bool = True
-    """Transcripts while a segment is still open."""
-    endpointing_ms: Annotated[int, Field(ge=10, le=5000)] | Off = 200
-    """Silence that ends an utterance; false: the service does not decide."""
-    utterance_end_ms: Annotated[int, Field(ge=1000)] | None = 1000
-    """Time without a word that ends an utterance, also in noise; null: off."""
-    vad_events: bool = True
-    """Have the service say when it hears a voice."""
-    smart_format: bool = True
-    """Dates, numbers and the like as one writes them."""
-    punctuate: bool = True
-    """Punctuation and capitals."""
-    no_delay: bool = True
-    """Do not hold a final back to format it better (up to 3 s after numbers)."""
-    numerals: bool = False
-    """Digits for number words."""
-    keyterms: Keyterms = ()
-    """Words to listen for, nova-3 only; all of them together about 500 tokens."""
-    mip_opt_out: bool = False
-    """Keep the audio out of the service's model improvement; may change the price."""
-    tag: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    """Label in the service's usage reports."""
-    extra: dict[str, Parameter | list[Parameter]] = {}
-    """Further query parameters, passed as they are."""
-    connect_timeout_ms: Milliseconds = 5000
-    """Time to open the connection."""
-    finalize_timeout_ms: Milliseconds = 350
-    """How long to wait for the answer to Finalize; the service may send none."""
-
-    @model_validator(mode="after")
-    def _service_rules(self) -> Stt:
-        if self.utterance_end_ms is not None and not self.interim_results:
-            raise conflict(
-                "utterance_end_ms needs interim_results: true",
-                "utterance_end_ms",
-                "interim_results",
-            )
-        if self.keyterms and not self.model.startswith("nova-3"):
-            raise conflict(f"keyterms need nova-3, not {self.model}", "keyterms", "model")
-        if sum(map(len, self.keyterms)) > KEYTERM_TOKENS * CHARACTERS_PER_TOKEN:
-            raise conflict(f"keyterms are more than about {KEYTERM_TOKENS} tokens", "keyterms")
-        return self
-
-
-class Llm(Section):
-    """The language model: chat completions of OpenAI, or of a server that speaks like it."""
-
-    base_url: Url | None = None
-    """null: OPENAI_BASE_URL, else https://api.openai.com/v1."""
-    key_env: Variable = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key."""
-    model: Text = "gpt-4o-mini"
-    """Name of the model."""
-    max_tokens: Annotated[int, Field(ge=1)] = 60
-    """Upper limit of a reply; 60 are about 45 words, 15 s of speech."""
-    max_tokens_name: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
-    """What the server calls that limit; Ollama and other servers know max_tokens only."""
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.4
-    """null: the server's own, for models that refuse the parameter."""
-    system_prompt: str = (
-        "You are a voice assistant. Give short spoken answers: one to three sentences. "
-        "The first sentence has at most eight words. "
-        "Use plain words, no lists, no Markdown, no emoji."
-    )
-    """How to answer; a short first sentence is heard sooner."""
-    connect_timeout_ms: Milliseconds = 2000
-    """Time to open a connection."""
-    first_token_timeout_ms: Milliseconds = 4000
-    """From the request to the first token."""
-    token_timeout_ms: Milliseconds = 3000
-    """From one token to the next."""
-    hedge_ms: Annotated[int, Field(ge=100, le=10_000)] | Literal["auto"] | None = "auto"
-    """Without a token for so long, ask again beside; auto: follows the usual wait; null: never."""
-    extra: dict[str, JsonValue] = {}
-    """Further fields of the request, passed as they are (reasoning_effort, service_tier, …)."""
-
-
-class Tts(Section):
-    """Text to speech: Deepgram's /v1/speak."""
-
-    base_url: Url | None = None
-    """null: DEEPGRAM_BASE_URL, else wss://api.deepgram.com."""
-    key_env: Variable = "DEEPGRAM_API_KEY"
-    """Name of the environment variable that holds the key."""
-    model: Text = "aura-2-thalia-en"
-    """Name of the voice."""
-    sample_rate: Literal[8000, 16_000, 24_000, 32_000, 48_000] = 48_000
-    """Hertz, of the speech and of the loudspeaker."""
-    speed: Annotated[float, Field(ge=0.7, le=1.5)] | None = None
-    """1 is the voice's own pace; Aura-2 in en, and in es from 0.9; null: not sent."""
-    chunking: Literal["clauses", "batches"] = "clauses"
-    """Send the reply clause by clause, or in batches of so many characters."""
-    first_clause_chars: Annotated[int, Field(ge=1, le=200)] = 12
-    """The least that is sent as the first clause."""
-    first_clause_stall_ms: Annotated[int, Field(ge=50, le=5000)] = 150
-    """Where the LLM pauses so long within the first clause, what is there is spoken."""
-    batch_chars: Annotated[int, Field(ge=1, le=2000)] = 180
-    """Characters in a batch; used by chunking: batches."""
-    flush: Literal["clauses", "end"] = "clauses"
-    """Have the service speak after each clause, or once at the end of the reply."""
-    flushes_per_minute: Annotated[int, Field(ge=1, le=20)] = 20
-    """More are held back; the service refuses the 21st."""
-    characters_per_minute: Annotated[int, Field(ge=100, le=2400)] = 2400
-    """More are held back; the service closes the connection beyond 2400."""
-    first_audio_timeout_ms: Milliseconds = 3000
-    """From a flush to its first audio."""
-    empty_ms: Annotated[int, Field(ge=100, le=2000)] = 250
-    """With nothing left to play for so long, a reply whose last words came counts as over."""
-    connect_timeout_ms: Milliseconds = 5000
-    """Time to open the connection."""
-    mip_opt_out: bool = False
-    """Keep the text out of the service's model improvement; may change the price."""
-    apology: str = "Sorry, I have lost my train of thought. Could you say that again?"
-    """Spoken when the LLM fails; may be empty."""
-
-    @model_validator(mode="after")
-    def _speed_suits_the_voice(self) -> Tts:
-        if self.speed is None:
-            return self
-        if not re.fullmatch(r"aura-2-.*-(en|es)", self.model):
-            raise conflict(f"speed is for Aura-2 in en or es, not {self.model}", "speed", "model")
-        if self.speed < 0.9 and self.model.endswith("-es"):
-            raise conflict("speed is at least 0.9 for a voice in es", "speed", "model")
-        return self
-
-
-BACKCHANNELS = (
-    "uh-huh", "mm-hmm", "mhm", "hmm", "yeah", "yep", "yes", "right", "okay", "ok", "sure", "i see",
-    "got it", "oh", "ah", "wow", "really", "cool", "alright", "all right",
-)  # fmt: skip
-"""The usual English ones."""
-
-
-class Audio(Section):
-    """The microphone, the loudspeaker, and the ear between them."""
-
-    sample_rate: Annotated[int, Field(ge=8000, le=48_000)] = 48_000
-    """Hertz, of the microphone and of what the STT is sent."""
-    block_ms: Annotated[int, Field(ge=10, le=250)] = 20
-    """Length of the pieces the microphone delivers; each waits for its last sample."""
-    microphone: Text | None = None
-    """Part of its name, or its index; null: the system's default."""
-    speaker: Text | None = None
-    """Part of its name, or its index; null: the system's default."""
-    prebuffer_ms: Annotated[int, Field(ge=0, le=500)] = 60
-    """So much of a reply is queued before it sounds; grows where it has run dry."""
-    vad: Literal["auto", "silero", "energy"] = "auto"
-    """What tells voice from silence; auto: silero if onnxruntime is installed, else energy."""
-    hangover_ms: Annotated[int, Field(ge=50, le=2000)] = 200
-    """So much silence ends a stretch of voice."""
-    echo_cancellation: Annotated[
-        Literal["auto", "on", "off"],
-        BeforeValidator(lambda value: {True: "on", False: "off"}.get(value, value)),  # YAML 1.1
-    ] = "auto"
-    """Take the agent's voice out of the microphone's; auto: with interrupt.policy speakers."""
-
-
-class CommitWaits(Section):
-    """Silence after which a turn is committed, by what was said."""
-
-    complete: Annotated[int, Field(ge=0, le=10_000)] = 450
-    """After a whole sentence or a short answer."""
-    default: Annotated[int, Field(ge=0, le=10_000)] = 700
-    """After anything else."""
-    incomplete: Annotated[int, Field(ge=0, le=10_000)] = 1200
-    """After "and", "to", "um", a comma, digits: the speaker is not done."""
-
-
-class Turn(Section):
-    """Who has the floor."""
-
-    detect: Literal["endpointing", "vad"] = "vad"
-    """What ends the user's turn: the local detector and the words, or the service's endpointing."""
-    draft: Annotated[
-        Literal["off", "llm", "llm+tts"],
-        BeforeValidator(lambda value: "off" if value is False else value),  # YAML 1.1
-    ] = "llm"
-    """What is prepared before the turn is committed (vad): nothing, the words, the sound too."""
-    commit_ms: CommitWaits = CommitWaits()
-    """When the turn is committed (vad)."""
-    each_final_is_a_turn: bool = False
-    """Answer every final segment, so that a pause inside a sentence makes two turns of it."""
-    settle_ms: Annotated[int, Field(ge=0, le=60_000)] = 2000
-    """After the input has ended: how long to wait for its last words."""
-
-
-class Interrupt(Section):
-    """Barge-in."""
-
-    policy: Annotated[
-        Literal["off", "headphones", "speakers"],
-        BeforeValidator(lambda value: "off" if value is False else value),  # YAML 1.1: off is false
-    ] = "off"
-    """off: half duplex; headphones: the microphone stays live; speakers: with echo cancellation."""
-    min_words: Annotated[int, Field(ge=1, le=10)] = 1
-    """Words that take the floor from the agent."""
-    hold_ms: Annotated[int, Field(ge=50, le=2000)] = 150
-    """The reply is ducked at the first voice, and silent when it has lasted so long."""
-    confirm_ms: Annotated[int, Field(ge=100, le=10_000)] = 800
-    """So much voice takes the floor, words or none."""
-    backchannels: Annotated[tuple[Text, ...], Strict(False)] = BACKCHANNELS
-    """What takes no floor."""
-
-
-class Limits(Section):
-    """What guards the bill."""
-
-    idle_s: Annotated[float, Field(gt=0)] | None = 300.0
-    """talk ends when nobody has spoken for so long; null: never."""
-    minutes: Annotated[float, Field(gt=0)] | None = None
-    """talk ends after so long; null: never."""
-
-
-class Budgets(Section):
-    """What a turn may take; more is reported, not prevented."""
-
-    stt_ms: Milliseconds = 300
-    """From the end of the user's voice to the final transcript."""
-    llm_ms: Milliseconds = 200
-    """From the request to the first token."""
-    tts_ms: Milliseconds = 250
-    """From the first text to the first audio."""
-    total_ms: Milliseconds = 3000
-    """Mouth to ear."""
-
-
-class Standin(Section):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandinSettings:
     """Servers on this machine in the place of the services."""
 
-    engine: Literal["scripted", "local"]
-    """scripted: exact latencies and faults; local: small real models."""
-    script: Text | None = None
-    """Name of a script, or a path ending in .yaml, relative to the profile."""
-    require_key: bool = False
-    """Refuse a connection without a key, as the services do."""
+    engine: Literal["scripted", "local"] = setting(
+        doc="scripted: exact latencies and faults; local: small real models."
+    )
+    script: str | None = setting(
+        None, doc="Name of a script, or a path ending in .yaml, relative to the profile."
+    )
+    require_key: bool = setting(False, doc="Refuse a connection without a key, as the services do.")
 
-    @model_validator(mode="after")
-    def _scripted_has_a_script(self) -> Standin:
+    def check(self) -> None:
+        """Raise SettingsConflict where the script is missing."""
         if self.engine == "scripted" and self.script is None:
-            raise conflict("engine: scripted needs a script", "engine", "script")
-        return self
+            raise SettingsConflict("engine: scripted needs a script", "engine", "script")
 
 
-class LocalLlm(Section):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalLlmSettings:
     """The language model of the local engine."""
 
-    model: Text | None = None
-    """Path of a .gguf file, relative to the profile; null: the one that is fetched."""
+    model: str | None = setting(
+        None, doc="Path of a .gguf file, relative to the profile; null: the downloaded one."
+    )
 
 
-class Local(Section):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSettings:
     """The local engine."""
 
-    llm: LocalLlm = LocalLlm()
-    threads: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Threads of the language model; null: all cores but one."""
+    llm: LocalLlmSettings = section(LocalLlmSettings)
+    threads: int | None = setting(
+        None, ge=1, le=256, doc="Threads of the language model; null: all cores but one."
+    )
 
 
-class Profile(Section):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
     """All settings of a conversation."""
 
-    description: str = ""
-    """One line for the list of profiles; not inherited."""
-    extends: str | None = Field(default=None, exclude=True)
-    """Profile that this one changes: a name, or a path ending in .yaml, relative to this file."""
-    audio: Audio = Audio()
-    stt: Stt = Stt()
-    llm: Llm = Llm()
-    tts: Tts = Tts()
-    turn: Turn = Turn()
-    interrupt: Interrupt = Interrupt()
-    limits: Limits = Limits()
-    budgets: Budgets = Budgets()
-    standin: Standin | None = None
-    local: Local = Local()
+    description: str = setting(
+        "", empty=True, doc="One line for the list of profiles; not inherited."
+    )
+    extends: str | None = setting(
+        None,
+        empty=True,
+        doc="Profile that this one changes: a name, or a path ending in .yaml, relative to this "
+        "file.",
+    )
+    audio: AudioSettings = section(AudioSettings)
+    stt: SttSettings = section(lambda: find_provider("stt", DEFAULT_PROVIDERS["stt"]).settings())
+    llm: LlmSettings = section(lambda: find_provider("llm", DEFAULT_PROVIDERS["llm"]).settings())
+    tts: TtsSettings = section(lambda: find_provider("tts", DEFAULT_PROVIDERS["tts"]).settings())
+    turn: TurnPolicy = section(TurnPolicy)
+    interrupt: BargeInPolicy = section(BargeInPolicy)
+    limits: SessionLimits = section(SessionLimits)
+    budgets: Budgets = section(Budgets)
+    standin: StandinSettings | None = setting(None, doc=StandinSettings.__doc__ or "")
+    local: LocalSettings = section(LocalSettings)
 
     def resolved(self) -> dict[str, Any]:
         """Every setting as plain data, in the shape of a profile that extends nothing."""
-        return self.model_dump(mode="json")
+        return {key: value for key, value in encode_section(self).items() if key != "extends"}
+
+    def find_prices(self) -> Prices:
+        """List prices of the services; stand-ins cost nothing."""
+        if self.standin is not None:
+            return Prices(stt=0.0, llm=(0.0, 0.0), tts=0.0)
+        stt, llm, tts = (
+            find_provider(role, settings.provider).list_price(settings) or ()
+            for role, settings in (("stt", self.stt), ("llm", self.llm), ("tts", self.tts))
+        )
+        return Prices(
+            stt=stt[0] if stt else None,
+            llm=(llm[0], llm[1]) if llm else None,
+            tts=tts[0] if tts else None,
+        )
+
+
+# ── models ───────────────────────────────────────────────────────────────────
+
+
+class Section(BaseModel):
+    """The model of a section.  It converts nothing silently and allows no unknown key.
+
+    kind: the dataclass that it checks the values of.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    kind: ClassVar[type[Any]]
+
+    def build(self) -> Any:
+        """The section as the program uses it."""
+        values = {}
+        for name, key, declared in list_settings(self.kind):
+            value = getattr(self, key)
+            values[name] = _build(value, declared)
+        return self.kind(**values)
+
+    @model_validator(mode="after")
+    def _check_conflicts(self) -> Self:
+        if (check := getattr(self.kind, "check", None)) is not None:
+            try:
+                check(self.build())
+            except SettingsConflict as error:
+                context = {"rule": error.rule, "keys": error.keys}
+                raise PydanticCustomError("conflict", "{rule}", context) from None
+        return self
+
+
+def _build(value: Any, declared: Setting) -> Any:
+    if isinstance(value, Section):
+        return value.build()
+    if isinstance(value, tuple) and any(isinstance(one, Section) for one in value):
+        return tuple(_build(one, declared) for one in value)
+    return declared.decode(value)
+
+
+@cache
+def create_section(kind: Any) -> type[Section]:
+    """The model of a dataclass of settings."""
+    return _create(kind, {})
+
+
+@cache
+def create_profile(stt: str, llm: str, tts: str) -> type[Section]:
+    """The model of a profile whose services are of these providers."""
+    chosen = {"stt": stt, "llm": llm, "tts": tts}
+    return _create(
+        Profile, {role: find_provider(role, name).settings for role, name in chosen.items()}
+    )
+
+
+def _create(kind: Any, kinds: dict[str, Any]) -> type[Section]:
+    """kinds: the dataclasses of the sections that the type hint leaves open, by name."""
+    hints = get_type_hints(kind)
+    defaults = {one.name: one for one in fields(kind)}
+    definitions: dict[str, Any] = {}
+    for name, key, declared in list_settings(kind):
+        if name in kinds:
+            model = _create_service(name, kinds[name])
+            definitions[key] = (model, model())
+            continue
+        default = defaults[name].default
+        if default is MISSING and (factory := defaults[name].default_factory) is not MISSING:
+            default = factory()
+        given = ... if default is MISSING else _default(default, declared)
+        described = Field(given, description=declared.doc or None)
+        definitions[key] = (_allowed(hints[name], declared), described)
+    model = create_model(
+        kind.__name__.removesuffix("Settings"),
+        __base__=Section,
+        __doc__=_describe(kind),
+        **definitions,
+    )
+    model.kind = kind
+    return model
+
+
+def _create_service(role: str, kind: Any) -> type[Section]:
+    """The model of a service's section; ``provider`` is one of the names in the registry."""
+    base = create_section(kind)
+    declared = base.model_fields["provider"]
+    provider: Any = (
+        Literal[tuple(PROVIDERS[role])],
+        Field(declared.default, description=declared.description),
+    )
+    model = create_model(
+        role.capitalize(), __base__=base, __doc__=_describe(kind), provider=provider
+    )
+    model.kind = kind
+    return model
+
+
+def _describe(kind: type[Any]) -> str:
+    """The first sentence of a section's docstring."""
+    return (kind.__doc__ or "").split(".", 1)[0] + "."
+
+
+def _default(value: Any, declared: Setting) -> Any:
+    """The default of a setting as a profile would say it."""
+    if is_dataclass(value):
+        kind: Any = type(value)
+        return create_section(kind)()
+    return declared.encode(value) if not isinstance(value, tuple) else value
+
+
+def _allowed(hint: Any, declared: Setting) -> Any:
+    """What a profile may say for an attribute of the type ``hint``."""
+    if get_origin(hint) in (Union, UnionType):
+        return Union[tuple(_allowed(one, declared) for one in get_args(hint))]  # noqa: UP007
+    if hint is NoneType:
+        return None if declared.off is None else Annotated[Literal[False], _NO_ZERO]
+    if is_dataclass(hint):
+        kind: Any = hint
+        return create_section(kind)
+    limits = {name: getattr(declared, name) for name in ("ge", "gt", "le")}
+    if hint is float:
+        number = int if declared.unit == "_ms" and declared.whole else float
+        return Annotated[number, Field(**limits)]
+    if hint is int:
+        return Annotated[int, Field(**limits)]
+    if hint is str:
+        return Annotated[
+            str,
+            Field(
+                min_length=None if declared.empty else 1,
+                max_length=declared.max_length,
+                pattern=declared.pattern,
+                examples=[declared.example] if declared.example else None,
+            ),
+        ]
+    if get_origin(hint) is Literal:
+        return Annotated[hint, BeforeValidator(_read_switch(get_args(hint)))]
+    if get_origin(hint) is tuple:
+        items = [one if one is ... else _allowed(one, declared) for one in get_args(hint)]
+        return Annotated[GenericAlias(tuple, tuple(items)), Strict(False)]  # YAML has lists
+    if get_args(hint):  # a mapping
+        values = get_args(hint)[1]
+        return GenericAlias(dict, (str, JsonValue if values is Any else values))
+    return hint
+
+
+_NO_ZERO = BeforeValidator(lambda value: value if value is False else None)
+"""0 would pass as False."""
+
+
+def _read_switch(words: tuple[Any, ...]) -> Any:
+    """YAML 1.1 reads a bare ``on`` or ``off`` as true or false."""
+
+    def read(value: Any) -> Any:
+        word = "on" if value is True else "off" if value is False else None
+        return word if word in words else value
+
+    return read

@@ -23,9 +23,10 @@ from voicecli.metrics.summary import (
 )
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
-from voicecli.metrics.usage import PRICES_OF, RATES, SOURCES, Cost, SessionUsage
+from voicecli.metrics.usage import RATES, Cost, SessionUsage
 from voicecli.report.format import exact_ms, round_parts
 from voicecli.sanitize import sanitize_line
+from voicecli.services import PRICE_SOURCES, PRICES_OF
 
 SCHEMA_VERSION = 1
 
@@ -137,7 +138,7 @@ def priced(cost: Cost) -> dict[str, Any]:
         "currency": "USD",
         "estimated": True,
         "prices_of": PRICES_OF,
-        "sources": list(SOURCES),
+        "sources": list(PRICE_SOURCES),
         "total": cost.total,
         **asdict(cost),
     }

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from voicecli.metrics.stages import BUDGETED, ENDPOINTING, MOUTH_TO_EAR, STAGES, STT_TTFS
 from voicecli.metrics.summary import MIN_COUNT, Budgets, Distribution, Summary, find_overruns
 from voicecli.metrics.turns import Turn
-from voicecli.metrics.usage import OUTCOMES, PRICES_OF, Cost, SessionUsage
+from voicecli.metrics.usage import OUTCOMES, Cost, SessionUsage
 from voicecli.report.format import format_count, format_counts, format_table, whole_ms
+from voicecli.services import PRICES_OF
 from voicecli.units import Seconds
 
 

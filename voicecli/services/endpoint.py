@@ -1,18 +1,39 @@
-"""Where the services are, and what may be told of what they say.
+"""Checks that every adapter shares: of URLs, of keys, of what a service answers.
 
-Rules that every adapter shares: a key leaves this machine over TLS only, and nothing a service says
-reaches the terminal unwashed.
+A key leaves this machine over TLS only; what a service says is sanitized before anybody reads it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from voicecli.errors import CredentialsError, ProfileError, RefusedError, ServiceError
 from voicecli.sanitize import sanitize_short
+from voicecli.settings import setting
+
+
+def declare_url(variable: str, default: str) -> Any:
+    """Declare the setting ``base_url``; ``variable`` and ``default`` count where it is null."""
+    return setting(
+        None,
+        pattern=r"^(wss?|https?)://[^/\s]",
+        example="wss://host.example",
+        doc=f"URL of the service; null: {variable}, else {default}.",
+    )
+
+
+def declare_key_env(variable: str) -> Any:
+    """Declare the setting ``key_env``."""
+    return setting(
+        variable,
+        pattern=r"^[A-Z][A-Z0-9_]*$",
+        example="DEEPGRAM_API_KEY",
+        doc="Name of the environment variable that holds the key.",
+    )
+
 
 _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 
@@ -93,6 +114,10 @@ def check_key(service: str, endpoint: Endpoint, key: str, key_env: str) -> None:
             f"{service.upper()}: the key in {key_env} holds a space, a line break or the like",
             hint="Copy it again.",
         )
+
+
+class CloseError(ServiceError):
+    """The service closed the connection in the normal way (1000, 1001, or without a code)."""
 
 
 class Refusal(NamedTuple):

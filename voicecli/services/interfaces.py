@@ -1,17 +1,135 @@
-"""What a conversation is made of, as the session sees it.
+"""The three services as the pipeline sees them: protocols, the settings it reads, capabilities.
 
-The session and the reply know these protocols and nothing of the adapters behind them.  Adapters
-own no task, queue or callback: one sends to them and iterates over them.  Audio is linear16, mono.
+The pipeline knows nothing of the adapters behind them.  An adapter owns no task, queue or callback:
+its user sends to it and iterates over it.  Audio is linear16, mono.  Each settings class here is
+the base of the adapters' own, which add what only their service understands.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from voicecli.events import ConnectionOpened, Event
-from voicecli.units import AudioBlock
+from voicecli.settings import milliseconds, setting
+from voicecli.units import AudioBlock, Seconds
+
+# ── providers ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAddress:
+    """Where a service is and how to authenticate; comes from the environment, not from a profile.
+
+    key_env: the name of the variable that holds the key, for messages.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    key_env: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """The request that opens a connection, for measuring the way to a service.
+
+    path: path and query, below the service's URL.
+    websocket: whether it opens a WebSocket; otherwise it is a GET that costs nothing.
+    headers: of the request, the key among them.
+    goodbye: the message after which the service closes the WebSocket; "" to just close it.
+    timeout: seconds to open the connection.
+    """
+
+    path: str
+    websocket: bool
+    headers: Mapping[str, str] = field(repr=False)
+    timeout: Seconds
+    goodbye: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A service in one role: what the program must know to offer it.
+
+    settings: its section of a profile; has ``base_url`` and ``key_env`` besides its own.
+    url: where the service is, unless the profile or the variable ``url_env`` says otherwise.
+    standin: which wire protocol it speaks, for the local stand-ins.
+    list_price: US dollars, from the settings; None where they are not known.  STT: (per minute of
+        audio); LLM: (per million prompt tokens, per million reply tokens); TTS: (per 1000
+        characters).
+    """
+
+    settings: type[Any]
+    url: str
+    url_env: str
+    standin: Literal["deepgram", "openai"]
+    list_price: Callable[[Any], tuple[float, ...] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SttProvider(Provider):
+    """A provider of speech to text; its functions take the audio's sample rate in hertz, too."""
+
+    capabilities: SttCapabilities
+    open: Callable[[Any, ServiceAddress, int], AbstractAsyncContextManager[Transcriber]]
+    handshake: Callable[[Any, ServiceAddress, int], Handshake]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmProvider(Provider):
+    """A provider of a language model."""
+
+    open: Callable[[Any, ServiceAddress], AbstractAsyncContextManager[LanguageModel]]
+    handshake: Callable[[Any, ServiceAddress], Handshake]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TtsProvider(Provider):
+    """A provider of text to speech."""
+
+    capabilities: TtsCapabilities
+    open: Callable[[Any, ServiceAddress], AbstractAsyncContextManager[Synthesizer]]
+    handshake: Callable[[Any, ServiceAddress], Handshake]
+
+
+# ── speech to text ───────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SttSettings:
+    """Speech to text."""
+
+    provider: str = setting("deepgram", doc="Which service transcribes.")
+    interim_results: bool = setting(True, doc="Send transcripts while a segment is still open.")
+    endpointing: Seconds | None = milliseconds(
+        200,
+        ge=10,
+        le=5000,
+        off=False,
+        doc="Silence after which the service ends a segment; false: it does not decide.",
+    )
+    finalize_timeout: Seconds = milliseconds(
+        350,
+        ge=50,
+        le=60_000,
+        doc="How long to wait for the answer to Finalize; the service may send none.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SttCapabilities:
+    """What an STT can do.
+
+    sample_rates: the lowest and the highest it takes, in hertz.
+    word_timestamps: whether transcripts tell when their words were spoken.
+    end_of_turn_events: whether it decides by itself that a turn has ended.
+    """
+
+    sample_rates: tuple[int, int]
+    word_timestamps: bool
+    end_of_turn_events: bool
 
 
 class Transcriber(Protocol):
@@ -21,22 +139,56 @@ class Transcriber(Protocol):
     def opened(self) -> ConnectionOpened:
         """When it was opened, how long that took, and the service's id of it."""
 
+    @property
+    def interim_lag(self) -> Seconds | None:
+        """Audio that had been sent, but was not covered by the last interim; None before one."""
+
     async def send(self, block: AudioBlock) -> None:
         """Send audio; its place in time is remembered for the transcripts' times."""
 
     async def finalize(self) -> None:
-        """Ask for the final text of all that was sent."""
+        """Ask for the final text of everything sent so far; where that is little, none may come."""
 
     async def finish(self) -> None:
-        """No more audio follows; ``events`` ends after the last transcript."""
+        """Say that no more audio follows; ``events`` ends after the last transcript."""
 
     def events(self) -> AsyncGenerator[Event, None]:
-        """Transcripts and what else the service says; keeps the connection alive while iterated."""
+        """Yield transcripts, ends of utterances and warnings, until the end after ``finish``.
+
+        Keeps the connection alive while iterated.  Raises ServiceError when it ends otherwise.
+        """
+
+
+# ── language model ───────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmSettings:
+    """The language model."""
+
+    provider: str = setting("openai", doc="Which service writes the replies.")
+    max_tokens: int = setting(
+        60, ge=1, doc="Upper limit of a reply; 60 are about 45 words, 15 s of speech."
+    )
+    system_prompt: str = setting(
+        "You are a voice assistant. Give short spoken answers: one to three sentences. "
+        "The first sentence has at most eight words. "
+        "Use plain words, no lists, no Markdown, no emoji.",
+        empty=True,
+        doc="How to answer; a short first sentence is heard sooner.",
+    )
+    hedge: Seconds | Literal["auto"] | None = milliseconds(
+        "auto",
+        ge=100,
+        le=10_000,
+        doc="Without a token for this long, send a second request; auto: the usual wait; null: "
+        "never.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the conversation, as the LLM is given it."""
+    """One message of the prompt."""
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -44,7 +196,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a reply cost, as the service counts it."""
+    """Tokens of a reply, as the service counts them."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -53,11 +205,83 @@ class Usage:
 class LanguageModel(Protocol):
     """The LLM."""
 
+    @property
+    def request_id(self) -> str:
+        """The service's id of the last reply that began; "" where it gives none."""
+
     def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
-        """The pieces of a reply as they arrive, none empty; at most one Usage, at the end."""
+        """Yield the pieces of a reply as they arrive, none empty; at most one Usage, at the end.
+
+        Leaving early ends the request.  Raises ServiceError, also when the reply breaks off.
+        """
 
     async def warm(self) -> None:
-        """Have a connection open before it is waited for."""
+        """Open a connection and load what is needed, ahead of the first request.
+
+        Raises RefusedError when the key is refused, and nothing else.
+        """
+
+
+# ── text to speech ───────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TtsSettings:
+    """Text to speech."""
+
+    provider: str = setting("deepgram", doc="Which service speaks.")
+    sample_rate: Literal[8000, 16_000, 24_000, 32_000, 48_000] = setting(
+        48_000, doc="Hertz, of the speech and of the loudspeaker; 48000 is 96 kB per second."
+    )
+    chunking: Literal["clauses", "batches"] = setting(
+        "clauses", doc="Send the reply clause by clause, or in batches of batch_chars."
+    )
+    first_clause_chars: int = setting(
+        12, ge=1, le=200, doc="Characters that the first clause has at least."
+    )
+    first_clause_stall: Seconds = milliseconds(
+        150,
+        ge=50,
+        le=5000,
+        doc="When the LLM pauses this long within the first clause, speak what is there.",
+    )
+    batch_chars: int = setting(
+        180, ge=1, le=2000, doc="Characters in a batch; used by chunking: batches."
+    )
+    flush: Literal["clauses", "end"] = setting(
+        "clauses", doc="Have the service speak after each clause, or once at the end of the reply."
+    )
+    empty: Seconds = milliseconds(
+        250,
+        ge=100,
+        le=2000,
+        doc="With nothing left to play for this long, a reply whose last words came is over.",
+    )
+    apology: str = setting(
+        "Sorry, I have lost my train of thought. Could you say that again?",
+        empty=True,
+        doc="Spoken when the LLM fails; may be empty.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TtsCapabilities:
+    """What a TTS can do.
+
+    sample_rates: in hertz.
+    flushes: how many Flushes one connection takes within ``window``; None for any number.
+    characters: how many characters it takes within ``window``; None for any number.
+    window: seconds over which both are counted.
+    seconds_per_character: the usual pace of its voices.
+    word_timestamps: whether it says when each word is spoken.
+    """
+
+    sample_rates: tuple[int, ...]
+    flushes: int | None
+    characters: int | None
+    window: Seconds
+    seconds_per_character: Seconds
+    word_timestamps: bool
 
 
 class Flushed:
@@ -75,14 +299,36 @@ class Synthesizer(Protocol):
         """When it was opened, how long that took, and the service's id of it."""
 
     @property
-    def flushes(self) -> int:
-        """So many flushes it would take now without a wait; beyond that, replies fall silent."""
+    def capabilities(self) -> TtsCapabilities:
+        """What the service can do."""
+
+    @property
+    def flushes_left(self) -> int | None:
+        """Flushes that can be sent now without a wait; None for any number."""
+
+    def flush_allowed_at(self, characters: int) -> Seconds:
+        """The earliest time to send and flush that many characters without a wait."""
 
     async def send(self, text: str, *, flush: bool) -> None:
-        """Text to speak, joined to the text before it as it stands; ``flush``: synthesise now."""
+        """Send text to speak, joined to the text before it as it is; ``flush``: synthesise now.
+
+        Waits while the service's limit of characters is reached.
+        """
 
     def audio(self) -> AsyncGenerator[bytes | Flushed, None]:
-        """The reply's audio, whole samples, and FLUSHED after the audio of each flush."""
+        """Yield the audio as it comes, whole samples, and FLUSHED after that of each flush.
+
+        Never ends by itself.  Raises ServiceError for a failure, StalledError for silence.
+        """
 
     async def clear(self) -> None:
-        """Forget what was sent; what still arrives of it never reaches ``audio``."""
+        """Drop everything sent so far; what still arrives of it never reaches ``audio``.
+
+        Never fails.  Must follow a reply that ended early, by an error or by cancellation.
+        """
+
+    async def cleared(self) -> None:
+        """Wait until the service has confirmed ``clear``; raises ServiceError.
+
+        Nothing else may read from the connection meanwhile.
+        """

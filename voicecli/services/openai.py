@@ -6,14 +6,32 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
+
+from typing_extensions import override
 
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.sanitize import replace_surrogates, sanitize_short
-from voicecli.services.endpoint import Endpoint, Refusal, check_key, check_url
-from voicecli.services.interfaces import Message, Usage
+from voicecli.services.endpoint import (
+    Endpoint,
+    Refusal,
+    check_key,
+    check_url,
+    declare_key_env,
+    declare_url,
+)
+from voicecli.services.interfaces import (
+    Handshake,
+    LanguageModel,
+    LlmProvider,
+    LlmSettings,
+    Message,
+    ServiceAddress,
+    Usage,
+)
+from voicecli.settings import milliseconds, setting
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
@@ -26,7 +44,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 API_URL = "https://api.openai.com/v1"
-KEY_ENV = "OPENAI_API_KEY"
+URL_ENV = "OPENAI_BASE_URL"
 
 KEEP_WARM: Seconds = 300.0
 """How long an idle connection is kept; the library's 5 s cost a TLS handshake at most turns."""
@@ -42,26 +60,29 @@ USAGE_TIMEOUT: Seconds = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatOptions:
-    """What to ask of the service.  Durations in seconds.
+class ChatSettings(LlmSettings):
+    """The language model: OpenAI's chat completions, or a server that speaks the same protocol."""
 
-    max_tokens_name: what the service calls the longest reply; "max_tokens" for most but OpenAI.
-    temperature: None leaves it to the service; reasoning models refuse it.
-    first_token_timeout, token_timeout: from the request to the first word, and between words.
-    extra: further fields of the request, passed as they are.
-    """
-
-    base_url: str = API_URL
-    key: str = field(default="", repr=False)
-    key_env: str = KEY_ENV
-    model: str = "gpt-4o-mini"
-    max_tokens: int = 250
-    max_tokens_name: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
-    temperature: float | None = None
-    connect_timeout: Seconds = 2.0
-    first_token_timeout: Seconds = 4.0
-    token_timeout: Seconds = 4.0
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    base_url: str | None = declare_url(URL_ENV, API_URL)
+    key_env: str = declare_key_env("OPENAI_API_KEY")
+    model: str = setting("gpt-4o-mini", doc="Name of the model.")
+    max_tokens_name: Literal["max_completion_tokens", "max_tokens"] = setting(
+        "max_completion_tokens",
+        doc="What the server calls max_tokens; Ollama and others know max_tokens only.",
+    )
+    temperature: float | None = setting(
+        0.4, ge=0, le=2, doc="null: the server's own, for models that refuse the parameter."
+    )
+    connect_timeout: Seconds = milliseconds(
+        2000, ge=50, le=60_000, doc="Time to open a connection."
+    )
+    first_token_timeout: Seconds = milliseconds(
+        4000, ge=50, le=60_000, doc="From the request to the first token."
+    )
+    token_timeout: Seconds = milliseconds(3000, ge=50, le=60_000, doc="From one token to the next.")
+    extra: Mapping[str, Any] = setting(
+        {}, doc="Further fields of the request, passed as they are (reasoning_effort, …)."
+    )
 
 
 _STATUSES = {
@@ -78,59 +99,55 @@ _NO_MODEL = Refusal("the model {model} does not exist (any more)", "Change `llm.
 _MAX_TOKENS = Refusal("a setting is refused", "Check `llm.max_tokens` and `llm.max_tokens_name`.")
 
 
-class Chat:
-    """An LLM, its connections kept warm; see ``stages.LanguageModel``.
+class ChatCompletions(LanguageModel):
+    """An LLM whose connections are kept warm."""
 
-    request_id: the service's id of the last reply that began; "" where it gives none.
-    """
-
-    def __init__(self, options: ChatOptions, endpoint: Endpoint, client: AsyncOpenAI) -> None:
-        self._options = options
+    def __init__(self, settings: ChatSettings, endpoint: Endpoint, client: AsyncOpenAI) -> None:
+        self._settings = settings
         self._endpoint = endpoint
         self._client = client
-        self.request_id = ""
+        self._request_id = ""
 
+    @property
+    @override
+    def request_id(self) -> str:
+        return self._request_id
+
+    @override
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
-        """The pieces of a reply as they arrive, none empty; then the Usage, where it is told.
-
-        Leaving early ends the request.  Raises ServiceError, also when the reply breaks off.
-        """
-        options = self._options
-        deadline = clock.now() + options.first_token_timeout
-        late = f"no word within {options.first_token_timeout:g} s"
+        settings = self._settings
+        deadline = clock.now() + settings.first_token_timeout
+        late = f"no word within {settings.first_token_timeout:g} s"
         stream = await self._request(messages, deadline, late)
-        self.request_id = _id_of(stream) or ""
+        self._request_id = _request_id(stream) or ""
         usage, finished = None, False
         try:
             while (chunk := await self._next(stream, deadline, late, finished)) is not None:
                 usage = _usage(chunk) or usage
                 if text := _content(chunk):
                     yield text
-                    deadline = clock.now() + options.token_timeout
-                    late = f"no further word within {options.token_timeout:g} s"
+                    deadline = clock.now() + settings.token_timeout
+                    late = f"no further word within {settings.token_timeout:g} s"
                 if _finishes(chunk):
                     finished, deadline = True, clock.now() + USAGE_TIMEOUT
         finally:
             await stream.close()
         if not finished:
             raise ServiceError(
-                "llm", "the reply broke off", request_id=_id_of(stream), temporary=True
+                "llm", "the reply broke off", request_id=_request_id(stream), temporary=True
             )
         if usage is not None:
             yield usage
 
+    @override
     async def warm(self) -> None:
-        """Have a connection open, and the library loaded, before they are waited for.
-
-        Asks for the model's description, which costs nothing.  Raises RefusedError when the key is
-        refused; whatever else goes wrong will show, or not, at the first reply.
-        """
         import openai
 
         await rehearse()
         try:
-            async with asyncio.timeout(self._options.first_token_timeout):
-                await self._client.models.retrieve(self._options.model)
+            async with asyncio.timeout(self._settings.first_token_timeout):
+                # The model's description, which costs nothing.
+                await self._client.models.retrieve(self._settings.model)
         except openai.AuthenticationError as error:
             raise self._refused(error) from None
         except (TimeoutError, ValueError, openai.APIError) as error:
@@ -141,20 +158,20 @@ class Chat:
     async def _request(self, messages: Sequence[Message], deadline: Seconds, late: str) -> Chunks:
         import openai
 
-        options = self._options
+        settings = self._settings
         told = [{"role": item.role, "content": item.content} for item in messages]
         request: dict[str, Any] = {
-            "model": options.model,
+            "model": settings.model,
             # The library goes over each message, type by type: 17 ms for 40 of them, before the
             # request leaves.  It goes over nothing that is in the extra body, which wins.
             "messages": [],
             "stream": True,
             "stream_options": {"include_usage": True},
-            options.max_tokens_name: options.max_tokens,
-            "extra_body": {"messages": told, **options.extra},
+            settings.max_tokens_name: settings.max_tokens,
+            "extra_body": {"messages": told, **settings.extra},
         }
-        if options.temperature is not None:
-            request["temperature"] = options.temperature
+        if settings.temperature is not None:
+            request["temperature"] = settings.temperature
         try:
             async with asyncio.timeout_at(deadline):
                 return cast("Chunks", await self._client.chat.completions.create(**request))
@@ -175,7 +192,7 @@ class Chat:
         except (TimeoutError, ValueError, openai.APIError) as error:
             if finished:
                 return None
-            raise self._failure(error, late, _id_of(stream)) from None
+            raise self._failure(error, late, _request_id(stream)) from None
 
     def _failure(self, error: Exception, late: str, request_id: str | None = None) -> ServiceError:
         """What an exception of the library, or of the time-out, means."""
@@ -186,7 +203,7 @@ class Chat:
             case openai.APIStatusError():
                 return self._refused(error)
             case openai.APITimeoutError():
-                cause = f"no connection to {host} within {self._options.connect_timeout:g} s"
+                cause = f"no connection to {host} within {self._settings.connect_timeout:g} s"
                 hint = "Check the network."
             case openai.APIConnectionError():
                 cause = f"the connection to {host} failed ({_root(error)})"
@@ -217,43 +234,71 @@ class Chat:
             said,
             request_id=error.request_id,
             host=self._endpoint.authority,
-            key_env=self._options.key_env,
-            model=sanitize_short(self._options.model),
+            key_env=self._settings.key_env,
+            model=sanitize_short(self._settings.model),
         )
 
 
 @asynccontextmanager
-async def open_chat(options: ChatOptions) -> AsyncGenerator[Chat, None]:
-    """An LLM; connects at the first reply.  Raises ProfileError or CredentialsError."""
-    endpoint = check_url("llm", options.base_url)
-    check_key("llm", endpoint, options.key, options.key_env)
+async def open_chat(
+    settings: ChatSettings, address: ServiceAddress
+) -> AsyncGenerator[ChatCompletions, None]:
+    """Open an LLM; it connects at the first reply.  Raises ProfileError or CredentialsError."""
+    endpoint = check_url("llm", address.url)
+    check_key("llm", endpoint, address.key, address.key_env)
     # Imported here, because it costs 0.6 s and 45 MB, and most commands need neither.
     import httpx2
     import openai
 
-    patience = httpx2.Timeout(None, connect=options.connect_timeout)  # the rest is timed here
+    timeout = httpx2.Timeout(None, connect=settings.connect_timeout)  # the rest is timed here
     http_client = httpx2.AsyncClient(
         limits=httpx2.Limits(keepalive_expiry=KEEP_WARM),
         trust_env=not endpoint.loopback,  # a proxy has no business on loopback
         verify=endpoint.secure,  # without TLS, no 25 ms for loading the authorities
     )
     async with openai.AsyncOpenAI(
-        api_key=options.key or "unused",
+        api_key=address.key or "unused",
         base_url=endpoint.http(),
-        timeout=patience,
+        timeout=timeout,
         max_retries=0,  # a retry must show in the turn, so it is the caller's
         http_client=http_client,
     ) as client:
-        yield Chat(options, endpoint, client)
+        yield ChatCompletions(settings, endpoint, client)
+
+
+def _handshake(settings: ChatSettings, address: ServiceAddress) -> Handshake:
+    headers = {"Authorization": f"Bearer {address.key}"} if address.key else {}
+    return Handshake(
+        path=f"/models/{settings.model}",
+        websocket=False,
+        headers=headers,
+        timeout=max(settings.connect_timeout, 5.0),
+    )
+
+
+def _list_price(settings: ChatSettings) -> tuple[float, ...] | None:
+    """Of prompt and reply; cached prompts are half as much."""
+    return {"gpt-4o-mini": (0.15, 0.60)}.get(settings.model)
+
+
+CHAT_COMPLETIONS = LlmProvider(
+    settings=ChatSettings,
+    open=open_chat,
+    handshake=_handshake,
+    url=API_URL,
+    url_env=URL_ENV,
+    standin="openai",
+    list_price=_list_price,
+)
 
 
 _rehearsed = False
 
 
 async def rehearse() -> None:
-    """Have the library load and build what it does at its first request; once per process.
+    """Make the library do the work of its first request; once per process.
 
-    That takes 0.5 s in which nothing else happens.  Nothing is sent anywhere.
+    That blocks for 0.5 s.  Nothing is sent anywhere.
     """
     global _rehearsed
     if _rehearsed:
@@ -268,15 +313,14 @@ async def rehearse() -> None:
         headers = {"content-type": "text/event-stream"}
         return httpx2.Response(200, headers=headers, content=REHEARSAL)
 
-    options = ChatOptions(base_url="http://localhost")
-    endpoint = check_url("llm", options.base_url)
+    endpoint = check_url("llm", "http://localhost")
     async with httpx2.AsyncClient(
         transport=httpx2.MockTransport(answer), trust_env=False
     ) as http_client:
         client = openai.AsyncOpenAI(
             api_key="unused", base_url=endpoint.http(), max_retries=0, http_client=http_client
         )
-        chat = Chat(options, endpoint, client)
+        chat = ChatCompletions(ChatSettings(), endpoint, client)
         async for _ in chat.reply([Message("user", "")]):
             pass
         await client.models.retrieve("model")
@@ -316,5 +360,5 @@ def _root(error: BaseException) -> str:
     return sanitize_short(str(error)) or type(error).__name__
 
 
-def _id_of(stream: Chunks) -> str | None:
+def _request_id(stream: Chunks) -> str | None:
     return sanitize_short(stream.response.headers.get("x-request-id", "")) or None

@@ -7,32 +7,14 @@ After a cough, an "uh-huh" or the agent's own echo, the reply resumes where it w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from voicecli.turns.end_of_turn import is_backchannel, is_echo
+from voicecli.turns.policy import BargeInPolicy
 from voicecli.units import Seconds
 
 SUSPICION_TIMEOUT: Seconds = 0.2
 """How long an unconfirmed sound may keep the reply ducked; the detector confirms speech sooner."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BargeInPolicy:
-    """When the user takes the floor from the agent.
-
-    allowed: False means half duplex: nothing the user says interrupts the reply.
-    hold: how long after its first voiced frame continued speech holds the reply.
-    confirm: how much speech cuts the reply, with or without words.
-    min_words: how many words cut it at once.
-    backchannels: phrases that never cut it, see ``end_of_turn.is_backchannel``.
-    """
-
-    allowed: bool = False
-    hold: Seconds = 0.15
-    confirm: Seconds = 0.8
-    min_words: int = 1
-    backchannels: frozenset[str] = frozenset()
 
 
 class Escalation(Enum):

@@ -24,7 +24,7 @@ from voicecli import events
 from voicecli.events import Action, Event, FinalTranscript, InterimTranscript, SpeechStarted
 from voicecli.turns.barge_in import Escalation, Interruption
 from voicecli.turns.end_of_turn import classify_ending
-from voicecli.turns.policy import TurnPolicy
+from voicecli.turns.policy import BargeInPolicy, TurnPolicy
 from voicecli.turns.transcript import TurnTranscript
 from voicecli.units import Seconds
 
@@ -62,8 +62,12 @@ class TurnMachine:
     turn: the number of the current or last reply.
     """
 
-    def __init__(self, policy: TurnPolicy | None = None) -> None:
-        self.policy = policy or TurnPolicy()
+    def __init__(
+        self, policy: TurnPolicy, barge_in: BargeInPolicy, *, finalize_timeout: Seconds
+    ) -> None:
+        self.policy = policy
+        self.barge_in = barge_in
+        self._finalize_timeout = finalize_timeout
         self.phase = Phase.LISTENING
         self.deadline: Seconds | None = None
         self.turn: events.TurnId = 0
@@ -80,7 +84,7 @@ class TurnMachine:
         """The end of speech in this turn, by the detector; None while the user speaks."""
         self._finalizing = False
         """Whether the answer to a Finalize is pending."""
-        self._interruption = Interruption(self.policy.barge_in)
+        self._interruption = Interruption(self.barge_in)
         self._input_ended = False
 
     def handle(self, event: Event) -> list[Action]:
@@ -190,7 +194,7 @@ class TurnMachine:
 
     def _request_final_text(self, at: Seconds, kind: DeadlineKind) -> list[Action]:
         self._finalizing = True
-        self._set_deadline(at + self.policy.finalize_timeout, kind)
+        self._set_deadline(at + self._finalize_timeout, kind)
         return [events.Finalize(at=at)]
 
     def _await_commit(self, at: Seconds) -> list[Action]:
@@ -207,7 +211,7 @@ class TurnMachine:
         if due <= at:
             return [*actions, *self._commit(at, ending)]
         self._set_deadline(due, "commit")
-        if self._drafted is None and self.policy.draft:
+        if self._drafted is None and self.policy.draft != "off":
             actions.append(self._draft_reply(at, text))
         return actions
 
@@ -257,7 +261,7 @@ class TurnMachine:
     def _draft_reply(self, at: Seconds, text: str) -> Action:
         self.turn += 1
         self._drafted = text
-        self._interruption = Interruption(self.policy.barge_in)
+        self._interruption = Interruption(self.barge_in)
         return events.DraftReply(at=at, turn=self.turn, user_text=text)
 
     def _drop_draft(self, at: Seconds) -> list[Action]:
@@ -298,7 +302,7 @@ class TurnMachine:
     # ── SPEAKING: the reply is audible ───────────────────────────────────────
 
     def _handle_while_speaking(self, event: Event) -> list[Action]:
-        interruption, allowed = self._interruption, self.policy.barge_in.allowed
+        interruption, allowed = self._interruption, self.barge_in.allowed
         match event:
             case SpeechStarted() if allowed:
                 self._start_speech()
@@ -324,7 +328,7 @@ class TurnMachine:
 
     def _handle_words_over_reply(self, event: InterimTranscript | FinalTranscript) -> list[Action]:
         self._transcript.update(event)
-        if not self.policy.barge_in.allowed:
+        if not self.barge_in.allowed:
             return []
         is_final = isinstance(event, FinalTranscript)
         if self._interruption.is_confirmed_by(self._transcript.text, interim=not is_final):
@@ -385,14 +389,14 @@ class TurnMachine:
     def _give_floor_to_user(self, at: Seconds) -> list[Action]:
         """Listen; words that came too late for the previous turn begin this one."""
         self.phase = Phase.LISTENING
-        if not self.policy.barge_in.allowed:  # half duplex: the detector was off
+        if not self.barge_in.allowed:  # half duplex: the detector was off
             self._user_speaking, self._speech_end = False, None
         elif not self._interruption.is_speech:
             self._transcript.take()  # a back-channel: anything more would have cut the reply
         self._interruption.end()
         if self.policy.detect == "vad" and not self._user_speaking:
             if self._finalizing:  # words said over the end of the reply are on their way
-                self._set_deadline(at + self.policy.finalize_timeout, "finalize")
+                self._set_deadline(at + self._finalize_timeout, "finalize")
                 return []
             if self._transcript.text:
                 return self._await_commit(at)

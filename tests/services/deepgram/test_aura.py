@@ -19,9 +19,18 @@ from websockets.exceptions import ConnectionClosed
 from voicecli import clock
 from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
-from voicecli.services.deepgram.aura import Aura, AuraOptions, build_aura_query, open_aura
-from voicecli.services.deepgram.synthesis import LONGEST_TEXT, REFUSED_PAUSE, WINDOW, Synthesis
-from voicecli.services.interfaces import FLUSHED, Flushed
+from voicecli.services.deepgram.aura import (
+    CAPABILITIES,
+    LONGEST_TEXT,
+    MAX_AGE,
+    REFUSED_PAUSE,
+    Aura,
+    AuraSettings,
+    Synthesis,
+    build_query,
+    open_aura,
+)
+from voicecli.services.interfaces import FLUSHED, Flushed, ServiceAddress
 
 EXCESSIVE = {
     "type": "Warning",
@@ -93,11 +102,17 @@ def audio_of(text: str) -> bytes:
     return text.encode("utf-16-le")
 
 
+def address(url: str) -> ServiceAddress:
+    return ServiceAddress(url=url, key="", key_env="")
+
+
 @asynccontextmanager
-async def speaking(server: Any, **options: Any) -> AsyncGenerator[Aura, None]:
+async def speaking(
+    server: Any, *, max_age: float = MAX_AGE, **options: Any
+) -> AsyncGenerator[Aura, None]:
     async with serve(server, "127.0.0.1", 0, ping_interval=None, close_timeout=0.1) as listening:
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        async with open_aura(AuraOptions(url=url, **options)) as speak:
+        async with open_aura(AuraSettings(**options), address(url), max_age=max_age) as speak:
             yield speak
 
 
@@ -118,17 +133,13 @@ async def heard(speak: Aura, flushes: int) -> list[bytes | Flushed]:
 
 
 def test_the_query_is_spelt_as_the_service_wants_it() -> None:
-    assert build_aura_query(AuraOptions(model="aura-2-luna-en", sample_rate=48_000, speed=1.1)) == [
+    assert build_query(AuraSettings(model="aura-2-luna-en", sample_rate=48_000, speed=1.1)) == [
         ("model", "aura-2-luna-en"),
         ("encoding", "linear16"),
         ("sample_rate", "48000"),
         ("speed", "1.1"),
         ("mip_opt_out", "false"),
     ]
-
-
-def test_the_key_is_not_in_the_options_repr() -> None:
-    assert "secret" not in repr(AuraOptions(key="secret"))
 
 
 # ── a reply ──────────────────────────────────────────────────────────────────
@@ -296,7 +307,7 @@ def test_a_flush_beyond_the_budget_waits_and_is_joined_by_the_next() -> None:
 
     assert clock.run(main(), virtual=True) == [audio_of("Three. Four."), FLUSHED, FLUSHED]
     assert server.times_of("Three. ") == [pytest.approx(0.2)]
-    assert server.times_of("Flush") == pytest.approx([0.0, 0.1, WINDOW])
+    assert server.times_of("Flush") == pytest.approx([0.0, 0.1, CAPABILITIES.window])
 
 
 def test_it_tells_how_many_flushes_are_left() -> None:
@@ -304,13 +315,13 @@ def test_it_tells_how_many_flushes_are_left() -> None:
 
     async def main() -> list[int]:
         async with speaking(server, flushes_per_minute=2) as speak:
-            left = [speak.flushes]
+            left = [speak.flushes_left]
             for text in ("One.", "Two.", "Three."):  # the third waits
                 await speak.send(text, flush=True)
-                left.append(speak.flushes)
+                left.append(speak.flushes_left)
                 await heard(speak, 1)
-            await asyncio.sleep(WINDOW)
-            return [*left, speak.flushes]
+            await asyncio.sleep(CAPABILITIES.window)
+            return [*left, speak.flushes_left]
 
     assert clock.run(main(), virtual=True) == [2, 1, 0, 0, 2]
 
@@ -329,8 +340,8 @@ def test_characters_beyond_the_budget_wait() -> None:
     assert server.received[:4] == [
         (0.0, "12345678"),
         (0.0, "90"),
-        (pytest.approx(WINDOW), "abc def "),
-        (pytest.approx(2 * WINDOW), "ghi jkl"),
+        (pytest.approx(CAPABILITIES.window), "abc def "),
+        (pytest.approx(2 * CAPABILITIES.window), "ghi jkl"),
     ]
 
 
@@ -582,7 +593,7 @@ def test_a_failed_reopening_is_tried_again_at_the_next_text() -> None:
         server = AuraServer()
         async with serve(server, "127.0.0.1", 0, ping_interval=None) as listening:
             port = listening.sockets[0].getsockname()[1]
-            async with open_aura(AuraOptions(url=f"ws://127.0.0.1:{port}")) as speak:
+            async with open_aura(AuraSettings(), address(f"ws://127.0.0.1:{port}")) as speak:
                 listening.close()
                 await listening.wait_closed()
                 for _ in range(2):

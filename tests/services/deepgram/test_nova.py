@@ -16,8 +16,15 @@ from websockets.exceptions import ConnectionClosed
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import Event, FinalTranscript, InterimTranscript, UtteranceEnded, Warned
-from voicecli.services.deepgram.nova import Nova, NovaOptions, build_nova_query, open_nova
-from voicecli.services.deepgram.transcript import SentAudio, decode
+from voicecli.services.deepgram.nova import (
+    Nova,
+    NovaSettings,
+    SentAudio,
+    build_query,
+    decode,
+    open_nova,
+)
+from voicecli.services.interfaces import ServiceAddress
 from voicecli.units import AudioBlock, AudioFormat
 
 RATE = 16_000
@@ -72,19 +79,19 @@ def heard(frame: object, audio: SentAudio | None = None) -> Event | None:
 
 
 def test_the_query_is_spelt_as_the_service_wants_it() -> None:
-    options = NovaOptions(
+    settings = NovaSettings(
         model="nova-3",
         language="en-GB",
-        sample_rate=48_000,
+        vad_events=False,
         endpointing=0.25,
         utterance_end=1.2,
         numerals=True,
         keyterms=("Aura", "customer service"),
         tag="test",
         mip_opt_out=True,
-        extra=(("filler_words", "true"), ("replace", "a:b")),
+        extra={"filler_words": True, "redact": ["pci", "ssn"], "n": 2},
     )
-    assert build_nova_query(options) == [
+    assert build_query(settings, 48_000) == [
         ("model", "nova-3"),
         ("language", "en-GB"),
         ("encoding", "linear16"),
@@ -103,22 +110,24 @@ def test_the_query_is_spelt_as_the_service_wants_it() -> None:
         ("keyterm", "customer service"),
         ("tag", "test"),
         ("filler_words", "true"),
-        ("replace", "a:b"),
+        ("redact", "pci"),
+        ("redact", "ssn"),
+        ("n", "2"),
     ]
 
 
 def test_endpointing_can_be_switched_off() -> None:
-    assert ("endpointing", "false") in build_nova_query(NovaOptions(endpointing=None))
+    assert ("endpointing", "false") in build_query(NovaSettings(endpointing=None), RATE)
 
 
 def test_the_end_of_utterances_is_asked_for_only_with_interims() -> None:
-    assert "utterance_end_ms" in dict(build_nova_query(NovaOptions()))
-    assert "utterance_end_ms" not in dict(build_nova_query(NovaOptions(utterance_end=None)))
-    assert "utterance_end_ms" not in dict(build_nova_query(NovaOptions(interim_results=False)))
+    assert "utterance_end_ms" in dict(build_query(NovaSettings(), RATE))
+    assert "utterance_end_ms" not in dict(build_query(NovaSettings(utterance_end=None), RATE))
+    assert "utterance_end_ms" not in dict(build_query(NovaSettings(interim_results=False), RATE))
 
 
-def test_the_key_is_not_in_the_options_repr() -> None:
-    assert "secret" not in repr(NovaOptions(key="secret"))
+def test_the_key_is_not_in_the_addresss_repr() -> None:
+    assert "secret" not in repr(ServiceAddress(url="", key="secret", key_env=""))
 
 
 # ── the frames ───────────────────────────────────────────────────────────────
@@ -253,6 +262,20 @@ def test_words_at_the_edges_of_a_gap_stay_on_their_side() -> None:
         assert audio.start(2.0 + noise) == pytest.approx(60.0, abs=1e-6)
 
 
+def test_the_lag_of_an_interim_is_the_audio_sent_that_it_does_not_cover() -> None:
+    audio = SentAudio(RATE)
+    interim = results("Hello", (0.5, 1.2), start=0.5, duration=0.7)
+    assert audio.interim_lag is None
+    audio.add(AudioBlock(bytes(2 * round(1.5 * RATE)), 0.0))
+    heard(interim, audio)
+    assert audio.interim_lag == pytest.approx(0.3)
+    audio.add(AudioBlock(bytes(2 * round(0.5 * RATE)), 1.5))
+    heard(interim | {"is_final": True}, audio)
+    assert audio.interim_lag == pytest.approx(0.3)
+    heard(interim, audio)
+    assert audio.interim_lag == pytest.approx(0.8)
+
+
 def test_a_drifting_microphone_is_followed_to_the_millisecond() -> None:
     audio = SentAudio(RATE)
     for index in range(1000):
@@ -265,7 +288,7 @@ def test_what_is_long_past_is_forgotten() -> None:
     audio = SentAudio(RATE)
     for index in range(4000):
         audio.add(block(index * 0.2))  # a gap after every block
-    assert len(audio._from) < 1300
+    assert audio.anchors < 1300
     assert audio.start(390.02) == pytest.approx(780.02)
     assert audio.start(280.02) == pytest.approx(560.02)
 
@@ -279,7 +302,9 @@ Handler = Callable[[ServerConnection], Awaitable[None]]
 async def listening(handler: Handler, **options: Any) -> AsyncGenerator[Nova, None]:
     async with serve(handler, "127.0.0.1", 0, ping_interval=None) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        async with open_nova(NovaOptions(url=url, sample_rate=RATE, **options)) as listen:
+        async with open_nova(
+            NovaSettings(**options), ServiceAddress(url=url, key="", key_env=""), RATE
+        ) as listen:
             yield listen
 
 

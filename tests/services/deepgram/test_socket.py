@@ -19,11 +19,11 @@ from voicecli.errors import CredentialsError, ProfileError, RefusedError, Servic
 from voicecli.services.deepgram.socket import (
     PING_INTERVAL,
     PING_TIMEOUT,
-    Closed,
     Socket,
     open_socket,
 )
-from voicecli.services.endpoint import check_url
+from voicecli.services.endpoint import CloseError, check_url
+from voicecli.services.interfaces import ServiceAddress
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 Handler = Callable[[ServerConnection], Awaitable[None]]
@@ -35,8 +35,7 @@ async def opened(url: str, *, key: str = KEY, service: str = "stt") -> AsyncGene
         service,
         check_url(service, url),
         "/v1/listen?model=nova-3",
-        key=key,
-        key_env="DEEPGRAM_API_KEY",
+        address=ServiceAddress(url=url, key=key, key_env="DEEPGRAM_API_KEY"),
         connect_timeout=3.0,
     ) as socket:
         yield socket
@@ -392,11 +391,11 @@ def test_a_close_says_what_it_means(code: int, reason: str, cause: str, temporar
     assert cause in error.cause
     assert (error.status, error.temporary) == (code, temporary)
     assert error.cause.endswith(f"({code}: {reason})" if reason else f"({code})")
-    assert not isinstance(error, Closed)
+    assert not isinstance(error, CloseError)
 
 
 def test_a_normal_close_can_be_told_from_the_others() -> None:
-    assert isinstance(end_of(closing(1000)), Closed)
+    assert isinstance(end_of(closing(1000)), CloseError)
 
 
 def test_a_connection_that_vanishes_is_lost() -> None:

@@ -27,7 +27,7 @@ def resolve_detector(kind: DetectorKind | Literal["auto"]) -> DetectorKind:
 
 
 def create_detector(
-    kind: DetectorKind | Literal["auto"], format: AudioFormat, hangover: Seconds = 0.2
+    kind: DetectorKind | Literal["auto"], format: AudioFormat, hangover: Seconds
 ) -> Detector:
     """Create a detector for blocks of ``format``; ``hangover`` of silence ends a stretch of voice.
 

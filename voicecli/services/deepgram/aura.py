@@ -1,94 +1,158 @@
 """Deepgram Aura-2: text in, audio out (``/v1/speak``).
 
-Three things make it delicate (https://developers.deepgram.com/docs/tts-ws-flush and beside it):
+Three things need care (https://developers.deepgram.com/docs/tts-ws-flush and the pages beside it):
 
-- Flushes in quick succession may be answered by one Flushed, so counting them does not tell the end
-  of a reply.  Here a Flush waits for the Flushed before it, and what is flushed meanwhile rides on
-  one Flush.  So each Flushed means all that its Flush covers, and ``audio`` yields one FLUSHED for
-  each ``send(…, flush=True)``, in order.  It costs a round trip between clauses, while the clause
-  before still plays: audio comes faster than it sounds.
-- The service takes 20 Flushes and 2,400 characters a minute.  A Flush beyond that waits, and those
-  after it join it; text beyond that waits in ``send``.  ``flushes`` tells how many are left, so
-  that replies can do with fewer before it comes to that.
-- After a Clear, audio already on its way still arrives: all is dropped until Cleared.
+- The service may answer several Flushes with one Flushed, so counting them does not show the end of
+  a reply.  Here a Flush waits for the Flushed before it, and the flushes asked for meanwhile share
+  the next one.  Each Flushed then stands for everything that its Flush covers, and ``audio`` yields
+  one FLUSHED for each ``send(…, flush=True)``, in order.  This costs a round trip between clauses,
+  while the clause before still plays: audio arrives faster than it sounds.
+- The service takes 20 Flushes and 2,400 characters a minute.  A Flush beyond that waits, and later
+  ones join it; text beyond that waits in ``send``.  ``flushes_left`` lets replies save Flushes
+  before that happens.
+- After a Clear, audio already on its way still arrives: everything is dropped until Cleared.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+import logging
+import re
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from typing_extensions import override
+
 from voicecli import clock
+from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionOpened
-from voicecli.services.deepgram.socket import API_URL, CLOSE_TIMEOUT, KEY_ENV, Socket, open_socket
-from voicecli.services.deepgram.synthesis import Synthesis
-from voicecli.services.endpoint import check_url
-from voicecli.services.interfaces import FLUSHED, Flushed
-from voicecli.units import Seconds
+from voicecli.sanitize import sanitize_short
+from voicecli.services.deepgram import API_URL, CLOSE_TIMEOUT, KEY_ENV, URL_ENV, create_headers
+from voicecli.services.endpoint import check_url, declare_key_env, declare_url
+from voicecli.services.interfaces import (
+    FLUSHED,
+    Flushed,
+    Handshake,
+    ServiceAddress,
+    Synthesizer,
+    TtsCapabilities,
+    TtsProvider,
+    TtsSettings,
+)
+from voicecli.settings import SettingsConflict, milliseconds, setting
+from voicecli.units import SAMPLE_SIZE, Seconds
+
+if TYPE_CHECKING:
+    from voicecli.services.deepgram.socket import Socket
+
+_log = logging.getLogger(__name__)
+
+CAPABILITIES = TtsCapabilities(
+    sample_rates=(8000, 16_000, 24_000, 32_000, 48_000),
+    flushes=20,
+    characters=2400,
+    window=64.0,  # the documentation says 60 s; measured, Flushes are allowed again after 64 s
+    seconds_per_character=0.06,  # 15 to 17 characters a second are usual in English
+    word_timestamps=False,
+)
+
+LONGEST_TEXT = 2000
+"""Characters per Speak; one more is an error."""
+
+REFUSED_PAUSE: Seconds = 3.0
+"""Wait before a refused Flush is sent again, when our own count would allow it at once."""
+
+MAX_AGE: Seconds = 55 * 60.0
+"""Age at which an idle connection is replaced; the service ends it after 60 minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuraOptions:
-    """What to ask of the service.
+class AuraSettings(TtsSettings):
+    """Text to speech: Deepgram's /v1/speak."""
 
-    flushes_per_minute, characters_per_minute: what one connection may be sent.
-    first_audio_timeout: seconds without a frame, while audio is due, that make a stall.
-    max_age: seconds after which a connection is replaced; the service ends it after 60 minutes.
-    """
+    base_url: str | None = declare_url(URL_ENV, "wss://api.deepgram.com")
+    key_env: str = declare_key_env(KEY_ENV)
+    model: str = setting("aura-2-thalia-en", doc="Name of the voice.")
+    speed: float | None = setting(
+        None,
+        ge=0.7,
+        le=1.5,
+        doc="1 is the voice's own pace; Aura-2 in en, and in es from 0.9; null: not sent.",
+    )
+    flushes_per_minute: int = setting(
+        CAPABILITIES.flushes,
+        ge=1,
+        le=CAPABILITIES.flushes,
+        doc="More are held back; the service refuses the 21st.",
+    )
+    characters_per_minute: int = setting(
+        CAPABILITIES.characters,
+        ge=100,
+        le=CAPABILITIES.characters,
+        doc="More are held back; beyond 2400 the service closes the connection.",
+    )
+    first_audio_timeout: Seconds = milliseconds(
+        3000, ge=50, le=60_000, doc="From a flush to its first audio."
+    )
+    connect_timeout: Seconds = milliseconds(
+        5000, ge=50, le=60_000, doc="Time to open the connection."
+    )
+    mip_opt_out: bool = setting(
+        False, doc="Keep the text out of the service's model improvement; may change the price."
+    )
 
-    url: str = API_URL
-    key: str = field(default="", repr=False)
-    key_env: str = KEY_ENV
-    model: str = "aura-2-thalia-en"
-    sample_rate: int = 24_000
-    speed: float | None = None
-    mip_opt_out: bool = False
-    flushes_per_minute: int = 20
-    characters_per_minute: int = 2400
-    first_audio_timeout: Seconds = 5.0
-    connect_timeout: Seconds = 5.0
-    max_age: Seconds = 55 * 60.0
+    def check(self) -> None:
+        """Raise SettingsConflict for combinations that the service refuses."""
+        if self.speed is None:
+            return
+        if not re.fullmatch(r"aura-2-.*-(en|es)", self.model):
+            rule = f"speed is for Aura-2 in en or es, not {self.model}"
+            raise SettingsConflict(rule, "speed", "model")
+        if self.speed < 0.9 and self.model.endswith("-es"):
+            raise SettingsConflict("speed is at least 0.9 for a voice in es", "speed", "model")
 
 
-def build_aura_query(options: AuraOptions) -> list[tuple[str, str]]:
+def build_query(settings: AuraSettings) -> list[tuple[str, str]]:
     """The query parameters, in order."""
     query = [
-        ("model", options.model),
+        ("model", settings.model),
         ("encoding", "linear16"),
-        ("sample_rate", str(options.sample_rate)),
+        ("sample_rate", str(settings.sample_rate)),
     ]
-    if options.speed is not None:
-        query.append(("speed", f"{options.speed:g}"))
-    return [*query, ("mip_opt_out", "true" if options.mip_opt_out else "false")]
+    if settings.speed is not None:
+        query.append(("speed", f"{settings.speed:g}"))
+    return [*query, ("mip_opt_out", "true" if settings.mip_opt_out else "false")]
 
 
-class _Line:
-    """One connection: its socket, and what it owes.
+class _Connection:
+    """One connection: its socket, and the audio it owes.
 
-    lost: whether it has failed; then nothing more comes of it.
+    lost: whether it has failed; then no more audio arrives on it.
     """
 
-    def __init__(self, options: AuraOptions, socket: Socket, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, settings: AuraSettings, max_age: Seconds, socket: Socket, stack: AsyncExitStack
+    ) -> None:
         self.opened = ConnectionOpened(
             at=clock.now(), service="tts", took=socket.took, request_id=socket.request_id
         )
         self.synthesis = Synthesis(
-            flushes=options.flushes_per_minute, characters=options.characters_per_minute
+            flushes=settings.flushes_per_minute, characters=settings.characters_per_minute
         )
         self.lost = False
-        self._stall = options.first_audio_timeout
-        self._max_age = options.max_age
+        self._stall = settings.first_audio_timeout
+        self._max_age = max_age
         self._socket = socket
         self._stack = stack
 
     @property
     def usable(self) -> bool:
-        """Whether more text should go to it; one that owes something is never left for its age."""
+        """Whether to send it more text; one that owes audio is never replaced for its age."""
         fresh = self._socket.open and clock.now() < self.opened.at + self._max_age
         return not self.lost and (fresh or not self.synthesis.idle)
 
@@ -100,7 +164,7 @@ class _Line:
             raise
 
     async def receive(self) -> bytes:
-        """The audio of the next frame, possibly none; raises ServiceError also for a stall."""
+        """The audio of the next frame, possibly none; raises StalledError after a silence."""
         synthesis = self.synthesis
         try:
             async with asyncio.timeout_at(synthesis.progress + self._stall):
@@ -121,7 +185,7 @@ class _Line:
             raise
 
     async def flush(self) -> None:
-        """Send the Flush that waits, if it may be sent now."""
+        """Send the waiting Flush if it may be sent now."""
         allowed = self.synthesis.flush_at(clock.now())
         if allowed is not None and allowed <= clock.now():
             self.synthesis.flush_sent(clock.now())
@@ -144,110 +208,314 @@ class _Line:
             await self._stack.aclose()
 
 
-async def _open_line(options: AuraOptions) -> _Line:
+async def _open_connection(
+    settings: AuraSettings, address: ServiceAddress, max_age: Seconds
+) -> _Connection:
+    from voicecli.services.deepgram.socket import open_socket  # websockets: 25 ms
+
     stack = AsyncExitStack()
     socket = await stack.enter_async_context(
         open_socket(
             "tts",
-            check_url("tts", options.url),
-            "/v1/speak?" + urlencode(build_aura_query(options)),
-            key=options.key,
-            key_env=options.key_env,
-            connect_timeout=options.connect_timeout,
+            check_url("tts", address.url),
+            _path(settings),
+            address=address,
+            connect_timeout=settings.connect_timeout,
         )
     )
-    return _Line(options, socket, stack)
+    return _Connection(settings, max_age, socket, stack)
 
 
-class Aura:
-    """Aura-2 over as many connections as it takes, one at a time; see ``stages.Synthesizer``.
+def _path(settings: AuraSettings) -> str:
+    return "/v1/speak?" + urlencode(build_query(settings))
 
-    A reply that ended early, by an error or by being cancelled, must be followed by ``clear``.
-    """
 
-    def __init__(self, options: AuraOptions, line: _Line) -> None:
-        self._options = options
-        self._line = line
+class Aura(Synthesizer):
+    """Aura-2 over one connection at a time, which is replaced when it fails or grows old."""
+
+    def __init__(
+        self,
+        settings: AuraSettings,
+        address: ServiceAddress,
+        connection: _Connection,
+        max_age: Seconds,
+    ) -> None:
+        self._settings = settings
+        self._address = address
+        self._connection = connection
+        self._max_age = max_age
         self._asked = asyncio.Event()
 
     @property
+    @override
     def opened(self) -> ConnectionOpened:
-        """When the present connection was opened, how long it took, and the service's id of it."""
-        return self._line.opened
+        return self._connection.opened
 
     @property
-    def flushes(self) -> int:
-        """How many Flushes of this minute are left to the connection."""
-        return self._line.synthesis.flushes(clock.now())
+    @override
+    def capabilities(self) -> TtsCapabilities:
+        return CAPABILITIES
 
+    @property
+    @override
+    def flushes_left(self) -> int:
+        return self._connection.synthesis.flushes_left(clock.now())
+
+    @override
+    def flush_allowed_at(self, characters: int) -> Seconds:
+        return self._connection.synthesis.flush_allowed_at(characters, clock.now())
+
+    @override
     async def send(self, text: str, *, flush: bool) -> None:
-        """Text to be spoken, joined to the text before as it stands; ``flush``: synthesise now.
-
-        Opens a new connection first where the present one failed, or is closed or old and owes
-        nothing.  Waits while the minute's characters are spent.
-        """
-        if not self._line.usable:
+        if not self._connection.usable:
             await self._reopen()
-        line, synthesis = self._line, self._line.synthesis
+        connection, synthesis = self._connection, self._connection.synthesis
         for piece in synthesis.pieces(text):
             if (wait := synthesis.text_at(piece, clock.now()) - clock.now()) > 0:
                 await asyncio.sleep(wait)
             synthesis.text_sent(piece, clock.now())
-            await line.send("Speak", text=piece)
+            await connection.send("Speak", text=piece)
         if flush:
             synthesis.ask_flush()
-            await line.flush()
+            await connection.flush()
             self._asked.set()
 
+    @override
     async def audio(self) -> AsyncGenerator[bytes | Flushed, None]:
-        """Audio as it comes, whole samples, and one FLUSHED for each flush asked for; never ends.
-
-        Flushes that were joined have their FLUSHED together, after the audio of all.  A reply has
-        ended with the FLUSHED of its last flush.  Raises ServiceError for a failure or a stall.
-        """
         while True:
-            line, synthesis = self._line, self._line.synthesis
+            connection, synthesis = self._connection, self._connection.synthesis
             if synthesis.due:
                 synthesis.due -= 1
                 yield FLUSHED
             elif synthesis.in_flight:
-                if pcm := await line.receive():
+                if pcm := await connection.receive():
                     yield pcm
             else:
-                await self._flush_when_allowed(line)
+                await self._flush_when_allowed(connection)
 
+    @override
     async def clear(self) -> None:
-        """Forget what was sent; what still arrives of it never reaches ``audio``.
-
-        The connection stays.  Never fails: a lost connection has forgotten all.
-        """
-        line = self._line
-        if line.synthesis.forget() and not line.lost:
+        connection = self._connection
+        if connection.synthesis.forget() and not connection.lost:
             with suppress(ServiceError):
-                await line.send("Clear")
+                await connection.send("Clear")
 
-    async def _flush_when_allowed(self, line: _Line) -> None:
-        """Send the Flush that waits once it may be sent; wait for one where there is none."""
+    @override
+    async def cleared(self) -> None:
+        connection, limit = self._connection, self._settings.first_audio_timeout
+        try:
+            async with asyncio.timeout(limit):
+                while connection.synthesis.clearing:
+                    await connection.receive()
+        except TimeoutError as error:
+            raise ServiceError("tts", f"no Cleared within {limit:g} s", temporary=True) from error
+
+    async def _flush_when_allowed(self, connection: _Connection) -> None:
+        """Send the waiting Flush as soon as it is allowed; wait for one if there is none."""
         self._asked.clear()
         with suppress(TimeoutError):
-            allowed = line.synthesis.flush_at(clock.now())
+            allowed = connection.synthesis.flush_at(clock.now())
             if allowed is None or allowed > clock.now():
                 async with asyncio.timeout_at(allowed):
                     await self._asked.wait()
-        await line.flush()
+        await connection.flush()
 
     async def _reopen(self) -> None:
-        old = self._line
-        await old.close()
-        old.lost = True  # should opening fail
-        self._line = await _open_line(self._options)
+        await self._connection.close()
+        self._connection.lost = True  # should opening fail
+        self._connection = await _open_connection(self._settings, self._address, self._max_age)
+
+    async def close(self) -> None:
+        """Say Close on the present connection, and close it."""
+        await self._connection.close()
 
 
 @asynccontextmanager
-async def open_aura(options: AuraOptions) -> AsyncGenerator[Aura, None]:
+async def open_aura(
+    settings: AuraSettings, address: ServiceAddress, *, max_age: Seconds = MAX_AGE
+) -> AsyncGenerator[Aura, None]:
     """Connect to Aura-2; leaving says Close.  Raises as ``open_socket`` does."""
-    speak = Aura(options, await _open_line(options))
+    connection = await _open_connection(settings, address, max_age)
+    aura = Aura(settings, address, connection, max_age)
     try:
-        yield speak
+        yield aura
     finally:
-        await speak._line.close()
+        await aura.close()
+
+
+def _handshake(settings: AuraSettings, address: ServiceAddress) -> Handshake:
+    return Handshake(
+        path=_path(settings),
+        websocket=True,
+        headers=create_headers(address.key),
+        timeout=settings.connect_timeout,
+    )
+
+
+AURA = TtsProvider(
+    settings=AuraSettings,
+    open=open_aura,
+    handshake=_handshake,
+    url=API_URL,
+    url_env=URL_ENV,
+    standin="deepgram",
+    list_price=lambda settings: (0.030,) if settings.model.startswith("aura-2-") else None,
+    capabilities=CAPABILITIES,
+)
+
+
+# ── bookkeeping ──────────────────────────────────────────────────────────────
+
+
+class Synthesis:
+    """What one connection was sent and what it still owes.  Pure: told the time, it does no I/O.
+
+    in_flight: flushes carried by the Flush whose Flushed is awaited; there is at most one.
+    waiting: flushes asked for since, or not yet allowed.
+    due: FLUSHED to be handed out.
+    unflushed: whether the service holds text that no Flush has covered.
+    progress: when a Flush was sent or a frame came, whichever was later.
+    """
+
+    def __init__(self, *, flushes: int, characters: int) -> None:
+        self.in_flight = self.waiting = self.due = 0
+        self.unflushed = False
+        self.progress: Seconds = 0.0
+        self._flushes = RateLimit(flushes, CAPABILITIES.window)
+        self._characters = RateLimit(characters, CAPABILITIES.window)
+        self._not_before: Seconds = 0.0
+        self._clears = 0
+        self._held = ""
+        self._odd = b""
+
+    @property
+    def clearing(self) -> bool:
+        """Whether a Clear has not been confirmed yet."""
+        return self._clears > 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is owed."""
+        return not (self.unflushed or self.in_flight or self.due)
+
+    def pieces(self, text: str) -> Iterator[str]:
+        """Cut ``text`` after spaces into pieces that one Speak can hold.
+
+        The service takes no text of white space alone: it is held back for the next text.
+        """
+        text, self._held = self._held + text, ""
+        if not text.strip():
+            self._held = text
+            return
+        limit = min(LONGEST_TEXT, self._characters.limit)
+        while len(text) > limit:
+            cut = text.rfind(" ", 0, limit) + 1 or limit
+            yield text[:cut]
+            text = text[cut:]
+        yield text
+
+    def text_at(self, text: str, now: Seconds) -> Seconds:
+        """When a piece may be sent."""
+        return self._characters.allowed_at(len(text), now)
+
+    def text_sent(self, text: str, now: Seconds) -> None:
+        """Record that a piece is being sent."""
+        self._characters.spend(len(text), now)
+        self.unflushed = True
+
+    def ask_flush(self) -> None:
+        """Ask for all text so far to be spoken; the last Flush may cover it already."""
+        if self.unflushed:
+            self.waiting += 1
+        elif self.in_flight:
+            self.in_flight += 1
+        else:
+            self.due += 1
+
+    def flush_at(self, now: Seconds) -> Seconds | None:
+        """When the next Flush may be sent; None if there is none to send or one is in flight."""
+        if self.in_flight or not self.waiting:
+            return None
+        return max(self._not_before, self._flushes.allowed_at(1, now))
+
+    def flushes_left(self, now: Seconds) -> int:
+        """How many Flushes may be sent now."""
+        return self._flushes.left(now)
+
+    def flush_allowed_at(self, characters: int, now: Seconds) -> Seconds:
+        """When both this much text and a Flush may be sent."""
+        text = self._characters.allowed_at(characters, now)
+        return max(text, self._flushes.allowed_at(1, now))
+
+    def flush_sent(self, now: Seconds) -> None:
+        """Record that a Flush is being sent; it carries all that waits."""
+        self._flushes.spend(1, now)
+        self.in_flight, self.waiting, self.unflushed = self.waiting, 0, False
+        self.progress = now
+
+    def forget(self) -> bool:
+        """Drop everything that is owed; return whether the service needs a Clear."""
+        needed = self.unflushed or self.in_flight > 0
+        self.in_flight = self.waiting = self.due = 0
+        self.unflushed = False
+        self._held, self._odd = "", b""
+        self._clears += needed
+        return needed
+
+    def receive(self, message: str | bytes, now: Seconds) -> bytes:
+        """Process a frame; return its audio, whole samples, possibly none.
+
+        Raises ServiceError where the frame reports a failure or is malformed.
+        """
+        self.progress = now
+        if isinstance(message, str):
+            self._note(message, now)
+            return b""
+        if self._clears:  # of before the Clear
+            return b""
+        pcm = self._odd + message
+        whole = len(pcm) // SAMPLE_SIZE * SAMPLE_SIZE
+        self._odd = pcm[whole:]
+        return pcm[:whole]
+
+    def _note(self, message: str, now: Seconds) -> None:
+        frame = _parse(message)
+        match frame.get("type"):
+            case "Error" | "error":
+                raise ServiceError("tts", f"the service failed ({_describe(frame)})")
+            case "Cleared":
+                self._clears = max(0, self._clears - 1)
+            case _ if self._clears:
+                pass
+            case "Flushed":
+                self.due += self.in_flight
+                self.in_flight, self._odd = 0, b""
+            case "Warning" if "EXCESSIVE_FLUSH" in (frame.get("warn_code"), frame.get("code")):
+                # No audio and no Flushed will come, but the text stays with the service.
+                self.waiting += self.in_flight
+                self.in_flight, self.unflushed = 0, True
+                self._not_before = now + REFUSED_PAUSE
+            case "Warning":
+                _log.warning("TTS: %s", _describe(frame))
+
+
+def _parse(message: str) -> dict[str, object]:
+    try:
+        frame = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise ServiceError("tts", "the service sent a frame that is not JSON") from error
+    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
+        raise ServiceError("tts", "the service sent a frame without a type")
+    return frame
+
+
+def _describe(frame: dict[str, object]) -> str:
+    """Code and text: ``warn_…`` on the wire, ``code`` and ``description`` in the reference."""
+    parts = (
+        frame.get("warn_code") or frame.get("code") or frame.get("err_code"),
+        frame.get("warn_msg") or frame.get("description") or frame.get("err_msg"),
+    )
+    return (
+        sanitize_short(": ".join(part for part in parts if isinstance(part, str)))
+        or "it does not say why"
+    )

@@ -6,53 +6,103 @@ https://developers.deepgram.com/reference/speech-to-text/listen-streaming
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import json
+import math
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from typing_extensions import override
+
 from voicecli import clock
-from voicecli.events import ConnectionOpened, Event, Warned
-from voicecli.services.deepgram.socket import API_URL, KEY_ENV, Closed, Socket, open_socket
-from voicecli.services.deepgram.transcript import SentAudio, decode
-from voicecli.services.endpoint import check_url
-from voicecli.units import AudioBlock, Seconds
+from voicecli.errors import ServiceError
+from voicecli.events import (
+    ConnectionOpened,
+    Event,
+    FinalTranscript,
+    InterimTranscript,
+    UtteranceEnded,
+    Warned,
+)
+from voicecli.sanitize import replace_surrogates, sanitize_short
+from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_headers
+from voicecli.services.endpoint import CloseError, check_url, declare_key_env, declare_url
+from voicecli.services.interfaces import (
+    Handshake,
+    ServiceAddress,
+    SttCapabilities,
+    SttProvider,
+    SttSettings,
+    Transcriber,
+)
+from voicecli.settings import SettingsConflict, milliseconds, setting
+from voicecli.units import AudioBlock, AudioFormat, Seconds
+
+if TYPE_CHECKING:
+    from voicecli.services.deepgram.socket import Socket
+
+CLOSE = '{"type":"CloseStream"}'
 
 KEEP_ALIVE: Seconds = 4.0
 """Silence on the wire before a KeepAlive; the service hangs up after 10 s and advises 3 to 5."""
 
-DRAIN: Seconds = 5.0
+LAST_TRANSCRIPTS: Seconds = 5.0
 """How long the last transcripts may take after CloseStream; must exceed KEEP_ALIVE."""
+
+KEYTERM_TOKENS = 500
+CHARACTERS_PER_TOKEN = 4
+"""A usual estimate for English; the service counts exactly and refuses the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NovaOptions:
-    """What to ask of the service.  Durations in seconds; None switches a feature off.
+class NovaSettings(SttSettings):
+    """Speech to text: Deepgram's /v1/listen."""
 
-    endpointing: silence after which the service ends an utterance (``speech_final``).
-    utterance_end: time without a word after which it says so; at least 1, needs interim_results.
-    extra: further query parameters, passed as they are.
-    """
+    base_url: str | None = declare_url(URL_ENV, "wss://api.deepgram.com")
+    key_env: str = declare_key_env(KEY_ENV)
+    model: str = setting("nova-3", doc="Name of the model.")
+    language: str = setting("en", doc="BCP-47 tag, or multi.")
+    utterance_end: Seconds | None = milliseconds(
+        1000, ge=1000, doc="Time without a word that ends an utterance, also in noise; null: off."
+    )
+    vad_events: bool = setting(True, doc="Have the service report when it detects a voice.")
+    smart_format: bool = setting(True, doc="Write dates, numbers and the like as people do.")
+    punctuate: bool = setting(True, doc="Punctuation and capitals.")
+    no_delay: bool = setting(
+        True, doc="Do not hold a final back to format it better (up to 3 s after numbers)."
+    )
+    numerals: bool = setting(False, doc="Digits for number words.")
+    keyterms: tuple[str, ...] = setting(
+        (), doc="Words to listen for, nova-3 only; together about 500 tokens."
+    )
+    mip_opt_out: bool = setting(
+        False, doc="Keep the audio out of the service's model improvement; may change the price."
+    )
+    tag: str | None = setting(None, max_length=128, doc="Label in the service's usage reports.")
+    extra: Mapping[str, str | int | float | bool | list[str | int | float | bool]] = setting(
+        {}, doc="Further query parameters, passed as they are."
+    )
+    connect_timeout: Seconds = milliseconds(
+        5000, ge=50, le=60_000, doc="Time to open the connection."
+    )
 
-    url: str = API_URL
-    key: str = field(default="", repr=False)
-    key_env: str = KEY_ENV
-    model: str = "nova-3"
-    language: str = "en"
-    sample_rate: int = 16_000
-    interim_results: bool = True
-    endpointing: Seconds | None = 0.3
-    utterance_end: Seconds | None = 1.0
-    vad_events: bool = False
-    smart_format: bool = True
-    punctuate: bool = True
-    no_delay: bool = True
-    numerals: bool = False
-    keyterms: tuple[str, ...] = ()
-    tag: str | None = None
-    mip_opt_out: bool = False
-    extra: tuple[tuple[str, str], ...] = ()
-    connect_timeout: Seconds = 5.0
+    def check(self) -> None:
+        """Raise SettingsConflict for combinations that the service refuses."""
+        if self.utterance_end is not None and not self.interim_results:
+            raise SettingsConflict(
+                "utterance_end_ms needs interim_results: true",
+                "utterance_end_ms",
+                "interim_results",
+            )
+        if self.keyterms and not self.model.startswith("nova-3"):
+            raise SettingsConflict(f"keyterms need nova-3, not {self.model}", "keyterms", "model")
+        if sum(map(len, self.keyterms)) > KEYTERM_TOKENS * CHARACTERS_PER_TOKEN:
+            raise SettingsConflict(
+                f"keyterms are more than about {KEYTERM_TOKENS} tokens", "keyterms"
+            )
 
 
 _SWITCHES = (
@@ -66,69 +116,77 @@ _SWITCHES = (
 )
 
 
-def build_nova_query(options: NovaOptions) -> list[tuple[str, str]]:
+def build_query(settings: NovaSettings, sample_rate: int) -> list[tuple[str, str]]:
     """The query parameters, in order; a parameter with several values is repeated."""
     query = [
-        ("model", options.model),
-        ("language", options.language),
+        ("model", settings.model),
+        ("language", settings.language),
         ("encoding", "linear16"),
-        ("sample_rate", str(options.sample_rate)),
+        ("sample_rate", str(sample_rate)),
         ("channels", "1"),
     ]
-    query += [(name, "true" if getattr(options, name) else "false") for name in _SWITCHES]
-    query.append(
-        ("endpointing", _ms(options.endpointing) if options.endpointing is not None else "false")
-    )
-    if options.utterance_end is not None and options.interim_results:  # else a 400
-        query.append(("utterance_end_ms", _ms(options.utterance_end)))
-    query += [("keyterm", term) for term in options.keyterms]
-    if options.tag is not None:
-        query.append(("tag", options.tag))
-    return [*query, *options.extra]
+    query += [(name, _text(getattr(settings, name))) for name in _SWITCHES]
+    query.append(("endpointing", _milliseconds(settings.endpointing)))
+    if settings.utterance_end is not None and settings.interim_results:  # else a 400
+        query.append(("utterance_end_ms", _milliseconds(settings.utterance_end)))
+    query += [("keyterm", term) for term in settings.keyterms]
+    if settings.tag is not None:
+        query.append(("tag", settings.tag))
+    for name, value in settings.extra.items():
+        query += [(name, _text(one)) for one in (value if isinstance(value, list) else [value])]
+    return query
 
 
-def _ms(duration: Seconds) -> str:
-    return str(round(duration * 1000))
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class Nova:
-    """An open connection to Nova-3; see ``stages.Transcriber``.
+def _milliseconds(duration: Seconds | None) -> str:
+    return "false" if duration is None else str(round(duration * 1000))
 
-    opened: how long opening took, and the service's id of the connection.
-    """
+
+class Nova(Transcriber):
+    """An open connection to Nova-3."""
 
     def __init__(self, socket: Socket, rate: int) -> None:
-        self.opened = ConnectionOpened(
+        self._opened = ConnectionOpened(
             at=clock.now(), service="stt", took=socket.took, request_id=socket.request_id
         )
         self._socket = socket
         self._sent = SentAudio(rate)
-        self._heard_audio = False
+        self._has_audio = False
         self._last_sent = clock.now()
         self._finished_at: Seconds | None = None
 
+    @property
+    @override
+    def opened(self) -> ConnectionOpened:
+        return self._opened
+
+    @property
+    @override
+    def interim_lag(self) -> Seconds | None:
+        return self._sent.interim_lag
+
+    @override
     async def send(self, block: AudioBlock) -> None:
-        """Send ``block``; its place in time is remembered for the transcripts' times."""
         if not block.pcm:  # an empty frame would end the stream
             return
         self._sent.add(block)
-        self._heard_audio = True
+        self._has_audio = True
         await self._send(block.pcm)
 
+    @override
     async def finalize(self) -> None:
-        """Ask for the final text of all that was sent; where that is little, none may come."""
         await self._send('{"type":"Finalize"}')
 
+    @override
     async def finish(self) -> None:
-        """No more audio follows; ``events`` ends after the last transcript."""
         self._finished_at = clock.now()
-        await self._send('{"type":"CloseStream"}')
+        await self._send(CLOSE)
 
+    @override
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Transcripts, ends of utterances and warnings, until the close that ``finish`` asks for.
-
-        Keeps the connection alive while iterated.  Raises ServiceError when it ends otherwise.
-        """
         while True:
             try:
                 # Never waits longer than KEEP_ALIVE, so that ``finish`` need not wake it.
@@ -137,13 +195,13 @@ class Nova:
             except TimeoutError:
                 if self._finished_at is None:
                     await self._keep_alive()
-                elif clock.now() >= self._finished_at + DRAIN:
+                elif clock.now() >= self._finished_at + LAST_TRANSCRIPTS:
                     yield Warned(
                         at=clock.now(), service="stt", text="the last transcript may be missing"
                     )
                     return
                 continue
-            except Closed:
+            except CloseError:
                 if self._finished_at is not None:
                     return
                 raise
@@ -153,12 +211,12 @@ class Nova:
 
     def _wakes_at(self) -> Seconds:
         if self._finished_at is not None:
-            return self._finished_at + DRAIN
-        return (self._last_sent if self._heard_audio else clock.now()) + KEEP_ALIVE
+            return self._finished_at + LAST_TRANSCRIPTS
+        return (self._last_sent if self._has_audio else clock.now()) + KEEP_ALIVE
 
     async def _keep_alive(self) -> None:
         # Before the first audio it does not help: the service wants audio within 10 s of opening.
-        if self._heard_audio and clock.now() >= self._last_sent + KEEP_ALIVE:
+        if self._has_audio and clock.now() >= self._last_sent + KEEP_ALIVE:
             await self._send('{"type":"KeepAlive"}')
 
     async def _send(self, message: str | bytes) -> None:
@@ -167,14 +225,186 @@ class Nova:
 
 
 @asynccontextmanager
-async def open_nova(options: NovaOptions) -> AsyncGenerator[Nova, None]:
+async def open_nova(
+    settings: NovaSettings, address: ServiceAddress, sample_rate: int
+) -> AsyncGenerator[Nova, None]:
     """Connect to Nova-3; leaving closes the connection.  Raises as ``open_socket`` does."""
+    from voicecli.services.deepgram.socket import open_socket  # websockets: 25 ms
+
     async with open_socket(
         "stt",
-        check_url("stt", options.url),
-        "/v1/listen?" + urlencode(build_nova_query(options)),
-        key=options.key,
-        key_env=options.key_env,
-        connect_timeout=options.connect_timeout,
+        check_url("stt", address.url),
+        _path(settings, sample_rate),
+        address=address,
+        connect_timeout=settings.connect_timeout,
     ) as socket:
-        yield Nova(socket, options.sample_rate)
+        yield Nova(socket, sample_rate)
+
+
+def _path(settings: NovaSettings, sample_rate: int) -> str:
+    return "/v1/listen?" + urlencode(build_query(settings, sample_rate))
+
+
+def _handshake(settings: NovaSettings, address: ServiceAddress, sample_rate: int) -> Handshake:
+    return Handshake(
+        path=_path(settings, sample_rate),
+        websocket=True,
+        headers=create_headers(address.key),
+        timeout=settings.connect_timeout,
+        goodbye=CLOSE,
+    )
+
+
+def _list_price(settings: NovaSettings) -> tuple[float, ...] | None:
+    """The regular price; Deepgram's page shows a promotional one of 0.0048 beside it."""
+    if not settings.model.startswith("nova-3"):
+        return None
+    return (0.0092 if settings.language == "multi" else 0.0077,)
+
+
+NOVA = SttProvider(
+    settings=NovaSettings,
+    open=open_nova,
+    handshake=_handshake,
+    url=API_URL,
+    url_env=URL_ENV,
+    standin="deepgram",
+    list_price=_list_price,
+    capabilities=SttCapabilities(
+        sample_rates=(8000, 48_000), word_timestamps=True, end_of_turn_events=False
+    ),
+)
+
+
+# ── frames ───────────────────────────────────────────────────────────────────
+
+ANCHORS_KEPT: Seconds = 120.0
+"""Transcripts speak of audio at most this old; the longest segment seen is 10 s."""
+
+SHORTEST_WORD: Seconds = 0.010
+DRIFT: Seconds = 0.001
+"""Audio that starts further than this from the end of the last block starts a new anchor."""
+
+
+class SentAudio:
+    """Maps seconds of audio sent, in which the service counts, to the session's clock.
+
+    A muted microphone leaves a gap in the session and none in the audio.  Kept as anchors: from
+    this second of audio on, the session's time is that far ahead of it.
+
+    seconds: of audio sent.
+    interim_lag: see ``Transcriber``.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._format = AudioFormat(rate)
+        self._bytes = 0
+        self._starts: list[Seconds] = []
+        self._ahead: list[Seconds] = []
+        self.interim_lag: Seconds | None = None
+
+    @property
+    def seconds(self) -> Seconds:
+        """How much audio was sent."""
+        return self._format.seconds(self._bytes)
+
+    @property
+    def anchors(self) -> int:
+        """How many anchors are kept."""
+        return len(self._starts)
+
+    def add(self, block: AudioBlock) -> None:
+        """Record that ``block`` is sent next."""
+        sent = self.seconds
+        ahead = block.at - sent
+        if not self._ahead or abs(ahead - self._ahead[-1]) > DRIFT:
+            self._starts.append(sent)
+            self._ahead.append(ahead)
+        self._bytes += len(block.pcm)
+        dropped = bisect_right(self._starts, sent - ANCHORS_KEPT) - 1
+        if dropped > 0:
+            del self._starts[:dropped], self._ahead[:dropped]
+
+    # A word never lies across a gap.  One that ends or begins at its edge is looked up from within,
+    # for the service's times are 32-bit floats and may fall on either side.
+
+    def start(self, sent: Seconds) -> Seconds:
+        """Session time of something that begins after ``sent`` seconds of audio."""
+        return sent + self._ahead_at(sent + SHORTEST_WORD)
+
+    def end(self, sent: Seconds) -> Seconds:
+        """Session time of something that ends after ``sent`` seconds of audio."""
+        return sent + self._ahead_at(sent - SHORTEST_WORD)
+
+    def _ahead_at(self, sent: Seconds) -> Seconds:
+        return self._ahead[max(0, bisect_right(self._starts, sent) - 1)] if self._ahead else 0.0
+
+
+def decode(message: str | bytes, sent: SentAudio, *, at: Seconds) -> Event | None:
+    """The event a frame stands for, stamped ``at``; None for frames of no consequence.
+
+    Unknown types are of no consequence: the service adds some every year.  Raises ServiceError
+    where the frame is not what the service's reference promises.
+    """
+    try:
+        frame = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise _malformed("a frame that is not JSON") from error
+    match frame:
+        case {"type": "Results"}:
+            return _transcript(frame, sent, at)
+        case {"type": "UtteranceEnd"}:
+            end = _seconds(frame, "last_word_end")
+            # -1: the words it means are final already.
+            return UtteranceEnded(at=at, last_word_end=sent.end(end) if end >= 0 else None)
+        case {"type": "Error"}:
+            parts = [frame.get(name) for name in ("variant", "description", "message")]
+            text = ": ".join(part for part in parts if isinstance(part, str) and part)
+            return Warned(
+                at=at, service="stt", text=sanitize_short(text) or "an error it does not explain"
+            )
+        case {"type": str()}:
+            return None
+        case _:
+            raise _malformed("a frame without a type")
+
+
+def _transcript(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Event:
+    match frame:
+        case {"channel": {"alternatives": [{"transcript": str(text), **rest}, *_]}}:
+            words = rest.get("words") or []
+        case _:
+            raise _malformed("a Results frame without a transcript")
+    if not isinstance(words, list):
+        raise _malformed("a Results frame whose words are no list")
+    start = _seconds(words[0] if words else frame, "start")
+    end = _seconds(words[-1], "end") if words else start + _seconds(frame, "duration")
+    text, speech_start, speech_end = replace_surrogates(text), sent.start(start), sent.end(end)
+    speech_final = frame.get("speech_final") is True
+    # An old example of the documentation has speech_final without is_final.
+    if not (speech_final or frame.get("is_final") is True):
+        match frame:
+            case {"start": int() | float() as first, "duration": int() | float() as length}:
+                lag = sent.seconds - (first + length)
+                sent.interim_lag = max(lag, 0.0)  # the service may have rounded up
+        return InterimTranscript(at=at, text=text, speech_start=speech_start, speech_end=speech_end)
+    return FinalTranscript(
+        at=at,
+        text=text,
+        speech_start=speech_start,
+        speech_end=speech_end,
+        speech_final=speech_final,
+        from_finalize=frame.get("from_finalize") is True,
+    )
+
+
+def _seconds(frame: object, name: str) -> Seconds:
+    value = frame.get(name) if isinstance(frame, dict) else None
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise _malformed(f"a frame whose {name} is no number")
+
+
+def _malformed(what: str) -> ServiceError:
+    # temporary: another connection may do better
+    return ServiceError("stt", f"the service sent {what}", temporary=True)

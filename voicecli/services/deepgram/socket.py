@@ -30,17 +30,15 @@ from websockets.protocol import State
 from voicecli import __version__, clock
 from voicecli.errors import ServiceError
 from voicecli.sanitize import sanitize_short
-from voicecli.services.endpoint import Endpoint, Refusal, check_key
+from voicecli.services.deepgram import CLOSE_TIMEOUT, create_headers
+from voicecli.services.endpoint import CloseError, Endpoint, Refusal, check_key
+from voicecli.services.interfaces import ServiceAddress
 from voicecli.units import Seconds
-
-API_URL = "https://api.deepgram.com"
-KEY_ENV = "DEEPGRAM_API_KEY"
 
 PING_INTERVAL: Seconds = 20.0
 PING_TIMEOUT: Seconds = 10.0
 """A peer that answers no ping for so long is dead; the pings also keep an idle TTS socket open."""
 
-CLOSE_TIMEOUT: Seconds = 1.0
 LARGEST_MESSAGE = 16 * 2**20
 
 # websockets writes the handshake's headers, the key among them, to its logger at DEBUG.  This one
@@ -88,10 +86,6 @@ _UNKNOWN_CLOSE = Refusal("the service closed the connection", temporary=True)
 _CODE = re.compile(r"\b(data|net)-?(\d{4})", re.IGNORECASE)
 
 
-class Closed(ServiceError):
-    """The service closed the connection in the normal way (1000, 1001, or without a code)."""
-
-
 class Socket:
     """An open WebSocket.
 
@@ -119,7 +113,7 @@ class Socket:
             raise _closed(self._service, error, self.request_id) from error
 
     async def receive(self) -> str | bytes:
-        """The next frame; raises Closed after a normal close, else ServiceError.  Cancel-safe."""
+        """Wait for the next frame; cancel-safe.  Raises CloseError after a normal close."""
         try:
             return await self._connection.recv()
         except ConnectionClosed as error:
@@ -136,19 +130,18 @@ async def open_socket(
     endpoint: Endpoint,
     path: str,
     *,
-    key: str,
-    key_env: str,
+    address: ServiceAddress,
     connect_timeout: Seconds,
 ) -> AsyncGenerator[Socket, None]:
-    """Connect to ``path`` (with its query) below ``endpoint``; leaving closes it.
+    """Connect to ``path`` (with its query) below ``endpoint``; leaving closes the connection.
 
-    Raises CredentialsError without a usable key, RefusedError or ServiceError when it stays shut.
+    Raises CredentialsError without a usable key, RefusedError or ServiceError when it fails.
     """
-    check_key(service, endpoint, key, key_env)
+    check_key(service, endpoint, address.key, address.key_env)
     started = clock.now()
     opening = connect(
         endpoint.websocket(path),
-        additional_headers={"Authorization": f"Token {key}"} if key else None,
+        additional_headers=create_headers(address.key),
         user_agent_header=f"voicecli/{__version__}",
         compression=None,  # PCM does not compress, and deflating costs time
         proxy=None if endpoint.loopback else True,
@@ -163,7 +156,7 @@ async def open_socket(
     try:
         connection = await opening
     except InvalidStatus as error:
-        raise _refused(service, endpoint, key_env, error.response) from error
+        raise _refused(service, endpoint, address.key_env, error.response) from error
     except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy
         raise _unreachable(service, endpoint, connect_timeout, error) from error
     try:
@@ -236,5 +229,5 @@ def _closed(service: str, error: ConnectionClosed, request_id: str) -> ServiceEr
     if error.rcvd is None and "ping timeout" in reason:
         by_reason = "ping"
     meaning = _CLOSES.get(by_reason) or _CLOSES.get(code, _UNKNOWN_CLOSE)
-    kind = Closed if isinstance(error, ConnectionClosedOK) else ServiceError
+    kind = CloseError if isinstance(error, ConnectionClosedOK) else ServiceError
     return meaning.error(service, code, reason, request_id=request_id, kind=kind)
