@@ -1,4 +1,4 @@
-"""The LLM's side of a reply: races, retries, stalls, and the clauses that come of it."""
+"""The LLM side of a reply: races, retries, stalls, and the resulting clauses."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, FirstToken, LlmRequested
-from voicecli.pipeline.generation import Generation, HedgeDelay
+from voicecli.pipeline.generation import (
+    HEDGE_MIN_SAMPLES,
+    HEDGE_WINDOW,
+    MAX_HEDGE_DELAY,
+    MIN_HEDGE_DELAY,
+    Generation,
+    HedgeDelay,
+)
 from voicecli.services.interfaces import Message, Usage
 from voicecli.text.chunker import ClauseChunker
 
@@ -18,11 +27,11 @@ ASKED = [Message("user", "What is the time?")]
 FOREVER = 1e6
 
 Step = float | str | Usage | ServiceError
-"""Of one request: seconds to wait, a token, what it cost, or its failure."""
+"""A step of a request: seconds to wait, a token, its usage, or its failure."""
 
 
 class Model:
-    """An LLM whose n-th request goes as the n-th script says; further ones as the last.
+    """An LLM whose n-th request follows the n-th script; further ones follow the last.
 
     asked, closed: when each request began and, whatever the reason, ended.
     """
@@ -53,7 +62,7 @@ def trouble(*, temporary: bool = True, status: int | None = None) -> ServiceErro
 
 
 class Generated:
-    """What has come of one reply: the events, and the clauses with the times they came at."""
+    """One generation: its events, and its clauses with the times at which they came."""
 
     def __init__(
         self, model: Model, hedge: HedgeDelay | None = None, apology: str = "Sorry."
@@ -61,7 +70,7 @@ class Generated:
         self.model = model
         self.events: list[Event] = []
         self.clauses: list[tuple[float, str]] = []
-        self.generation = Generation(
+        self.result = Generation(
             1,
             ASKED,
             model,
@@ -74,8 +83,8 @@ class Generated:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.generation.run(tasks))
-            while pieces := await self.generation.clauses_from(len(self.clauses)):
+            tasks.create_task(self.result.run(tasks))
+            while pieces := await self.result.clauses_from(len(self.clauses)):
                 self.clauses += [(round(clock.now(), 3), piece) for piece in pieces]
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert len(self.model.closed) == len(self.model.asked)
@@ -92,7 +101,7 @@ class Generated:
         ]
 
     def first_token(self) -> tuple[float, int] | None:
-        """When it came, and of which request."""
+        """When it came, and from which request."""
         tokens = [event for event in self.events if isinstance(event, FirstToken)]
         assert len(tokens) <= 1
         return (round(tokens[0].at, 3), tokens[0].attempt) if tokens else None
@@ -117,20 +126,20 @@ def test_tokens_become_clauses_as_they_come():
         FirstToken(at=0.3, turn=1),
         ClauseReady(at=0.4, turn=1, text="It is noon. "),
     ]
-    assert generated.generation.failure is None
+    assert generated.result.failure is None
 
 
-def test_what_it_cost_is_noted():
+def test_token_usage_is_kept():
     generated = generate(["It is noon.", Usage(prompt_tokens=30, completion_tokens=4)])
-    assert (generated.generation.prompt_tokens, generated.generation.tokens) == (30, 4)
+    assert (generated.result.prompt_tokens, generated.result.tokens) == (30, 4)
     silent = generate(["It is noon."])
-    assert (silent.generation.prompt_tokens, silent.generation.tokens) == (None, None)
+    assert (silent.result.prompt_tokens, silent.result.tokens) == (None, None)
 
 
 # ── the LLM stalls ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_stall_within_the_first_clause_has_what_is_there_spoken():
+def test_a_stall_within_the_first_clause_cuts_it():
     generated = generate([0.3, "Well, I be", 0.05, "lieve it is al", 1.0, "most noon."])
     assert generated.clauses == [(0.5, "Well, I believe it is "), (1.35, "almost noon.")]
 
@@ -140,7 +149,7 @@ def test_a_stall_within_a_later_clause_does_not():
     assert generated.clauses == [(0, "It is noon. "), (1, "Time for lunch.")]
 
 
-def test_a_stall_within_the_first_word_is_waited_for():
+def test_a_stall_within_the_first_word_is_awaited():
     generated = generate(["Abso", 1.0, "lutely n", 1.0, "ot."])
     assert generated.clauses == [(1.15, "Absolutely "), (2, "not.")]
 
@@ -163,7 +172,7 @@ def test_the_hedge_may_lose():
     assert generated.model.closed[2] == pytest.approx(0.7)
 
 
-def test_a_hedge_that_loses_by_nothing_says_nothing():
+def test_a_hedge_that_loses_by_nothing_is_ignored():
     """Both first tokens come at the same time."""
     generated = generate([0.8, "One.", 0.1], [0.2, "Two."], hedge=HedgeDelay(0.6))
     assert generated.first_token() == (0.8, 1)
@@ -175,17 +184,17 @@ def test_there_is_one_hedge():
     assert len(generated.requests()) == 2
 
 
-def test_what_the_loser_says_of_its_failure_is_not_listened_to():
+def test_the_losers_failure_is_ignored():
     generated = generate([0.7, trouble()], [0.05, "It is ", 1.0, "noon."], hedge=HedgeDelay(0.6))
     assert "".join(generated.texts) == "It is noon."
-    assert generated.generation.failure is None
+    assert generated.result.failure is None
 
 
-def test_a_request_that_fails_under_a_hedge_leaves_it_to_the_hedge():
+def test_a_request_that_fails_leaves_the_reply_to_its_hedge():
     generated = generate([0.7, trouble()], [1.0, "It is noon."], hedge=HedgeDelay(0.6))
     assert generated.requests() == [(0, 1, False), (0.6, 2, True)]
     assert generated.texts == ["It is noon."]
-    assert generated.generation.failure is None
+    assert generated.result.failure is None
 
 
 def test_a_request_that_was_in_time_is_not_hedged():
@@ -210,11 +219,11 @@ def test_the_wait_of_a_hedge_counts_from_its_own_request():
 # ── requests that fail ───────────────────────────────────────────────────────────────────────────
 
 
-def test_a_request_that_failed_for_now_is_sent_again():
+def test_a_temporary_failure_is_retried():
     generated = generate([0.2, trouble()], [0.3, "It is noon."])
     assert generated.requests() == [(0, 1, False), (0.3, 2, False)]
     assert generated.first_token() == (0.6, 2)
-    assert generated.generation.failure is None
+    assert generated.result.failure is None
 
 
 def test_a_request_that_follows_a_failure_may_be_hedged():
@@ -224,24 +233,24 @@ def test_a_request_that_follows_a_failure_may_be_hedged():
 
 
 @pytest.mark.parametrize("hedge", [None, HedgeDelay(0.1)])
-def test_after_two_or_three_failures_it_says_that_it_is_sorry(hedge):
+def test_after_two_or_three_failures_it_apologises(hedge):
     generated = generate([0.3, trouble()], hedge=hedge)
     assert len(generated.requests()) in (2, 3)
     assert generated.texts == ["Sorry."]
-    assert generated.generation.apologised
-    assert generated.generation.failure is not None
+    assert generated.result.apologised
+    assert generated.result.failure is not None
     assert generated.first_token() is None
 
 
-def test_a_service_that_refuses_is_asked_once_and_nothing_is_said():
+def test_a_refusal_is_not_retried_and_no_apology_made():
     generated = generate([trouble(temporary=False, status=401)])
     assert len(generated.requests()) == 1
     assert generated.texts == []
-    assert generated.generation.failure is not None
-    assert generated.generation.failure.final
+    assert generated.result.failure is not None
+    assert generated.result.failure.final
 
 
-def test_a_failure_that_a_second_request_would_not_fix_is_not_tried_again():
+def test_a_permanent_failure_is_not_retried():
     generated = generate([trouble(temporary=False)])
     assert len(generated.requests()) == 1
     assert generated.texts == ["Sorry."]
@@ -255,11 +264,11 @@ def test_the_apology_may_be_empty():
 def test_an_empty_reply_is_a_failure(empty):
     generated = generate(empty)
     assert generated.texts == ["Sorry."]
-    assert generated.generation.failure is not None
-    assert "empty" in str(generated.generation.failure)
+    assert generated.result.failure is not None
+    assert "empty" in str(generated.result.failure)
 
 
-def test_an_empty_reply_is_asked_for_again():
+def test_an_empty_reply_is_requested_again():
     assert generate([0.1], ["It is noon."]).texts == ["It is noon."]
 
 
@@ -267,8 +276,8 @@ def test_an_empty_reply_is_asked_for_again():
 def test_a_reply_that_breaks_off_keeps_what_it_had(between):
     generated = generate(["It is noon. ", "Time ", *between, trouble()])
     assert "".join(generated.texts) == "It is noon. Time"
-    assert not generated.generation.apologised
-    assert generated.generation.failure is not None
+    assert not generated.result.apologised
+    assert generated.result.failure is not None
     assert len(generated.requests()) == 1
 
 
@@ -291,15 +300,49 @@ def test_cancelled_at_any_time_it_leaves_no_request_behind(after):
     clock.run(main(), virtual=True)
 
 
-def test_cancelling_the_thinking_alone_ends_its_requests():
-    """The TTS has failed: whoever speaks no longer wants more, and others go on in the group."""
+def test_cancelling_the_generation_alone_ends_its_requests():
+    """The TTS has failed: no more clauses are read, and the group goes on."""
 
     async def main() -> None:
         generated = Generated(Model(["It is noon. ", FOREVER]))
         async with asyncio.TaskGroup() as tasks:
-            generation = tasks.create_task(generated.generation.run(tasks))
+            generation = tasks.create_task(generated.result.run(tasks))
             await asyncio.sleep(1)
             generation.cancel()
         assert clock.now() == 1
 
     clock.run(main(), virtual=True)
+
+
+# ── when to hedge ────────────────────────────────────────────────────────────────────────────────
+
+
+def learn(*waits: float, fixed: float | str | None = "auto") -> HedgeDelay:
+    hedge = HedgeDelay(fixed)
+    for wait in waits:
+        hedge.add(wait)
+    return hedge
+
+
+class TestHedgeDelay:
+    @pytest.mark.parametrize("fixed", [None, 0.0, 0.3, 5.0])
+    def test_a_fixed_delay_does_not_learn(self, fixed):
+        assert learn(*[0.9] * 20, fixed=fixed).delay == fixed
+
+    def test_with_few_samples_it_is_the_minimum(self):
+        assert learn(*[1.0] * (HEDGE_MIN_SAMPLES - 1)).delay == MIN_HEDGE_DELAY
+        assert learn(*[1.0] * HEDGE_MIN_SAMPLES).delay == 1.0
+
+    def test_it_is_the_90th_percentile(self):
+        """Of 0.61, 0.62 … 1.10, fifty of them, 45 are at most 1.05."""
+        delay = learn(*(0.6 + index / 100 for index in range(1, 51))).delay
+        assert delay == pytest.approx(1.051)
+
+    def test_old_waits_are_forgotten(self):
+        assert learn(*[9.0] * 100, *[0.7] * HEDGE_WINDOW).delay == 0.7
+
+    @given(st.lists(st.floats(0, 100), max_size=60))
+    def test_it_stays_within_bounds(self, waits):
+        delay = learn(*waits).delay
+        assert delay is not None
+        assert MIN_HEDGE_DELAY <= delay <= MAX_HEDGE_DELAY

@@ -1,4 +1,4 @@
-"""What the LLM is history: what was said, and what was heard."""
+"""The chat history: what the user said, and what was played of the replies."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_what_was_said_comes_in_order():
     ]
 
 
-def test_of_an_interrupted_reply_only_what_was_heard():
+def test_an_interrupted_reply_is_kept_as_far_as_it_was_heard():
     timeline = interrupted(1, "Tell me a story.", "Once upon a time")
     assert messages(timeline, "Stop.") == [
         SYSTEM,
@@ -89,7 +89,7 @@ def test_of_an_interrupted_reply_only_what_was_heard():
     ]
 
 
-def test_of_a_failed_reply_what_was_heard():
+def test_a_failed_reply_is_kept_as_far_as_it_was_heard():
     timeline = [
         *committed(1, "Hello?"),
         ReplyFailed(at=1, turn=1, service="llm", reason="late", said="Sorry.", heard=1),
@@ -97,7 +97,7 @@ def test_of_a_failed_reply_what_was_heard():
     assert messages(timeline, "Again?") == [SYSTEM, user("Hello?"), agent("Sorry."), user("Again?")]
 
 
-def test_words_nobody_answered_are_told_with_the_next():
+def test_unanswered_words_join_the_next_turn():
     timeline = [
         *committed(1, "Hello?"),
         ReplyFailed(at=1, turn=1, service="tts", reason="gone"),
@@ -105,7 +105,7 @@ def test_words_nobody_answered_are_told_with_the_next():
     assert messages(timeline, "Are you there?") == [SYSTEM, user("Hello?\nAre you there?")]
 
 
-def test_a_turn_that_went_on_is_told_once():
+def test_a_reopened_turn_appears_once():
     timeline = interrupted(1, "What is", "", heard_nothing=True)
     assert messages(timeline, "What is the time?") == [SYSTEM, user("What is the time?")]
     timeline += answered(2, "What is the time?", "Noon.")
@@ -122,7 +122,7 @@ def test_a_turn_silenced_by_a_key_before_it_was_heard_stays():
     assert messages(timeline, "Later.") == [SYSTEM, user("Hello?\nLater.")]
 
 
-def test_what_was_heard_although_the_turn_went_on_is_told():
+def test_what_was_heard_of_a_revoked_reply_is_kept():
     timeline = interrupted(1, "What is", "It is", heard_nothing=True)
     assert messages(timeline, "What is the time?") == [
         SYSTEM,
@@ -131,7 +131,7 @@ def test_what_was_heard_although_the_turn_went_on_is_told():
     ]
 
 
-def test_a_dropped_draft_is_not_told():
+def test_a_dropped_draft_is_left_out():
     timeline: list[Entry] = [
         DraftReply(at=1, turn=1, user_text="What is"),
         CancelReply(at=2, turn=1, heard_nothing=True, committed=False),
@@ -140,7 +140,7 @@ def test_a_dropped_draft_is_not_told():
     assert messages(timeline, "What is the time?") == [SYSTEM, user("What is the time?")]
 
 
-def test_a_greeting_is_told():
+def test_a_greeting_is_kept():
     timeline: list[Entry] = [ReplyFinished(at=1, turn=0, said="Good morning.", heard=1)]
     assert messages(timeline, "Hello.") == [SYSTEM, agent("Good morning."), user("Hello.")]
 
@@ -150,7 +150,7 @@ def test_the_turn_to_answer_may_be_committed_already():
     assert history.messages("Who?", turn=2) == [SYSTEM, user("Hello?"), agent("Hi."), user("Who?")]
 
 
-def test_the_oldest_turns_are_forgotten_first():
+def test_the_oldest_turns_are_dropped_first():
     timeline = [record for turn in range(1, 9) for record in answered(turn, f"q{turn}", f"a{turn}")]
     assert messages(timeline, "q9", HistoryLimits(turns=2)) == [
         SYSTEM,
@@ -160,7 +160,7 @@ def test_the_oldest_turns_are_forgotten_first():
     assert messages(timeline, "q9", HistoryLimits(turns=0)) == [SYSTEM, user("q9")]
 
 
-def test_a_long_turn_is_forgotten_with_all_before_it():
+def test_a_long_turn_is_dropped_with_all_before_it():
     timeline = [
         *answered(1, "a", "b"),
         *answered(2, "long" * 10, "long" * 10),
@@ -174,7 +174,7 @@ def test_a_long_turn_is_forgotten_with_all_before_it():
     ]
 
 
-def test_the_question_is_asked_however_long_it_is():
+def test_the_question_is_kept_however_long_it_is():
     assert messages([], "long" * 10, HistoryLimits(characters=5)) == [SYSTEM, user("long" * 10)]
 
 

@@ -40,7 +40,7 @@ def trouble(*, temporary: bool = True) -> ServiceError:
 
 
 class FakeStt:
-    """A connection to an STT; ``sent``: when and what (the time at which a block was spoken).
+    """A connection to an STT; ``sent``: for each block when it was sent and when it was spoken.
 
     lasts: seconds until it is lost; until then it says ``events`` at their times.
     """
@@ -97,7 +97,7 @@ class FakeStt:
 
 
 class Stream:
-    """A transcriber that is given a block every 20 ms, and what came of it.
+    """A transcriber that is given a block every 20 ms, and its events.
 
     opened: the connections, first to last.
     tries: when a connection was tried.
@@ -166,13 +166,13 @@ def blocks(start: float, stop: float, block: float = BLOCK) -> list[float]:
 # ── one connection ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_each_block_is_sent_when_it_is_heard():
+def test_each_block_is_sent_when_it_comes():
     (stt,) = run_stream(FakeStt).opened
     assert stt.spoken == blocks(0, 4.98)  # the last comes as all ends
     assert all(at == pytest.approx(spoken + BLOCK) for at, spoken in stt.sent)
 
 
-def test_what_the_service_says_is_passed_on():
+def test_the_stts_events_are_posted():
     said = [
         InterimTranscript(at=1.0, text="Hel", speech_start=0.5, speech_end=0.9),
         final(1.2, at=1.5),
@@ -181,7 +181,7 @@ def test_what_the_service_says_is_passed_on():
     assert stream.events == said
 
 
-def test_interims_without_words_are_passed_on_only_when_they_take_words_back():
+def test_empty_interims_are_posted_only_when_they_retract_words():
     texts = ["", "", "Hel", "", "", "Hello.", "final", "", "Yes.", "Yes."]
     said: list[Event] = [
         final(1.2, at=1 + 0.1 * number)
@@ -193,7 +193,7 @@ def test_interims_without_words_are_passed_on_only_when_they_take_words_back():
     assert stream.events == [said[number] for number in (2, 3, 5, 6, 8, 9)]
 
 
-def test_an_interim_without_words_says_that_the_service_is_there():
+def test_an_empty_interim_satisfies_the_watchdog():
     nothing = InterimTranscript(at=1.5, text="", speech_start=0.5, speech_end=2.0)
 
     async def main(*said: Event) -> list[float]:
@@ -206,13 +206,13 @@ def test_an_interim_without_words_says_that_the_service_is_there():
     assert clock.run(main(nothing), virtual=True) == []
 
 
-def test_an_end_that_was_meant_is_no_loss():
+def test_an_intended_end_is_no_loss():
     stream = run_stream(lambda: FakeStt(1.0, ends=True))
     assert stream.events == []
     assert stream.tries == []
 
 
-def test_finalize_and_finish_go_to_the_connection_there_is():
+def test_finalize_and_finish_go_to_the_current_connection():
     async def main() -> None:
         stream = Stream(lambda: FakeStt(1.0), FakeStt)
         async with asyncio.TaskGroup() as tasks:
@@ -235,7 +235,7 @@ def test_finalize_and_finish_go_to_the_connection_there_is():
     clock.run(main(), virtual=True)
 
 
-def test_a_connection_that_is_lost_as_it_is_told_something_is_no_failure():
+def test_finalize_and_finish_on_a_lost_connection_do_not_fail():
     async def main() -> None:
         stream = Stream(lambda: FakeStt(5.0))
         async with asyncio.TaskGroup() as tasks:
@@ -298,7 +298,7 @@ def test_audio_is_caught_up_with_no_faster_than_the_service_takes_it(block):
 @pytest.mark.parametrize("lasts", [0.005, 0.03, 0.5, 1.0, 3.0, 12.0, 12.05, 12.1])
 @pytest.mark.parametrize("block", [0.02, 0.25])
 def test_a_connection_lost_while_catching_up_is_followed_by_one_from_the_start(lasts, block):
-    """Not with the block that was about to be sent to the one before."""
+    """It does not start with the block that was about to be sent to the one before."""
     stream = run_stream(
         lambda: FakeStt(8.0), lambda: FakeStt(lasts), FakeStt, duration=110.0, block=block
     )
@@ -326,7 +326,7 @@ def test_audio_dropped_while_catching_up_leaves_no_block_out_and_none_twice():
 # ── no connection helps ──────────────────────────────────────────────────────────────────────────
 
 
-def test_after_some_attempts_the_conversation_ends():
+def test_after_the_last_attempt_the_session_ends():
     stream = run_stream(lambda: FakeStt(1.0), trouble(), duration=30.0)
     pauses = [later - earlier for earlier, later in pairwise([1.0, *stream.tries])]
     assert pauses == pytest.approx([0, 0.26, 1.01, 2.01, 4.01])
@@ -342,7 +342,7 @@ def test_a_refusal_ends_it_at_once():
     assert isinstance(stream.events[-1], ConnectionLost)
 
 
-def test_a_loss_that_a_connection_would_not_fix_ends_it_at_once():
+def test_a_permanent_loss_ends_it_at_once():
     """Nor does it announce a reconnect."""
     stream = run_stream(lambda: FakeStt(1.0, failure=trouble(temporary=False)), duration=30.0)
     assert stream.tries == []
