@@ -35,7 +35,7 @@ CONVERSATION = [
         final=0.08,
         commit=0.32,
         reason="complete",
-        ttft=0.21,
+        ttft=0.18,
         clause=0.09,
         ttfb=0.12,
         lead=0.012,
@@ -82,7 +82,6 @@ def draw_live_screen() -> str:
             await play(screen, [SpeechStarted(at=begin + 0.1, speech_start=begin), words])
             screen.feed(loud)
             await asyncio.sleep(1.0)
-            paper.written.append("")
             shown.extend(painted("".join(paper.written), COLUMNS, ROWS))
 
     shown: list[str] = []

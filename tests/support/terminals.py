@@ -13,6 +13,8 @@ import subprocess
 import termios
 import time
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import Self
 
@@ -144,9 +146,12 @@ def drawn(output: str, columns: int, rows: int) -> list[str]:
 
 
 def painted(output: str, columns: int, rows: int) -> list[str]:
-    """The same with their colours, each cell as an ANSI sequence of its own."""
+    """The same with their colours, as ANSI sequences."""
     return [
-        "".join(f"\x1b[{style}m{character}\x1b[0m" for character, style in line)
+        "".join(
+            f"\x1b[{style}m{''.join(character for character, _ in cells)}\x1b[0m"
+            for style, cells in groupby(line, key=itemgetter(1))
+        )
         for line in _cells(output, columns, rows)
     ]
 
