@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import SPEECH
 from tests.support.terminals import Terminal
 from voicecli import clock
 from voicecli.cli.output import KeyBindings, StderrAbove
@@ -216,7 +217,41 @@ def test_json_is_every_event_and_at_last_the_result():
     assert names[-2:] == ["EndSession", "Result"]
     (turn,) = lines[-1]["result"]["turns"]
     assert (turn["said"], turn["outcome"]) == ("It is noon.", "answered")
+    assert "MicrophoneMuted" not in names  # there is no microphone
     assert lines[-1]["result"]["profile"]["name"] == "quick.yaml"
+
+
+ENERGY = ["--set", "audio.vad=energy"]
+
+LOADED = """
+import atexit, sys
+from voicecli.cli.app import main
+heavy = ("onnxruntime", "prompt_toolkit")
+atexit.register(lambda: print([one for one in heavy if one in sys.modules], file=sys.stderr))
+sys.argv[0] = "voicecli"
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["talk", "--help"],
+        ["talk", "--text", "-p", "quick.yaml"],
+        ["replay", str(SPEECH / "librivox-0880.wav"), "--fast", "-p", "quick.yaml", *ENERGY],
+    ],
+)
+def test_neither_a_detector_nor_key_input_is_loaded_without_need(arguments: list[str]):
+    ran = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments],
+        input="Hello?\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stderr == "[]\n"
 
 
 def test_a_conversation_is_kept(tmp_path: Path):

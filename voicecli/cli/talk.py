@@ -151,6 +151,7 @@ def _list_settings(
         "audio.microphone": mic,
         "audio.speaker": speaker,
         "limits.minutes": minutes,
+        "audio.vad": "energy" if text else None,  # there is no voice to load a network for
         "turn.settle_ms": 0 if text else None,  # a typed turn is complete at once
     }
     return [f"{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
