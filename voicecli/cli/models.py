@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
-    from voicecli.standin.engines.download import Progress
+    from voicecli.standin.engines.models import Progress
 
 # The engines bring numpy, 0.2 s: the commands import them, not --help.
 

