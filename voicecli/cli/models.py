@@ -41,16 +41,10 @@ def list_command(
     from voicecli.standin.engines import models
 
     if as_json:
+        names = ("name", "role", "size", "licence", "origin")
         rows = [
-            {
-                "name": model.name,
-                "role": model.role,
-                "size": model.size,
-                "licence": model.licence,
-                "origin": model.origin,
-                "path": str(models.folder() / model.name),
-                "fetched": models.find(model) is not None,
-            }
+            {name: getattr(model, name) for name in names}
+            | {"path": str(models.folder() / model.name), "fetched": bool(models.find(model))}
             for model in models.MODELS
         ]
         typer.echo(json.dumps(rows, indent=2))
@@ -102,8 +96,8 @@ def _open_progress_bar() -> Iterator[Progress]:
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
-    with Bar(*columns, TransferSpeedColumn(), console=Console(stderr=True)) as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with Bar(*columns, console=Console(stderr=True)) as bar:
         tasks = {}
 
         def show(name: str, done: int, total: int) -> None:

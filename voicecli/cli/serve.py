@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import asdict
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,9 @@ from voicecli.cli.models import fetch_models
 from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
-    from voicecli.standin import Endpoints, Engines, Fault
+    from voicecli.standin import Engines, Fault
+
+    Opening = tuple[AbstractAsyncContextManager[Engines], Sequence[Fault]]
 
 # The engines, their servers and the clock (numpy) take 0.2 s: the command imports them, not --help.
 
@@ -48,9 +49,6 @@ Attached = Annotated[
     bool, typer.Option("--attached", help="End when standard input, a pipe, does.", hidden=True)
 ]
 
-OpenEngines = AbstractAsyncContextManager["Engines"]
-OpenServers = Callable[["Engines"], AbstractAsyncContextManager["Endpoints"]]
-
 
 def serve_command(
     engine: EngineName = EngineKind.LOCAL,
@@ -67,58 +65,52 @@ def serve_command(
     from voicecli import clock
     from voicecli.standin import serve
 
-    faults: Sequence[Fault] = ()
-    if engine is EngineKind.LOCAL:
-        _reject_options(engine, {"--script": script})
-        engines = _open_local(llm_model, threads)
-    else:
-        _reject_options(engine, {"--llm-model": llm_model, "--threads": threads})
-        engines, faults = _open_scripted(script or "demo")
-
-    servers = partial(
-        serve,
-        deepgram_port=deepgram_port,
-        openai_port=openai_port,
-        require_key=require_key,
-        faults=faults,
+    is_local = engine is EngineKind.LOCAL
+    foreign = {"--script": script} if is_local else {"--llm-model": llm_model, "--threads": threads}
+    for option, value in foreign.items():
+        if value is not None:
+            raise UsageError(f"{option} does not apply to --engine {engine}", hint="Leave it out.")
+    opening, faults = (
+        _open_local(llm_model, threads) if is_local else _open_scripted(script or "demo")
     )
+
+    async def run() -> None:
+        async with (
+            opening as engines,
+            serve(
+                engines,
+                deepgram_port=deepgram_port,
+                openai_port=openai_port,
+                require_key=require_key,
+                faults=faults,
+            ) as endpoints,
+        ):
+            if as_json:
+                typer.echo(json.dumps(asdict(endpoints)))
+            else:
+                typer.echo(f"export DEEPGRAM_BASE_URL={endpoints.deepgram}")
+                typer.echo(f"export OPENAI_BASE_URL={endpoints.openai}")
+            await (_wait_input_end() if attached else asyncio.Event().wait())
+
     with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
-        clock.run(_serve(engines, servers, as_json=as_json, attached=attached))
+        clock.run(run())
 
 
-async def _serve(
-    open_engines: OpenEngines, open_servers: OpenServers, *, as_json: bool, attached: bool
-) -> None:
-    async with open_engines as engines, open_servers(engines) as endpoints:
-        if as_json:
-            typer.echo(json.dumps(asdict(endpoints)))
-        else:
-            typer.echo(f"export DEEPGRAM_BASE_URL={endpoints.deepgram}")
-            typer.echo(f"export OPENAI_BASE_URL={endpoints.openai}")
-        await (_wait_input_end() if attached else asyncio.Event().wait())
-
-
-def _open_local(llm_model: Path | None, threads: int | None) -> OpenEngines:
+def _open_local(llm_model: Path | None, threads: int | None) -> Opening:
     from voicecli.standin.engines.local import open_local, require_packages
 
     require_packages()
     fetch_models(llm_model)
-    return open_local(llm_model, threads)
+    return open_local(llm_model, threads), ()
 
 
-def _open_scripted(name: str) -> tuple[OpenEngines, Sequence[Fault]]:
+def _open_scripted(name: str) -> Opening:
     from voicecli.profile.lookup import find_script
     from voicecli.standin.engines.scripted import create_scripted_engines
     from voicecli.standin.script_file import load_script
 
     script = load_script(find_script(name))
     return nullcontext(create_scripted_engines(script)), script.faults
-
-
-def _reject_options(engine: EngineKind, options: dict[str, object]) -> None:
-    for option, value in options.items():
-        if value is not None:
-            raise UsageError(f"{option} does not apply to --engine {engine}", hint="Leave it out.")
 
 
 async def _wait_input_end() -> None:

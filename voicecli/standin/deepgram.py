@@ -202,11 +202,8 @@ def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> 
 def _refuse(socket: ServerConnection, error: QueryError) -> Response:
     body = {"err_code": error.code, "err_msg": error.message, "request_id": str(socket.id)}
     payload = json.dumps(body, separators=(",", ":")).encode()
-    headers = Headers()
-    headers["content-type"] = "application/json"
-    headers["content-length"] = str(len(payload))
-    headers["connection"] = "close"
-    headers["dg-error"] = error.message
+    headers = Headers({"content-type": "application/json", "content-length": str(len(payload))})
+    headers.update({"connection": "close", "dg-error": error.message})
     return Response(error.status, HTTPStatus(error.status).phrase, headers, payload)
 
 

@@ -46,6 +46,8 @@ FLAGS = (
 """Validated, and otherwise without effect here."""
 
 KEYTERM_TOKENS = 500
+KEYTERM_LIMIT = "Keyterm limit exceeded. The maximum number of tokens across all keyterms is 500."
+DIARIZE_CONFLICT = "diarize_model cannot be used together with diarize or diarize_version."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,12 @@ def parse_listen_query(query: Query) -> ListenQuery:
     if not LANGUAGES.fullmatch(query.text("language", "en")):
         raise QueryError(400, "Bad Request", NO_SUCH_MODEL)
     _check_options(query, model)
+    endpointing = query.text("endpointing", "10")
     return ListenQuery(
         rate=_parse_rate(query),
         keyterms=model.startswith("nova-3"),
         interim_results=query.flag("interim_results"),
-        endpointing=_parse_endpointing(query),
+        endpointing=None if endpointing == "false" else query.integer("endpointing", 10) / 1000,
         utterance_end=_parse_utterance_end(query),
         vad_events=query.flag("vad_events"),
         punctuated=query.flag("punctuate") | query.flag("smart_format"),
@@ -92,11 +95,9 @@ def _check_options(query: Query, model: str) -> None:
     if "keyterm" in query and not model.startswith("nova-3"):
         raise undeserializable("keyterm", "only supported by Nova-3")
     if sum(len(term.split()) for term in query.all("keyterm")) > KEYTERM_TOKENS:
-        message = "Keyterm limit exceeded. The maximum number of tokens across all keyterms is 500."
-        raise QueryError(400, INVALID, message)
+        raise QueryError(400, INVALID, KEYTERM_LIMIT)
     if "diarize" in query and "diarize_model" in query:
-        message = "diarize_model cannot be used together with diarize or diarize_version."
-        raise QueryError(400, INVALID, message)
+        raise QueryError(400, INVALID, DIARIZE_CONFLICT)
     if "summarize" in query:
         raise QueryError(400, INVALID, "Summarization is not available for streaming.")
     if "topics" in query or "intents" in query:
@@ -120,12 +121,6 @@ def _parse_rate(query: Query) -> int | None:
     if (rate := query.integer("sample_rate", 0)) not in RATES:
         raise undeserializable("sample_rate", f"unsupported value `{rate}`")
     return rate
-
-
-def _parse_endpointing(query: Query) -> Seconds | None:
-    if query.text("endpointing", "10") == "false":
-        return None
-    return query.integer("endpointing", 10) / 1000
 
 
 def _parse_utterance_end(query: Query) -> Seconds | None:
@@ -344,7 +339,7 @@ def results_frame(due: ResultDue, text: str, *, punctuated: bool, request_id: st
     segment, start = due.segment, due.start / due.segment.rate
     words: list[Frame] = [
         {
-            "word": strip_punctuation(word),
+            "word": word.strip(string.punctuation).lower() or word,
             "start": to_float32(start + begin),
             "end": to_float32(start + end),
             "confidence": CONFIDENCE,
@@ -363,11 +358,7 @@ def results_frame(due: ResultDue, text: str, *, punctuated: bool, request_id: st
         "is_final": due.result != "interim",
         "speech_final": due.speech_final,
         "channel": {"alternatives": [alternative]},
-        "metadata": {
-            "request_id": request_id,
-            "model_info": MODEL_INFO,
-            "model_uuid": MODEL_UUID,
-        },
+        "metadata": {"request_id": request_id, "model_info": MODEL_INFO, "model_uuid": MODEL_UUID},
         "from_finalize": due.from_finalize,
     }
 
@@ -393,11 +384,6 @@ def _place(
             return start + spoken
         spoken -= length
     return voiced[-1][1] if voiced else 0.0
-
-
-def strip_punctuation(word: str) -> str:
-    """Return ``word`` as without ``punctuate``: lower case, no punctuation around it."""
-    return word.strip(string.punctuation).lower() or word
 
 
 def to_float32(seconds: Seconds) -> float:

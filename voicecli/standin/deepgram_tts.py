@@ -34,7 +34,10 @@ RATES = {
     "mulaw": (8000, 16000),
     "alaw": (8000, 16000),
 }
-MODEL_UUID = "00000000-0000-4000-8000-000000000002"
+MODEL_INFO = {
+    "model_version": "2025-04-07.0",
+    "model_uuid": "00000000-0000-4000-8000-000000000002",
+}
 
 WINDOW: Seconds = 60.0
 FLUSHES = 20
@@ -118,15 +121,8 @@ class SpeakConnection(ServedConnection):
 
     @override
     async def run(self) -> None:
-        await self._send(
-            {
-                "type": "Metadata",
-                "request_id": str(self._socket.id),
-                "model_name": self._options.model,
-                "model_version": "2025-04-07.0",
-                "model_uuid": MODEL_UUID,
-            }
-        )
+        metadata = {"type": "Metadata", "request_id": str(self._socket.id)}
+        await self._send({**metadata, "model_name": self._options.model, **MODEL_INFO})
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._start_speaking()

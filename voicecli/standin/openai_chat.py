@@ -235,7 +235,7 @@ class ChatService:
                 await send(completion.format_chunk({"content": token}))
         await send(completion.format_chunk({}, finish=completion.finish_reason(count)))
         if request.include_usage:
-            await send(completion.format_usage(count))
+            await send(completion.format_chunk(None, tokens=count))
         await client.write(b"data: [DONE]\n\n")
         await client.finish()
 
@@ -268,28 +268,24 @@ class CompletionFormat:
         usage = self._count_usage(len(tokens))
         return self._head | {"object": "chat.completion", "choices": [choice], "usage": usage}
 
-    def format_chunk(self, delta: Body, finish: str | None = None) -> str:
-        """Make one chunk of a stream."""
+    def format_chunk(
+        self, delta: Body | None, *, finish: str | None = None, tokens: int | None = None
+    ) -> str:
+        """Make one chunk of a stream: with a delta, or with the usage for ``tokens`` tokens."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return self._chunk([choice], None)
-
-    def format_usage(self, tokens: int) -> str:
-        """Make the chunk that carries the usage, and no choices."""
-        return self._chunk([], self._count_usage(tokens))
+        body = self._head | {"object": "chat.completion.chunk"}
+        body["choices"] = [] if delta is None else [choice]
+        if self._request.include_usage:
+            body["usage"] = None if tokens is None else self._count_usage(tokens)
+        if self._request.obfuscate:  # padding that hides the length of the token
+            text = delta.get("content", "") if delta else ""
+            body["obfuscation"] = uuid.uuid4().hex[: max(0, 16 - len(text))]
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
     def finish_reason(self, tokens: int) -> str:
         """Why a reply of ``tokens`` tokens ended."""
         limit = self._request.max_tokens
         return "length" if limit is not None and tokens >= limit else "stop"
-
-    def _chunk(self, choices: list[Body], usage: Body | None) -> str:
-        body = self._head | {"object": "chat.completion.chunk", "choices": choices}
-        if self._request.include_usage:
-            body["usage"] = usage
-        if self._request.obfuscate:  # padding that hides the length of the token
-            text = choices[0]["delta"].get("content", "") if choices else ""
-            body["obfuscation"] = uuid.uuid4().hex[: max(0, 16 - len(text))]
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
     def _count_usage(self, tokens: int) -> Body:
         """Count the usage; the prompt in words, since the real tokenizer is not here."""

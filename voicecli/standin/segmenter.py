@@ -170,15 +170,7 @@ class Segmenter:
             return (self._voiced[-1][1] + self._voice_from) // 2
         return self.cursor if self.cursor - first >= CUT_ANYWHERE_AFTER * self.rate else None
 
-    def _result(
-        self,
-        at: Samples,
-        result: Result,
-        *,
-        speech_final: bool = False,
-        from_finalize: bool = False,
-        shown: bool = True,
-    ) -> ResultDue:
+    def _result(self, at: Samples, result: Result, **flags: bool) -> ResultDue:
         open_stretch = [] if self._voice_from is None else [(self._voice_from, self.cursor)]
         voiced = tuple(
             ((start - self._start) / self.rate, (min(end, at) - self._start) / self.rate)
@@ -186,5 +178,4 @@ class Segmenter:
             if start < min(end, at)
         )
         pcm = bytes(self._pcm[: SAMPLE_SIZE * (at - self._start)])
-        segment = Segment(pcm, self.rate, voiced)
-        return ResultDue(at, self._start, segment, result, speech_final, from_finalize, shown)
+        return ResultDue(at, self._start, Segment(pcm, self.rate, voiced), result, **flags)
