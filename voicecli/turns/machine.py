@@ -21,7 +21,7 @@ from enum import Enum
 from typing import Literal
 
 from voicecli import events
-from voicecli.events import Action, Event, FinalTranscript, InterimTranscript, SpeechStarted
+from voicecli.events import Action, EndReason, Event, FinalTranscript, InterimTranscript
 from voicecli.turns.barge_in import Escalation, Interruption
 from voicecli.turns.end_of_turn import classify_ending
 from voicecli.turns.policy import BargeInPolicy, TurnPolicy
@@ -35,8 +35,7 @@ UTTERANCE_END_TOLERANCE: Seconds = 0.05
 """An UtteranceEnded this much earlier than the last known word belongs to an earlier word."""
 
 DETECTOR_MISS: Seconds = 0.3
-"""If the words end this much later than the detected speech, the detector missed them; a smaller
-difference is disagreement about where a word ends."""
+"""If the words end this much later than the detected speech, the detector missed them."""
 
 
 class Phase(Enum):
@@ -127,7 +126,7 @@ class TurnMachine:
 
     def _handle_while_listening(self, event: Event) -> list[Action]:
         match event:
-            case SpeechStarted():
+            case events.SpeechStarted():
                 self._start_speech()
                 if self.policy.detect == "vad":
                     self._finalizing = False
@@ -180,17 +179,13 @@ class TurnMachine:
 
     def _is_end_of_turn(self, event: events.UtteranceEnded) -> bool:
         """Whether ``event`` refers to the current words and no better rule is pending."""
-        end = self._transcript.speech_end
+        end, last = self._transcript.speech_end, event.last_word_end
         if not self._transcript.text or end is None:
             return False
-        if event.last_word_end is None and self._transcript.is_open:
+        if self._transcript.is_open if last is None else last < end - UTTERANCE_END_TOLERANCE:
             return False
-        if event.last_word_end is not None and event.last_word_end < end - UTTERANCE_END_TOLERANCE:
-            return False
-        return self.policy.detect == "endpointing" or self._deadline_kind not in (
-            "finalize",
-            "commit",
-        )
+        waits_for_better = self._deadline_kind in ("finalize", "commit")
+        return self.policy.detect == "endpointing" or not waits_for_better
 
     def _request_final_text(self, at: Seconds, kind: DeadlineKind) -> list[Action]:
         self._finalizing = True
@@ -226,15 +221,10 @@ class TurnMachine:
             self._finalizing = False
             self._await_user(at)
             return []
-        match kind:
-            case "commit":
-                return self._commit(at, classify_ending(text))
-            case "yield":
-                return self._commit(at, "key")
-            case _:
-                return self._commit(at, "timeout")
+        reasons: dict[str, EndReason] = {"commit": classify_ending(text), "yield": "key"}
+        return self._commit(at, reasons.get(kind, "timeout"))
 
-    def _commit(self, at: Seconds, reason: events.EndReason) -> list[Action]:
+    def _commit(self, at: Seconds, reason: EndReason) -> list[Action]:
         """End the user's turn, and have the reply spoken."""
         speech_end = self._find_speech_end()
         text = self._transcript.take()
@@ -274,7 +264,7 @@ class TurnMachine:
 
     def _handle_while_thinking(self, event: Event) -> list[Action]:
         match event:
-            case SpeechStarted():
+            case events.SpeechStarted():
                 self._start_speech()
                 if self.policy.detect == "vad":
                     return self._reopen_turn(event)
@@ -291,7 +281,7 @@ class TurnMachine:
         actions = self._cancel_reply(event.at, heard_nothing=True)
         self._transcript.put_back(self._committed, self._committed_end)
         self.phase = Phase.LISTENING
-        if isinstance(event, SpeechStarted):
+        if isinstance(event, events.SpeechStarted):
             self._await_speech_end(event.at)
             return actions
         self._arm_fallback(event.at)
@@ -304,7 +294,7 @@ class TurnMachine:
     def _handle_while_speaking(self, event: Event) -> list[Action]:
         interruption, allowed = self._interruption, self.barge_in.allowed
         match event:
-            case SpeechStarted() if allowed:
+            case events.SpeechStarted() if allowed:
                 self._start_speech()
                 is_first = interruption.stage is Escalation.NONE
                 interruption.start_speech(event.speech_start)

@@ -61,8 +61,7 @@ class TurnTranscript:
         """Prepend the words of a turn whose commit was revoked."""
         self._finals.insert(0, text)
         if self.speech_end is None:
-            self.speech_end = speech_end
-        self.speech_start = self.speech_start if self.speech_start is not None else speech_end
+            self.speech_start = self.speech_end = speech_end
 
     def take(self) -> str:
         """Return all words, and start over with none."""
