@@ -28,11 +28,8 @@ from voicecli.errors import UsageError
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 RATE = 16_000
-FRAME: Samples = 160
-"""AEC3 takes 10 ms at a time."""
-
-DELAY: Samples = 128
-"""AEC3's constant delay (measured)."""
+FRAME: Samples = 160  # AEC3 takes 10 ms at a time
+DELAY: Samples = 128  # AEC3's constant delay (measured)
 
 LEAD: Seconds = 0.010
 """How early AEC3 is given what is played: a device's times are off by a few milliseconds, and an
@@ -47,11 +44,8 @@ _SLEW: Seconds = 0.00001
 clocks drift by a fifth of that.  AEC3 has to adapt to any shift within sound; after a jump back by
 10 ms the echo was audible for half a second."""
 
-_QUIET_FRAMES = 10
-"""Frames without a sound that count as silence: 100 ms."""
-
-_RESAMPLER_DELAY: Samples = 25
-"""The most samples of the lower rate that the resampler waits for."""
+_QUIET_FRAMES = 10  # frames without a sound that count as silence: 100 ms
+_RESAMPLER_DELAY: Samples = 25  # the most samples of the lower rate that the resampler waits for
 
 MISSING = (
     "pywebrtc-audio is not installed, so the agent would hear itself; "

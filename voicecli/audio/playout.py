@@ -21,8 +21,7 @@ DUCKED_GAIN = 10 ** (-20 / 20)
 LONGEST_PREBUFFER: Seconds = 0.2
 """Each underrun doubles the pre-buffer up to this; each reply without one halves it again."""
 
-_LOG_LENGTH: Seconds = 30.0
-"""How long played sound is kept for ``take``."""
+_LOG_LENGTH: Seconds = 30.0  # how long played sound is kept for ``take``
 
 _DRAWN_BLOCKS = 1000
 """Drawn blocks whose times are kept: 10 s of 10 ms blocks; no device delays playback longer."""

@@ -32,11 +32,8 @@ if TYPE_CHECKING:
 CONVERSATION = "conversation.wav"
 REPLY = "reply.wav"
 
-WRITE_LENGTH: Seconds = 0.5
-"""Audio written at once."""
-
-LONGEST_PAUSE: Seconds = 0.5
-"""The most silence between two replies in ``reply.wav``."""
+WRITE_LENGTH: Seconds = 0.5  # audio written at once
+LONGEST_PAUSE: Seconds = 0.5  # the most silence between two replies in ``reply.wav``
 
 DRIFT: Seconds = 0.001
 """A block that starts this far from the end of the one before is placed by its own time, over a gap

@@ -18,8 +18,7 @@ from voicecli.audio.pcm import SampleArray, samples_of
 from voicecli.audio.playout import ClockedPlayout
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
-_TIMER_ERROR: Seconds = 1e-9
-"""asyncio's timers may fire this early."""
+_TIMER_ERROR: Seconds = 1e-9  # asyncio's timers may fire this early
 
 
 class VirtualSpeaker(Sink):
@@ -110,8 +109,7 @@ class VirtualSpeaker(Sink):
                 await self._changed.wait()
 
 
-_SILENT_BLOCK: Seconds = 0.1
-"""Short enough that a recording of the conversation keeps up."""
+_SILENT_BLOCK: Seconds = 0.1  # short enough that a recording of the conversation keeps up
 
 
 class SilentSource(Source):

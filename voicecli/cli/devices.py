@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
-from math import isinf
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from voicecli import clock
 from voicecli.errors import DeviceError
+from voicecli.units import ms
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -47,15 +47,9 @@ class Tested(StrEnum):
 TestResult = tuple[dict[str, Any], list[str]]
 """For JSON, and as lines of text."""
 
-_RATE = 48_000
-"""Most hardware's own, so that nothing is resampled here."""
-
-_NO_PREBUFFER = 0.0
-"""Test signals are written at once."""
-
-_METER_WIDTH = 40
-_METER_FLOOR = -60.0
-"""Cells of the level meter, and the dBFS where it begins."""
+_RATE = 48_000  # most hardware's own, so that nothing is resampled here
+_NO_PREBUFFER = 0.0  # test signals are written at once
+_METER_WIDTH, _METER_FLOOR = 40, -60.0  # cells of the level meter, and the dBFS where it begins
 
 
 @devices_app.callback(invoke_without_command=True)
@@ -133,8 +127,8 @@ def _list_rows(profile_name: str) -> list[dict[str, Any]]:
                 "input_channels": device.inputs,
                 "output_channels": device.outputs,
                 "default_rate": device.rate,
-                "input_latency_ms": _to_ms(device.input_latency) if device.inputs else None,
-                "output_latency_ms": _to_ms(device.output_latency) if device.outputs else None,
+                "input_latency_ms": _round_ms(device.input_latency) if device.inputs else None,
+                "output_latency_ms": _round_ms(device.output_latency) if device.outputs else None,
                 "default_input": device.default_input,
                 "default_output": device.default_output,
                 **{
@@ -181,32 +175,32 @@ async def _test_loudspeaker(name: str | None) -> TestResult:
     from voicecli.audio.devices.selftest import run_loudspeaker_test
 
     async with open_loudspeaker(name, _RATE, _NO_PREBUFFER) as loudspeaker:
-        played = await run_loudspeaker_test(loudspeaker)
-    result = {**asdict(played.status), "delay_ms": _to_ms(played.delay)}
+        status, delay = await run_loudspeaker_test(loudspeaker)
+    result = {**asdict(status), "delay_ms": _round_ms(delay)}
     sentence = f"  the first sample was heard {result['delay_ms']:g} ms after it was written"
-    return result, [*_describe("loudspeaker", played.status), sentence]
+    return result, [*_describe("loudspeaker", status), sentence]
 
 
 async def _test_microphone(name: str | None, seconds: float) -> TestResult:
     from voicecli.audio.devices import open_microphone
     from voicecli.audio.devices.select import make_silence_error
     from voicecli.audio.devices.selftest import run_microphone_test
+    from voicecli.audio.pcm import SILENT_DBFS
 
     async with open_microphone(name, _RATE) as microphone:
         with _open_meter() as show:
-            captured = await run_microphone_test(microphone, seconds, show)
-        level = captured.level
-        if isinf(level.peak):
+            status, level = await run_microphone_test(microphone, seconds, show)
+        if level.peak <= SILENT_DBFS:
             raise make_silence_error(microphone.name)
     result = {
-        **asdict(captured.status),
+        **asdict(status),
         "rms_dbfs": round(level.rms, 1),
         "peak_dbfs": round(level.peak, 1),
         "clipped": level.clipped,
     }
     clipped = f"{level.clipped} samples clipped: turn it down" if level.clipped else "none clipped"
     sentence = f"  level {level.rms:.1f} dBFS, peak {level.peak:.1f} dBFS, {clipped}"
-    return result, [*_describe("microphone", captured.status), sentence]
+    return result, [*_describe("microphone", status), sentence]
 
 
 async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | None) -> TestResult:
@@ -221,22 +215,19 @@ async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | No
         measured = await run_loopback_test(microphone, loudspeaker)
         if measured.silent:
             raise make_silence_error(microphone.name)
-    path, round_trip, attenuation = measured.path, measured.round_trip, measured.attenuation
-    result = {
-        "found": measured.found,
-        "played": measured.played,
-        "path_ms": None if path is None else _to_ms(path),
-        "round_trip_ms": None if round_trip is None else _to_ms(round_trip),
-        "attenuation_db": None if attenuation is None else round(attenuation, 1),
-    }
+    result: dict[str, Any] = {"found": measured.found, "played": measured.played}
+    result |= dict.fromkeys(("path_ms", "round_trip_ms", "attenuation_db"))
     lines = [f"loopback: {measured.found} of {measured.played} chirps found"]
     if measured.found:
+        result["path_ms"] = _round_ms(measured.path)
+        result["round_trip_ms"] = _round_ms(measured.round_trip)
+        result["attenuation_db"] = round(measured.attenuation, 1)
         lines += [
             f"  from loudspeaker to microphone {result['path_ms']:g} ms, "
             f"from write to read {result['round_trip_ms']:g} ms",
             f"  the echo is {result['attenuation_db']:g} dB softer than what is played",
         ]
-    return result, [*lines, f"  {_recommend_policy(attenuation)}"]
+    return result, [*lines, f"  {_recommend_policy(result['attenuation_db'])}"]
 
 
 def _recommend_policy(attenuation: float | None) -> str:
@@ -298,5 +289,5 @@ def _draw_meter(level: Level) -> Text:
     return Text.assemble((f"{bar:{_METER_WIDTH}}", style), f" {level.peak:6.1f} dBFS")
 
 
-def _to_ms(seconds: float) -> float:
-    return round(1000 * seconds, 1)
+def _round_ms(seconds: float) -> float:
+    return round(ms(seconds), 1)

@@ -21,8 +21,7 @@ from voicecli.audio.devices.select import (
 INPUT_UNDERFLOW, INPUT_OVERFLOW, OUTPUT_UNDERFLOW, OUTPUT_OVERFLOW = 1, 2, 4, 8
 """PortAudio's status flags; 16 means that a stream is being primed and is no fault."""
 
-Library = Any
-"""An instance of ``pyaudio.PyAudio``."""
+Library = Any  # an instance of ``pyaudio.PyAudio``
 
 
 @contextmanager

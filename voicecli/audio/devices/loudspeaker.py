@@ -23,8 +23,7 @@ from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
 
 T = TypeVar("T")
 
-_CHECK_INTERVAL: Seconds = 0.1
-"""How often the device is checked while somebody waits for it."""
+_CHECK_INTERVAL: Seconds = 0.1  # how often the device is checked while somebody waits for it
 
 
 @asynccontextmanager

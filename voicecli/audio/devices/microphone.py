@@ -20,11 +20,8 @@ from voicecli.units import AudioBlock, AudioFormat, Seconds
 _SILENCE_LIMIT: Seconds = 0.9
 """Digital silence for this long after opening is reported: no room is that quiet."""
 
-_CHECK_INTERVAL: Seconds = 0.1
-"""How often a microphone that delivers nothing is checked."""
-
-_BACKLOG = 3000
-"""Blocks kept for a slow reader (60 s of 20 ms); the oldest are dropped first."""
+_CHECK_INTERVAL: Seconds = 0.1  # how often a microphone that delivers nothing is checked
+_BACKLOG = 3000  # blocks kept for a slow reader (60 s of 20 ms); the oldest are dropped first
 
 
 @asynccontextmanager

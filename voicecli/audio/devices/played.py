@@ -16,8 +16,7 @@ _SILENCE_KEPT: Seconds = 0.05
 _JITTER: Seconds = 0.03
 """Two blocks follow each other although their times differ by this (measured: 5 ms, once 13)."""
 
-_BACKLOG: Seconds = 30.0
-"""How long blocks wait for ``take``."""
+_BACKLOG: Seconds = 30.0  # how long blocks wait for ``take``
 
 
 class _Block(NamedTuple):
@@ -86,15 +85,13 @@ class _Run:
         return at, resampled
 
 
-_GAP: Seconds = 0.05
-"""A block this far from the end of the one before does not continue it."""
+_GAP: Seconds = 0.05  # a block this far from the end of the one before does not continue it
 
 _OPENING = 10
 """Blocks placed by their own times: behind PulseAudio, the first few after the device was opened
 are reported 24 ms too early."""
 
-_SETTLING = 100
-"""Silent blocks after these whose times are averaged."""
+_SETTLING = 100  # silent blocks after these whose times are averaged
 
 _SLEW = 0.001
 """After that, how far a silent block may be moved, as a fraction of its length.  Clocks differ by a

@@ -71,17 +71,13 @@ class _CallbackClock:
     steady: behind PulseAudio, a microphone's times wander off by 25 ms in its first ten seconds.
     """
 
-    _WINDOW: Seconds = 1.0
-    """Fifty blocks, at least one of which was not late."""
+    _WINDOW: Seconds = 1.0  # fifty blocks, at least one of which was not late
 
     _DRIFT: Seconds = 0.0003
     """The most that clock drift moves the earliest callback from one window to the next."""
 
-    _LOSS: Seconds = 0.02
-    """A move by more than this means unreported loss of samples."""
-
-    _SETTLING_WINDOWS = 3
-    """Windows in which a sound server's buffers may still fill."""
+    _LOSS: Seconds = 0.02  # a move by more than this means unreported loss of samples
+    _SETTLING_WINDOWS = 3  # windows in which a sound server's buffers may still fill
 
     _ACCEPT_AFTER = 5
     """Windows after which any other move is accepted as the sound server's; before, as a busy

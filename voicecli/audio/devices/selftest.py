@@ -6,7 +6,6 @@ import statistics
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from math import inf, log10
 from typing import NamedTuple
 
 import numpy as np
@@ -15,21 +14,19 @@ from voicecli import clock
 from voicecli.audio.devices.loudspeaker import Loudspeaker
 from voicecli.audio.devices.microphone import Microphone
 from voicecli.audio.devices.stream import Stream
-from voicecli.audio.pcm import SampleArray, first_audible, samples_of
+from voicecli.audio.pcm import SampleArray, first_audible, measure_level, samples_of, to_dbfs
 from voicecli.units import AudioBlock, Samples, Seconds
 
-_FULL_SCALE = 32768.0
 _CLIPPED = 32767
 
-_NOTES = (330, 415, 494, 659)
-"""Hertz."""
+_NOTES = (330, 415, 494, 659)  # hertz
 
 _NOTE_LENGTH: Seconds = 0.85
 """Four of them take longer than the three seconds needed to measure the rate."""
 
 
 class Level(NamedTuple):
-    """The level of a block in dBFS (-inf: digital silence), and how many samples are clipped."""
+    """The level of a block in dBFS, and how many samples are clipped."""
 
     rms: float
     peak: float
@@ -55,69 +52,54 @@ class DeviceStatus:
     estimated: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MicrophoneResult:
-    """What a microphone captured."""
-
-    status: DeviceStatus
-    level: Level
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoudspeakerResult:
-    """How a loudspeaker played; ``delay``: from the first sample written to when it sounded."""
-
-    status: DeviceStatus
-    delay: Seconds
-
-
 @dataclass(frozen=True, slots=True)
 class LoopbackResult:
-    """How the microphone receives the loudspeaker.
+    """How the microphone receives the loudspeaker: medians over the chirps found.
 
-    found, played: chirps.
+    found, played: chirps; without one found, the other numbers are 0.
     path: from loudspeaker to microphone, by the clocks of their converters.
     round_trip: from the sample written to the sample read.
-    attenuation: decibels.  These three are medians, or None if no chirp was found.
+    attenuation: decibels.
     silent: whether the microphone delivered only zeros.
     """
 
     found: int
     played: int
-    path: Seconds | None
-    round_trip: Seconds | None
-    attenuation: float | None
+    path: Seconds
+    round_trip: Seconds
+    attenuation: float
     silent: bool
 
 
 def measure_levels(samples: SampleArray) -> Level:
-    """Measure ``samples``, of which there is at least one."""
-    values = samples.astype(np.float64)
-    rms, peak = float(np.sqrt(np.mean(values**2))), float(np.abs(values).max())
-    return Level(_to_dbfs(rms), _to_dbfs(peak), int(np.sum(np.abs(values) >= _CLIPPED)))
+    """Measure ``samples``."""
+    values = np.abs(samples.astype(np.float64))
+    peak = float(values.max(initial=0))
+    return Level(
+        measure_level(samples),
+        float(to_dbfs(np.square([peak]))[0]),
+        int(np.sum(values >= _CLIPPED)),
+    )
 
 
 async def run_microphone_test(
     microphone: Microphone, duration: Seconds, show: Callable[[Level], None]
-) -> MicrophoneResult:
+) -> tuple[DeviceStatus, Level]:
     """Capture for ``duration``; ``show`` is called with the level of each block."""
     received: list[SampleArray] = []
     count = 0
     async with aclosing(microphone.blocks()) as blocks:
         async for block in blocks:
-            samples = samples_of(block.pcm)
-            received.append(samples)
-            count += len(samples)
-            if len(samples):
-                show(measure_levels(samples))
+            received.append(samples_of(block.pcm))
+            count += len(received[-1])
+            show(measure_levels(received[-1]))
             if count >= duration * microphone.format.rate:
                 break
-    level = measure_levels(np.concatenate(received))
-    return MicrophoneResult(status=_get_status(microphone.stream), level=level)
+    return _get_status(microphone.stream), measure_levels(np.concatenate(received))
 
 
-async def run_loudspeaker_test(loudspeaker: Loudspeaker) -> LoudspeakerResult:
-    """Play four notes."""
+async def run_loudspeaker_test(loudspeaker: Loudspeaker) -> tuple[DeviceStatus, Seconds]:
+    """Play four notes; the time is from the first sample written to when it was heard."""
     rate = loudspeaker.format.rate
     time = np.arange(round(_NOTE_LENGTH * rate)) / rate
     envelope = np.minimum(1, np.minimum(time, time[::-1]) / 0.02)
@@ -126,7 +108,7 @@ async def run_loudspeaker_test(loudspeaker: Loudspeaker) -> LoudspeakerResult:
     written_at = _write(loudspeaker, signal)
     delay = await _wait_for_start(loudspeaker, signal) - written_at
     await loudspeaker.finish()
-    return LoudspeakerResult(status=_get_status(loudspeaker.stream), delay=delay)
+    return _get_status(loudspeaker.stream), delay
 
 
 def _write(loudspeaker: Loudspeaker, signal: SampleArray) -> Seconds:
@@ -156,10 +138,6 @@ def _get_status(stream: Stream) -> DeviceStatus:
     )
 
 
-def _to_dbfs(amplitude: float) -> float:
-    return 20 * log10(amplitude / _FULL_SCALE) if amplitude else -inf
-
-
 # ── loopback ─────────────────────────────────────────────────────────────────
 
 _CHIRPS = 5
@@ -176,16 +154,11 @@ _CHIRP_PEAK = 0.5 * 32767
 _LEAST_CONTRAST = 12.0
 """How far an echo must exceed the median of the correlation; pure noise reaches 5."""
 
-_REVERBERATION: Seconds = 0.1
-"""How long after the direct sound its energy still arrives."""
+_REVERBERATION: Seconds = 0.1  # how long after the direct sound its energy still arrives
 
 
 class Echo(NamedTuple):
-    """A played signal, found in a recording.
-
-    position: where in the recording it begins, in samples.
-    attenuation: decibels.
-    """
+    """Where a played signal begins in a recording, and its attenuation in decibels."""
 
     position: Samples
     attenuation: float
@@ -219,7 +192,7 @@ async def run_loopback_test(microphone: Microphone, loudspeaker: Loudspeaker) ->
             if echo := find_echo(signal, samples, rate):
                 at, read_at = _locate(received, echo.position, rate)
                 measured.append((at - sounded_at, read_at - written_at, echo.attenuation))
-    medians = [statistics.median(values) for values in zip(*measured, strict=True)] or [None] * 3
+    medians = [statistics.median(values) for values in zip(*measured, strict=True)] or [0.0] * 3
     path, round_trip, attenuation = medians
     return LoopbackResult(len(measured), _CHIRPS, path, round_trip, attenuation, silent)
 

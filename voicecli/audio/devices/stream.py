@@ -44,14 +44,12 @@ it is silence, and the result, of the same length, is played.
 _CALLBACK_TIMEOUT: Seconds = 0.5
 """A device that has not called back for this long is gone: PortAudio does not report it."""
 
-_FIRST_CALLBACK_TIMEOUT: Seconds = 3.0
-"""Bluetooth devices are slow to start."""
+_FIRST_CALLBACK_TIMEOUT: Seconds = 3.0  # Bluetooth devices are slow to start
 
 _STALL_GRACE: Seconds = 0.05
 """Callbacks that were due while the process was stopped need this long to arrive."""
 
-_REOPEN_INTERVAL: Seconds = 0.2
-"""Between two attempts to replace a lost device."""
+_REOPEN_INTERVAL: Seconds = 0.2  # between two attempts to replace a lost device
 
 _REOPEN_TIMEOUT: Seconds = 10.0
 """A lost device that has not been replaced after this long is an error."""
@@ -61,14 +59,12 @@ _XRUN_FLAGS = {
     "output": host.OUTPUT_UNDERFLOW | host.OUTPUT_OVERFLOW,
 }
 
-_CONTINUE = 0
-"""pyaudio.paContinue."""
+_CONTINUE = 0  # pyaudio.paContinue
 
 _MOST_HARDWARE_CHANNELS = 8
 """A device with more is a sound server, which mixes down to what it is asked for."""
 
-_XRUN_WINDOW: Seconds = 0.2
-"""Xruns come in bursts: those within this time are one event."""
+_XRUN_WINDOW: Seconds = 0.2  # xruns come in bursts: those within this time are one event
 
 
 class DeviceEvents:

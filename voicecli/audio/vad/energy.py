@@ -33,20 +33,14 @@ ABOVE_NOISE_DB = 6.0
 BELOW_PEAK_DB = 30.0
 """A frame this far below the loudest of its stretch is silence: 0.03 of its amplitude."""
 
-FLOOR_DBFS = -55.0
-"""Nothing below this is voice."""
-
-QUIET_ROOM_DBFS = -51.0
-"""The noise level assumed until it is known; 6 dB more is AUDIBLE_DBFS."""
-
-ONSET: Seconds = 0.030
-"""Uninterrupted voice that starts a stretch; a click is shorter."""
+FLOOR_DBFS = -55.0  # nothing below this is voice
+QUIET_ROOM_DBFS = -51.0  # the noise level assumed until it is known; 6 dB more is AUDIBLE_DBFS
+ONSET: Seconds = 0.030  # uninterrupted voice that starts a stretch; a click is shorter
 
 RETURN: Seconds = 0.020
 """Uninterrupted voice that continues a stretch after a dip: a click is shorter, a "t" is not."""
 
-_DIP_FRAMES = 5
-"""Length of the quietest part: 50 ms."""
+_DIP_FRAMES = 5  # length of the quietest part: 50 ms
 
 _NOISE_KNOWN_AFTER = 50
 """Frames until the noise is known (half a second): a stream may begin with a voice."""

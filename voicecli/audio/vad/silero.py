@@ -30,17 +30,13 @@ from voicecli.events import Event, SpeechStarted, SpeechStopped, SpeechSuspected
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 RATE = 16_000
-WINDOW = 512
-"""Samples that the network judges at once: 32 ms."""
-
-CONTEXT = 64
-"""Samples before the window that the network needs again."""
+WINDOW = 512  # samples that the network judges at once: 32 ms
+CONTEXT = 64  # samples before the window that the network needs again
 
 START_PROBABILITY, CONTINUE_PROBABILITY = 0.5, 0.35
 """Of a voice, to start a stretch and to continue it; Silero's own values."""
 
-ONSET_WINDOWS = 2
-"""Consecutive windows of voice that start a stretch."""
+ONSET_WINDOWS = 2  # consecutive windows of voice that start a stretch
 
 SUSPECT_AFTER: Seconds = 0.04
 SUSPECT_DB = 3.0
@@ -49,16 +45,14 @@ SUSPECT_FALL_DB = 10.0
 its peak, may be a voice.  A key of a keyboard dies away.  Five recorded sentences were suspected 40
 to 125 ms after they began, where the network took 119 to 308."""
 
-LOOK_BACK: Seconds = 0.2
-"""How long before the network's first verdict a voice may have begun."""
+LOOK_BACK: Seconds = 0.2  # how long before the network's first verdict a voice may have begun
 
 LAG: Seconds = 0.12
 """A voice ended at most this long before the end of the last voiced window: when loud noise covers
 its end, the network is more reliable than the levels.  Five sentences in noise of 20, 12 and 5 dB
 and in none lagged by -23 to 247 ms (median 83); this value had the smallest error on them."""
 
-FADING: Seconds = 0.1
-"""How long after the last voiced window a voice may still be fading."""
+FADING: Seconds = 0.1  # how long after the last voiced window a voice may still be fading
 
 BRIDGE: Seconds = 0.03
 """A dip this long is bridged when the beginning or the end of a voice is looked for."""
