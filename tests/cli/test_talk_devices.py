@@ -116,7 +116,7 @@ def test_half_duplex_hears_nothing_of_its_own_voice(virtual_audio: VirtualAudio,
     assert [turn["outcome"] for turn in held.turns] == ["answered"] * 3
 
 
-@pytest.mark.skipif(not echo.available(), reason="no pywebrtc-audio: pip install voicecli[aec]")
+@pytest.mark.skipif(not echo.is_installed(), reason="no pywebrtc-audio: pip install voicecli[aec]")
 def test_with_its_echo_cancelled_it_does_not_answer_itself(
     virtual_audio: VirtualAudio, tmp_path: Path
 ):

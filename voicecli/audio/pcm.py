@@ -23,7 +23,6 @@ AUDIBLE_DBFS = -45.0
 """A sample at or above this level is audible; the field's threshold for "first audible sample"."""
 
 SILENT_DBFS = -100.0  # the level of digital silence
-
 _AUDIBLE = 32768.0 * 10 ** (AUDIBLE_DBFS / 20)
 
 
@@ -59,10 +58,7 @@ def to_dbfs(power: LevelArray) -> LevelArray:
 
 
 _ZERO_CROSSINGS = 24  # of the sinc on either side: 1 ms at 24 kHz, 1.5 ms at 16 kHz
-
-_CUTOFF = 0.95
-"""As a fraction of the lower Nyquist frequency; the transition band of 10 % lies around it."""
-
+_CUTOFF = 0.95  # of the lower Nyquist frequency; the transition band of 10 % lies around it
 _KAISER_BETA = 8.0  # 80 dB of attenuation beyond the transition band
 _CHUNK: Samples = 4096  # output samples computed at once; bounds the memory, not the result
 

@@ -13,19 +13,12 @@ from typing_extensions import override
 from voicecli.audio.pcm import SampleArray, find_audible
 from voicecli.units import Samples, Seconds
 
-FADE: Seconds = 0.01
-"""Length of a fade: long enough to avoid a click, short enough to pass for immediate."""
-
+FADE: Seconds = 0.01  # long enough to avoid a click, short enough to pass for immediate
 DUCKED_GAIN = 10 ** (-20 / 20)
 
-LONGEST_PREBUFFER: Seconds = 0.2
-"""Each underrun doubles the pre-buffer up to this; each reply without one halves it again."""
-
+LONGEST_PREBUFFER: Seconds = 0.2  # an underrun doubles it up to this; a reply without one halves it
 _LOG_LENGTH: Seconds = 30.0  # how long played sound is kept for ``take``
-
-_DRAWN_BLOCKS = 1000
-"""Drawn blocks whose times are kept: 10 s of 10 ms blocks; no device delays playback longer."""
-
+_DRAWN_BLOCKS = 1000  # whose times are kept: 10 s of 10 ms; no device delays playback longer
 _NOTHING: SampleArray = np.zeros(0, np.int16)
 
 

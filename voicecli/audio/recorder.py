@@ -34,13 +34,11 @@ REPLY = "reply.wav"
 
 WRITE_LENGTH: Seconds = 0.5  # audio written at once
 LONGEST_PAUSE: Seconds = 0.5  # the most silence between two replies in ``reply.wav``
-
 DRIFT: Seconds = 0.001
 """A block that starts this far from the end of the one before is placed by its own time, over a gap
 or a cut.  A microphone's clock that is 50 ppm off the session's gets there every 20 s."""
 
-LONGEST: Samples = (2**32 - 1 - 36) // 4
-"""Frames that a WAVE header can count: 12.4 hours at 24 kHz."""
+LONGEST: Samples = (2**32 - 1 - 36) // 4  # that a WAVE header can count: 12.4 hours at 24 kHz
 
 PlayedReader = Callable[[Seconds, Samples], SampleArray]
 """Returns what the agent's loudspeaker played: from a time on, a number of samples."""
@@ -202,9 +200,7 @@ class Recorder:
 
 # ── cross-check: mouth-to-ear from the recording alone ───────────────────────
 
-TOLERANCE: Seconds = 0.020
-"""A larger disagreement between recording and timeline makes a turn unreliable."""
-
+TOLERANCE: Seconds = 0.020  # a larger disagreement with the timeline makes a turn unreliable
 SEARCH_RANGE: Seconds = 0.5
 """A reply's first audible sample is looked for this far around its reported time, after the
 commit."""

@@ -19,12 +19,9 @@ from voicecli.audio.pcm import FloatArray, SampleArray
 from voicecli.errors import InputError
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
-_READ_LENGTH: Seconds = 0.1
-"""Read at once: memory stays flat, and the loop waits 4 ms at most (8 channels of 192 kHz)."""
-
+_READ_LENGTH: Seconds = 0.1  # flat memory; the loop waits 4 ms at most (8 channels of 192 kHz)
 _VALID_RATES = range(1_000, 768_001)  # hertz; a header with another rate is damaged
 _SILENT_PEAK = 1e-4  # a recording that never gets louder (-80 dBFS) is silent
-
 _PROMISED_BYTES = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be \d+\)", re.MULTILINE)
 """In libsndfile's log: bytes of sound that the header promises and the file does not have."""
 

@@ -17,9 +17,7 @@ from voicecli.audio.pcm import Resampler, SampleArray
 from voicecli.events import Event
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
-_SILENCE_LIMIT: Seconds = 0.9
-"""Digital silence for this long after opening is reported: no room is that quiet."""
-
+_SILENCE_LIMIT: Seconds = 0.9  # of digital silence after opening: no room is that quiet
 _CHECK_INTERVAL: Seconds = 0.1  # how often a microphone that delivers nothing is checked
 _BACKLOG = 3000  # blocks kept for a slow reader (60 s of 20 ms); the oldest are dropped first
 

@@ -10,9 +10,7 @@ from voicecli.audio.pcm import Resampler, SampleArray
 from voicecli.audio.playout import PlayedLog
 from voicecli.units import Samples, Seconds
 
-_SILENCE_KEPT: Seconds = 0.05
-"""Silence kept after sound, so that what sounds without a pause stays in one run."""
-
+_SILENCE_KEPT: Seconds = 0.05  # after sound, so that sound without a pause stays in one run
 _JITTER: Seconds = 0.03
 """Two blocks follow each other although their times differ by this (measured: 5 ms, once 13)."""
 
@@ -86,13 +84,11 @@ class _Run:
 
 
 _GAP: Seconds = 0.05  # a block this far from the end of the one before does not continue it
-
 _OPENING = 10
 """Blocks placed by their own times: behind PulseAudio, the first few after the device was opened
 are reported 24 ms too early."""
 
 _SETTLING = 100  # silent blocks after these whose times are averaged
-
 _SLEW = 0.001
 """After that, how far a silent block may be moved, as a fraction of its length.  Clocks differ by a
 fifth of this, but after an xrun PulseAudio's times were 10 ms wrong for seconds."""

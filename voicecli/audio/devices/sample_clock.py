@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 from voicecli.units import Samples, Seconds
 
-_LONGEST_BUFFER: Seconds = 1.0
-"""No sound card buffers more; a larger difference of times is not usable."""
+_LONGEST_BUFFER: Seconds = 1.0  # no sound card buffers more; a larger difference is not usable
 
 
 class BlockTime(NamedTuple):

@@ -20,9 +20,7 @@ from voicecli.units import AudioBlock, Samples, Seconds
 _CLIPPED = 32767
 
 _NOTES = (330, 415, 494, 659)  # hertz
-
-_NOTE_LENGTH: Seconds = 0.85
-"""Four of them take longer than the three seconds needed to measure the rate."""
+_NOTE_LENGTH: Seconds = 0.85  # four of them take longer than measuring the rate (3 s)
 
 
 class Level(NamedTuple):
@@ -142,18 +140,12 @@ def _get_status(stream: Stream) -> DeviceStatus:
 
 _CHIRPS = 5
 
-_ECHO_TIMEOUT: Seconds = 0.6
-"""How long the echo of a chirp is waited for; Bluetooth takes 0.3 s there and back."""
-
+_ECHO_TIMEOUT: Seconds = 0.6  # Bluetooth takes 0.3 s there and back
 _CHIRP_LENGTH: Seconds = 0.25
-_LOWEST, _HIGHEST = 400.0, 6000.0
-"""Hertz that small loudspeakers and microphones pass, and that 16 kHz can represent."""
-
+_LOWEST, _HIGHEST = 400.0, 6000.0  # hertz that small devices pass and 16 kHz can represent
 _CHIRP_PEAK = 0.5 * 32767
 
-_LEAST_CONTRAST = 12.0
-"""How far an echo must exceed the median of the correlation; pure noise reaches 5."""
-
+_LEAST_CONTRAST = 12.0  # of an echo over the median of the correlation; pure noise reaches 5
 _REVERBERATION: Seconds = 0.1  # how long after the direct sound its energy still arrives
 
 

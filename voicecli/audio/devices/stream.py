@@ -41,18 +41,11 @@ For an input stream the block is what was captured, and the result is ignored.  
 it is silence, and the result, of the same length, is played.
 """
 
-_CALLBACK_TIMEOUT: Seconds = 0.5
-"""A device that has not called back for this long is gone: PortAudio does not report it."""
-
+_CALLBACK_TIMEOUT: Seconds = 0.5  # then the device is gone: PortAudio does not report it
 _FIRST_CALLBACK_TIMEOUT: Seconds = 3.0  # Bluetooth devices are slow to start
-
-_STALL_GRACE: Seconds = 0.05
-"""Callbacks that were due while the process was stopped need this long to arrive."""
-
+_STALL_GRACE: Seconds = 0.05  # callbacks due while the process was stopped arrive within this
 _REOPEN_INTERVAL: Seconds = 0.2  # between two attempts to replace a lost device
-
-_REOPEN_TIMEOUT: Seconds = 10.0
-"""A lost device that has not been replaced after this long is an error."""
+_REOPEN_TIMEOUT: Seconds = 10.0  # then a lost device is an error
 
 _XRUN_FLAGS = {
     "input": host.INPUT_UNDERFLOW | host.INPUT_OVERFLOW,
@@ -60,10 +53,7 @@ _XRUN_FLAGS = {
 }
 
 _CONTINUE = 0  # pyaudio.paContinue
-
-_MOST_HARDWARE_CHANNELS = 8
-"""A device with more is a sound server, which mixes down to what it is asked for."""
-
+_MOST_HARDWARE_CHANNELS = 8  # a device with more is a sound server, which mixes down
 _XRUN_WINDOW: Seconds = 0.2  # xruns come in bursts: those within this time are one event
 
 

@@ -23,27 +23,16 @@ from voicecli.events import Event, SpeechStarted, SpeechStopped
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 FRAME: Seconds = 0.010
-STEP: Seconds = 0.001
-"""Within a frame, the beginning and the end of a voice are located in steps of this length."""
-
-NOISE_WINDOW: Seconds = 2.0
-"""The quietest 50 ms of this time are the noise; speech has a dip within it."""
-
+STEP: Seconds = 0.001  # precision of the beginning and the end of a voice within a frame
+NOISE_WINDOW: Seconds = 2.0  # its quietest 50 ms are the noise; speech has a dip within it
 ABOVE_NOISE_DB = 6.0
-BELOW_PEAK_DB = 30.0
-"""A frame this far below the loudest of its stretch is silence: 0.03 of its amplitude."""
-
+BELOW_PEAK_DB = 30.0  # below the loudest frame of its stretch, it is silence: 0.03 of its amplitude
 FLOOR_DBFS = -55.0  # nothing below this is voice
 QUIET_ROOM_DBFS = -51.0  # the noise level assumed until it is known; 6 dB more is AUDIBLE_DBFS
 ONSET: Seconds = 0.030  # uninterrupted voice that starts a stretch; a click is shorter
-
-RETURN: Seconds = 0.020
-"""Uninterrupted voice that continues a stretch after a dip: a click is shorter, a "t" is not."""
-
+RETURN: Seconds = 0.020  # voice that continues it after a dip: a click is shorter, a "t" is not
 _DIP_FRAMES = 5  # length of the quietest part: 50 ms
-
-_NOISE_KNOWN_AFTER = 50
-"""Frames until the noise is known (half a second): a stream may begin with a voice."""
+_NOISE_KNOWN_AFTER = 50  # frames (half a second): a stream may begin with a voice
 
 
 @dataclass(frozen=True, slots=True)

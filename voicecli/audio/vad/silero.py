@@ -32,12 +32,8 @@ from voicecli.units import AudioBlock, AudioFormat, Seconds
 RATE = 16_000
 WINDOW = 512  # samples that the network judges at once: 32 ms
 CONTEXT = 64  # samples before the window that the network needs again
-
-START_PROBABILITY, CONTINUE_PROBABILITY = 0.5, 0.35
-"""Of a voice, to start a stretch and to continue it; Silero's own values."""
-
+START_PROBABILITY, CONTINUE_PROBABILITY = 0.5, 0.35  # of a voice; Silero's own values
 ONSET_WINDOWS = 2  # consecutive windows of voice that start a stretch
-
 SUSPECT_AFTER: Seconds = 0.04
 SUSPECT_DB = 3.0
 SUSPECT_FALL_DB = 10.0
@@ -46,16 +42,13 @@ its peak, may be a voice.  A key of a keyboard dies away.  Five recorded sentenc
 to 125 ms after they began, where the network took 119 to 308."""
 
 LOOK_BACK: Seconds = 0.2  # how long before the network's first verdict a voice may have begun
-
 LAG: Seconds = 0.12
 """A voice ended at most this long before the end of the last voiced window: when loud noise covers
 its end, the network is more reliable than the levels.  Five sentences in noise of 20, 12 and 5 dB
 and in none lagged by -23 to 247 ms (median 83); this value had the smallest error on them."""
 
 FADING: Seconds = 0.1  # how long after the last voiced window a voice may still be fading
-
-BRIDGE: Seconds = 0.03
-"""A dip this long is bridged when the beginning or the end of a voice is looked for."""
+BRIDGE: Seconds = 0.03  # bridges such a dip near the beginning or the end of a voice
 
 
 class SileroNetwork:
