@@ -100,7 +100,7 @@ class Resampler:
 
     def flush(self) -> SampleArray:
         """Return the remaining output, as if silence followed."""
-        return self.feed(np.zeros(self._half, np.int16))
+        return self.feed(np.zeros(self._half if self._up != self._down else 0, np.int16))
 
     def _filter(self, known: FloatArray, steps: range) -> SampleArray:
         positions = np.arange(steps.start, steps.stop, steps.step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import ceil
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,6 @@ LONGEST_PREBUFFER: Seconds = 0.2  # an underrun doubles it up to this; a reply w
 _LOG_LENGTH: Seconds = 30.0  # how long played sound is kept for ``take``
 _DRAWN_BLOCKS = 1000  # whose times are kept: 10 s of 10 ms; no device delays playback longer
 _NOTHING: SampleArray = np.zeros(0, np.int16)
-
-
-class _Drawn(NamedTuple):
-    """``length`` samples of the reply from ``position`` on, the first of which sounds at ``at``."""
-
-    at: Seconds
-    position: Samples
-    length: Samples
 
 
 class PlayoutBuffer:
@@ -66,7 +58,8 @@ class PlayoutBuffer:
         self._queue: deque[SampleArray] = deque()
         self._queued: Samples = 0
         self._position: Samples = 0  # of the queue's first sample
-        self._drawn: deque[_Drawn] = deque(maxlen=_DRAWN_BLOCKS)
+        self._drawn: deque[tuple[Seconds, Samples, Samples]]  # time, position and length of blocks
+        self._drawn = deque(maxlen=_DRAWN_BLOCKS)
         self._gain = self._goal = 1.0
         self._ramp = self._fade  # samples in which the gain goes from 0 to 1
         self._flowing = self._held = self._ended = self._dry = False
@@ -169,7 +162,7 @@ class PlayoutBuffer:
 
     def count_heard(self, now: Seconds) -> Samples:
         """Count the samples that have sounded by ``now``, which must not go back."""
-        while len(self._drawn) > 1 and self._drawn[1].at <= now:
+        while len(self._drawn) > 1 and self._drawn[1][0] <= now:
             self._drawn.popleft()
         if not self._drawn:
             return 0
@@ -219,7 +212,7 @@ class PlayoutBuffer:
 
     def _note_times(self, count: Samples, at: Seconds) -> None:
         """Remember when the next ``count`` samples of the queue sound."""
-        self._drawn.append(_Drawn(at, self._position, count))
+        self._drawn.append((at, self._position, count))
         first = self._audible
         if self._audible_at is None and first is not None and first < self._position + count:
             self._audible_at = at + (first - self._position) / self.rate

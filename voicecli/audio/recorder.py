@@ -13,13 +13,11 @@ import wave
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import soxr
 
-from voicecli.audio.pcm import AUDIBLE_DBFS, LevelArray, SampleArray, samples_of
+from voicecli.audio.pcm import AUDIBLE_DBFS, LevelArray, Resampler, SampleArray, samples_of
 from voicecli.audio.playout import FADE
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, UsageError
@@ -77,7 +75,7 @@ class Recorder:
         self._run_at: Seconds = 0.0  # blocks without a gap: their start and their length
         self._run: Samples = 0
         self._overlap: Samples = 0  # how much of what comes precedes the end of what is there
-        self._stream: soxr.ResampleStream | None = None
+        self._resampler = Resampler(user_rate, rate)
         self._quiet: Samples | None = None  # silence at the agent's end; None before any sound
         self._failure: OSError | None = None
 
@@ -96,13 +94,8 @@ class Recorder:
             raise self._make_write_error(error) from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._append(self._resample(np.zeros(0, np.int16), last=True))
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._append(self._resampler.flush())
         self._write(len(self._user))
         for file in (self._conversation, self._reply):
             try:
@@ -122,14 +115,14 @@ class Recorder:
         if not self._run or abs(block.at - run_end) > DRIFT:
             self._begin_run(block.at)
         self._run += len(samples)
-        self._append(self._resample(samples, last=False))
+        self._append(self._resampler.feed(samples))
         if len(self._user) >= self._format.samples(WRITE_LENGTH):
             self._write(len(self._user))
 
     def _begin_run(self, at: Seconds) -> None:
         """Place what comes next at ``at``, whatever there was before."""
-        self._append(self._resample(np.zeros(0, np.int16), last=True))
-        self._stream = None
+        self._append(self._resampler.flush())
+        self._resampler = Resampler(self._user_format.rate, self._format.rate)
         self._run_at, self._run = at, 0
         gap = self._format.samples(at) - self._position - len(self._user)
         self._overlap = max(0, -gap)
@@ -139,18 +132,6 @@ class Recorder:
         skipped = min(self._overlap, len(samples))
         self._overlap -= skipped
         self._user = np.concatenate([self._user, samples[skipped:]])
-
-    def _resample(self, samples: SampleArray, *, last: bool) -> SampleArray:
-        if self._user_format.rate == self._format.rate:
-            return samples
-        if self._stream is None:
-            if last:
-                return samples
-            self._stream = soxr.ResampleStream(
-                self._user_format.rate, self._format.rate, 1, dtype="int16"
-            )
-        resampled: SampleArray = self._stream.resample_chunk(samples, last=last)
-        return resampled
 
     def _write(self, count: Samples) -> None:
         """Write the next ``count`` samples of both channels."""

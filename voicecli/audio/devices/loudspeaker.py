@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -13,12 +13,11 @@ from typing_extensions import override
 from voicecli import clock
 from voicecli.audio.devices.played import EchoReference, PlayedAudio
 from voicecli.audio.devices.sample_clock import BlockTime, PlaybackClock
-from voicecli.audio.devices.stream import DeviceHost, Stream, open_stream
+from voicecli.audio.devices.stream import OpenDevice, Stream, open_stream
 from voicecli.audio.echo import FarEnd
 from voicecli.audio.interfaces import Sink
 from voicecli.audio.pcm import Resampler, SampleArray, samples_of
 from voicecli.audio.playout import PlayoutBuffer
-from voicecli.events import Event
 from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
 
 T = TypeVar("T")
@@ -46,14 +45,11 @@ async def open_loudspeaker(
         yield loudspeaker
 
 
-class Loudspeaker(Sink, FarEnd):
+class Loudspeaker(OpenDevice, Sink, FarEnd):
     """Plays replies through PortAudio; times come from the clock of the converter (DAC).
 
-    When the device vanishes, another takes over and continues from what was last heard; ``events``
-    reports it.
+    A lost device is replaced by another, which continues from what was last heard.
     """
-
-    host: DeviceHost
 
     def __init__(self, name: str | None, rate: int, prebuffer: Seconds, block: Seconds) -> None:
         self.format = AudioFormat(rate)
@@ -167,20 +163,6 @@ class Loudspeaker(Sink, FarEnd):
     def take_reference(self, start: Seconds, count: Samples) -> SampleArray:
         # The device is given samples some 15 ms ahead.
         return self._echo_reference.take(start, count)
-
-    def events(self) -> AsyncGenerator[Event, None]:
-        """Yield the device's Warned and AudioGlitched, without end."""
-        return self.stream.events.iterate()
-
-    @property
-    def name(self) -> str:
-        """Name of the device that plays."""
-        return self.stream.name
-
-    @property
-    def xruns(self) -> int:
-        """How often the device ran out of samples because the machine was too busy."""
-        return self.stream.events.xruns
 
     def _count_heard(self, now: Seconds) -> Samples:
         heard = self._playout.count_heard(now) * self.format.rate / self._playout.rate

@@ -11,10 +11,9 @@ from typing_extensions import override
 
 from voicecli.audio.devices.sample_clock import BlockTime, CaptureClock
 from voicecli.audio.devices.select import make_silence_error
-from voicecli.audio.devices.stream import DeviceHost, Stream, open_stream
+from voicecli.audio.devices.stream import OpenDevice, Stream, open_stream
 from voicecli.audio.interfaces import Source
 from voicecli.audio.pcm import Resampler, SampleArray
-from voicecli.events import Event
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 _SILENCE_LIMIT: Seconds = 0.9  # of digital silence after opening: no room is that quiet
@@ -40,13 +39,11 @@ async def open_microphone(
         yield microphone
 
 
-class Microphone(Source):
+class Microphone(OpenDevice, Source):
     """Captures blocks through PortAudio; times come from the clock of the converter (ADC).
 
-    When the device vanishes, another takes over and ``at`` jumps; ``events`` reports it.
+    A lost device is replaced by another; ``at`` jumps then.
     """
-
-    host: DeviceHost
 
     def __init__(self, name: str | None, rate: int, block: Seconds) -> None:
         self.format = AudioFormat(rate)
@@ -81,26 +78,12 @@ class Microphone(Source):
     def resume(self) -> None:
         pass
 
-    def events(self) -> AsyncGenerator[Event, None]:
-        """Yield the device's Warned and AudioGlitched, without end."""
-        return self.stream.events.iterate()
-
-    @property
-    def name(self) -> str:
-        """Name of the device that captures."""
-        return self.stream.name
-
-    @property
-    def xruns(self) -> int:
-        """How often samples were lost."""
-        return self.stream.events.xruns
-
     def _open_at(self, rate: int) -> None:
         self._resampler = Resampler(rate, self.format.rate)
         self._clock = CaptureClock(rate)
         self._device_rate = rate
         self._in = self._out = 0  # samples of the device, samples made of them
-        self._zeros: Seconds | None = 0.0  # of digital silence so far; None once decided
+        self._silent = True  # only zeros so far, and not reported yet
 
     def _receive(self, samples: SampleArray, time: BlockTime) -> SampleArray:
         """Pass a block on to the loop.  Runs in PortAudio's thread."""
@@ -117,13 +100,7 @@ class Microphone(Source):
         self._out += len(resampled)
         self._blocks.append(AudioBlock(resampled.tobytes(), at, came=time.called))
         self._arrived.set()
-        if self._zeros is not None:
-            self._check_silence(samples, self._zeros)
-
-    def _check_silence(self, samples: SampleArray, zeros: Seconds) -> None:
-        self._zeros = zeros + len(samples) / self._device_rate
-        if samples.any():
-            self._zeros = None
-        elif self._zeros >= _SILENCE_LIMIT:
-            self._zeros = None
+        self._silent &= not samples.any()
+        if self._silent and self._in >= _SILENCE_LIMIT * self._device_rate:
+            self._silent = False
             self.stream.events.warn(make_silence_error(self.name))

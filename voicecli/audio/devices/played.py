@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import NamedTuple
 
 from voicecli.audio.pcm import Resampler, SampleArray
 from voicecli.audio.playout import PlayedLog
@@ -17,14 +16,6 @@ _JITTER: Seconds = 0.03
 _BACKLOG: Seconds = 30.0  # how long blocks wait for ``take``
 
 
-class _Block(NamedTuple):
-    """Samples of the device, the first of which sounds at ``at``."""
-
-    at: Seconds
-    samples: SampleArray
-    rate: int
-
-
 class PlayedAudio:
     """Takes blocks from PortAudio's thread and hands out samples at ``rate`` in the loop's.
 
@@ -33,7 +24,7 @@ class PlayedAudio:
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._waiting: deque[_Block] = deque()
+        self._waiting: deque[tuple[Seconds, SampleArray, int]] = deque()
         self._sounded_until: Seconds = -1.0
         self._run: _Run | None = None
         self._log = PlayedLog(rate)
@@ -47,35 +38,34 @@ class PlayedAudio:
         if samples.any():
             self._sounded_until = at + len(samples) / rate
         if at < self._sounded_until + _SILENCE_KEPT:
-            self._waiting.append(_Block(at, samples, rate))
-            if self._waiting[0].at < at - _BACKLOG:
+            self._waiting.append((at, samples, rate))
+            if self._waiting[0][0] < at - _BACKLOG:
                 self._waiting.popleft()
 
     def take(self, start: Seconds, count: Samples) -> SampleArray:
         """Return what sounds in the ``count`` samples from ``start``; see ``PlayedLog.take``."""
         while self._waiting:
-            block = self._waiting.popleft()
-            if self._run is None or not self._run.is_continued_by(block):
-                self._run = _Run(block, self._rate)
-            self._log.add(*self._run.feed(block.samples))
+            at, samples, rate = self._waiting.popleft()
+            if self._run is None or not self._run.is_continued_at(at, rate):
+                self._run = _Run(at, rate, self._rate)
+            self._log.add(*self._run.feed(samples))
         return self._log.take(start, count)
 
 
 class _Run:
     """Blocks without a gap: placed by the time of the first, one behind the other."""
 
-    def __init__(self, first: _Block, rate: int) -> None:
-        self._start, self._device_rate, self._rate = first.at, first.rate, rate
-        self._resampler = Resampler(first.rate, rate)
-        self._in: Samples = 0
-        self._out: Samples = 0
+    def __init__(self, start: Seconds, device_rate: int, rate: int) -> None:
+        self._start, self._device_rate, self._rate = start, device_rate, rate
+        self._resampler = Resampler(device_rate, rate)
+        self._in = self._out = 0  # samples
 
-    def is_continued_by(self, block: _Block) -> bool:
+    def is_continued_at(self, at: Seconds, device_rate: int) -> bool:
         end = self._start + self._in / self._device_rate
-        return block.rate == self._device_rate and abs(block.at - end) <= _JITTER
+        return device_rate == self._device_rate and abs(at - end) <= _JITTER
 
     def feed(self, samples: SampleArray) -> tuple[Seconds, SampleArray]:
-        """Return the resampled samples and when the first of them sounds."""
+        """Return when the first of the resampled samples sounds, and the samples."""
         at = self._start + self._out / self._rate
         resampled = self._resampler.feed(samples)
         self._in += len(samples)

@@ -176,12 +176,10 @@ class Stream:
     def _choose(self, devices: list[Device]) -> Device:
         if self.device is None:
             return choose_device(devices, self.direction, self._wanted)
-        if self._wanted is None:
-            return choose_device(devices, self.direction)
-        try:  # by its name: the indices have changed
-            return choose_device(devices, self.direction, self.device.name)
-        except DeviceError:
-            return choose_device(devices, self.direction)
+        with suppress(DeviceError):
+            if self._wanted is not None:  # by its name: the indices have changed
+                return choose_device(devices, self.direction, self.device.name)
+        return choose_device(devices, self.direction)
 
     def _start(self, library: host.Library, device: Device, rate: int, channels: int) -> None:
         import pyaudio
@@ -193,17 +191,12 @@ class Stream:
         options = {
             self.direction: True,
             f"{self.direction}_device_index": device.index,
+            "frames_per_buffer": round(rate * self._block),
             "stream_callback": self._call,
             "start": False,
         }
         with host.silence_stderr():
-            self._stream = library.open(
-                rate,
-                channels,
-                pyaudio.paInt16,
-                frames_per_buffer=round(rate * self._block),
-                **options,
-            )
+            self._stream = library.open(rate, channels, pyaudio.paInt16, **options)
             latency = {"input": "get_input_latency", "output": "get_output_latency"}
             self._latency = getattr(self._stream, latency[self.direction])()
             self._stream.start_stream()
@@ -217,7 +210,11 @@ class Stream:
         try:
             if broken := bool(flags & _XRUN_FLAGS[self.direction]):
                 self.events.count_xrun()
-            block_time = self._time(frames, times, monotonic - self._origin)
+            now = monotonic - self._origin
+            if self.direction == "input":
+                block_time = captured_at(times, now, frames / self.rate)
+            else:
+                block_time = played_at(times, now, self._latency)
             block_time = block_time._replace(broken=broken)
             self.estimated |= block_time.estimated
             self.meter.add(block_time.called, frames)
@@ -229,11 +226,6 @@ class Stream:
         except Exception as error:
             self.fault = self.fault or error
             return bytes(2 * self.channels * frames), _CONTINUE
-
-    def _time(self, frames: Samples, times: Mapping[str, float], now: Seconds) -> BlockTime:
-        if self.direction == "input":
-            return captured_at(times, now, frames / self.rate)
-        return played_at(times, now, self._latency)
 
 
 def _mix_down(data: bytes, channels: int) -> SampleArray:
@@ -259,11 +251,30 @@ def _list_channels(device: Device, direction: Direction) -> list[int]:
     A microphone with all, as any of them may be the one in use; a loudspeaker in stereo.
     """
     most = device.channels(direction)
-    if direction == "output":
-        first = min(most, 2)
-    else:
-        first = most if most <= _MOST_HARDWARE_CHANNELS else 1
+    all_inputs = most if most <= _MOST_HARDWARE_CHANNELS else 1
+    first = min(most, 2) if direction == "output" else all_inputs
     return list(dict.fromkeys([first, 1, min(most, 2), most]))
+
+
+class OpenDevice:
+    """What a microphone and a loudspeaker have in common: a stream and its host."""
+
+    stream: Stream
+    host: DeviceHost
+
+    @property
+    def name(self) -> str:
+        """Name of the device in use."""
+        return self.stream.name
+
+    @property
+    def xruns(self) -> int:
+        """How often samples were lost because the machine was too busy."""
+        return self.stream.events.xruns
+
+    def events(self) -> AsyncGenerator[Event, None]:
+        """Yield the device's Warned and AudioGlitched, without end."""
+        return self.stream.events.iterate()
 
 
 _portaudio_lock = threading.Lock()
