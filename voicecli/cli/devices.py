@@ -17,8 +17,6 @@ from voicecli.errors import DeviceError
 from voicecli.units import ms
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from voicecli.audio.devices.select import Direction
     from voicecli.audio.devices.selftest import DeviceStatus, Level
 
@@ -28,12 +26,10 @@ devices_app = typer.Typer(name="devices", help="Microphones and loudspeakers: li
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 ProfileName = Annotated[
-    str,
-    typer.Option("--profile", metavar="NAME", help="Profile whose sample rates are checked."),
+    str, typer.Option("--profile", metavar="NAME", help="Profile whose sample rates are checked.")
 ]
 DeviceName = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="A device's name, a part of it, or its index."),
+    str | None, typer.Option(metavar="NAME", help="A device's name, a part of it, or its index.")
 ]
 
 
@@ -44,9 +40,7 @@ class Tested(StrEnum):
     SPEAKER = "speaker"
 
 
-TestResult = tuple[dict[str, Any], list[str]]
-"""For JSON, and as lines of text."""
-
+TestResult = tuple[dict[str, Any], list[str]]  # for JSON, and as lines of text
 _RATE = 48_000  # most hardware's own, so that nothing is resampled here
 _NO_PREBUFFER = 0.0  # test signals are written at once
 _METER_WIDTH, _METER_FLOOR = 40, -60.0  # cells of the level meter, and the dBFS where it begins
@@ -67,10 +61,8 @@ def print_devices(
         elif rows:
             _print_table(rows)
         else:
-            raise DeviceError(
-                "there is no sound device",
-                hint="Connect one, or start the system's sound service.",
-            )
+            hint = "Connect one, or start the system's sound service."
+            raise DeviceError("there is no sound device", hint=hint)
 
 
 @devices_app.command("test")
@@ -83,7 +75,7 @@ def run_tests(
     ] = None,
     loopback: Annotated[
         bool,
-        typer.Option("--loopback", help="Play chirps and find them in what the microphone hears."),
+        typer.Option("--loopback", help="Play chirps and find them in the microphone's sound."),
     ] = False,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="How long to listen.")] = 5.0,
     as_json: AsJson = False,
@@ -93,10 +85,11 @@ def run_tests(
     With --loopback, test only the way from the loudspeaker to the microphone, unless --only is
     given, too.
     """
+    only = only or ([] if loopback else [*Tested])
     tests: dict[str, Callable[[], Coroutine[Any, Any, TestResult]]] = {}
-    if Tested.SPEAKER in (only or ()) or not (only or loopback):
+    if Tested.SPEAKER in only:
         tests["loudspeaker"] = partial(_test_loudspeaker, speaker)
-    if Tested.MIC in (only or ()) or not (only or loopback):
+    if Tested.MIC in only:
         tests["microphone"] = partial(_test_microphone, mic, seconds)
     if loopback:
         tests["loopback"] = partial(_test_loopback, mic, speaker)
@@ -207,6 +200,7 @@ async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | No
     from voicecli.audio.devices import open_loudspeaker, open_microphone
     from voicecli.audio.devices.select import make_silence_error
     from voicecli.audio.devices.selftest import run_loopback_test
+    from voicecli.audio.pcm import AUDIBLE_DBFS
 
     async with (
         open_microphone(microphone_name, _RATE) as microphone,
@@ -227,22 +221,12 @@ async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | No
             f"from write to read {result['round_trip_ms']:g} ms",
             f"  the echo is {result['attenuation_db']:g} dB softer than what is played",
         ]
-    return result, [*lines, f"  {_recommend_policy(result['attenuation_db'])}"]
-
-
-def _recommend_policy(attenuation: float | None) -> str:
-    """Recommend an ``interrupt.policy`` for the echo.
-
-    A voice peaks at full scale: 45 dB softer, it is below what counts as audible here.
-    """
-    from voicecli.audio.pcm import AUDIBLE_DBFS
-
-    if attenuation is None or attenuation >= -AUDIBLE_DBFS:
-        return "use interrupt.policy=headphones: the microphone does not pick up the agent"
-    return (
-        "use interrupt.policy=speakers (cancels the echo) or off; with headphones the agent would "
-        "interrupt itself"
-    )
+    # A voice peaks at full scale: 45 dB softer, it is below what counts as audible here.
+    if not measured.found or measured.attenuation >= -AUDIBLE_DBFS:
+        advice = "headphones: the microphone does not pick up the agent"
+    else:
+        advice = "speakers (cancels the echo) or off; with headphones the agent interrupts itself"
+    return result, [*lines, f"  use interrupt.policy={advice}"]
 
 
 def _describe(noun: str, status: DeviceStatus) -> list[str]:
@@ -268,25 +252,19 @@ def _open_meter() -> Iterator[Callable[[Level], None]]:
     """A level meter on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    def draw(level: Level) -> None:
+        rms, peak = (max(0, round(_METER_WIDTH * (1 - dbfs / _METER_FLOOR))) for dbfs in level[:2])
+        bar = "█" * rms + "░" * (peak - rms)
+        style = "red" if level.clipped else "green"
+        live.update(Text.assemble((f"{bar:{_METER_WIDTH}}", style), f" {level.peak:6.1f} dBFS"))
+
+    if not (console := Console(stderr=True)).is_terminal:
         yield lambda _: None
         return
     with Live(console=console, transient=True, refresh_per_second=20) as live:
-        yield lambda level: live.update(_draw_meter(level))
-
-
-def _draw_meter(level: Level) -> Text:
-    from rich.text import Text
-
-    rms, peak = (
-        max(0, round(_METER_WIDTH * (1 - dbfs / _METER_FLOOR))) if dbfs > _METER_FLOOR else 0
-        for dbfs in (level.rms, level.peak)
-    )
-    bar = "█" * rms + "░" * (peak - rms)
-    style = "red" if level.clipped else "green"
-    return Text.assemble((f"{bar:{_METER_WIDTH}}", style), f" {level.peak:6.1f} dBFS")
+        yield draw
 
 
 def _round_ms(seconds: float) -> float:
