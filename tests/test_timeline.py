@@ -155,27 +155,27 @@ def test_a_torn_last_line_is_left_out_and_reported(tmp_path, lost):
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("{", "2: this is no JSON"),
-        ("[" * 100_000, "2: this is no JSON"),
-        ("[]", "2: this is no JSON object"),
+        ("{", "2: not valid JSON"),
+        ("[" * 100_000, "2: not valid JSON"),
+        ("[]", "2: not a JSON object"),
         ("{}", "2: an entry has an event or an action"),
         ('{"event": "A", "action": "B"}', "2: an entry has an event or an action"),
-        ('{"event": ["SpeechStopped"]}', '2: there is no event ["SpeechStopped"]'),
+        ('{"event": ["SpeechStopped"]}', '2: unknown event ["SpeechStopped"]'),
         (
             '{"event": "SpeechStoped", "at": 1}',
-            '2: there is no event "SpeechStoped". Did you mean SpeechStopped?',
+            '2: unknown event "SpeechStoped". Did you mean SpeechStopped?',
         ),
-        ('{"action": "UserQuit", "at": 1}', '2: there is no action "UserQuit". Did you mean'),
-        ('{"event": "ReplyEvent", "at": 1, "turn": 1}', '2: there is no event "ReplyEvent"'),
+        ('{"action": "UserQuit", "at": 1}', '2: unknown action "UserQuit". Did you mean'),
+        ('{"event": "ReplyEvent", "at": 1, "turn": 1}', '2: unknown event "ReplyEvent"'),
         (
             '{"event": "UserQuit", "at": 1, "reson": ""}',
-            "2: UserQuit has no 'reson'. Did you mean reason?",
+            '2: UserQuit has no field "reson". Did you mean reason?',
         ),
         ('{"event": "UserQuit", "at": "1"}', '2: UserQuit.at cannot be "1"'),
         ('{"event": "UserQuit", "at": true}', "2: UserQuit.at cannot be true"),
         ('{"event": "UserQuit", "at": NaN}', "2: UserQuit.at cannot be NaN"),
         ('{"event": "UserQuit", "at": 1' + 400 * "0" + "}", "2: UserQuit.at cannot be [redacted]"),
-        ('{"event": "UserQuit", "at": 1' + 9000 * "0" + "}", "2: this is no JSON"),
+        ('{"event": "UserQuit", "at": 1' + 9000 * "0" + "}", "2: not valid JSON"),
         ('{"event": "FirstToken", "at": 1, "turn": 1.5}', "2: FirstToken.turn cannot be 1.5"),
         ('{"event": "PlaybackStarted", "at": 1}', "2: PlaybackStarted lacks turn"),
         (
@@ -195,13 +195,13 @@ def test_the_place_is_counted_from_the_header(tmp_path):
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("", "1: this is no JSON"),
-        ("{}\n", "1: this is no timeline of voicecli"),
-        ('{"program": "voicecli", "schema_version": 2}\n', "1: schema_version is 2, and this"),
-        ('{"program": "voicecli"}\n', "1: schema_version is None"),
+        ("", "1: not valid JSON"),
+        ("{}\n", "1: not a timeline of voicecli"),
+        ('{"program": "voicecli", "schema_version": 2}\n', "1: schema_version is 2, and must be 1"),
+        ('{"program": "voicecli"}\n', "1: schema_version is null"),
         ('{"program": "voicecli", "schema_version": 1, "profil": {}}\n', "1: Header has no"),
         ('{"program": "voicecli", "schema_version": 1, "profile": []}\n', "1: Header.profile"),
-        ("\xff\n", "1: this is not UTF-8"),
+        ("\xff\n", "1: not UTF-8"),
     ],
 )
 def test_a_wrong_header_is_refused(tmp_path, header, problem):

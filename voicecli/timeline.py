@@ -1,7 +1,7 @@
-"""The entry of a session: every event and every action, in order.  Append, follow, save, load.
+"""The timeline of a session: every event and every action, in order.  Append, follow, save, load.
 
-A session is its timeline: metrics, transcript, what the LLM remembers and the report are folds over
-it.  On disk it is JSON lines, a header first:
+A session is its timeline: metrics, transcript, chat history and reports are folds over it.  On disk
+it is JSON lines, a header first:
 
     {"schema_version": 1, "program": "voicecli", "version": "0.1.0", "profile": {…},
      "clock_origin": 5231.07, "started": "2026-11-25T15:02:11+00:00"}
@@ -12,24 +12,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import (
-    Any,
-    Literal,
-    TextIO,
-    TypeVar,
-    Union,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-    overload,
-)
+from typing import Any, Literal, TextIO, TypeVar, Union, overload
 
 from voicecli import __version__, events
 from voicecli.errors import InputError, UsageError, suggest
@@ -41,112 +31,12 @@ T = TypeVar("T")
 
 Entry = Event | Action
 
-KINDS: Mapping[str, type[Entry]] = {
-    name: kind
-    for name, kind in vars(events).items()
-    if isinstance(kind, type)
-    and issubclass(kind, Event | Action)
-    and kind not in (Event, Action, ReplyEvent)
-}
-"""Every entry there is, by name."""
-
-
-def encode(entry: Entry) -> str:
-    """``entry`` as one line of JSON, without its end.
-
-    ASCII only: what a service said can then neither break a line nor command a terminal.
-    """
-    what = "event" if isinstance(entry, Event) else "action"
-    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
-    return json.dumps({what: type(entry).__name__, **values}, allow_nan=False)
-
-
-def decode(line: str) -> Entry:
-    """The entry that ``line`` holds; raises ValueError with a clause that says what is wrong."""
-    values = parse_object(line)
-    return build_instance(_kind(values), values)
-
-
-def build_instance(kind: type[T], values: dict[str, Any]) -> T:
-    """The ``kind`` (a dataclass) with ``values``; raises ValueError where they do not fit it."""
-    hints = _hints(cast(Hashable, kind))
-    for name, value in values.items():
-        if name not in hints:
-            raise ValueError(f"{kind.__name__} has no {name!r}{_suggest(name, hints)}")
-        if not _fits(value, hints[name]):
-            raise ValueError(f"{kind.__name__}.{name} cannot be {_shown(value)}")
-    needed = (one.name for one in fields(cast(Any, kind)) if _needed(one))
-    if missing := [name for name in needed if name not in values]:
-        raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")
-    return kind(**values)
-
-
-def _needed(one: Field[Any]) -> bool:
-    return one.default is MISSING and one.default_factory is MISSING
-
-
-def parse_object(line: str) -> dict[str, Any]:
-    """The JSON object in ``line``; raises ValueError with a clause that says what is wrong."""
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        raise ValueError("this is no JSON") from None
-    if not isinstance(values, dict):
-        raise ValueError("this is no JSON object")
-    return values
-
-
-def _kind(values: dict[str, Any]) -> type[Entry]:
-    """The class that ``values`` names; its name is taken out."""
-    if ("event" in values) == ("action" in values):
-        raise ValueError("an entry has an event or an action")
-    what, base = ("event", Event) if "event" in values else ("action", Action)
-    name = values.pop(what)
-    kind = KINDS.get(name) if isinstance(name, str) else None
-    if kind is None or not issubclass(kind, base):
-        raise ValueError(f"there is no {what} {_shown(name)}{_suggest(name, KINDS)}")
-    return kind
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether ``value`` is of the type ``hint``; a whole number may stand for a float."""
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
-    if get_origin(hint) is Literal:
-        return isinstance(value, str) and value in get_args(hint)
-    if hint is float:
-        return type(value) in (int, float) and _finite(value)
-    return value is None if hint is NoneType else type(value) is (get_origin(hint) or hint)
-
-
-def _finite(value: Any) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # 1 and 400 zeros is a whole number, and no float
-        return False
-
-
-def _suggest(name: object, known: Mapping[str, object]) -> str:
-    hint = suggest(str(name), known)
-    return f". {hint}" if hint else ""
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
-
+Follower = Callable[[Entry], None]
 
 SCHEMA_VERSION = 1
-"""Raised when a file of before can no longer be read; new entries and optional fields do not."""
+"""Raised when an earlier file can no longer be read; not for new entries and optional fields."""
 
 PROGRAM = "voicecli"
-
-Follower = Callable[[Entry], None]
 
 
 class Timeline:
@@ -157,13 +47,13 @@ class Timeline:
         self._followers: list[Follower] = []
 
     def append(self, entry: Entry) -> None:
-        """``entry`` is what comes next; every follower is told, in the order they came."""
+        """Append the next entry, and pass it to every follower, in the order they came."""
         self._entries.append(entry)
         for follower in self._followers:
             follower(entry)
 
     def follow(self, follower: Follower) -> None:
-        """``follower`` is told of every entry from now on.  It must not block, nor raise."""
+        """Pass every entry from now on to ``follower``, which must not block or raise."""
         self._followers.append(follower)
 
     def __iter__(self) -> Iterator[Entry]:
@@ -180,14 +70,108 @@ class Timeline:
         return self._entries[index]
 
 
+# ── codec ────────────────────────────────────────────────────────────────────
+# By hand: encoding happens during the conversation (11 µs), and pydantic takes 0.1 s to import.
+
+KINDS: Mapping[str, type[Entry]] = {
+    name: kind
+    for name, kind in vars(events).items()
+    if isinstance(kind, type)
+    and issubclass(kind, Event | Action)
+    and kind not in (Event, Action, ReplyEvent)
+}
+"""Every kind of entry, by name."""
+
+
+def encode(entry: Entry) -> str:
+    """Encode ``entry`` as one line of JSON, without its end.
+
+    ASCII only, so that what a service said can neither break a line nor control a terminal.
+    """
+    values = {"event" if isinstance(entry, Event) else "action": type(entry).__name__}
+    values |= {field.name: getattr(entry, field.name) for field in fields(entry)}
+    return json.dumps(values, allow_nan=False)
+
+
+def decode(line: str) -> Entry:
+    """Decode the entry in ``line``; raises ValueError, whose text is a clause."""
+    values = _parse_object(line)
+    if ("event" in values) == ("action" in values):
+        raise ValueError("an entry has an event or an action")
+    what, base = ("event", Event) if "event" in values else ("action", Action)
+    name = values.pop(what)
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None or not issubclass(kind, base):
+        raise ValueError(f"unknown {what} {_shorten(name)}. {suggest(str(name), KINDS)}".strip())
+    return _build(kind, values)
+
+
+def _build(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Build a dataclass from ``values``; raises ValueError where they do not fit."""
+    hints, required = _describe(typing.cast(Any, kind))
+    for name, value in values.items():
+        if name not in hints:
+            hint = suggest(name, hints)
+            raise ValueError(f"{kind.__name__} has no field {_shorten(name)}. {hint}".strip())
+        if not _fits(value, hints[name]):
+            raise ValueError(f"{kind.__name__}.{name} cannot be {_shorten(value)}")
+    if missing := [name for name in required if name not in values]:
+        raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")
+    return kind(**values)
+
+
+@cache
+def _describe(kind: Any) -> tuple[dict[str, Any], list[str]]:
+    """The types of a dataclass's fields, and the names of the required ones."""
+    optional = {
+        one.name
+        for one in fields(kind)
+        if one.default is not MISSING or one.default_factory is not MISSING
+    }
+    hints = typing.get_type_hints(kind)
+    return hints, [name for name in hints if name not in optional]
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether ``value`` is of the type ``hint``; a whole number may stand for a float."""
+    if typing.get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is Literal:
+        return isinstance(value, str) and value in typing.get_args(hint)
+    if hint is float:
+        try:
+            return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+        except OverflowError:  # 1 followed by 400 zeros is an int, and no float
+            return False
+    return value is None if hint is NoneType else type(value) is (typing.get_origin(hint) or hint)
+
+
+def _parse_object(line: str) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("not valid JSON") from None
+    if not isinstance(values, dict):
+        raise ValueError("not a JSON object")
+    return values
+
+
+def _shorten(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+# ── files ────────────────────────────────────────────────────────────────────
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a timeline on disk says of itself.
+    """The first line of a timeline on disk.
 
     profile: the resolved settings, as plain data without secrets.
     clock_origin: CLOCK_MONOTONIC at time 0 of the session, in seconds; None in virtual time.
-    started: wall time at its beginning, ISO 8601.
-    version: of the program that wrote it.
+    started: wall time at the start, ISO 8601.
+    version: of the program that wrote the file.
     """
 
     profile: dict[str, Any] = field(default_factory=dict)
@@ -200,8 +184,7 @@ class Header:
 class SavedTimeline:
     """A timeline that was read from a file.
 
-    torn: whether the file ends in the middle of a line, which was left out: the program that wrote
-        it did not end well.
+    torn: whether the file ends within a line, which was left out.
     """
 
     header: Header
@@ -210,21 +193,21 @@ class SavedTimeline:
 
 
 class TimelineWriter:
-    """Writes entries to ``file`` as they come: a follower of a timeline.
+    """A follower that writes entries to ``file`` as they come.
 
     A full disk must not end a conversation: after the first failure nothing more is written.
 
-    failure: why not all was written; None when all was.
+    failure: why something was not written; None if everything was.
     """
 
     def __init__(self, file: TextIO, header: Header) -> None:
         self._file = file
         self.failure: str | None = None
-        what = {"schema_version": SCHEMA_VERSION, "program": PROGRAM}
-        self._write(json.dumps(what | asdict(header), allow_nan=False))
+        values = {"schema_version": SCHEMA_VERSION, "program": PROGRAM, **asdict(header)}
+        self._write(json.dumps(values, allow_nan=False))
 
     def __call__(self, entry: Entry) -> None:
-        """``entry`` is what comes next."""
+        """Write the next entry."""
         if self.failure is None:
             self._write(encode(entry))
 
@@ -244,80 +227,66 @@ class TimelineWriter:
 
 @contextmanager
 def open_writer(path: Path, header: Header) -> Iterator[TimelineWriter]:
-    """A writer to ``path``, which is made anew; each line is handed to the system when written.
+    """Open a writer to ``path``, which is replaced; each line is handed to the system at once.
 
-    Raises UsageError when the file cannot be opened, and at the end when not all was written.
+    Raises UsageError when the file cannot be opened, and at the end if something was not written.
     """
     try:
         file = path.open("w", encoding="ascii", newline="\n", buffering=1)
     except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
+        raise _write_error(path, error.strerror or str(error)) from error
     writer = TimelineWriter(file, header)
     try:
         yield writer
     finally:
         writer.close()
     if writer.failure is not None:
-        raise _unwritable(path, writer.failure)
+        raise _write_error(path, writer.failure)
 
 
 def save(timeline: Iterable[Entry], path: Path, header: Header) -> None:
-    """Write the whole of ``timeline`` to ``path``; raises UsageError when that fails."""
+    """Write ``timeline`` to ``path``; raises UsageError."""
     with open_writer(path, header) as writer:
         for entry in timeline:
             writer(entry)
 
 
 def load(path: Path) -> SavedTimeline:
-    """The timeline in ``path``; raises InputError, with its line, where the file is not one."""
+    """Read the timeline in ``path``; raises InputError with FILE:LINE."""
     try:
         *whole, rest = path.read_bytes().split(b"\n")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    lines = _Lines(path)
-    header = lines.read(_header, whole[0] if whole else rest)
-    entries = [lines.read(decode, line) for line in whole[1:]]
-    if not whole or not rest:
-        return SavedTimeline(header, Timeline(entries))
+    header = _parse(path, 1, _decode_header, whole[0] if whole else rest)
+    entries = [_parse(path, number, decode, line) for number, line in enumerate(whole[1:], 2)]
     try:
-        entries.append(lines.read(decode, rest))  # only its line end is missing
-    except InputError:
+        entries += [decode(line.decode()) for line in [rest] if whole and line]
+    except ValueError:
         return SavedTimeline(header, Timeline(entries), torn=True)
-    return SavedTimeline(header, Timeline(entries))
+    return SavedTimeline(header, Timeline(entries))  # at most the last line end is missing
 
 
-def _header(line: str) -> Header:
-    """The header that ``line`` holds; raises ValueError with a clause that says what is wrong."""
-    values = parse_object(line)
+def _decode_header(line: str) -> Header:
+    values = _parse_object(line)
     if values.pop("program", None) != PROGRAM:
-        raise ValueError("this is no timeline of voicecli")
+        raise ValueError(f"not a timeline of {PROGRAM}")
     if (schema := values.pop("schema_version", None)) != SCHEMA_VERSION:
-        raise ValueError(f"schema_version is {schema!r}, and this program reads {SCHEMA_VERSION}")
-    return build_instance(Header, values)
+        raise ValueError(f"schema_version is {_shorten(schema)}, and must be {SCHEMA_VERSION}")
+    return _build(Header, values)
 
 
-def _unwritable(path: Path, why: str) -> UsageError:
+def _parse(path: Path, number: int, parse: Callable[[str], T], line: bytes) -> T:
+    """Parse a line of a file; raises InputError with its place."""
+    try:
+        return parse(line.decode())
+    except UnicodeDecodeError:
+        problem = "not UTF-8"
+    except ValueError as error:
+        problem = sanitize_short(str(error)).removesuffix(".")
+    raise InputError(f"{path}:{number}: {problem}", hint="Give a timeline.jsonl of voicecli.")
+
+
+def _write_error(path: Path, why: str) -> UsageError:
     return UsageError(
-        f"{path} could not be written: {why}", hint="Give a file in a folder that you may write to."
+        f"{path} could not be written: {why}", hint="Name a file in a folder that you may write to."
     )
-
-
-class _Lines:
-    """The lines of a file, counted, so that a refusal can say where."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._number = 0
-
-    def read(self, parse: Callable[[str], T], line: bytes) -> T:
-        self._number += 1
-        try:
-            return parse(line.decode())
-        except UnicodeDecodeError:
-            problem = "this is not UTF-8"
-        except ValueError as error:
-            problem = sanitize_short(str(error))
-        raise InputError(
-            f"{self._path}:{self._number}: {problem}",
-            hint="Give a timeline.jsonl as voicecli wrote it.",
-        )

@@ -159,7 +159,7 @@ def test_the_change_that_would_help_most_is_told(probe: Probe) -> None:
     [
         ("llm.ttft.p50<250", 0, ""),
         ("llm.ttft.p50<150", 1, "llm.ttft.p50<150 (llm.ttft.p50 is 200 ms (n = 1))"),
-        ("llm.ttft.p95<250", 1, "llm.ttft.p95 is withheld: n is 1, and it takes 20"),
+        ("llm.ttft.p95<250", 1, "llm.ttft.p95 is withheld: n is 1, 20 needed"),
         ("tts.ttfa.p50<400", 1, "tts.ttfa was never measured"),
         ("llm.rate.p50>60", 0, ""),
         ("llm.errors==0", 0, ""),
@@ -185,7 +185,7 @@ def test_mouth_to_ear_can_be_an_objective(probe: Probe) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--slo", "tts.tfa.p95<1"], "there is no tts.tfa.p95. Did you mean tts.ttfa.p95"),
+        (["--slo", "tts.tfa.p95<1"], "unknown metric tts.tfa.p95. Did you mean tts.ttfa.p95"),
         (["--json", "--csv"], "--json and --csv contradict each other"),
         (["--watch", "5", "--json"], "--watch and --json contradict each other"),
         (["--compare", "nowhere.json"], "nowhere.json cannot be read"),

@@ -268,7 +268,7 @@ def test_the_result():
             "expectation": "mouth_to_ear.p95<3000",
             "met": False,
             "value": None,
-            "why": "mouth_to_ear.p95 is withheld: n is 1, and it takes 20",
+            "why": "mouth_to_ear.p95 is withheld: n is 1, 20 needed",
         }
     ]
     assert data["summary"]["mouth_to_ear"] == {

@@ -37,6 +37,7 @@ COMMANDS = {
     "talk": ("talk:talk_command", "Talk with the agent and see what you wait for."),
     "probe": ("probe:probe_command", "Measure each service; predict a conversation's latency."),
     "replay": ("replay:replay", "Play a recording to the agent; measure its answers."),
+    "report": ("report:report", "Print the numbers of a kept session again."),
     "devices": ("devices:devices_app", "List and test microphones and loudspeakers."),
     "profiles": ("profiles:app", "List, show and validate profiles."),
     "models": ("models:models_app", "Fetch and list the models of the local engines."),

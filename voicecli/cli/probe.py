@@ -331,7 +331,7 @@ class _Command:
         missed = [verdict for verdict in evaluation.expectations if not verdict.met]
         worse = [change for change in changes if change.worse]
         if missed:
-            why = "; ".join(f"{one.expectation.text} ({one.why})" for one in missed)
+            why = "; ".join(f"{one.threshold.text} ({one.why})" for one in missed)
             failures.append(ThresholdError(f"not as expected: {why}"))
         if worse:
             names = ", ".join(f"{one.metric}.{one.difference.statistic}" for one in worse)

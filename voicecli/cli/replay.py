@@ -128,12 +128,13 @@ class _Run:
         from voicecli.audio.recorder import Recorder
         from voicecli.audio.virtual import VirtualSpeaker
         from voicecli.audio.wav import open_wav
+        from voicecli.cli.result import find_columns
         from voicecli.pipeline.wiring import open_services, open_session
         from voicecli.report.turn_lines import TurnLines
         from voicecli.timeline import Timeline, open_writer
 
         profile, audio, timeline = self.profile, self.profile.audio, Timeline()
-        timeline.follow(TurnLines(self.print_line, profile.budgets))
+        timeline.follow(TurnLines(self.print_line, profile.budgets, find_columns()))
         speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
         with (
             open_wav(self.file, audio.sample_rate, audio.block, self._channel) as source,

@@ -22,7 +22,6 @@ from voicecli.cli.options import (
     measure_session,
     print_result,
 )
-from voicecli.errors import ServiceError
 
 if TYPE_CHECKING:
     from voicecli.cli.conversation import TalkOptions
@@ -93,7 +92,7 @@ def talk_command(
         _print_result(result, out, as_json)
     if failure is not None:
         raise failure
-    _judge(result, timeline)
+    result.judge_live()
 
 
 def _load_profile(
@@ -166,19 +165,3 @@ def _print_result(result: SessionResult, out: Path | None, as_json: bool) -> Non
         typer.echo(result_line(result.as_json()))
     else:
         print_result(result, out)
-
-
-def _judge(result: SessionResult, timeline: Timeline) -> None:
-    """Raise the VoiceError that the conversation deserves, if any.
-
-    A user who says nothing, or quits before the answer, is no failure.
-    """
-    from voicecli.events import ConnectionLost, UserQuit
-
-    for entry in timeline:
-        if isinstance(entry, ConnectionLost):
-            raise ServiceError(entry.service, entry.reason.removeprefix("STT: "))
-    has_quit = any(isinstance(entry, UserQuit) for entry in timeline)
-    has_failed = any(turn.failure is not None for turn in result.turns)
-    if result.turns and (has_failed or not has_quit):
-        result.judge()

@@ -225,7 +225,7 @@ def _closing_lines(results: ProbeResults, evaluation: Evaluation, cost: Cost) ->
     for note in (*results.notes, *list_doubts(results)):
         yield sanitize_line(note)
     for one in evaluation.expectations:
-        yield f"{'✓' if one.met else '✗'} {one.expectation.text}: {one.why}"
+        yield f"{'✓' if one.met else '✗'} {one.threshold.text}: {one.why}"
     if cost.total is None:
         yield "cost: not known"
     elif not cost.total:

@@ -6,7 +6,7 @@ of it is checked before anything opens; what comes out is frozen.  pydantic is u
 else; importing it takes 0.1 s.
 """
 
-from voicecli.profile.load import load_profile
+from voicecli.profile.load import load_profile, restore_profile
 from voicecli.profile.lookup import KnownProfile, find_script, known_profiles, source_of
 from voicecli.profile.model import Profile
 from voicecli.profile.validation import json_schema
@@ -18,5 +18,6 @@ __all__ = [
     "json_schema",
     "known_profiles",
     "load_profile",
+    "restore_profile",
     "source_of",
 ]

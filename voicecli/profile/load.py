@@ -39,6 +39,14 @@ def load_profile(
     return validate(layer)
 
 
+def restore_profile(resolved: Mapping[str, Any], place: str) -> Profile:
+    """Return the profile that ``Profile.resolved`` turned into plain data; raises ProfileError.
+
+    place: where the data was read, for errors.
+    """
+    return validate(Layer(dict(resolved), {(): Place(place)}))
+
+
 def _stacked(file: Path, cwd: Path, above: tuple[Path, ...] = ()) -> Layer:
     """The layer of ``file`` over those it extends; ``above`` are the files that extend it."""
     layer = _anchored(read_file(read(file, cwd), shown(file, cwd)), file.parent)

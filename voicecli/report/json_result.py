@@ -60,7 +60,7 @@ def result(
         "schema_version": SCHEMA_VERSION,
         "program": "voicecli",
         "version": __version__,
-        "profile": {"name": setting.profile, "hash": profile_hash(setting.resolved)},
+        "profile": {"name": setting.profile or None, "hash": profile_hash(setting.resolved)},
         "environment": dict(setting.environment),
         "measurement": {"reliable": not doubts, "reasons": doubts},
         "turns": [_turn(turn, budgets) for turn in turns],
@@ -147,7 +147,7 @@ def priced(cost: Cost) -> dict[str, Any]:
 def judgement(verdict: Verdict) -> dict[str, Any]:
     """What became of an expectation, as plain data."""
     return {
-        "expectation": verdict.expectation.text,
+        "expectation": verdict.threshold.text,
         "met": verdict.met,
         "value": verdict.value,
         "why": verdict.why,

@@ -1,0 +1,84 @@
+"""``voicecli report``: the numbers of a kept session, computed again from its timeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voicecli.cli.options import TIMELINE, Predicted, load_prediction, measure_session, print_result
+from voicecli.cli.replay import AsJson, Expect, Strict
+from voicecli.errors import InputError
+from voicecli.sanitize import sanitize_message
+
+if TYPE_CHECKING:
+    from voicecli.timeline import SavedTimeline
+
+Kept = Annotated[
+    Path, typer.Argument(metavar="TIMELINE_OR_FOLDER", help=f"A {TIMELINE}, or its folder.")
+]
+
+
+def report(
+    kept: Kept,
+    as_json: AsJson = False,
+    expect: Expect = None,
+    strict: Strict = False,
+    predicted: Predicted = None,
+) -> None:
+    """Print turns, summary and result of a session that talk or replay kept with --out.
+
+    Everything is computed from the timeline, with the budgets of the profile in its header.  If
+    conversation.wav lies beside it, the turns are checked against the recording.  The exit code is
+    that of the session.  The JSON is that of result.json, but for the name of the profile and the
+    environment, which a timeline does not hold.
+    """
+    from voicecli.audio.recorder import CONVERSATION
+    from voicecli.cli.result import ResultOptions, SessionResult, find_columns
+    from voicecli.events import InputEnded
+    from voicecli.metrics.thresholds import parse_threshold
+    from voicecli.profile import restore_profile
+    from voicecli.report.turn_lines import TurnLines
+
+    thresholds = [parse_threshold(text) for text in expect or ()]
+    prediction = load_prediction(predicted)
+    file = kept / TIMELINE if kept.is_dir() else kept
+    saved = _load(file)
+    timeline = saved.timeline
+    profile = restore_profile(saved.header.profile, f"{file}:1")
+    is_recorded = (file.parent / CONVERSATION).exists()
+    result = SessionResult(
+        timeline,
+        measure_session(timeline, file.parent if is_recorded else None),
+        profile,
+        ResultOptions(expectations=thresholds, strict=strict, predicted=prediction),
+        environment={},
+    )
+    if as_json:
+        typer.echo(result.as_json())
+    else:
+        write_lines = TurnLines(typer.echo, profile.budgets, find_columns())
+        for entry in timeline:
+            write_lines(entry)
+        print_result(result, None)
+    if any(isinstance(entry, InputEnded) for entry in timeline):
+        result.judge()
+    else:
+        result.judge_live()
+
+
+def _load(file: Path) -> SavedTimeline:
+    """Load a timeline; warn if its last line is torn."""
+    from voicecli.timeline import load
+
+    if file.name == TIMELINE and file.parent.is_dir() and not file.exists():
+        raise InputError(
+            f"there is no {TIMELINE} in {file.parent}",
+            hint="Name the --out folder of talk or replay.",
+        )
+    saved = load(file)
+    if saved.torn:
+        warning = f"! the last line of {file} is incomplete and left out: the session was cut off"
+        typer.echo(sanitize_message(warning), err=True)
+    return saved
