@@ -80,7 +80,7 @@ def test_text_has_every_part(probe: Probe) -> None:
         "total (mouth_to_ear) ",
         "  200  200  200  pass  P95",  # 0.2 s to the microsecond
         "expected mouth-to-ear: P50 ",
-        "TTS: waits ",
+        "TTS: waiting ",
         "cost: nothing",
     ):
         assert part in shown.out
@@ -207,7 +207,7 @@ def test_what_makes_no_sense_is_refused_before_anything_begins(
 
 def test_virtual_time_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--no-env", "probe", "--fast"]) == 2
-    assert "--fast is virtual time" in capsys.readouterr().err
+    assert "--fast runs in virtual time" in capsys.readouterr().err
 
 
 # ── one probe and another ────────────────────────────────────────────────────

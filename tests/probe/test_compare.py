@@ -13,7 +13,7 @@ from voicecli.errors import UsageError
 from voicecli.probe.compare import (
     check_comparable,
     compare_results,
-    find_differences,
+    find_changes,
     find_outliers,
 )
 from voicecli.probe.results import COUNTS, METRICS, list_expectations
@@ -51,30 +51,34 @@ def test_outliers_are_few(values: list[float]) -> None:
 
 
 def test_noise_is_no_change() -> None:
-    for one in find_differences(spread_about(300), spread_about(300, seed=2), 20):
+    for one in find_changes("llm.ttft", spread_about(300), spread_about(300, seed=2)):
         assert not one.beyond_noise
         assert one.low < one.after - one.before < one.high
 
 
 def test_a_change_is_sure_and_large_and_large_for_what_is_measured() -> None:
     before = spread_about(300)
-    found = find_differences(before, spread_about(400, seed=2), 20)
+    found = find_changes("llm.ttft", before, spread_about(400, seed=2))
     assert [one.beyond_noise for one in found] == [True, True]
     # Sure, and less than 10 %:
-    many = spread_about(300, 2000)
-    assert not find_differences(many, spread_about(320, 2000, seed=2), 10)[0].beyond_noise
+    many = spread_about(3000, 2000)
+    p50 = find_changes("llm.ttft", many, spread_about(3200, 2000, seed=2))[0]
+    assert p50.low > 0
+    assert not p50.beyond_noise
     # Sure, more than 10 %, and less than the floor:
-    assert not find_differences(spread_about(30), spread_about(40, seed=2), 20)[0].beyond_noise
+    p50 = find_changes("llm.ttft", spread_about(30), spread_about(40, seed=2))[0]
+    assert p50.low > 0
+    assert not p50.beyond_noise
     # Large, and not sure:
     loose = [100.0, 900.0, 150.0, 800.0, 120.0, 700.0]
-    assert not find_differences(loose, [one * 1.3 for one in loose], 20)[0].beyond_noise
+    assert not find_changes("llm.ttft", loose, [one * 1.3 for one in loose])[0].beyond_noise
 
 
 def test_percentiles_are_compared_where_there_are_values_enough() -> None:
     few, many = spread_about(300, 6), spread_about(300, 20)
-    assert [one.statistic for one in find_differences(many, many, 20)] == ["p50", "p95"]
-    assert [one.statistic for one in find_differences(few, many, 20)] == ["p50"]
-    assert find_differences(few[:4], many, 20) == []
+    assert [one.statistic for one in find_changes("llm.ttft", many, many)] == ["p50", "p95"]
+    assert [one.statistic for one in find_changes("llm.ttft", few, many)] == ["p50"]
+    assert find_changes("llm.ttft", few[:4], many) == []
 
 
 def saved(**metrics: list[float]) -> dict[str, Any]:

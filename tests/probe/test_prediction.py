@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,26 +17,43 @@ from tests.support.probes import probed, scripted, served
 from tests.support.speech_like import silence, voice
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
-from voicecli.metrics.summary import Budgets, describe
+from voicecli.metrics.summary import describe
 from voicecli.metrics.turns import measure_turns
 from voicecli.pipeline.wiring import Services, open_session
-from voicecli.probe import settings
 from voicecli.probe.prediction import (
     LlmTimes,
     Measurements,
     Prediction,
     SttTimes,
     TtsTimes,
-    Waits,
     find_advice,
     predict,
     simulate,
 )
-from voicecli.profile import Profile
+from voicecli.profile import Profile, load_profile
 from voicecli.timeline import Timeline
 from voicecli.turns.end_of_turn import Ending
 
 # ── by hand ──────────────────────────────────────────────────────────────────
+
+
+PROFILE = load_profile("default")
+
+
+def changed(
+    detect: Literal["endpointing", "vad"] = "endpointing",
+    draft: Literal["off", "llm", "llm+tts"] = "llm",
+    endpointing: float = 0.2,
+    hedge: float | Literal["auto"] | None = None,
+    flush: Literal["clauses", "end"] = "clauses",
+) -> Profile:
+    return replace(
+        PROFILE,
+        turn=replace(PROFILE.turn, detect=detect, draft=draft),
+        stt=replace(PROFILE.stt, endpointing=endpointing),
+        llm=replace(PROFILE.llm, hedge=hedge),
+        tts=replace(PROFILE.tts, flush=flush),
+    )
 
 
 def measured(
@@ -46,6 +63,7 @@ def measured(
     endpoint: float = 0.3,
     ttft: Sequence[float] = (0.2,),
     ttfa: float = 0.12,
+    output: float = 0.0,
 ) -> Measurements:
     """Readings of services that always take the same, but for the LLM."""
     return Measurements(
@@ -53,47 +71,52 @@ def measured(
         endpoints=[endpoint],
         llm=[LlmTimes(ttft=one, clause=0.1, total=one + 0.5) for one in ttft],
         tts=[TtsTimes(ttfa=ttfa, playout=0.03)],
+        output=output,
     )
 
 
-def expected(measured: Measurements, waits: Waits) -> Prediction:
-    found = predict(measured, waits)
+def expected(measured: Measurements, profile: Profile) -> Prediction:
+    found = predict(measured, profile)
     assert found is not None
     return found
 
 
 @pytest.mark.parametrize(
-    ("waits", "more", "seconds"),
+    ("profile", "more", "seconds"),
     [
         # The endpoint, and everything one after the other.
-        (Waits(), {}, 0.3 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(), {}, 0.3 + 0.2 + 0.1 + 0.12 + 0.03),
         # The detector, Finalize, and the draft, which takes longer than the commitment waits.
-        (Waits(detect="vad"), {}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(detect="vad"), {}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
         # The commitment comes after the draft.
-        (Waits(detect="vad"), {"ending": "incomplete"}, 1.2 + 0.12 + 0.03),
+        (changed(detect="vad"), {"ending": "incomplete"}, 1.2 + 0.12 + 0.03),
         # And with the sound drafted, too, only playing is left then.
-        (Waits(detect="vad", draft="llm+tts"), {"ending": "incomplete"}, 1.2 + 0.03),
-        (Waits(detect="vad", draft="llm+tts"), {}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
-        (Waits(detect="vad", draft="off"), {}, 0.45 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(detect="vad", draft="llm+tts"), {"ending": "incomplete"}, 1.2 + 0.03),
+        (changed(detect="vad", draft="llm+tts"), {}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(detect="vad", draft="off"), {}, 0.45 + 0.2 + 0.1 + 0.12 + 0.03),
         # Finalize is not answered, or too late.
-        (Waits(detect="vad"), {"final": None}, 0.56 + 0.2 + 0.1 + 0.12 + 0.03),
-        (Waits(detect="vad"), {"final": 0.9}, 0.56 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(detect="vad"), {"final": None}, 0.56 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(detect="vad"), {"final": 0.9}, 0.56 + 0.2 + 0.1 + 0.12 + 0.03),
         # The service's own endpoint lies before the detector's.
-        (Waits(detect="vad", endpointing=0.1), {"endpoint": 0.23}, 0.23 + 0.2 + 0.1 + 0.12 + 0.03),
+        (
+            changed(detect="vad", endpointing=0.1),
+            {"endpoint": 0.23},
+            0.23 + 0.2 + 0.1 + 0.12 + 0.03,
+        ),
         # The whole reply is waited for.
-        (Waits(flush_each=False), {}, 0.3 + 0.2 + 0.5 + 0.12 + 0.03),
+        (changed(flush="end"), {}, 0.3 + 0.2 + 0.5 + 0.12 + 0.03),
         # The loudspeaker has a latency of its own.
-        (Waits(output=0.04), {}, 0.3 + 0.2 + 0.1 + 0.12 + 0.03 + 0.04),
+        (changed(), {"output": 0.04}, 0.3 + 0.2 + 0.1 + 0.12 + 0.03 + 0.04),
         # A request that is late is hedged, and so is the hedge late, always.
-        (Waits(hedge=0.6), {"ttft": (5.0,)}, 0.3 + 5.0 + 0.1 + 0.12 + 0.03),
+        (changed(hedge=0.6), {"ttft": (5.0,)}, 0.3 + 5.0 + 0.1 + 0.12 + 0.03),
     ],
 )
 def test_a_turn_passes_through_the_waits(
-    waits: Waits, more: dict[str, Any], seconds: float
+    profile: Profile, more: dict[str, Any], seconds: float
 ) -> None:
-    found = expected(measured(**more), waits)
+    found = expected(measured(**more), profile)
 
-    assert found.spread.p50 == pytest.approx(seconds)
+    assert found.distribution.p50 == pytest.approx(seconds)
     assert found.mean == pytest.approx(seconds)
     assert sum(found.stages.values()) == pytest.approx(seconds)
 
@@ -102,16 +125,16 @@ def test_a_hedge_bounds_the_tail() -> None:
     stalls = measured(ttft=(*[0.2] * 17, 6.0, 6.0, 6.0))
     rest = 0.3 + 0.1 + 0.12 + 0.03
 
-    assert expected(stalls, Waits()).spread.p90 == pytest.approx(6.0 + rest)
+    assert expected(stalls, changed()).distribution.p90 == pytest.approx(6.0 + rest)
     # The requests that win are as fast as ever, so the delay stays the least there is.
-    hedged = expected(stalls, Waits(hedge="auto")).spread
+    hedged = expected(stalls, changed(hedge="auto")).distribution
     assert hedged.p90 == pytest.approx(0.6 + 0.2 + rest)
     assert hedged.max == pytest.approx(6.0 + rest)  # both stalled
 
 
 def test_the_percentiles_rest_on_the_readings() -> None:
-    few = expected(measured(), Waits())
-    assert (few.spread.n, few.spread.p95) == (1, None)
+    few = expected(measured(), changed())
+    assert (few.distribution.n, few.distribution.p95) == (1, None)
 
     one = measured()
     enough = Measurements(
@@ -120,15 +143,15 @@ def test_the_percentiles_rest_on_the_readings() -> None:
         llm=[*one.llm] * 25,
         tts=[*one.tts] * 30,
     )
-    assert expected(enough, Waits()).spread.n == 20
-    assert expected(enough, Waits()).spread.p95 == pytest.approx(0.75)
+    assert expected(enough, changed()).distribution.n == 20
+    assert expected(enough, changed()).distribution.p95 == pytest.approx(0.75)
 
 
 def test_nothing_is_expected_where_a_service_was_not_measured() -> None:
-    assert predict(replace(measured(), llm=[]), Waits()) is None
-    assert predict(replace(measured(), endpoints=[]), Waits()) is None
-    assert predict(replace(measured(), endpoints=[]), Waits(detect="vad")) is not None
-    assert find_advice(Measurements(), Waits(), Budgets()) == []
+    assert predict(replace(measured(), llm=[]), changed()) is None
+    assert predict(replace(measured(), endpoints=[]), changed()) is None
+    assert predict(replace(measured(), endpoints=[]), changed(detect="vad")) is not None
+    assert find_advice(Measurements(), changed()) == []
 
 
 times = st.floats(0.0, 10.0)
@@ -139,47 +162,47 @@ times = st.floats(0.0, 10.0)
     endpoint=times,
     ttft=st.lists(times, min_size=1, max_size=4),
     ttfa=times,
-    waits=st.builds(
-        Waits,
+    profile=st.builds(
+        changed,
         detect=st.sampled_from(["endpointing", "vad"]),
         draft=st.sampled_from(["off", "llm", "llm+tts"]),
         hedge=st.sampled_from([None, "auto", 0.6]),
-        flush_each=st.booleans(),
+        flush=st.sampled_from(["clauses", "end"]),
     ),
 )
 def test_stages_are_never_negative_and_a_commitment_is_never_overtaken(
-    final: float | None, endpoint: float, ttft: list[float], ttfa: float, waits: Waits
+    final: float | None, endpoint: float, ttft: list[float], ttfa: float, profile: Profile
 ) -> None:
-    stages = simulate(measured(final=final, endpoint=endpoint, ttft=ttft, ttfa=ttfa), waits)
+    stages = simulate(measured(final=final, endpoint=endpoint, ttft=ttft, ttfa=ttfa), profile)
 
     assert all((took >= -1e-9).all() for took in stages.values())
     total = np.sum(list(stages.values()), axis=0)
-    if waits.detect == "vad":
-        assert (total >= waits.commit.complete - 1e-9).all()
+    if profile.turn.detect == "vad":
+        assert (total >= profile.turn.commit.complete - 1e-9).all()
 
 
 # ── levers ───────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("more", "waits", "change", "saves"),
+    ("more", "profile", "change", "saves"),
     [
-        ({"ttft": (0.9,)}, Waits(), "an LLM that keeps its budget (llm.ttft 200 ms)", 0.7),
-        ({"ttfa": 0.6}, Waits(), "a TTS that keeps its budget (tts.ttfa 250 ms)", 0.35),
-        ({"endpoint": 1.3}, Waits(), "turn.detect: vad", 1.04),
-        ({}, Waits(detect="vad", draft="off"), "turn.draft: llm", 0.19),
-        ({"ending": "incomplete"}, Waits(detect="vad"), "turn.draft: llm+tts", 0.12),
-        ({}, Waits(flush_each=False), "tts.flush: clauses", 0.4),
+        ({"ttft": (0.9,)}, changed(), "an LLM that keeps its budget (llm.ttft 200 ms)", 0.7),
+        ({"ttfa": 0.6}, changed(), "a TTS that keeps its budget (tts.ttfa 250 ms)", 0.35),
+        ({"endpoint": 1.3}, changed(), "turn.detect: vad", 1.04),
+        ({}, changed(detect="vad", draft="off"), "turn.draft: llm", 0.19),
+        ({"ending": "incomplete"}, changed(detect="vad"), "turn.draft: llm+tts", 0.12),
+        ({}, changed(flush="end"), "tts.flush: clauses", 0.4),
     ],
 )
-def test_the_best_lever(more: dict[str, Any], waits: Waits, change: str, saves: float) -> None:
-    best = find_advice(measured(**more), waits, Budgets())[0]
+def test_the_best_lever(more: dict[str, Any], profile: Profile, change: str, saves: float) -> None:
+    best = find_advice(measured(**more), profile)[0]
 
     assert (best.change, best.saves) == (change, pytest.approx(saves))
 
 
 def test_a_change_that_saves_next_to_nothing_is_none() -> None:
-    assert find_advice(measured(endpoint=0.265, ttfa=0.12), Waits(), Budgets()) == []
+    assert find_advice(measured(endpoint=0.265, ttfa=0.12), changed()) == []
 
 
 # ── against a conversation ───────────────────────────────────────────────────
@@ -227,14 +250,14 @@ def test_a_replay_measures_what_was_predicteded(
     profile = scripted(tmp_path, script, "audio.block_ms=50", *strategy)
 
     found = probed(profile, count=TURNS)
-    expected = predict(found.measurements(), settings.find_waits(profile))
+    expected = predict(found.measurements(), profile)
     measured = replayed(profile, recording(tmp_path))
 
     assert expected is not None
     assert len(measured) == TURNS
     after = describe(measured)
-    assert expected.spread.p50 == pytest.approx(after.p50, rel=CLOSE)
-    assert expected.spread.p95 == pytest.approx(after.p95, rel=CLOSE)
+    assert expected.distribution.p50 == pytest.approx(after.p50, rel=CLOSE)
+    assert expected.distribution.p95 == pytest.approx(after.p95, rel=CLOSE)
 
 
 def recording(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,17 +15,29 @@ from voicecli import clock
 from voicecli.errors import VoiceError
 from voicecli.events import Service
 from voicecli.pipeline.wiring import Services, open_services
-from voicecli.probe.results import ProbeResults
-from voicecli.probe.run import Probe
+from voicecli.probe.results import ProbeResults, diagnose
+from voicecli.probe.run import Probe, find_target
 from voicecli.probe.schedule import Plan
-from voicecli.probe.settings import find_target
-from voicecli.probe.trace import ConnectionTarget, ConnectionTrace, diagnose, trace_connection
+from voicecli.probe.trace import ConnectionTarget, ConnectionTrace, trace_connection
 from voicecli.services.endpoint import check_url
+from voicecli.services.interfaces import Handshake
 
 
-def http(url: str, **more: object) -> ConnectionTarget:
-    options = {"service": "llm", "path": "/models/x", "headers": {}, "websocket": False} | more
-    return ConnectionTarget(endpoint=check_url("llm", url), **options)  # type: ignore[arg-type]
+def http(
+    url: str,
+    *,
+    service: Service = "llm",
+    websocket: bool = False,
+    path: str = "/models/x",
+    headers: Mapping[str, str] | None = None,
+    may_ask: bool = True,
+    timeout: float = 5.0,
+) -> ConnectionTarget:
+    handshake = Handshake(path=path, websocket=websocket, headers=headers or {}, timeout=timeout)
+    endpoint = check_url("llm", url)
+    return ConnectionTarget(
+        service=service, endpoint=endpoint, handshake=handshake, may_ask=may_ask
+    )
 
 
 def trace_server(
@@ -91,7 +103,7 @@ def test_a_refused_upgrade_is_an_answer(tmp_path: Path) -> None:
 
 
 def test_without_a_key_nothing_is_asked_for() -> None:
-    trace = trace_server(says(OK), lambda port: http(f"http://127.0.0.1:{port}", ask=False))
+    trace = trace_server(says(OK), lambda port: http(f"http://127.0.0.1:{port}", may_ask=False))
 
     assert list(trace.phases) == ["dns", "tcp"]
 

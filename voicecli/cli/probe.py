@@ -85,7 +85,6 @@ Watch = Annotated[
     float | None,
     typer.Option(min=1, max=3600, metavar="S", help="One reading every S seconds, until Ctrl-C."),
 ]
-
 CHEAP = 0.03
 """US dollars; a smaller cost is not announced."""
 
@@ -202,8 +201,7 @@ class _Command:
 
     async def _probe(self) -> None:
         from voicecli.pipeline.wiring import open_services
-        from voicecli.probe.devices import measure_audio
-        from voicecli.probe.run import Probe
+        from voicecli.probe.run import Probe, measure_audio
 
         options, standin = self._options, self._profile.standin
         async with open_services(self._profile) as services:
@@ -236,14 +234,14 @@ class _Command:
     def _check_comparable(self, services: Services) -> None:
         """Raise UsageError before money is spent on a run that cannot be compared."""
         from voicecli.probe.compare import check_comparable
-        from voicecli.probe.settings import describe_basis
+        from voicecli.probe.run import describe_basis
 
         self._basis = describe_basis(self._profile, services, self._options.plan.workers)
         if self._before is not None:
             check_comparable(self._before, self._basis)
 
     def _announce_cost(self) -> None:
-        from voicecli.probe.settings import estimate_probe_cost
+        from voicecli.probe.run import estimate_probe_cost
 
         plan = self._options.plan
         total = estimate_probe_cost(self._profile, self._options.wanted, plan).total
@@ -255,21 +253,13 @@ class _Command:
     # ── report ───────────────────────────────────────────────────────────────
 
     def _report(self) -> int:
-        from voicecli.metrics.summary import describe
         from voicecli.metrics.usage import estimate_cost
-        from voicecli.probe import settings
         from voicecli.probe.compare import compare_results
         from voicecli.probe.json_result import build_result
         from voicecli.probe.prediction import evaluate_results
 
         profile, results, context = self._profile, self._results, self._make_context()
-        output_latency = describe(results.audio.get("audio.output", ())).p50 or 0.0
-        evaluation = evaluate_results(
-            results,
-            settings.find_waits(profile, output_latency),
-            profile.budgets,
-            self._options.thresholds,
-        )
+        evaluation = evaluate_results(results, profile, self._options.thresholds)
         cost = estimate_cost(results.count_usage(), profile.find_prices())
         data = build_result(results, evaluation, cost, context)
         changes = None if self._before is None else compare_results(self._before, data)
@@ -334,7 +324,7 @@ class _Command:
             why = "; ".join(f"{one.threshold.text} ({one.why})" for one in missed)
             failures.append(ThresholdError(f"not as expected: {why}"))
         if worse:
-            names = ", ".join(f"{one.metric}.{one.difference.statistic}" for one in worse)
+            names = ", ".join(f"{one.metric}.{one.statistic}" for one in worse)
             failures.append(ThresholdError(f"worse than before: {names}"))
         for failure in failures:
             print_error(failure)
@@ -351,10 +341,13 @@ def _open_progress(*, quiet: bool) -> Iterator[Observer | None]:
     if quiet or not console.is_terminal:
         yield None
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     from voicecli.probe.text import ProgressBars
 
-    with ProgressBars(console) as bars:
-        yield bars
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        yield ProgressBars(progress)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The shipped clips: real speech, with the words known, and where the voice ends.
+"""The shipped clips: real speech with known words and a known end.
 
 Two sentences from LibriVox, see ``data/librivox.LICENSE``.  They hold no number, name or spelling
 that a service could write in two ways, and no pause as long as an endpoint.
@@ -25,66 +25,65 @@ _CLIPS = {
 }
 
 LEAD: Seconds = 0.5
-"""Of the room, before the voice: recognisers want a pause between two utterances."""
+"""Room noise before the speech: recognisers need a pause between two segments."""
 
+ROOM_NOISE: Seconds = 0.1
+"""Length of the noise that is repeated, forward and backward, to make silence."""
 
-ROOM: Seconds = 0.1
-"""So much of the room is repeated, there and back, for as long as silence is needed."""
-
-SOFTENED = 4
-"""By so much, lest a repeated noise be taken for syllables."""
+ATTENUATION = 4
+"""Of the noise, so that its repetition is not taken for syllables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A sentence at some rate.
+    """A sentence at some sample rate.
 
-    words: in small letters, without punctuation.
-    voice: from the first voiced sample to the last; room: the same room without a voice.
+    words: in lower case, without punctuation.
+    speech: from the first voiced sample to the last.
+    room: noise of the same room.
     """
 
     name: str
     words: str
     format: AudioFormat
-    voice: NDArray[np.int16]
+    speech: NDArray[np.int16]
     room: NDArray[np.int16]
 
-    def spoken(self, lead: Seconds) -> bytes:
-        """So much of the room, then the voice; ends with its last sample."""
-        return self.silence(lead) + self.voice.tobytes()
+    def with_lead(self, lead: Seconds) -> bytes:
+        """Room noise, then the speech to its last sample."""
+        return self.silence(lead) + self.speech.tobytes()
 
     def silence(self, duration: Seconds) -> bytes:
-        """So much of the room: of its noise, which is not digital silence."""
+        """Room noise instead of digital silence."""
         count = self.format.samples(duration)
-        there_and_back = np.concatenate([self.room, self.room[::-1]])
-        return np.resize(there_and_back, count).astype("<i2").tobytes()
+        forward_and_backward = np.concatenate([self.room, self.room[::-1]])
+        return np.resize(forward_and_backward, count).astype("<i2").tobytes()
 
 
 @cache
-def clips(rate: int) -> tuple[Clip, ...]:
-    """The clips, resampled to ``rate`` hertz."""
-    return tuple(_clip(name, words, AudioFormat(rate)) for name, words in _CLIPS.items())
+def load_clips(format: AudioFormat) -> tuple[Clip, ...]:
+    """The clips, resampled to ``format``."""
+    return tuple(_load_clip(name, words, format) for name, words in _CLIPS.items())
 
 
-def _clip(name: str, words: str, format: AudioFormat) -> Clip:
-    sound = files("voicecli").joinpath("data", f"{name}.flac").read_bytes()
-    samples, rate = soundfile.read(io.BytesIO(sound), dtype="int16")
-    begin, end = _voice(samples, AudioFormat(rate))
-    voice = soxr.resample(samples[begin:end], rate, format.rate)
-    quiet = _quietest(samples[:begin], round(ROOM * rate)) // SOFTENED
-    room = soxr.resample(quiet, rate, format.rate)
-    return Clip(name, words, format, voice, room)
+def _load_clip(name: str, words: str, format: AudioFormat) -> Clip:
+    recording = files("voicecli").joinpath("data", f"{name}.flac").read_bytes()
+    samples, rate = soundfile.read(io.BytesIO(recording), dtype="int16")
+    begin, end = _find_speech(samples, AudioFormat(rate))
+    speech = soxr.resample(samples[begin:end], rate, format.rate)
+    quiet = _find_quietest(samples[:begin], round(ROOM_NOISE * rate)) // ATTENUATION
+    return Clip(name, words, format, speech, soxr.resample(quiet, rate, format.rate))
 
 
-def _quietest(samples: NDArray[np.int16], count: Samples) -> NDArray[np.int16]:
-    """Those ``count`` samples in a row that are softest: without a breath or a click."""
+def _find_quietest(samples: NDArray[np.int16], count: Samples) -> NDArray[np.int16]:
+    """The quietest stretch of ``count`` samples: without a breath or a click."""
     energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
     begin = int(np.argmin(energy[count:] - energy[:-count]))
     return samples[begin : begin + count]
 
 
-def _voice(samples: NDArray[np.int16], format: AudioFormat) -> tuple[Samples, Samples]:
-    """Where the voice begins and ends, as the energy detector has it."""
+def _find_speech(samples: NDArray[np.int16], format: AudioFormat) -> tuple[Samples, Samples]:
+    """Where the speech begins and ends, according to the energy detector."""
     step = format.samples(0.01)
     blocks = (
         AudioBlock(samples[at : at + step].tobytes(), at / format.rate)

@@ -7,7 +7,7 @@ A metric needs five values on both sides to be compared.  A change counts when i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -45,9 +45,14 @@ MIN_RELATIVE_CHANGE = 0.10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """How a statistic changed; low, high: 95 % bootstrap interval of ``after - before``."""
+class Change:
+    """How a metric's statistic changed, in the metric's unit; durations in milliseconds.
 
+    low, high: 95 % bootstrap interval of ``after - before``.
+    """
+
+    metric: str
+    unit: str
     statistic: str
     before: float
     after: float
@@ -55,29 +60,11 @@ class Difference:
     high: float
     beyond_noise: bool
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """The difference of a metric's statistic, in the metric's unit; durations in milliseconds."""
-
-    metric: str
-    unit: str
-    difference: Difference
-
     @property
     def worse(self) -> bool:
         """Whether it changed beyond noise and for the worse."""
-        risen = self.difference.after > self.difference.before
-        return self.difference.beyond_noise and risen is not (self.metric in HIGHER_IS_BETTER)
-
-    def as_data(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "metric": self.metric,
-            "unit": self.unit,
-            **asdict(self.difference),
-            "worse": self.worse,
-        }
+        risen = self.after > self.before
+        return self.beyond_noise and risen is not (self.metric in HIGHER_IS_BETTER)
 
 
 def check_comparable(before: Mapping[str, Any], basis: Mapping[str, Any]) -> None:
@@ -94,13 +81,9 @@ def check_comparable(before: Mapping[str, Any], basis: Mapping[str, Any]) -> Non
 
 def compare_results(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """Compare each metric of two results, which ``json_result.build_result`` made."""
-    changes = []
-    for name, metric in METRICS.items():
-        old, new = (_values(result, name) for result in (before, after))
-        changes += [
-            Change(metric=name, unit=metric.unit, difference=difference)
-            for difference in find_differences(old, new, MIN_CHANGES[metric.unit])
-        ]
+    changes: list[Change] = []
+    for name in METRICS:
+        changes += find_changes(name, *(_values(result, name) for result in (before, after)))
     return changes
 
 
@@ -130,13 +113,9 @@ def find_outliers(values: Sequence[float]) -> list[int]:
     return outliers if len(outliers) <= MAX_OUTLIERS * len(values) else []
 
 
-def find_differences(
-    before: Sequence[float], after: Sequence[float], min_change: float
-) -> list[Difference]:
-    """Compare the median, and P95 if there are enough values; empty if a side has too few.
-
-    min_change: a smaller change is noise, however certain it is.
-    """
+def find_changes(metric: str, before: Sequence[float], after: Sequence[float]) -> list[Change]:
+    """Compare the median, and P95 if there are enough values; empty if a side has too few."""
+    unit = METRICS[metric].unit
     found = []
     for statistic, share in (("p50", 50.0), ("p95", 95.0)):
         if min(len(before), len(after)) < MIN_COUNT.get(statistic, MIN_VALUES):
@@ -148,9 +127,11 @@ def find_differences(
         was, now = float(np.percentile(old, share)), float(np.percentile(new, share))
         change = abs(now - was)
         certain = low > 0 or high < 0
-        large = change > min_change and change > MIN_RELATIVE_CHANGE * abs(was)
+        large = change > MIN_CHANGES[unit] and change > MIN_RELATIVE_CHANGE * abs(was)
         found.append(
-            Difference(
+            Change(
+                metric=metric,
+                unit=unit,
                 statistic=statistic,
                 before=was,
                 after=now,

@@ -19,9 +19,8 @@ from voicecli.metrics.summary import STATISTICS, describe
 from voicecli.metrics.usage import Cost
 from voicecli.probe.compare import Change, find_outliers
 from voicecli.probe.prediction import BudgetCheck, Evaluation
-from voicecli.probe.results import METRICS, ProbeResults, is_duration
+from voicecli.probe.results import METRICS, ProbeResults, diagnose, is_duration
 from voicecli.probe.schedule import FailedSample, Plan
-from voicecli.probe.trace import diagnose
 from voicecli.report.format import exact_ms
 from voicecli.report.json_result import judgement, priced
 from voicecli.sanitize import sanitize_line
@@ -77,7 +76,7 @@ def build_result(
         "cost": priced(cost),
         "notes": [sanitize_line(note) for note in results.notes],
         "expectations": [judgement(verdict) for verdict in evaluation.expectations],
-        "comparison": None if changes is None else [change.as_data() for change in changes],
+        "comparison": None if changes is None else [_change(change) for change in changes],
     }
 
 
@@ -136,15 +135,15 @@ def _failure(failure: FailedSample) -> dict[str, Any]:
 
 
 def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
-    spread = describe(values)
+    distribution = describe(values)
     outliers = {"outliers": find_outliers(values)}
     if not is_duration(name):
-        statistics = {of: getattr(spread, of) for of in STATISTICS}
+        statistics = {of: getattr(distribution, of) for of in STATISTICS}
         return {"unit": METRICS[name].unit, **statistics, **outliers, "values": list(values)}
-    statistics = {f"{of}_ms": exact_ms(getattr(spread, of)) for of in STATISTICS[1:]}
+    statistics = {f"{of}_ms": exact_ms(getattr(distribution, of)) for of in STATISTICS[1:]}
     return {
         "unit": "ms",
-        "n": spread.n,
+        "n": distribution.n,
         **statistics,
         **outliers,
         "values_ms": [exact_ms(value) for value in values],
@@ -155,20 +154,24 @@ def _prediction(evaluation: Evaluation) -> dict[str, Any] | None:
     prediction, best = evaluation.prediction, evaluation.best
     if prediction is None:
         return None
-    spread = prediction.spread
+    distribution = prediction.distribution
     return {
-        "n": spread.n,
-        **{f"{of}_ms": exact_ms(getattr(spread, of)) for of in STATISTICS[1:]},
+        "n": distribution.n,
+        **{f"{of}_ms": exact_ms(getattr(distribution, of)) for of in STATISTICS[1:]},
         "mean_ms": exact_ms(prediction.mean),
         "mean_stages_ms": {name: exact_ms(took) for name, took in prediction.stages.items()},
         "biggest_lever": best
         and {
             "change": best.change,
             "saves_ms": exact_ms(best.saves),
-            "p50_ms": exact_ms(best.prediction.spread.p50),
-            "p95_ms": exact_ms(best.prediction.spread.p95),
+            "p50_ms": exact_ms(best.prediction.distribution.p50),
+            "p95_ms": exact_ms(best.prediction.distribution.p95),
         },
     }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {**asdict(change), "worse": change.worse}
 
 
 def _budget(check: BudgetCheck) -> dict[str, Any]:

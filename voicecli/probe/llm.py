@@ -1,15 +1,16 @@
-"""The LLM, measured as a conversation uses it: a short prompt, streamed, cut into clauses.
+"""Measures the LLM as a conversation uses it: a short prompt, streamed, cut into clauses.
 
-A request that fails is repeated as a conversation repeats it, and counted; none is hedged.
+A failed request is repeated as in a conversation, and counted; no request is hedged.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -18,81 +19,75 @@ from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, LlmRequested, Service
 from voicecli.pipeline.generation import Generation, HedgeDelay
 from voicecli.pipeline.speech import create_chunker
-from voicecli.probe.schedule import Post, Sample, TicketCounter
-from voicecli.services.interfaces import (
-    LanguageModel,
-    LlmSettings,
-    Message,
-    TtsSettings,
-    Usage,
-)
+from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter
+from voicecli.services.interfaces import LanguageModel, Message, Usage
 from voicecli.units import Seconds
 
-STALL: Seconds = 2.0
-"""A pause that a listener takes for the end."""
+if TYPE_CHECKING:
+    from voicecli.pipeline.wiring import Services
+    from voicecli.profile import Profile
 
-EXCHANGES = (
+STALL: Seconds = 2.0
+"""A listener takes a longer pause for the end."""
+
+DIALOGUE = (
     ("What is the capital of Australia?", "It is Canberra. Many people think of Sydney first."),
     ("How far is it from Sydney?", "About two hundred and eighty kilometres, three hours by car."),
     ("And what should I see there?", "The war memorial is worth a morning. So is the lake."),
 )
-"""A conversation: the first reading asks the first question, the second the second, and so on."""
+"""Sample 0 asks the first question, sample 1 the second after the first's answer, and so on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlmSetting:
-    """What is measured.
-
-    open: opens the LLM.
-    """
-
-    open: Callable[[], AbstractAsyncContextManager[LanguageModel]]
-    settings: LlmSettings
-    speech: TtsSettings
-
-
-def messages(system_prompt: str, number: int) -> list[Message]:
-    """The prompt of the reading ``number``."""
-    asked = number % len(EXCHANGES)
+def make_prompt(system_prompt: str, number: int) -> list[Message]:
+    """The messages of sample ``number``."""
+    turn = number % len(DIALOGUE)
     history = [
         message
-        for question, answer in EXCHANGES[:asked]
+        for question, answer in DIALOGUE[:turn]
         for message in (Message("user", question), Message("assistant", answer))
     ]
-    return [Message("system", system_prompt), *history, Message("user", EXCHANGES[asked][0])]
+    return [Message("system", system_prompt), *history, Message("user", DIALOGUE[turn][0])]
 
 
-class LlmProber:
-    """See ``series.Prober``."""
+class LlmProber(Prober):
+    """Probes the LLM."""
 
     service: Service = "llm"
-    kinds = 1
 
-    def __init__(self, setting: LlmSetting) -> None:
-        self._setting = setting
+    def __init__(self, profile: Profile, services: Services) -> None:
+        self._system_prompt = profile.llm.system_prompt
+        self._tts = profile.tts
+        self._services = services
 
+    @property
+    @override
+    def kinds(self) -> int:
+        return 1
+
+    @override
     async def measure_cold(self, number: int) -> Sample:
-        """One reply on a new connection, opening it included."""
-        async with self._setting.open() as llm:
-            return await self._reply(llm, number, cold=True)
+        async with self._services.open_llm() as llm:
+            return await self._measure_reply(llm, number, cold=True)
 
+    @override
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
-        """One reply after the other."""
-        async with self._setting.open() as llm:
+        async with self._services.open_llm() as llm:
             for number in range(warmup):
-                await self._reply(llm, number)
-            while (number_ := await tickets.take()) is not None:
-                post(await self._reply(llm, number_))
+                await self._measure_reply(llm, number)
+            while (ticket := await tickets.take()) is not None:
+                post(await self._measure_reply(llm, ticket))
 
-    async def _reply(self, llm: LanguageModel, number: int, *, cold: bool = False) -> Sample:
-        watched, events = Watched(llm), list[Event]()
+    async def _measure_reply(
+        self, llm: LanguageModel, number: int, *, cold: bool = False
+    ) -> Sample:
+        timed, events = _TimedModel(llm), list[Event]()
         generation = Generation(
             0,
-            messages(self._setting.settings.system_prompt, number),
-            watched,
-            create_chunker(self._setting.speech),
+            make_prompt(self._system_prompt, number),
+            timed,
+            create_chunker(self._tts),
             hedge=HedgeDelay(None),
-            stall=self._setting.speech.first_clause_stall,
+            stall=self._tts.first_clause_stall,
             apology="",
             post=events.append,
         )
@@ -103,13 +98,13 @@ class LlmProber:
         return Sample(
             service="llm",
             at=clock.now(),
-            values=_values(watched, events),
+            values=_compute_values(timed, events),
             request_id=llm.request_id,
             counts={
-                "llm.requests": len(watched.requests),
-                "llm.retries": len(watched.requests) - 1,
-                "llm.refusals": watched.refusals,
-                "llm.stalls": int(watched.longest_pause > STALL),
+                "llm.requests": len(timed.requests),
+                "llm.retries": len(timed.requests) - 1,
+                "llm.refusals": timed.refusals,
+                "llm.stalls": int(timed.longest_pause > STALL),
                 "llm.tokens": generation.tokens or 0,
                 "llm.prompt_tokens": generation.prompt_tokens or 0,
                 "llm.uncounted": int(generation.tokens is None),
@@ -119,8 +114,8 @@ class LlmProber:
 
 
 @dataclass(slots=True)
-class Request:
-    """One request: when it was sent, and when its pieces came."""
+class _TimedRequest:
+    """One request; pieces: when they arrived."""
 
     at: Seconds
     pieces: list[Seconds] = field(default_factory=list)
@@ -128,12 +123,12 @@ class Request:
     error: ServiceError | None = None
 
 
-class Watched(LanguageModel):
-    """An LLM whose pieces are timed on their way; see ``stages.LanguageModel``."""
+class _TimedModel(LanguageModel):
+    """Passes requests on to another LLM and times the pieces of the replies."""
 
     def __init__(self, inner: LanguageModel) -> None:
         self._inner = inner
-        self.requests: list[Request] = []
+        self.requests: list[_TimedRequest] = []
 
     @property
     @override
@@ -146,7 +141,7 @@ class Watched(LanguageModel):
 
     @override
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
-        request = Request(clock.now())
+        request = _TimedRequest(clock.now())
         self.requests.append(request)
         try:
             async with aclosing(self._inner.reply(messages)) as pieces:
@@ -168,13 +163,13 @@ class Watched(LanguageModel):
 
     @property
     def longest_pause(self) -> Seconds:
-        """In which nothing came of a request, at its beginning or later."""
+        """The longest time without a piece, from the request or from the piece before."""
         return max(max(_gaps([one.at, *one.pieces]), default=0.0) for one in self.requests)
 
 
-def _values(watched: Watched, events: Sequence[Event]) -> dict[str, float]:
-    """Of the request that was answered."""
-    request = watched.requests[-1]
+def _compute_values(timed: _TimedModel, events: Sequence[Event]) -> dict[str, float]:
+    """The values of the request that was answered."""
+    request = timed.requests[-1]
     asked = [event.at for event in events if isinstance(event, LlmRequested)][-1]
     first, last = request.pieces[0], request.pieces[-1]
     values = {"llm.ttft": first - asked, "llm.total": last - asked}

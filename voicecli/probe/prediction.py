@@ -11,13 +11,13 @@ services change under load.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicecli.metrics.stages import BUDGETED
+from voicecli.metrics.stages import BUDGETED, Metric
 from voicecli.metrics.summary import (
     MIN_COUNT,
     ROUNDING,
@@ -29,11 +29,11 @@ from voicecli.metrics.summary import (
 from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
 from voicecli.pipeline.generation import MAX_HEDGE_DELAY, MIN_HEDGE_DELAY
 from voicecli.turns.end_of_turn import Ending
-from voicecli.turns.policy import CommitWaits
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
     from voicecli.probe.results import ProbeResults
+    from voicecli.profile import Profile
 
 DRAWS = 20_000
 SEED = 1
@@ -45,31 +45,6 @@ MIN_SAVING: Seconds = 0.010
 """A change that saves less is not worth a sentence."""
 
 Times = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waits:
-    """What a profile waits for.  Durations in seconds.
-
-    draft: what is prepared before the commit, with ``detect: vad``.
-    endpointing: silence that makes the service end a segment; None for never.
-    finalize: how long to wait for the answer to Finalize.
-    block: length of the blocks that the audio is sent in.
-    hedge: how long to wait for a token before a second request; None for never, "auto" for a delay
-        that follows the usual time, see ``HedgeDelay``.
-    flush_each: whether the first clause is spoken as soon as it is complete, or the whole reply.
-    output: the loudspeaker's own latency.
-    """
-
-    detect: Literal["endpointing", "vad"] = "endpointing"
-    draft: Literal["off", "llm", "llm+tts"] = "llm"
-    endpointing: Seconds | None = 0.2
-    finalize: Seconds = 0.35
-    commit: CommitWaits = field(default_factory=CommitWaits)
-    block: Seconds = 0.02
-    hedge: Seconds | Literal["auto"] | None = None
-    flush_each: bool = True
-    output: Seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,16 +75,21 @@ class TtsTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    """The samples of all services; endpoints: end of the speech → the service's own endpoint."""
+    """The samples of all services.
+
+    endpoints: end of the speech → the service's own endpoint.
+    output: the loudspeaker's own latency.
+    """
 
     stt: Sequence[SttTimes] = ()
     endpoints: Sequence[Seconds] = ()
     llm: Sequence[LlmTimes] = ()
     tts: Sequence[TtsTimes] = ()
+    output: Seconds = 0.0
 
-    def count(self, waits: Waits) -> int:
-        """The number of samples of the service with the fewest, of those that ``waits`` needs."""
-        stt = self.stt if waits.detect == "vad" else self.endpoints
+    def count(self, profile: Profile) -> int:
+        """The number of samples of the service with the fewest, of those that ``profile`` uses."""
+        stt = self.stt if profile.turn.detect == "vad" else self.endpoints
         return min(len(stt), len(self.llm), len(self.tts))
 
 
@@ -117,46 +97,46 @@ class Measurements:
 class Prediction:
     """The predicted mouth-to-ear.
 
-    spread: its distribution; n is the number of samples behind it.
+    distribution: its ``n`` is the number of samples behind it.
     stages: their means, which add up to ``mean``; percentiles would not.
     """
 
-    spread: Distribution
+    distribution: Distribution
     mean: Seconds
     stages: Mapping[str, Seconds]
 
 
-def predict(measurements: Measurements, waits: Waits) -> Prediction | None:
-    """Predict mouth-to-ear under ``waits``; None if a service was not measured."""
-    if not (count := measurements.count(waits)):
+def predict(measurements: Measurements, profile: Profile) -> Prediction | None:
+    """Predict mouth-to-ear with ``profile``; None if a service was not measured."""
+    if not (count := measurements.count(profile)):
         return None
-    turns = simulate(measurements, waits)
+    turns = simulate(measurements, profile)
     total = np.sum(list(turns.values()), axis=0)
-    spread = describe(total.tolist())
+    distribution = describe(total.tolist())
     return Prediction(
-        spread=replace(
-            spread,
+        distribution=replace(
+            distribution,
             n=count,
-            p95=spread.p95 if count >= MIN_COUNT["p95"] else None,
-            p99=spread.p99 if count >= MIN_COUNT["p99"] else None,
+            p95=distribution.p95 if count >= MIN_COUNT["p95"] else None,
+            p99=distribution.p99 if count >= MIN_COUNT["p99"] else None,
         ),
         mean=float(total.mean()),
         stages={name: float(took.mean()) for name, took in turns.items()},
     )
 
 
-def simulate(measurements: Measurements, waits: Waits) -> dict[str, Times]:
+def simulate(measurements: Measurements, profile: Profile) -> dict[str, Times]:
     """The stages of DRAWS turns; each turn's stages sum to its mouth-to-ear."""
     rng = np.random.default_rng(SEED)
-    text, commit = _simulate_end_of_turn(measurements, waits, rng)
-    drafted = waits.detect == "vad" and waits.draft != "off"
+    text, commit = _simulate_end_of_turn(measurements, profile, rng)
+    drafted = profile.turn.detect == "vad" and profile.turn.draft != "off"
     request = text if drafted else commit
-    token, clause = _simulate_llm(measurements.llm, waits, rng)
+    token, clause = _simulate_llm(measurements.llm, profile, rng)
     ready = request + token + clause
     which = rng.integers(len(measurements.tts), size=DRAWS)
     ttfa = np.array([one.ttfa for one in measurements.tts])[which]
-    playout = np.array([one.playout for one in measurements.tts])[which] + waits.output
-    early = drafted and waits.draft == "llm+tts"
+    playout = np.array([one.playout for one in measurements.tts])[which] + measurements.output
+    early = drafted and profile.turn.draft == "llm+tts"
     audible = np.maximum(commit, ready + ttfa) if early else np.maximum(commit, ready) + ttfa
     return {
         "stt.ttfs": text,
@@ -169,37 +149,39 @@ def simulate(measurements: Measurements, waits: Waits) -> dict[str, Times]:
 
 
 def _simulate_end_of_turn(
-    measurements: Measurements, waits: Waits, rng: np.random.Generator
+    measurements: Measurements, profile: Profile, rng: np.random.Generator
 ) -> tuple[Times, Times]:
     """End of the speech → final text; → commit."""
-    if waits.detect == "endpointing":
+    if profile.turn.detect == "endpointing":
         text = rng.choice(np.array(measurements.endpoints), DRAWS)
         return text, text
+    finalize = profile.stt.finalize_timeout
     which = rng.integers(len(measurements.stt), size=DRAWS)
     noticed = np.array([one.noticed for one in measurements.stt])[which]
-    answers = [waits.finalize if one.final is None else one.final for one in measurements.stt]
-    text = noticed + np.minimum(np.array(answers)[which], waits.finalize)
-    if measurements.endpoints and waits.endpointing is not None:
+    answers = [finalize if one.final is None else one.final for one in measurements.stt]
+    text = noticed + np.minimum(np.array(answers)[which], finalize)
+    if measurements.endpoints and profile.stt.endpointing is not None:
         # The service may end the segment before Finalize, and its final comes first.  Finalize is
         # sent before the block in which the detector noticed the end.
         endpoint = rng.choice(np.array(measurements.endpoints), DRAWS)
-        first = (noticed - waits.block > waits.endpointing) & (endpoint > noticed)
-        text = np.where(first, np.minimum(endpoint, noticed + waits.finalize), text)
-    wait = np.array([getattr(waits.commit, one.ending) for one in measurements.stt])[which]
+        first = (noticed - profile.audio.block > profile.stt.endpointing) & (endpoint > noticed)
+        text = np.where(first, np.minimum(endpoint, noticed + finalize), text)
+    wait = np.array([getattr(profile.turn.commit, one.ending) for one in measurements.stt])[which]
     return text, np.maximum(text, wait)
 
 
 def _simulate_llm(
-    times: Sequence[LlmTimes], waits: Waits, rng: np.random.Generator
+    times: Sequence[LlmTimes], profile: Profile, rng: np.random.Generator
 ) -> tuple[Times, Times]:
     """Request → first token, a hedge included; → what is to be spoken first."""
     ttft = np.array([one.ttft for one in times])
-    rest = np.array([one.clause if waits.flush_each else one.total - one.ttft for one in times])
+    by_clause = profile.tts.flush == "clauses"
+    rest = np.array([one.clause if by_clause else one.total - one.ttft for one in times])
     first = rng.integers(len(times), size=DRAWS)
-    if waits.hedge is None:
+    if profile.llm.hedge is None:
         return ttft[first], rest[first]
     second = rng.integers(len(times), size=DRAWS)
-    delay = waits.hedge
+    delay = profile.llm.hedge
     if delay == "auto":
         delay = _learn_hedge_delay(ttft[first], ttft[second])
     wins = delay + ttft[second] < ttft[first]
@@ -232,13 +214,13 @@ class Advice:
     saves: Seconds
 
 
-def find_advice(measurements: Measurements, waits: Waits, budgets: Budgets) -> list[Advice]:
+def find_advice(measurements: Measurements, profile: Profile) -> list[Advice]:
     """All changes that save MIN_SAVING or more, the best first: by P95 if known, else by P50."""
-    now = predict(measurements, waits)
+    now = predict(measurements, profile)
     if now is None:
         return []
     found = []
-    for change, changed, other in _list_changes(measurements, waits, budgets):
+    for change, changed, other in _list_changes(measurements, profile):
         then = predict(changed, other)
         if then is not None and (saves := _headline(now) - _headline(then)) >= MIN_SAVING:
             found.append(Advice(change=change, prediction=then, saves=saves))
@@ -246,26 +228,30 @@ def find_advice(measurements: Measurements, waits: Waits, budgets: Budgets) -> l
 
 
 def _headline(prediction: Prediction) -> Seconds:
-    spread = prediction.spread
-    return spread.p95 if spread.p95 is not None else spread.p50 or 0.0
+    distribution = prediction.distribution
+    return distribution.p95 if distribution.p95 is not None else distribution.p50 or 0.0
 
 
 def _list_changes(
-    measurements: Measurements, waits: Waits, budgets: Budgets
-) -> Iterator[tuple[str, Measurements, Waits]]:
-    """Each change in words, with the measurements and the waits it would lead to."""
-    if waits.detect == "endpointing":
-        yield "turn.detect: vad", measurements, replace(waits, detect="vad")
-    elif waits.draft == "off":
-        yield "turn.draft: llm", measurements, replace(waits, draft="llm")
-    elif waits.draft == "llm":
-        yield "turn.draft: llm+tts", measurements, replace(waits, draft="llm+tts")
-    if waits.hedge is None:
-        yield "llm.hedge_ms: auto", measurements, replace(waits, hedge="auto")
-    if not waits.flush_each:
-        yield "tts.flush: clauses", measurements, replace(waits, flush_each=True)
-    for change, better in _list_faster_services(measurements, budgets):
-        yield change, better, waits
+    measurements: Measurements, profile: Profile
+) -> Iterator[tuple[str, Measurements, Profile]]:
+    """Each change in words, with the measurements and the profile after it."""
+    turn, llm, tts = profile.turn, profile.llm, profile.tts
+    better_turn = {
+        ("endpointing", turn.draft): ("turn.detect: vad", replace(turn, detect="vad")),
+        ("vad", "off"): ("turn.draft: llm", replace(turn, draft="llm")),
+        ("vad", "llm"): ("turn.draft: llm+tts", replace(turn, draft="llm+tts")),
+    }
+    if found := better_turn.get((turn.detect, turn.draft)):
+        yield found[0], measurements, replace(profile, turn=found[1])
+    if llm.hedge is None:
+        changed = replace(profile, llm=replace(llm, hedge="auto"))
+        yield "llm.hedge_ms: auto", measurements, changed
+    if tts.flush == "end":
+        changed = replace(profile, tts=replace(tts, flush="clauses"))
+        yield "tts.flush: clauses", measurements, changed
+    for change, better in _list_faster_services(measurements, profile.budgets):
+        yield change, better, profile
 
 
 def _list_faster_services(
@@ -335,30 +321,31 @@ class Evaluation:
 
 
 def evaluate_results(
-    results: ProbeResults, waits: Waits, budgets: Budgets, thresholds: Sequence[Threshold] = ()
+    results: ProbeResults, profile: Profile, thresholds: Sequence[Threshold] = ()
 ) -> Evaluation:
     """Predict mouth-to-ear, find the best advice, and check budgets and thresholds."""
     measurements = results.measurements()
-    prediction = predict(measurements, waits)
-    advice = find_advice(measurements, waits, budgets)
+    prediction = predict(measurements, profile)
+    advice = find_advice(measurements, profile)
     summary = results.summarize(prediction)
     return Evaluation(
         summary=summary,
         prediction=prediction,
         best=advice[0] if advice else None,
         budgets=[
-            _check_budget(name, metric.name, budgets, summary) for name, metric in BUDGETED.items()
+            _check_budget(name, metric, profile.budgets, summary)
+            for name, metric in BUDGETED.items()
         ],
         expectations=[evaluate(one, summary) for one in thresholds],
     )
 
 
-def _check_budget(name: str, metric: str, budgets: Budgets, summary: Summary) -> BudgetCheck:
-    spread = summary.distributions.get(metric)
+def _check_budget(name: str, metric: Metric, budgets: Budgets, summary: Summary) -> BudgetCheck:
+    distribution = summary.distributions.get(metric.name)
     return BudgetCheck(
         name=name,
-        metric=metric,
+        metric=metric.name,
         budget=getattr(budgets, name),
-        p50=spread.p50 if spread else None,
-        p95=spread.p95 if spread else None,
+        p50=distribution.p50 if distribution else None,
+        p95=distribution.p95 if distribution else None,
     )

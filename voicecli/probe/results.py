@@ -7,8 +7,9 @@ milliseconds outside; a metric of another kind names its unit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import median
 
 from voicecli.errors import VoiceError
 from voicecli.events import Service
@@ -34,7 +35,9 @@ from voicecli.probe.prediction import (
 )
 from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.probe.trace import ConnectionTrace
+from voicecli.services.endpoint import is_loopback
 from voicecli.turns.end_of_turn import classify_ending
+from voicecli.units import Seconds
 
 # ── metrics ──────────────────────────────────────────────────────────────────
 
@@ -222,18 +225,19 @@ class ProbeResults:
                 for one in values
                 if "tts.ttfa" in one
             ],
+            output=describe(self.audio.get("audio.output", ())).p50 or 0.0,
         )
 
     def summarize(self, prediction: Prediction | None = None) -> Summary:
         """The numbers that ``--slo`` is checked against."""
-        spreads = {name: describe(values) for name, values in self.values().items()}
+        distributions = {name: describe(values) for name, values in self.values().items()}
         if prediction is not None:
-            spreads[MOUTH_TO_EAR.name] = prediction.spread
+            distributions[MOUTH_TO_EAR.name] = prediction.distribution
         known = dict(self._count_totals())
-        for name, spread in spreads.items():
+        for name, distribution in distributions.items():
             if not is_duration(name):  # a threshold is in the metric's unit
-                known |= {f"{name}.{of}": value for of, value in asdict(spread).items()}
-        return Summary(distributions=spreads, counts=known)
+                known |= {f"{name}.{of}": value for of, value in asdict(distribution).items()}
+        return Summary(distributions=distributions, counts=known)
 
     def _count_totals(self) -> Iterator[tuple[str, float | None]]:
         """``COUNTS``; None for a service that was not probed, or a share of nothing."""
@@ -272,3 +276,80 @@ class ProbeResults:
 
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
+
+
+# ── what the phases mean ─────────────────────────────────────────────────────
+
+SLOW_NAMES: Seconds = 0.1
+LONG_ROUND_TRIP: Seconds = 0.1
+"""Between continents; Deepgram has hosts in the EU, Australia, India."""
+
+SLOW_TLS = 3.5
+"""Round trips: TLS 1.2 takes two, 1.3 takes one.  More is computing, or something in between."""
+
+SLOW_ANSWER: Seconds = 0.25
+"""Beyond the round trip."""
+
+_FAILURES = {
+    "dns": "the name {host} is not resolved ({why}): check the network and the URL",
+    "tcp": "{host} takes no connection ({why}): check the network, the URL and any firewall",
+    "proxy": "the proxy {proxy} does not let through ({why}): check HTTPS_PROXY",
+    "tls": "no secure connection ({why}): this machine does not trust the server's certificate; "
+    "an intercepting proxy or a wrong clock may be the cause",
+    "open": "{host} is reached, but does not answer as the service would ({why}): check the URL, "
+    "and any proxy in between",
+    "trip": "the connection was lost as soon as it was open ({why})",
+    "message": "it opens, and then sends nothing ({why})",
+}
+
+
+def diagnose(traces: Sequence[ConnectionTrace]) -> str:
+    """Explain ``traces``, at least one and all to the same host, in one sentence."""
+    for trace in traces:
+        if trace.failed:
+            return _FAILURES[trace.failed].format(host=trace.host, proxy=trace.proxy, why=trace.why)
+    host = traces[0].host.rpartition(":")[0] or traces[0].host
+    if is_loopback(host.strip("[]")):
+        return "this machine: there is no network in between"
+    return _find_slowest(traces) or _describe_distance(traces)
+
+
+def _median(traces: Sequence[ConnectionTrace], phase: str) -> Seconds:
+    """The median of a phase; 0 if it was never completed."""
+    took = [trace.phases[phase] for trace in traces if phase in trace.phases]
+    return median(took) if took else 0.0
+
+
+def _find_slowest(traces: Sequence[ConnectionTrace]) -> str:
+    """What is unusually slow, the worst for a conversation first; "" if nothing is."""
+    round_trip, tls = _median(traces, "tcp"), _median(traces, "tls")
+    beyond = _median(traces, "open") - round_trip
+    if round_trip >= LONG_ROUND_TRIP:
+        nearer = " (api.eu.deepgram.com?)" if "deepgram" in traces[0].host else ""
+        return (
+            f"the host is {_ms(round_trip)} away, and every answer takes that longer: "
+            f"look for a nearer one{nearer}"
+        )
+    if beyond >= SLOW_ANSWER:
+        return f"the service takes {_ms(beyond)} to answer, beyond the round trip: it is busy"
+    if tls > max(SLOW_TLS * round_trip, 0.1):
+        return (
+            f"TLS takes {tls / max(round_trip, 1e-3):.1f} round trips: something in between "
+            "decrypts, or this machine is busy"
+        )
+    if (names := _median(traces, "dns")) >= SLOW_NAMES:
+        return (
+            f"resolving the name takes {_ms(names)}: only new connections pay for it, "
+            "and a local cache helps"
+        )
+    return ""
+
+
+def _describe_distance(traces: Sequence[ConnectionTrace]) -> str:
+    trip = _median(traces, "trip") or _median(traces, "tcp")
+    new = sum(_median(traces, name) for name in ("dns", "tcp", "proxy", "tls", "open"))
+    return f"{_ms(trip)} away, nothing in the way; a new connection costs {_ms(new)}, once"
+
+
+def _ms(took: Seconds) -> str:
+    return f"{took * 1000:.0f} ms"

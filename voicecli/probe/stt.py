@@ -1,21 +1,24 @@
-"""The STT, measured as a conversation uses it: a voice in real time, on an open connection.
+"""Measures the STT as a conversation uses it: speech in real time, on an open connection.
 
-Two kinds of readings.  ``finalize``: the voice, and Finalize where it ends.  ``endpoint``: the
-voice, and silence until the service itself says that the utterance has ended; taken only where the
-profile waits for that.
+There are two kinds of samples.  ``finalize``: speech, and Finalize where it ends.  ``endpoint``:
+speech, and silence until the service itself reports the end; only if the profile waits for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from statistics import median
-from typing import Literal
+from typing import TYPE_CHECKING, TypeVar
+
+from typing_extensions import override
 
 from voicecli import clock
-from voicecli.audio.interfaces import Detector
+from voicecli.audio.vad import create_detector
+from voicecli.errors import ServiceError
 from voicecli.events import (
+    MAX_LAG,
     Event,
     FinalTranscript,
     InterimTranscript,
@@ -23,170 +26,154 @@ from voicecli.events import (
     SpeechStopped,
     UtteranceEnded,
 )
-from voicecli.probe.clips import LEAD, Clip, clips
-from voicecli.probe.schedule import Post, Sample, TicketCounter
-from voicecli.probe.stt_tap import SttTap
+from voicecli.probe.clips import LEAD, Clip, load_clips
+from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter
 from voicecli.services.interfaces import Transcriber
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
-FINALIZE_PATIENCE: Seconds = 2.0
-"""A conversation waits less (``stt.finalize_timeout_ms``): here, the tail is of interest."""
+if TYPE_CHECKING:
+    from voicecli.pipeline.wiring import Services
+    from voicecli.profile import Profile
 
-ENDPOINT_PATIENCE: Seconds = 5.0
+T = TypeVar("T")
 
-GOLDEN = 0.618034
-"""Multiples of it fall evenly between two whole numbers: the voice ends anywhere in a block."""
+FINALIZE_TIMEOUT: Seconds = 2.0
+"""Longer than a conversation waits (``stt.finalize_timeout_ms``), to see the tail."""
 
-Kind = Literal["finalize", "endpoint"]
+ENDPOINT_TIMEOUT: Seconds = 5.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SttSetting:
-    """What is measured.
-
-    open: connects to the STT.
-    block: length of the pieces of audio, in seconds.
-    detect, each_final: the strategy that ends a turn, see ``turn``.
-    timeout: how long the answer to Finalize is waited for there.
-    endpoint: whether the service's own endpoint matters to it.
-    """
-
-    open: Callable[[], AbstractAsyncContextManager[Transcriber]]
-    sample_rate: int
-    block: Seconds
-    detect: Literal["endpointing", "vad"]
-    each_final: bool
-    timeout: Seconds
-    endpoint: bool
-
-    @property
-    def kinds(self) -> Sequence[Kind]:
-        """Of the readings."""
-        return ("finalize", "endpoint") if self.endpoint else ("finalize",)
+GOLDEN_RATIO = 0.618034
+"""Its multiples spread evenly, modulo 1: the speech ends anywhere in a block."""
 
 
-class SttProber:
-    """See ``series.Prober``.
-
-    detector: the profile's, to know when it notices that the voice has ended.
-    """
+class SttProber(Prober):
+    """Probes the STT, and the profile's detector on the same audio."""
 
     service: Service = "stt"
 
-    def __init__(self, setting: SttSetting, detector: Detector) -> None:
-        self._setting = setting
-        self._detector = detector
-        self._clips = clips(setting.sample_rate)
+    def __init__(self, profile: Profile, services: Services) -> None:
+        audio, turn = profile.audio, profile.turn
+        format = AudioFormat(audio.sample_rate)
+        self._services = services
+        self._format = format
+        self._block = audio.block
+        self._finalize_timeout = profile.stt.finalize_timeout
+        self._detect = turn.detect
+        self._each_final_ends = turn.each_final_is_a_turn
+        self._with_endpoint = endpoint_matters(profile)
+        self._detector = create_detector(audio.vad, format, audio.hangover)
+        self._clips = load_clips(format)
 
     @property
+    @override
     def kinds(self) -> int:
-        """Finalize, and endpointing where it is on."""
-        return len(self._setting.kinds)
+        return 2 if self._with_endpoint else 1
 
-    def _tap(self, stt: Transcriber) -> SttTap:
-        return SttTap(stt, AudioFormat(self._setting.sample_rate))
-
+    @override
     async def measure_cold(self, number: int) -> Sample:
-        """Open, and the first utterance."""
-        async with self._setting.open() as stt:
-            ear = self._tap(stt)
-            return await ear.use(lambda: self._finalized(ear, number, cold=True))
+        async with self._open_tap() as tap:
+            return await tap.run(lambda: self._measure_finalize(tap, number, cold=True))
 
+    @override
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
-        """One utterance after the other."""
-        async with self._setting.open() as stt:
-            ear = self._tap(stt)
-            await ear.use(lambda: self._readings(ear, warmup, tickets, post))
+        async with self._open_tap() as tap:
+            await tap.run(lambda: self._measure_all(tap, warmup, tickets, post))
 
-    async def _readings(self, ear: SttTap, warmup: int, tickets: TicketCounter, post: Post) -> None:
+    @asynccontextmanager
+    async def _open_tap(self) -> AsyncGenerator[SttTap, None]:
+        async with self._services.open_stt() as transcriber:
+            yield SttTap(transcriber, self._format, self._block)
+
+    async def _measure_all(
+        self, tap: SttTap, warmup: int, tickets: TicketCounter, post: Post
+    ) -> None:
         for number in range(warmup):
-            await self._finalized(ear, number)
-        kinds = self._setting.kinds
-        while (number_ := await tickets.take()) is not None:
-            kind, number = kinds[number_ % len(kinds)], number_ // len(kinds)
-            if kind == "finalize":
-                post(await self._finalized(ear, number))
-            else:
-                post(await self._ended(ear, number))
+            await self._measure_finalize(tap, number)
+        while (ticket := await tickets.take()) is not None:
+            number, kind = divmod(ticket, self.kinds)
+            measure = self._measure_endpoint if kind else self._measure_finalize
+            post(await measure(tap, number))
 
-    async def _finalized(self, ear: SttTap, number: int, *, cold: bool = False) -> Sample:
-        """The voice, and Finalize where it ends."""
-        clip, spoken = self._spoken(number)
-        noticed = self._noticed(clip, spoken)
-        ear.forget()
-        await ear.play(spoken, self._setting.block)
-        lags = list(ear.lags)
+    async def _measure_finalize(self, tap: SttTap, number: int, *, cold: bool = False) -> Sample:
+        """Send the speech, and Finalize where it ends."""
+        clip, speech = self._choose_speech(number)
+        noticed = self._find_notice(clip, speech)
+        tap.forget()
+        await tap.play(speech)
+        lags = list(tap.lags)
         asked = clock.now()
-        await ear.finalize()
-        answer = await ear.first(_from_finalize, FINALIZE_PATIENCE)
+        await tap.transcriber.finalize()
+        answer = await tap.wait_for(_answers_finalize, FINALIZE_TIMEOUT)
         values = {"stt.lag": median(lags)} if lags else {}
         if cold:
-            values["stt.open"] = ear.opened.took
+            values["stt.open"] = tap.transcriber.opened.took
         if answer is not None:
             values["stt.final"] = answer.at - asked
         if noticed is not None:
-            took = values.get("stt.final", self._setting.timeout)
+            took = values.get("stt.final", self._finalize_timeout)
             values["stt.noticed"] = noticed
-            if self._setting.detect == "vad":
-                values["stt.ttfs"] = noticed + min(took, self._setting.timeout)
-        return self._reading(ear, clip, spoken, values, cold, asked=1, answered=answer is not None)
+            if self._detect == "vad":
+                values["stt.ttfs"] = noticed + min(took, self._finalize_timeout)
+        counts = {"stt.asked": 1, "stt.answered": int(answer is not None)}
+        return self._make_sample(tap, clip, speech, values, counts, cold=cold)
 
-    async def _ended(self, ear: SttTap, number: int) -> Sample:
-        """The voice, and silence until the service says that the utterance has ended."""
-        setting = self._setting
-        clip, spoken = self._spoken(number)
-        ear.forget()
-        ended = since = await ear.play(spoken, setting.block)
+    async def _measure_endpoint(self, tap: SttTap, number: int) -> Sample:
+        """Send the speech, and silence until the service reports the end."""
+        clip, speech = self._choose_speech(number)
+        tap.forget()
+        ended = since = await tap.play(speech)
         end: Event | None = None
-        while end is None and since < ended + ENDPOINT_PATIENCE:
-            since = await ear.play(clip.silence(setting.block), setting.block, since)
-            end = next((one for one in ear.heard() if one.at >= ended and self._ends(one)), None)
+        while end is None and since < ended + ENDPOINT_TIMEOUT:
+            since = await tap.play(clip.silence(self._block), since)
+            late = (event for event in tap.events if event.at >= ended)
+            end = next(filter(self._is_endpoint, late), None)
         values = {}
         if end is not None:
             values["stt.endpoint"] = end.at - ended
-            if setting.detect == "endpointing":
+            if self._detect == "endpointing":
                 values["stt.ttfs"] = end.at - ended
-        sent = spoken + clip.format.silence(since - ended)
-        return self._reading(ear, clip, sent, values)
+        sent = speech + clip.format.silence(since - ended)
+        return self._make_sample(tap, clip, sent, values)
 
-    def _ends(self, event: Event) -> bool:
+    def _is_endpoint(self, event: Event) -> bool:
         match event:
             case FinalTranscript():
-                return bool(event.text) and (event.speech_final or self._setting.each_final)
+                return bool(event.text) and (event.speech_final or self._each_final_ends)
             case UtteranceEnded():
                 return True
         return False
 
-    def _spoken(self, number: int) -> tuple[Clip, bytes]:
-        """The clip of this number, its voice ending anywhere in a block."""
+    def _choose_speech(self, number: int) -> tuple[Clip, bytes]:
+        """A clip, and its audio with a lead that varies where in a block the speech ends."""
         clip = self._clips[number % len(self._clips)]
-        return clip, clip.spoken(LEAD + number * GOLDEN % 1 * self._setting.block)
+        return clip, clip.with_lead(LEAD + number * GOLDEN_RATIO % 1 * self._block)
 
-    def _noticed(self, clip: Clip, spoken: bytes) -> Seconds | None:
-        """End of the voice → the detector says so, in the same blocks; None if it does not."""
+    def _find_notice(self, clip: Clip, speech: bytes) -> Seconds | None:
+        """End of the speech → the detector reports it, in the same blocks; None if it does not."""
         self._detector.reset()
-        size = len(clip.format.silence(self._setting.block))
-        pcm = spoken + clip.silence(3.0)
+        size = len(clip.format.silence(self._block))
+        pcm = speech + clip.silence(3.0)
         stopped: SpeechStopped | None = None
         for start in range(0, len(pcm), size):
             block = AudioBlock(pcm[start : start + size], clip.format.seconds(start))
             for event in self._detector.feed(block):
                 stopped = event if isinstance(event, SpeechStopped) else stopped
-            if stopped is not None and start > len(spoken):
+            if stopped is not None and start > len(speech):
                 break
         return None if stopped is None else stopped.at - stopped.speech_end
 
-    def _reading(
+    def _make_sample(
         self,
-        ear: SttTap,
+        tap: SttTap,
         clip: Clip,
         sent: bytes,
         values: dict[str, float],
+        counts: Mapping[str, float] | None = None,
+        *,
         cold: bool = False,
-        **finalize: int,
     ) -> Sample:
-        text = understood(ear.heard())
-        wrong, words = errors(clip.words, text)
+        text = join_transcripts(tap.events)
+        wrong, words = count_word_errors(clip.words, text)
         return Sample(
             service="stt",
             at=clock.now(),
@@ -194,33 +181,125 @@ class SttProber:
             counts={
                 "stt.wrong": wrong,
                 "stt.words": words,
-                "stt.late": ear.late,
+                "stt.late": tap.late,
                 "stt.seconds": clip.format.seconds(len(sent)),
-                **{f"stt.{name}": count for name, count in finalize.items()},
+                **(counts or {}),
             },
             cold=cold,
             text=text,
-            request_id=ear.opened.request_id,
+            request_id=tap.transcriber.opened.request_id,
         )
 
 
-def _from_finalize(event: Event) -> bool:
+def endpoint_matters(profile: Profile) -> bool:
+    """Whether the service's endpoint ends a turn, or may come before the local detector's."""
+    if profile.turn.detect == "endpointing":
+        return True
+    noticed = profile.audio.hangover + profile.audio.block
+    endpointing = profile.stt.endpointing
+    return endpointing is not None and endpointing <= noticed
+
+
+def _answers_finalize(event: Event) -> bool:
     return isinstance(event, FinalTranscript) and event.from_finalize
 
 
-def understood(events: Sequence[Event]) -> str:
-    """The words of all finals; of the last interim where there is none."""
+def join_transcripts(events: Sequence[Event]) -> str:
+    """The text of all finals, or of the last interim if there is no final."""
     finals = [event.text for event in events if isinstance(event, FinalTranscript)]
     interims = [event.text for event in events if isinstance(event, InterimTranscript)]
     return " ".join(filter(None, finals)) or (interims[-1] if interims else "")
 
 
-def errors(reference: str, text: str) -> tuple[int, int]:
-    """Words of ``text`` that are wrong, missing or too many; and words of the reference."""
+def count_word_errors(reference: str, text: str) -> tuple[int, int]:
+    """Substituted, missing and extra words of ``text``; and the words of the reference."""
     import jiwer
 
     from voicecli.turns.end_of_turn import split_words
 
-    spoken = " ".join(split_words(text))
-    found = jiwer.process_words(reference, spoken)
+    found = jiwer.process_words(reference, " ".join(split_words(text)))
     return found.substitutions + found.deletions + found.insertions, len(reference.split())
+
+
+class SttTap:
+    """Sends audio to an open transcriber in real time, and records its events meanwhile.
+
+    Since ``forget``:
+    events: what the transcriber reported.
+    lags: audio sent − audio that an interim covers, in seconds, per interim.
+    late: blocks that went out late because this machine was busy.
+    """
+
+    def __init__(self, transcriber: Transcriber, format: AudioFormat, block: Seconds) -> None:
+        self.transcriber = transcriber
+        self.events: list[Event] = []
+        self.lags: list[Seconds] = []
+        self.late = 0
+        self._format = format
+        self._block = block
+        self._news = asyncio.Event()
+
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run ``work`` while collecting events; raises ServiceError if the connection is lost."""
+        failure: ServiceError | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                collecting = tasks.create_task(self._collect(), name="probe stt: events")
+                result = await work()
+                collecting.cancel()
+            return result
+        except* ServiceError as group:
+            failure = _find_error(group)
+        raise failure
+
+    async def play(self, pcm: bytes, since: Seconds | None = None) -> Seconds:
+        """Send ``pcm`` in blocks, each when its last sample is due; returns when that was.
+
+        since: when the first sample is due; None for now.
+        """
+        size = len(self._format.silence(self._block))
+        at = clock.now() if since is None else since
+        for start in range(0, len(pcm), size):
+            piece = pcm[start : start + size]
+            end = at + self._format.seconds(len(piece))
+            await asyncio.sleep(max(0.0, end - clock.now()))
+            self.late += clock.now() - end > MAX_LAG
+            await self.transcriber.send(AudioBlock(piece, at))
+            at = end
+        return at
+
+    def forget(self) -> None:
+        """Drop what was collected so far."""
+        self.events.clear()
+        self.lags.clear()
+        self.late = 0
+
+    async def wait_for(self, wanted: Callable[[Event], bool], timeout: Seconds) -> Event | None:
+        """Wait for the first event since ``forget`` that is wanted; None after ``timeout``."""
+        deadline = clock.now() + timeout
+        while (found := next(filter(wanted, self.events), None)) is None:
+            self._news.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._news.wait()
+            except TimeoutError:
+                return None
+        return found
+
+    async def _collect(self) -> None:
+        async with aclosing(self.transcriber.events()) as events:
+            async for event in events:
+                self.events.append(event)
+                lag = self.transcriber.interim_lag
+                if isinstance(event, InterimTranscript) and lag is not None:
+                    self.lags.append(lag)
+                self._news.set()
+
+
+def _find_error(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
+    """One error of ``group``; the others follow from it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ServiceError)
+    return error

@@ -6,7 +6,7 @@ import csv
 import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -25,18 +25,17 @@ from voicecli.probe.results import (
     PHASES,
     SERVICES,
     ProbeResults,
+    diagnose,
 )
 from voicecli.probe.run import Observer
 from voicecli.probe.schedule import FailedSample, Sample
-from voicecli.probe.trace import diagnose
 from voicecli.report.format import format_table, round_parts
 from voicecli.sanitize import sanitize_line
 from voicecli.services import PRICES_OF
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
     from rich.table import Table
 
 Row = list[str]
@@ -61,12 +60,10 @@ def text_lines(
     def add_section(title: str, rows: list[Row], *below: str) -> None:
         if rows:
             rows[0][0] = title
-        lines.extend(
-            ["", *(_markdown(rows) if as_markdown else format_table(rows))] if rows else []
-        )
-        lines.extend(
-            ([""] if as_markdown and below else []) + [_item(one, as_markdown) for one in below]
-        )
+            lines.extend(["", *(_markdown(rows) if as_markdown else format_table(rows))])
+        if as_markdown and below:
+            lines.append("")
+        lines.extend(_item(line, as_markdown) for line in below)
 
     add_section("network, ms", _network_rows(results), *_diagnoses(results))
     add_section("ms", _metric_rows(results, cold=False), *_service_lines(results, evaluation))
@@ -142,12 +139,16 @@ def _metric_rows(results: ProbeResults, *, cold: bool) -> list[Row]:
     for name, values in results.values().items():
         if name in NETWORK_METRICS or name.startswith(COLD_PREFIX) is not cold:
             continue
-        spread, unit = describe(values), METRICS[name].unit
-        p95 = number(spread.p95, unit, f"n < {MIN_COUNT['p95']}")
-        first = [number(value, unit) for value in (spread.min, spread.p50, spread.p90)]
+        distribution, unit = describe(values), METRICS[name].unit
+        p95 = number(distribution.p95, unit, f"n < {MIN_COUNT['p95']}")
+        first = [
+            number(value, unit) for value in (distribution.min, distribution.p50, distribution.p90)
+        ]
         outliers = str(len(find_outliers(values)) or "")
         shown = name if unit == "ms" else f"{name} ({unit})"
-        rows.append([shown, str(spread.n), *first, p95, number(spread.max, unit), outliers])
+        rows.append(
+            [shown, str(distribution.n), *first, p95, number(distribution.max, unit), outliers]
+        )
     return [["", "n", "min", "P50", "P90", "P95", "max", "outliers"], *rows] if rows else []
 
 
@@ -201,20 +202,20 @@ def _change_rows(changes: Sequence[Change]) -> list[Row]:
     """A row per change beyond noise."""
     rows = [
         [
-            f"{change.metric}.{difference.statistic}",
-            f"{difference.before:.1f}",
-            f"{difference.after:.1f}",
-            f"{difference.low:+.1f} to {difference.high:+.1f} {change.unit}",
+            f"{change.metric}.{change.statistic}",
+            f"{change.before:.1f}",
+            f"{change.after:.1f}",
+            f"{change.low:+.1f} to {change.high:+.1f} {change.unit}",
             "worse" if change.worse else "better",
         ]
         for change in changes
-        if (difference := change.difference).beyond_noise
+        if change.beyond_noise
     ]
     return [["", "before", "now", "change, 95 % interval", ""], *rows] if rows else []
 
 
 def _count_changes(changes: Sequence[Change]) -> str:
-    count = sum(change.difference.beyond_noise for change in changes)
+    count = sum(change.beyond_noise for change in changes)
     return f"{count or 'none'} of {len(changes)} statistics compared changed beyond noise."
 
 
@@ -239,16 +240,18 @@ def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
     prediction, best = evaluation.prediction, evaluation.best
     if prediction is None:
         return
-    spread = prediction.spread
-    p95 = "withheld (n < 20)" if spread.p95 is None else f"{number(spread.p95, 'ms')} ms"
-    yield f"expected mouth-to-ear: P50 {number(spread.p50, 'ms')} ms, P95 {p95}"
+    distribution = prediction.distribution
+    p95 = (
+        "withheld (n < 20)" if distribution.p95 is None else f"{number(distribution.p95, 'ms')} ms"
+    )
+    yield f"expected mouth-to-ear: P50 {number(distribution.p50, 'ms')} ms, P95 {p95}"
     parts = round_parts(prediction.stages, prediction.mean, per_second=1000)
     terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
     yield f"on average {prediction.mean * 1000:.0f} ms = {terms}"
     if best is None:
         yield "no single change would make it faster by more than 10 ms"
         return
-    then = best.prediction.spread
+    then = best.prediction.distribution
     after = f"P50 {number(then.p50, 'ms')} ms"
     if then.p95 is not None:
         after += f", P95 {number(then.p95, 'ms')} ms"
@@ -270,12 +273,12 @@ def as_csv(results: ProbeResults, evaluation: Evaluation) -> str:
     return out.getvalue()
 
 
-def _csv_row(name: str, spread: Distribution, outliers: str) -> Row:
+def _csv_row(name: str, distribution: Distribution, outliers: str) -> Row:
     unit = METRICS[name].unit
     factor = 1000 if unit == "ms" else 1
-    values = (getattr(spread, statistic) for statistic in STATISTICS[1:])
+    values = (getattr(distribution, statistic) for statistic in STATISTICS[1:])
     shown = ("" if value is None else f"{value * factor:.3f}" for value in values)
-    return [name, unit, str(spread.n), *shown, outliers]
+    return [name, unit, str(distribution.n), *shown, outliers]
 
 
 # ── progress, and --watch ────────────────────────────────────────────────────
@@ -289,33 +292,11 @@ WATCHED = ("stt.final", "stt.ttfs", "llm.ttft", "llm.clause", "tts.ttfa", "playo
 
 
 class ProgressBars(Observer):
-    """Shows a progress bar per service on ``console``; a context manager."""
+    """Shows a progress bar per service."""
 
-    def __init__(self, console: Console) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._tasks: dict[Service, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     @override
     def service_started(self, service: Service, steps: int | None) -> None:
@@ -396,11 +377,11 @@ class WatchTable(Observer):
         table.add_column(f"the last {SPARKLINE_WIDTH}")
         for name in WATCHED:
             if values := self._values.get(name):
-                spread = describe(values)
-                shown = (values[-1], spread.p50, spread.p95, spread.max)
+                distribution = describe(values)
+                shown = (values[-1], distribution.p50, distribution.p95, distribution.max)
                 cells = [number(value, "ms") for value in shown]
                 sparks = sparkline(values[-SPARKLINE_WIDTH:])
-                table.add_row(name, str(spread.n), *cells, sparks)
+                table.add_row(name, str(distribution.n), *cells, sparks)
         return table
 
 

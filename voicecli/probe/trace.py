@@ -1,6 +1,6 @@
-"""Traces new connections to a service, phase by phase, and explains the result in one sentence.
+"""Traces a new connection to a service, phase by phase.
 
-The connections are opened by the libraries that the adapters use: httpcore2, which is below httpx2
+The connection is opened by the libraries that the adapters use: httpcore2, which is below httpx2
 and openai, and websockets.  Their own hooks mark where one phase ends and the next begins.
 """
 
@@ -10,9 +10,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -33,7 +32,8 @@ from websockets.uri import parse_uri
 from voicecli import clock
 from voicecli.events import Service
 from voicecli.sanitize import sanitize_short
-from voicecli.services.endpoint import Endpoint, is_loopback
+from voicecli.services.endpoint import Endpoint
+from voicecli.services.interfaces import Handshake
 from voicecli.units import Seconds
 
 T = TypeVar("T")
@@ -44,24 +44,12 @@ _SILENT = logging.Logger("voicecli.probe.silent", logging.CRITICAL + 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionTarget:
-    """What to connect to, and what to ask for there.
-
-    path: with its query, below the endpoint's.
-    headers: the key's; empty where no key may be sent.
-    websocket: whether to open a WebSocket; else an HTTP GET is sent.
-    farewell: the WebSocket message that the service answers; "" if its first message is unprompted.
-    ask: whether to go beyond TCP and TLS; without a key, no request is sent.
-    timeout: of the connection, and then of each answer.
-    """
+    """What to connect to; may_ask: without a usable key, only TCP and TLS are traced."""
 
     service: Service
     endpoint: Endpoint
-    path: str
-    headers: Mapping[str, str]
-    websocket: bool
-    farewell: str = ""
-    ask: bool = True
-    timeout: Seconds = 5.0
+    handshake: Handshake
+    may_ask: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +80,8 @@ async def trace_connection(target: ConnectionTarget) -> ConnectionTrace:
     try:
         await tracer.run()
     except TimeoutError:
-        why = f"nothing within {target.timeout:g} s"
-    except (OSError, _ProxyUnsupportedError, *_LIBRARY_ERRORS) as error:
+        why = f"nothing within {target.handshake.timeout:g} s"
+    except (OSError, ValueError, *_LIBRARY_ERRORS) as error:
         why = _explain(error)
     return ConnectionTrace(
         service=target.service,
@@ -112,17 +100,13 @@ def find_proxy(target: ConnectionTarget) -> str:
     endpoint = target.endpoint
     if endpoint.loopback:
         return ""
-    if target.websocket:
-        return get_proxy(parse_uri(endpoint.websocket(target.path))) or ""
+    if target.handshake.websocket:
+        return get_proxy(parse_uri(endpoint.websocket(target.handshake.path))) or ""
     if proxy_bypass(endpoint.host):
         return ""
     proxies = getproxies()
     proxy = proxies.get("https") or proxies.get("all") or ""
     return proxy if "://" in proxy or not proxy else f"http://{proxy}"
-
-
-class _ProxyUnsupportedError(Exception):
-    """A proxy whose phases cannot be told apart."""
 
 
 _LIBRARY_ERRORS = (
@@ -142,6 +126,7 @@ class _Tracer:
     def __init__(self, target: ConnectionTarget, proxy: str) -> None:
         self._target = target
         self._proxy = proxy
+        self._timeout = target.handshake.timeout
         self._began: Seconds = 0.0
         self.current = ""
         self.address = ""
@@ -160,10 +145,10 @@ class _Tracer:
         scheme = urlsplit(self._proxy).scheme
         if self._proxy and scheme not in ("http", "https"):
             self.current = "proxy"
-            raise _ProxyUnsupportedError(f"a {scheme} proxy cannot be traced")
-        if not target.ask:
+            raise ValueError(f"a {scheme} proxy cannot be traced")
+        if not target.may_ask:
             await self._trace_transport()
-        elif target.websocket:
+        elif target.handshake.websocket:
             await self._trace_websocket()
         else:
             await self._trace_http()
@@ -191,7 +176,7 @@ class _Tracer:
 
     async def _trace_transport(self) -> None:
         """TCP and TLS to the service; through a proxy, TCP to the proxy."""
-        endpoint, timeout = self._target.endpoint, self._target.timeout
+        endpoint, timeout = self._target.endpoint, self._timeout
         parts = urlsplit(self._proxy or endpoint.http())
         async with asyncio.timeout(timeout):
             stream = await _TimedBackend(self).connect_tcp(parts.hostname or "", _port(parts))
@@ -208,17 +193,17 @@ class _Tracer:
     async def _trace_http(self) -> None:
         """A GET, and the same again on its connection if the server keeps it open."""
         target = self._target
-        url = f"{target.endpoint.http()}{target.path}"
+        url = f"{target.endpoint.http()}{target.handshake.path}"
         backend = _TimedBackend(self)
         async with httpcore2.AsyncConnectionPool(
             proxy=_http_proxy(self._proxy) if self._proxy else None, network_backend=backend
         ) as pool:
             for phase in ("open", "trip"):
-                async with asyncio.timeout(target.timeout):
+                async with asyncio.timeout(self._timeout):
                     response = await pool.request(
                         "GET",
                         url,
-                        headers=list(target.headers.items()),
+                        headers=list(target.handshake.headers.items()),
                         extensions={"trace": self._http_hook(phase)},
                     )
                 self.end()
@@ -253,21 +238,21 @@ class _Tracer:
         if connection is None:
             return
         try:
-            if not target.farewell:
+            if not target.handshake.goodbye:
                 await self._receive(connection)
             self.begin("trip")
-            async with asyncio.timeout(target.timeout):
+            async with asyncio.timeout(self._timeout):
                 await (await connection.ping())
             self.end()
-            if target.farewell:
-                await self._receive(connection, target.farewell)
+            if target.handshake.goodbye:
+                await self._receive(connection, target.handshake.goodbye)
         finally:
             connection.transport.abort()
             await connection.wait_closed()
 
     async def _receive(self, connection: ClientConnection, prompt: str = "") -> None:
         self.begin("message")
-        async with asyncio.timeout(self._target.timeout):
+        async with asyncio.timeout(self._timeout):
             if prompt:
                 await connection.send(prompt)
             await connection.recv()
@@ -294,14 +279,14 @@ class _Tracer:
                 super().connection_made(transport)
 
         options: dict[str, Any] = {
-            "additional_headers": dict(target.headers),
+            "additional_headers": dict(target.handshake.headers),
             "compression": None,
-            "open_timeout": target.timeout,
+            "open_timeout": self._timeout,
             "ping_interval": None,
             "logger": _SILENT,
             "create_connection": TimedConnection,
         }
-        url = endpoint.websocket(target.path)
+        url = endpoint.websocket(target.handshake.path)
         try:
             if self._proxy:
                 connection = await self._connect_through_proxy(url, options)
@@ -338,21 +323,14 @@ class _TimedBackend(httpcore2.AnyIOBackend):
 
     @override
     async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+        self, host: str, port: int, *args: Any, **options: Any
     ) -> httpcore2.AsyncNetworkStream:
         if self._used:  # the server had promised to keep the connection
             raise httpcore2.RemoteProtocolError("closed")
         self._used = True
         connect = super().connect_tcp
         stream = await self._tracer.connect(
-            host,
-            port,
-            lambda address: connect(address, port, timeout, local_address, socket_options),
+            host, port, lambda address: connect(address, port, *args, **options)
         )
         self._tracer.end()
         return stream
@@ -390,80 +368,3 @@ def _explain(error: Exception) -> str:
     if isinstance(root, ssl.SSLError):
         return getattr(root, "verify_message", "") or root.reason or str(root)
     return getattr(root, "strerror", None) or str(root) or "it hung up"
-
-
-# ── what the phases mean ─────────────────────────────────────────────────────
-
-SLOW_NAMES: Seconds = 0.1
-LONG_ROUND_TRIP: Seconds = 0.1
-"""Between continents; Deepgram has hosts in the EU, Australia, India."""
-
-SLOW_TLS = 3.5
-"""Round trips: TLS 1.2 takes two, 1.3 takes one.  More is computing, or something in between."""
-
-SLOW_ANSWER: Seconds = 0.25
-"""Beyond the round trip."""
-
-_FAILURES = {
-    "dns": "the name {host} is not resolved ({why}): check the network and the URL",
-    "tcp": "{host} takes no connection ({why}): check the network, the URL and any firewall",
-    "proxy": "the proxy {proxy} does not let through ({why}): check HTTPS_PROXY",
-    "tls": "no secure connection ({why}): this machine does not trust the server's certificate; "
-    "an intercepting proxy or a wrong clock may be the cause",
-    "open": "{host} is reached, but does not answer as the service would ({why}): check the URL, "
-    "and any proxy in between",
-    "trip": "the connection was lost as soon as it was open ({why})",
-    "message": "it opens, and then sends nothing ({why})",
-}
-
-
-def diagnose(traces: Sequence[ConnectionTrace]) -> str:
-    """Explain ``traces``, at least one and all to the same host, in one sentence."""
-    for trace in traces:
-        if trace.failed:
-            return _FAILURES[trace.failed].format(host=trace.host, proxy=trace.proxy, why=trace.why)
-    host = traces[0].host.rpartition(":")[0] or traces[0].host
-    if is_loopback(host.strip("[]")):
-        return "this machine: there is no network in between"
-    return _find_slowest(traces) or _describe_distance(traces)
-
-
-def _median(traces: Sequence[ConnectionTrace], phase: str) -> Seconds:
-    """The median of a phase; 0 if it was never completed."""
-    took = [trace.phases[phase] for trace in traces if phase in trace.phases]
-    return median(took) if took else 0.0
-
-
-def _find_slowest(traces: Sequence[ConnectionTrace]) -> str:
-    """What is unusually slow, the worst for a conversation first; "" if nothing is."""
-    round_trip, tls = _median(traces, "tcp"), _median(traces, "tls")
-    beyond = _median(traces, "open") - round_trip
-    if round_trip >= LONG_ROUND_TRIP:
-        nearer = " (api.eu.deepgram.com?)" if "deepgram" in traces[0].host else ""
-        return (
-            f"the host is {_ms(round_trip)} away, and every answer takes that longer: "
-            f"look for a nearer one{nearer}"
-        )
-    if beyond >= SLOW_ANSWER:
-        return f"the service takes {_ms(beyond)} to answer, beyond the round trip: it is busy"
-    if tls > max(SLOW_TLS * round_trip, 0.1):
-        return (
-            f"TLS takes {tls / max(round_trip, 1e-3):.1f} round trips: something in between "
-            "decrypts, or this machine is busy"
-        )
-    if (names := _median(traces, "dns")) >= SLOW_NAMES:
-        return (
-            f"resolving the name takes {_ms(names)}: only new connections pay for it, "
-            "and a local cache helps"
-        )
-    return ""
-
-
-def _describe_distance(traces: Sequence[ConnectionTrace]) -> str:
-    trip = _median(traces, "trip") or _median(traces, "tcp")
-    new = sum(_median(traces, name) for name in ("dns", "tcp", "proxy", "tls", "open"))
-    return f"{_ms(trip)} away, nothing in the way; a new connection costs {_ms(new)}, once"
-
-
-def _ms(took: Seconds) -> str:
-    return f"{took * 1000:.0f} ms"

@@ -1,17 +1,20 @@
-"""The TTS, measured as a conversation uses it: a clause and a Flush, on an open connection.
+"""Measures the TTS as a conversation uses it: a clause and a flush, on an open connection.
 
-The service takes so many Flushes and characters a minute; who asks for more is refused.  Here that
-is waited for before the clock starts, and said.
+A service takes a limited number of flushes and characters a minute.  The probe waits for the limit
+before it starts the clock, and says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.pcm import first_audible, samples_of
@@ -19,9 +22,13 @@ from voicecli.audio.playout import ClockedPlayout
 from voicecli.errors import ServiceError
 from voicecli.events import Service
 from voicecli.pipeline.speech import PREROLL
-from voicecli.probe.schedule import Post, Sample, TicketCounter
+from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter
 from voicecli.services.interfaces import Flushed, Synthesizer
 from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
+
+if TYPE_CHECKING:
+    from voicecli.pipeline.wiring import Services
+    from voicecli.profile import Profile
 
 CLAUSES = (
     "The capital of Australia is Canberra. ",
@@ -31,20 +38,12 @@ CLAUSES = (
     "I have found three of them near you. ",
     "It will rain in the afternoon, so take an umbrella. ",
 )
-"""First clauses of replies, as an LLM writes them: one a reading, the same in every probe."""
+"""First clauses of replies, as an LLM writes them; one per sample."""
 
+MAX_CLEARS = 5
+"""Samples of ``tts.clear``; each takes a flush."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TtsSetting:
-    """What is measured.
-
-    open: connects to the TTS.
-    prebuffer: what is queued before a reply sounds, in seconds.
-    """
-
-    open: Callable[[], AbstractAsyncContextManager[Synthesizer]]
-    sample_rate: int
-    prebuffer: Seconds
+TO_CLEAR = "This sentence is long enough that it is still being spoken when it is cleared away. "
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,46 +54,55 @@ class Chunk:
     pcm: bytes
 
 
-class TtsProber:
-    """See ``series.Prober``; note: is told what a user should know."""
+class TtsProber(Prober):
+    """Probes the TTS; note: takes sentences for the user."""
 
     service: Service = "tts"
-    kinds = 1
 
-    def __init__(self, setting: TtsSetting, note: Callable[[str], None]) -> None:
-        self._setting = setting
+    def __init__(self, profile: Profile, services: Services, note: Callable[[str], None]) -> None:
+        self._format = AudioFormat(profile.tts.sample_rate)
+        self._prebuffer = profile.audio.prebuffer
+        self._services = services
         self._note = note
 
+    @property
+    @override
+    def kinds(self) -> int:
+        return 1
+
+    @override
     async def measure_cold(self, number: int) -> Sample:
-        """Open, and the first clause."""
-        async with self._setting.open() as tts:
-            return await self._clause(tts, number, cold=True)
+        async with self._services.open_tts() as tts:
+            return await self._measure_clause(tts, number, cold=True)
 
+    @override
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
-        """One clause after the other; then a few that are cleared."""
         taken = 0
-        async with self._setting.open() as tts:
+        async with self._services.open_tts() as tts:
             for number in range(warmup):
-                await self._wait_for_budget(tts, _text(number))
-                await self._clause(tts, number)
-            while (number_ := await tickets.take()) is not None:
-                await self._wait_for_budget(tts, _text(number_))
-                post(await self._clause(tts, number_))
+                await self._wait_for_limits(tts, _clause(number))
+                await self._measure_clause(tts, number)
+            while (ticket := await tickets.take()) is not None:
+                await self._wait_for_limits(tts, _clause(ticket))
+                post(await self._measure_clause(tts, ticket))
                 taken += 1
-        for reading in await measure_clears(self._setting.open, min(taken, CLEARS)):
-            post(reading)
+        if taken:
+            async with self._services.open_tts() as tts:
+                for _ in range(min(taken, MAX_CLEARS)):
+                    post(await self._measure_clear(tts))
 
-    async def _wait_for_budget(self, tts: Synthesizer, text: str) -> None:
-        """Wait until the service takes a Flush of ``text``, before the clock starts."""
+    async def _wait_for_limits(self, tts: Synthesizer, text: str) -> None:
         wait = tts.flush_allowed_at(len(text)) - clock.now()
         if wait > 0:
-            takes = tts.capabilities
-            limit = f"{takes.flushes} Flushes and {takes.characters} characters a minute"
-            self._note(f"TTS: waiting {wait:.0f} s, since it takes {limit}")
+            limits = tts.capabilities
+            self._note(
+                f"TTS: waiting {wait:.0f} s, because it takes {limits.flushes} flushes "
+                f"and {limits.characters} characters a minute"
+            )
             await asyncio.sleep(wait)
 
-    async def _clause(self, tts: Synthesizer, number: int, *, cold: bool = False) -> Sample:
-        text = _text(number)
+    async def _measure_clause(self, tts: Synthesizer, number: int, *, cold: bool = False) -> Sample:
+        text = _clause(number)
         chunks: list[Chunk] = []
         flushed = clock.now()
         await tts.send(text, flush=True)
@@ -103,31 +111,51 @@ class TtsProber:
                 if isinstance(item, Flushed):
                     break
                 chunks.append(Chunk(clock.now(), item))
-        values = spoken(chunks, flushed, self._setting)
+        values = compute_values(chunks, flushed, self._format, self._prebuffer)
         if not values:
             raise ServiceError(
-                "tts", "it spoke nothing", request_id=tts.opened.request_id, temporary=True
+                "tts",
+                "the service sent no audible audio",
+                request_id=tts.opened.request_id,
+                temporary=True,
             )
         if cold:
             values["tts.open"] = tts.opened.took
-        return Sample(
-            service="tts",
-            at=clock.now(),
-            values=values,
-            counts={"tts.flushes": 1, "tts.characters": len(text)},
-            cold=cold,
-            request_id=tts.opened.request_id,
-        )
+        return _make_sample(tts, values, text, cold=cold)
+
+    async def _measure_clear(self, tts: Synthesizer) -> Sample:
+        """Clear a sentence as soon as it is audible."""
+        await tts.send(TO_CLEAR, flush=True)
+        async with aclosing(tts.audio()) as audio:
+            await anext(audio)
+        asked = clock.now()
+        await tts.clear()
+        await tts.cleared()
+        return _make_sample(tts, {"tts.clear": clock.now() - asked}, TO_CLEAR)
 
 
-def _text(number: int) -> str:
+def _clause(number: int) -> str:
     return CLAUSES[number % len(CLAUSES)]
 
 
-def spoken(chunks: Sequence[Chunk], flushed: Seconds, setting: TtsSetting) -> dict[str, float]:
-    """The values of one clause; none where nothing of it is audible."""
-    format = AudioFormat(setting.sample_rate)
-    found = _audible(chunks)
+def _make_sample(
+    tts: Synthesizer, values: dict[str, float], text: str, *, cold: bool = False
+) -> Sample:
+    return Sample(
+        service="tts",
+        at=clock.now(),
+        values=values,
+        counts={"tts.flushes": 1, "tts.characters": len(text)},
+        cold=cold,
+        request_id=tts.opened.request_id,
+    )
+
+
+def compute_values(
+    chunks: Sequence[Chunk], flushed: Seconds, format: AudioFormat, prebuffer: Seconds
+) -> dict[str, float]:
+    """The values of one clause; empty if nothing is audible."""
+    found = _find_audible(chunks)
     if found is None:
         return {}
     index, audible = found
@@ -138,8 +166,8 @@ def spoken(chunks: Sequence[Chunk], flushed: Seconds, setting: TtsSetting) -> di
         "tts.ttfb": first - flushed,
         "tts.ttfa": chunks[index].at - flushed,
         "tts.lead": lead / format.rate,
-        "tts.buffer": buffer_needed(chunks, format),
-        "playout": _playout(chunks[index:], audible, format, setting.prebuffer),
+        "tts.buffer": _find_buffer(chunks, format),
+        "playout": _simulate_playout(chunks[index:], audible, format, prebuffer),
     }
     if before:
         gaps = [b.at - a.at for a, b in pairwise(chunks)]
@@ -148,16 +176,16 @@ def spoken(chunks: Sequence[Chunk], flushed: Seconds, setting: TtsSetting) -> di
     return values
 
 
-def _audible(chunks: Sequence[Chunk]) -> tuple[int, Samples] | None:
-    """Which chunk has the first audible sample, and where in it."""
+def _find_audible(chunks: Sequence[Chunk]) -> tuple[int, Samples] | None:
+    """The index of the chunk with the first audible sample, and its place in the chunk."""
     for index, chunk in enumerate(chunks):
         if (sample := first_audible(chunk.pcm)) is not None:
             return index, sample
     return None
 
 
-def buffer_needed(chunks: Sequence[Chunk], format: AudioFormat) -> Seconds:
-    """By how much playing must begin after the first chunk arrives, so that it never runs dry."""
+def _find_buffer(chunks: Sequence[Chunk], format: AudioFormat) -> Seconds:
+    """How long after the first chunk playing must begin, so that it never runs dry."""
     needed = played = 0.0
     for chunk in chunks:
         needed = max(needed, chunk.at - chunks[0].at - played)
@@ -165,12 +193,12 @@ def buffer_needed(chunks: Sequence[Chunk], format: AudioFormat) -> Seconds:
     return needed
 
 
-def _playout(
+def _simulate_playout(
     chunks: Sequence[Chunk], audible: Samples, format: AudioFormat, prebuffer: Seconds
 ) -> Seconds:
-    """First audible sample arrived → it sounds, from a loudspeaker without a latency of its own.
+    """First audible sample arrived → it sounds, on a loudspeaker without latency.
 
-    chunks: from the one with that sample on, at ``audible``; a reply is played from shortly before.
+    chunks: from the one with that sample, at ``audible``; a reply is played from PREROLL before it.
     """
     playout = ClockedPlayout(format.rate, prebuffer)
     playout.advance(chunks[0].at).start()
@@ -184,35 +212,3 @@ def _playout(
         playout.end()
     assert playout.audible_at is not None
     return max(playout.audible_at - chunks[0].at, 0.0)
-
-
-CLEARS = 5
-"""At most so many readings; each takes a Flush."""
-
-TO_CLEAR = "This sentence is long enough that it is still being spoken when it is cleared away. "
-
-
-async def measure_clears(
-    open: Callable[[], AbstractAsyncContextManager[Synthesizer]], count: int
-) -> list[Sample]:
-    """Measure Clear → its confirmation ``count`` times, on a connection of their own."""
-    if not count:
-        return []
-    async with open() as tts:
-        return [await _measure_clear(tts) for _ in range(count)]
-
-
-async def _measure_clear(tts: Synthesizer) -> Sample:
-    await tts.send(TO_CLEAR, flush=True)
-    async with aclosing(tts.audio()) as audio:
-        await anext(audio)
-    asked = clock.now()
-    await tts.clear()
-    await tts.cleared()
-    return Sample(
-        service="tts",
-        at=clock.now(),
-        values={"tts.clear": clock.now() - asked},
-        counts={"tts.flushes": 1, "tts.characters": len(TO_CLEAR)},
-        request_id=tts.opened.request_id,
-    )

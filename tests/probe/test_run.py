@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from tests.support.probes import SENTENCES, probed, scripted
+from tests.support.sound_cards import running_virtual_audio  # noqa: F401
+from tests.support.virtual_audio import VirtualAudio
 from voicecli import clock
 from voicecli.errors import RefusedError, ServiceError
 from voicecli.metrics.summary import describe
 from voicecli.pipeline.wiring import open_services
-from voicecli.probe import settings
-from voicecli.probe.clips import clips
 from voicecli.probe.results import ProbeResults
-from voicecli.probe.run import Probe
+from voicecli.probe.run import Probe, measure_audio
 from voicecli.probe.schedule import Plan
 from voicecli.profile import load_profile
 
@@ -226,7 +226,7 @@ def test_flushes_are_paced_within_the_limit_and_that_is_said(tmp_path: Path) -> 
 
     assert found.values()["tts.ttfa"] == [about(0.12)] * 22
     assert len(found.notes) == 1
-    assert "20 Flushes" in found.notes[0]
+    assert "20 flushes" in found.notes[0]
 
 
 def test_several_connections_share_the_readings(tmp_path: Path) -> None:
@@ -247,15 +247,42 @@ def test_request_ids_are_kept(tmp_path: Path) -> None:
     assert len(found.request_ids("llm")) == 5  # three on cold connections and two on a warm one
 
 
-# ── the clips ────────────────────────────────────────────────────────────────
+# ── the sound card ───────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
-def test_the_clips_are_what_they_are_at_any_rate(rate: int) -> None:
-    for clip, seconds in zip(clips(rate), (2.530, 2.696), strict=True):
-        assert len(clip.voice) / rate == pytest.approx(seconds, abs=0.001)
-        assert clip.format.seconds(len(clip.spoken(0.5))) == pytest.approx(seconds + 0.5, abs=0.001)
-        assert abs(clip.voice).max() > 10 * abs(clip.room).max()
+def measure_card(*overrides: str, virtual: bool = False) -> ProbeResults:
+    results = ProbeResults()
+    profile = load_profile("default", overrides=overrides)
+    clock.run(measure_audio(profile, results), virtual=virtual)
+    return results
+
+
+@pytest.mark.soundcard
+def test_what_a_card_adds_is_measured(virtual_audio: VirtualAudio) -> None:
+    results = measure_card()
+
+    assert results.devices == "microphone 'default', loudspeaker 'default'"
+    assert results.xruns == 0
+    assert len(results.audio["audio.input"]) >= 50
+    assert all(0 <= one < 0.2 for one in results.audio["audio.input"])
+    assert len(results.audio["audio.output"]) == 1
+    assert min(results.audio["audio.jitter"]) == 0.0
+    assert results.summarize().counts["audio.xruns"] == 0
+
+
+@pytest.mark.soundcard
+def test_a_missing_card_is_reported(virtual_audio: VirtualAudio) -> None:
+    results = measure_card("audio.speaker=Nowhere")
+
+    assert results.devices.startswith("not measured: ")
+    assert "Nowhere" in results.devices
+    assert not results.audio
+
+
+def test_in_virtual_time_there_is_no_card() -> None:
+    results = measure_card(virtual=True)
+
+    assert (results.devices, results.audio, results.xruns) == ("", {}, None)
 
 
 # ── the local engines ────────────────────────────────────────────────────────
@@ -274,6 +301,6 @@ def test_the_local_engines_are_probed_without_a_key() -> None:
     found = clock.run(main())
 
     assert not found.given_up
-    assert found.measurements().count(settings.find_waits(profile)) == 1
+    assert found.measurements().count(profile) == 1
     assert (found.summarize().counts["stt.wer"] or 0) < 0.3
     assert 0 < median(found, "tts.ttfb") <= median(found, "tts.ttfa") < 2
