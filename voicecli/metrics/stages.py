@@ -143,6 +143,11 @@ _COMMITTED = (STT_TTFS, TURN_COMMIT, LLM_TTFT, LLM_CLAUSE, TTS_TTFA, PLAYOUT)
 _DRAFTED = (STT_TTFS, LLM_TTFT, LLM_CLAUSE, TURN_COMMIT, TTS_TTFA, PLAYOUT)
 
 
+def order_stages(drafted: bool) -> tuple[str, ...]:
+    """List the stages in the order of the critical path; the rest, ``pipeline``, comes last."""
+    return (*(one.name for one in (_DRAFTED if drafted else _COMMITTED)), PIPELINE.name)
+
+
 def measure_stages(at: Milestones) -> dict[str, Seconds]:
     """The stages, which sum to mouth-to-ear, without those whose milestone is missing.
 
