@@ -28,7 +28,6 @@ from voicecli.terminal.view import (
     MAX_ROWS,
     METER_CELLS,
     LiveView,
-    Moment,
     meter_cells,
     render_region,
     wrap,
@@ -107,7 +106,7 @@ def test_a_late_word_of_a_reply_that_is_over_changes_nothing():
 @given(st.lists(any_entry(), max_size=20))
 def test_whatever_happens_can_be_shown(records: list[Entry]):
     view = viewed(*records)
-    rows = render_region(view, Moment(heard="word " * 50, level=-20.0, typing="x" * 99), 40)
+    rows = render_region(view, 40, heard="word " * 50, level=-20.0, typing="x" * 99)
     assert all(cell_len(unstyled(row)) < 40 for row in rows)
 
 
@@ -115,7 +114,7 @@ def test_whatever_happens_can_be_shown(records: list[Entry]):
 
 
 def shown(view: LiveView, width: int = 60, **moment: Any) -> list[str]:
-    return [unstyled(row) for row in render_region(view, Moment(**moment), width)]
+    return [unstyled(row) for row in render_region(view, width, **moment)]
 
 
 def test_the_region_while_the_user_speaks():

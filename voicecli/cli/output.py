@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -165,36 +166,35 @@ class KeyBindings:
 
     def __init__(self) -> None:
         self._post: Callable[[Event], None] | None = None
-        self._early_lines: list[str] = []
-        self._ended_early = False
+        self._early: list[Event] = []
         self._muted = False
         self._editor = LineEditor()
 
     def connect(self, post: Callable[[Event], None]) -> None:
         """Pass events to a session from now on."""
         self._post = post
-        for line in self._early_lines:
-            self.submit(line)
-        if self._ended_early:
-            self.end_input()
+        for event in self._early:
+            post(replace(event, at=clock.now()))
 
     def press(self, key: str) -> None:
         """Handle a key of a user who speaks."""
-        match key.lower():
-            case "q":
-                self.quit()
-            case "m" if self._post is not None:
-                self._muted = not self._muted
-                self._post(MicrophoneMuted(at=clock.now(), muted=self._muted))
-            case _ if key == ENTER and self._post is not None:
-                self._post(TurnYielded(at=clock.now()))
-            case _ if key == ESCAPE and self._post is not None:
-                self._post(AgentStopped(at=clock.now()))
+        if key in ("q", "Q"):
+            self.quit()
+        elif self._post is None:
+            return
+        elif key in ("m", "M"):
+            self._muted = not self._muted
+            self._post(MicrophoneMuted(at=clock.now(), muted=self._muted))
+        elif key == ENTER:
+            self._post(TurnYielded(at=clock.now()))
+        elif key == ESCAPE:
+            self._post(AgentStopped(at=clock.now()))
 
     def press_typing(self, key: str) -> str:
         """Handle a key of a user who types; return the line so far."""
-        if key == ESCAPE and self._post is not None:
-            self._post(AgentStopped(at=clock.now()))
+        if key == ESCAPE:
+            if self._post is not None:
+                self._post(AgentStopped(at=clock.now()))
         elif key == END and not self._editor.text:
             self.end_input()
         elif line := self._editor.press(key):
@@ -203,17 +203,11 @@ class KeyBindings:
 
     def submit(self, line: str) -> None:
         """Post a line that the user has typed."""
-        if self._post is None:
-            self._early_lines.append(line)
-        else:
-            self._post(TextTyped(at=clock.now(), text=line))
+        (self._post or self._early.append)(TextTyped(at=clock.now(), text=line))
 
     def end_input(self) -> None:
         """Post that the user will type no more."""
-        if self._post is None:
-            self._ended_early = True
-        else:
-            self._post(InputEnded(at=clock.now()))
+        (self._post or self._early.append)(InputEnded(at=clock.now()))
 
     def quit(self) -> None:
         """End the session; before it exists, act as Ctrl-C."""

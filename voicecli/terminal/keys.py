@@ -15,7 +15,6 @@ import termios
 import tty
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from enum import Enum
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
@@ -25,43 +24,25 @@ from voicecli.units import Seconds
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyPress
 
-ENTER = "\r"
-ESCAPE = "\x1b"
-BACKSPACE = "\x7f"
-END = "\x04"
-"""Ctrl-D."""
-ERASE_LINE = "\x15"
-"""Ctrl-U."""
-ERASE_WORD = "\x17"
-"""Ctrl-W."""
+KEYS = ENTER, ESCAPE, BACKSPACE, END, ERASE_LINE, ERASE_WORD = tuple("\r\x1b\x7f\x04\x15\x17")
+"""END is Ctrl-D, ERASE_LINE Ctrl-U, ERASE_WORD Ctrl-W."""
 
 LONE_ESCAPE: Seconds = 0.05
 """An ESC is the Escape key when nothing follows for this long: terminals send sequences at once."""
 
-_NAMES = {
-    "c-m": ENTER,
-    "c-j": ENTER,
-    "c-h": BACKSPACE,
-    "c-d": END,
-    "c-u": ERASE_LINE,
-    "c-w": ERASE_WORD,
-}
-"""prompt_toolkit's names of the keys above.  It calls both Backspace and Ctrl-H "c-h"."""
-
+_ALIASES = {"\n": ENTER, "\b": BACKSPACE}
 _PASTE = "<bracketed-paste>"
 _ENABLE_BRACKETED_PASTE, _DISABLE_BRACKETED_PASTE = b"\x1b[?2004h", b"\x1b[?2004l"
 
 _SEQUENCE = re.compile(r"\x1b(?:[\[O][^@-~]*[@-~]|[^\[O])", re.DOTALL)
 """A key together with Alt, or an escape sequence."""
 
-Press = Callable[[str], None]
-
 
 class KeyTranslator:
     """Translates prompt_toolkit's key presses into keys.  Pure.
 
-    A key is one of the constants above, or text: a character, or everything that was pasted.
-    Arrows, function keys, unknown sequences and keys pressed together with Alt are dropped.
+    A key is one of KEYS, or text: a character, or everything that was pasted.  Arrows, function
+    keys, unknown sequences and keys pressed together with Alt are dropped.
     """
 
     def __init__(self) -> None:
@@ -70,39 +51,29 @@ class KeyTranslator:
     def translate(self, presses: Iterable[KeyPress]) -> list[str]:
         """Return the keys among ``presses``.
 
-        The parser reports an ESC that something follows as a key press of its own, then what
-        followed: Alt, or a sequence that it does not know.
+        The parser reports Alt, and an ESC that begins an unknown sequence, as a press of its own.
         """
         keys = []
         for press in presses:
+            key = _ALIASES.get(press.data, press.data)
             if press.key == _PASTE:
                 self._sequence = ""
                 keys.append(press.data)
-            elif self._sequence or press.data == ESCAPE:
+            elif self._sequence or key == ESCAPE:
                 self._sequence += press.data
                 if len(press.data) > 1 or _SEQUENCE.fullmatch(self._sequence):
                     self._sequence = ""
-            else:
-                keys.append(_name(press))
+            elif key in KEYS or (len(key) == 1 and key.isprintable()):
+                keys.append(key)
         return list(filter(None, keys))
 
     def flush(self, presses: Iterable[KeyPress]) -> list[str]:
-        """Return the keys among ``presses``, which the parser no longer holds back.
+        """Return Escape if it is all of ``presses``, which the parser holds back no longer.
 
-        That is a lone Escape, or an unfinished sequence, which is dropped.
+        Others are the beginning of a sequence that has no end.
         """
         sequence, self._sequence = self._sequence, ""
-        held = [press.data for press in presses]
-        return [ESCAPE] if set(held) == {ESCAPE} and not sequence else []
-
-
-def _name(press: KeyPress) -> str:
-    """The key of one press, or ""."""
-    if not press.data:  # the rest of a combination
-        return ""
-    name = press.key.value if isinstance(press.key, Enum) else press.key
-    typed = press.data if len(press.data) == 1 and press.data.isprintable() else ""
-    return _NAMES.get(name, typed)
+        return [ESCAPE] if {press.data for press in presses} == {ESCAPE} and not sequence else []
 
 
 class LineEditor:
@@ -116,19 +87,17 @@ class LineEditor:
 
     def press(self, key: str) -> str | None:
         """Apply ``key``; return the line if it completes one that is not blank."""
-        match key:
-            case _ if key == ENTER:
-                line, self.text = strip_controls(self.text), ""
-                return line or None
-            case _ if key == BACKSPACE:
-                self.text = self.text[:-1]
-            case _ if key == ERASE_LINE:
-                self.text = ""
-            case _ if key == ERASE_WORD:
-                self.text = self.text.rstrip().rpartition(" ")[0]
-                self.text += " " if self.text else ""
-            case _:
-                self.text += "".join(c for c in key.replace("\n", " ") if c.isprintable())
+        if key == ENTER:
+            line, self.text = strip_controls(self.text), ""
+            return line or None
+        if key == BACKSPACE:
+            self.text = self.text[:-1]
+        elif key == ERASE_LINE:
+            self.text = ""
+        elif key == ERASE_WORD:
+            self.text = re.sub(r"\S*\s*$", "", self.text)
+        else:
+            self.text += "".join(c for c in key.replace("\n", " ") if c.isprintable())
         return None
 
 
@@ -137,8 +106,18 @@ def preload_keys() -> None:
     import_module("prompt_toolkit.input")
 
 
+def owns_terminal(file: int) -> bool:
+    """Return whether ``file`` is a terminal whose keys are meant for this program."""
+    try:
+        return os.isatty(file) and os.tcgetpgrp(file) == os.getpgrp()
+    except OSError:  # not our controlling terminal
+        return False
+
+
 @contextmanager
-def open_keys(file: int, press: Press, stopped: Callable[[bool], None]) -> Iterator[bool]:
+def open_keys(
+    file: int, press: Callable[[str], None], stopped: Callable[[bool], None]
+) -> Iterator[bool]:
     """Call ``press`` with each key, in the running loop; yields whether there will be any.
 
     There are none if ``file`` is not a terminal, or one whose foreground is another job.
@@ -157,16 +136,10 @@ def open_keys(file: int, press: Press, stopped: Callable[[bool], None]) -> Itera
             keyboard.close()
 
 
-def owns_terminal(file: int) -> bool:
-    """Whether ``file`` is a terminal whose keys are meant for this program."""
-    try:
-        return os.isatty(file) and os.tcgetpgrp(file) == os.getpgrp()
-    except OSError:  # not our controlling terminal
-        return False
-
-
 class _Keyboard:
-    def __init__(self, terminal: TextIO, press: Press, stopped: Callable[[bool], None]) -> None:
+    def __init__(
+        self, terminal: TextIO, press: Callable[[str], None], stopped: Callable[[bool], None]
+    ) -> None:
         from prompt_toolkit.input import create_input
 
         self._file = terminal.fileno()
@@ -193,46 +166,40 @@ class _Keyboard:
             before = termios.tcgetattr(self._file)
             taken.enter_context(self._input.raw_mode())
             taken.callback(self._discard_typeahead)
-            self._keep_signals(before)
+            attributes = termios.tcgetattr(self._file)
+            attributes[tty.IFLAG] = before[tty.IFLAG]  # Ctrl-S and Ctrl-Q
+            attributes[tty.LFLAG] |= termios.ISIG  # Ctrl-C and Ctrl-Z
+            # TCSADRAIN would wait for output that Ctrl-S has stopped.
+            termios.tcsetattr(self._file, termios.TCSANOW, attributes)
             taken.callback(self._cancel_flush)
             taken.enter_context(self._input.attach(self._read))
             self._taken = taken.pop_all()
 
-    def _keep_signals(self, before: list[int | list[bytes | int]]) -> None:
-        """Undo what raw mode does to Ctrl-C, Ctrl-Z, Ctrl-S and Ctrl-Q."""
-        attributes = termios.tcgetattr(self._file)
-        attributes[tty.IFLAG] = before[tty.IFLAG]
-        attributes[tty.LFLAG] |= termios.ISIG
-        # TCSADRAIN would wait for output that Ctrl-S has stopped.
-        termios.tcsetattr(self._file, termios.TCSANOW, attributes)
+    def _send(self, sequence: bytes) -> None:
+        with suppress(OSError):
+            os.write(self._file, sequence)
 
     def _discard_typeahead(self) -> None:
         """Leave no keys to the shell."""
         with suppress(OSError, termios.error):  # the terminal has gone
             termios.tcflush(self._file, termios.TCIFLUSH)
 
-    def _send(self, sequence: bytes) -> None:
-        with suppress(OSError):
-            os.write(self._file, sequence)
-
-    def _read(self) -> None:
-        presses = self._input.read_keys()
-        if not presses and not owns_terminal(self._file):  # it has gone: it is readable for ever
-            self._taken.close()
-            return
-        self._cancel_flush()
-        self._flush_timer = self._loop.call_later(LONE_ESCAPE, self._flush)
-        self._pass_on(self._translator.translate(presses))
-
-    def _flush(self) -> None:
-        self._pass_on(self._translator.flush(self._input.flush_keys()))
-
     def _cancel_flush(self) -> None:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
 
-    def _pass_on(self, keys: list[str]) -> None:
-        for key in keys:
+    def _read(self) -> None:
+        presses = self._input.read_keys()
+        if not presses and not owns_terminal(self._file):  # it has gone, and stays readable
+            self._taken.close()
+            return
+        self._cancel_flush()
+        self._flush_timer = self._loop.call_later(LONE_ESCAPE, self._flush)
+        for key in self._translator.translate(presses):
+            self._press(key)
+
+    def _flush(self) -> None:
+        for key in self._translator.flush(self._input.flush_keys()):
             self._press(key)
 
     def _stop(self) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import zip_longest
 from math import ceil, log10
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -33,7 +32,6 @@ from voicecli.terminal.view import (
     YELLOW,
     Display,
     LiveView,
-    Moment,
     meter_cells,
     render_region,
     style,
@@ -100,12 +98,7 @@ class Screen(Display):
         self._draw()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._loop.remove_signal_handler(signal.SIGWINCH)
         if self._timer is not None:
             self._timer.cancel()
@@ -180,10 +173,14 @@ class Screen(Display):
             self._schedule()
             return
         width, height = self._size()
-        moment = Moment(
-            heard=self._heard(), level=self._level, typing=self._typing, keys=self._keys
-        )
-        rows = render_region(self._view, moment, width)[-max(height - 1, 1) :]
+        rows = render_region(
+            self._view,
+            width,
+            heard=self._heard(),
+            level=self._level,
+            typing=self._typing,
+            keys=self._keys,
+        )[-max(height - 1, 1) :]
         if text := self._redraw_below_new_rows(rows) if self._above else self._update(rows):
             self._writer.write(f"{_BEGIN_UPDATE}{text}{_END_UPDATE}")
         self._drawn = rows

@@ -9,7 +9,6 @@ import stat
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from voicecli.sanitize import strip_controls
@@ -39,12 +38,7 @@ class NonBlockingWriter:
         self._file = _open_again(self._given)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
         self._stop_waiting()
         with suppress(OSError):
             os.set_blocking(self._file, True)
@@ -127,12 +121,7 @@ class LineReader:
         self._proceed()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended = True
         self._stop_reading()
 

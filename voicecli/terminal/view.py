@@ -7,7 +7,6 @@ you   What is the capital of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from rich.cells import cell_len, set_cell_size
@@ -143,32 +142,30 @@ class LiveView:
                 self._transcript = TurnTranscript()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """What is shown beside the view, and changes without an entry.
+def render_region(
+    view: LiveView,
+    width: int,
+    *,
+    heard: str = "",
+    level: float | None = None,
+    typing: str | None = None,
+    keys: str = "",
+) -> list[str]:
+    """Return the rows of the live region, each narrower than ``width`` cells, with colours.
 
     heard: of the reply so far.
     level: of the microphone, in dBFS; None without a microphone.
     typing: what the user has typed so far; None if nobody types here.
     keys: what the keys do.
     """
-
-    heard: str = ""
-    level: float | None = None
-    typing: str | None = None
-    keys: str = ""
-
-
-def render_region(view: LiveView, moment: Moment, width: int) -> list[str]:
-    """Return the rows of the live region, each narrower than ``width`` cells, with colours."""
     rows = []
     if view.words:
         rows += _render_speech("you", view.words, width)
-    if view.state == "speaking" and moment.heard:
-        rows += _render_speech("agent", sanitize_line(moment.heard), width)
-    rows.append(_render_status(view, moment, width))
-    if moment.typing is not None:
-        rows.append(_render_typing(moment.typing, width))
+    if view.state == "speaking" and heard:
+        rows += _render_speech("agent", sanitize_line(heard), width)
+    rows.append(_render_status(view, level, keys, width))
+    if typing is not None:
+        rows.append(_render_typing(typing, width))
     return rows
 
 
@@ -183,15 +180,15 @@ def _render_speech(who: str, text: str, width: int) -> list[str]:
     ]
 
 
-def _render_status(view: LiveView, moment: Moment, width: int) -> str:
+def _render_status(view: LiveView, level: float | None, keys: str, width: int) -> str:
     """Who has the floor, how loud the microphone is, and what the keys do."""
-    muted = view.muted and moment.level is not None and view.state == "listening"
+    muted = view.muted and level is not None and view.state == "listening"
     state = "muted" if muted else view.state
     parts = [(f"● {state:10}", _COLOURS[state])]
-    if moment.level is not None:
-        cells = 0 if view.muted else meter_cells(moment.level)
+    if level is not None:
+        cells = 0 if view.muted else meter_cells(level)
         parts += [(" ", RESET), ("█" * cells, GREEN), ("░" * (METER_CELLS - cells), DIM)]
-    return _crop([*parts, (f"  {moment.keys}", DIM)], width - 1)
+    return _crop([*parts, (f"  {keys}", DIM)], width - 1)
 
 
 def _render_typing(text: str, width: int) -> str:
