@@ -19,7 +19,6 @@ from tests.support.terminals import painted
 from tests.support.timelines import OPENED, Exchange
 from voicecli import clock
 from voicecli.cli.output import SPEAKING_KEYS
-from voicecli.cli.result import budgets_of
 from voicecli.events import InterimTranscript, SpeechStarted
 from voicecli.profile import load_profile
 from voicecli.terminal.screen import Screen
@@ -67,7 +66,7 @@ def draw_live_screen() -> str:
     loud = AudioBlock((np.ones(320, "<i2") * 3000).tobytes(), 0.0)
 
     async def main(terminal: int) -> None:
-        budgets = budgets_of(load_profile("default"))
+        budgets = load_profile("default").budgets
         screen = Screen(paper, terminal, budgets, heard=str, keys=SPEAKING_KEYS)
         with screen:
             entries = [entry for exchange in CONVERSATION for entry in exchange.entries()]

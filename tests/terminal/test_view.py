@@ -106,15 +106,18 @@ def test_a_late_word_of_a_reply_that_is_over_changes_nothing():
 @given(st.lists(any_entry(), max_size=20))
 def test_whatever_happens_can_be_shown(records: list[Entry]):
     view = viewed(*records)
-    rows = render_region(view, 40, heard="word " * 50, level=-20.0, typing="x" * 99)
+    view.heard, view.level, view.typing = "word " * 50, -20.0, "x" * 99
+    rows = render_region(view, 40)
     assert all(cell_len(unstyled(row)) < 40 for row in rows)
 
 
 # ── the region ───────────────────────────────────────────────────────────────
 
 
-def shown(view: LiveView, width: int = 60, **moment: Any) -> list[str]:
-    return [unstyled(row) for row in render_region(view, width, **moment)]
+def shown(view: LiveView, width: int = 60, keys: str = "", **state: Any) -> list[str]:
+    for name, value in state.items():
+        setattr(view, name, value)
+    return [unstyled(row) for row in render_region(view, width, keys)]
 
 
 def test_the_region_while_the_user_speaks():

@@ -12,6 +12,7 @@ from contextlib import (
     AsyncExitStack,
     ExitStack,
     asynccontextmanager,
+    closing,
     contextmanager,
 )
 from dataclasses import dataclass, replace
@@ -172,12 +173,13 @@ def _open_input(
         return open_keys(file, lambda key: screen.show_typing(bindings.press_typing(key)), stopped)
     one_by_one = not os.isatty(file)
     lines = LineReader(file, bindings.submit, bindings.end_input, one_by_one=one_by_one)
-    timeline.follow(lambda entry: lines.request_line() if _ends_reply(entry) else None)
-    return lines
 
+    def follow(entry: Entry) -> None:
+        if isinstance(entry, ReplyFinished | ReplyFailed | ReplyCancelled):
+            lines.request_line()
 
-def _ends_reply(entry: Entry) -> bool:
-    return isinstance(entry, ReplyFinished | ReplyFailed | ReplyCancelled)
+    timeline.follow(follow)
+    return closing(lines)
 
 
 # ── devices ──────────────────────────────────────────────────────────────────

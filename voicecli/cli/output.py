@@ -12,8 +12,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from typing_extensions import override
-
 from voicecli import clock
 from voicecli.audio.devices.host import silence_stderr
 from voicecli.events import (
@@ -31,7 +29,7 @@ from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import Screen
 from voicecli.terminal.streams import NonBlockingWriter
 from voicecli.terminal.view import Display
-from voicecli.units import AudioBlock, Seconds
+from voicecli.units import Seconds
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
@@ -48,14 +46,6 @@ NO_KEYS = "Ctrl-C quit"
 
 class JsonDisplay(JsonLines, Display):
     """Writes the entries, and nothing that is not in the timeline."""
-
-    @override
-    def announce(self, at: Seconds, text: str) -> None:
-        pass
-
-    @override
-    def feed(self, block: AudioBlock) -> None:
-        pass
 
 
 class StderrAbove(io.TextIOBase):
@@ -122,23 +112,16 @@ def open_display(
 
     Raises BrokenPipeError at the end in that case.
     """
-    broken = False
-
-    def closed() -> None:
-        nonlocal broken
-        broken = True
-        unread()
-
     encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
     file = sys.stdout.fileno() if sys.stdout is not None else os.open(os.devnull, os.O_WRONLY)
-    with NonBlockingWriter(file, closed, encoding) as writer:
+    with NonBlockingWriter(file, unread, encoding) as writer:
         match kind:
             case "json":
                 yield JsonDisplay(writer.write_line)
             case "plain":
                 midnight = datetime.now() - timedelta(seconds=clock.now())
-                budgets = profile.budgets
-                yield PlainLines(writer.write_line, midnight, budgets, typed=typed)
+
+                yield PlainLines(writer.write_line, midnight, profile.budgets, typed=typed)
             case "screen":
                 keys = TYPING_KEYS if typed else SPEAKING_KEYS
                 has_keys = owns_terminal(stdin())
@@ -154,7 +137,7 @@ def open_display(
                 above = redirect_stderr(StderrAbove(screen.announce)) if shared else nullcontext()
                 with screen, above:
                     yield screen
-    if broken:
+    if writer.is_broken:
         raise BrokenPipeError
 
 

@@ -81,8 +81,7 @@ class Screen(Display):
         self._heard = heard
         self._view = LiveView()
         self._keys = keys
-        self._typing = "" if prompt else None
-        self._level: float | None = None
+        self._view.typing = "" if prompt else None
         self._above: list[str] = []
         """Rows to be written above the region."""
         self._drawn: list[str] = []
@@ -120,17 +119,18 @@ class Screen(Display):
 
     @override
     def feed(self, block: AudioBlock) -> None:
-        before = self._cells()
         peak = int(np.abs(samples_of(block.pcm).astype(np.int32)).max(initial=0))
         level = 20 * log10(peak / 32768) if peak else METER_FLOOR
-        drawn_since = self._timer is None
-        self._level = level if self._level is None or drawn_since else max(self._level, level)
-        if self._cells() != before:
+        before = self._view.level
+        if before is not None and self._timer is not None:  # the loudest since the last drawing
+            level = max(before, level)
+        self._view.level = level
+        if before is None or meter_cells(level) != meter_cells(before):
             self._schedule()
 
     def show_typing(self, text: str) -> None:
         """Show what the user has typed so far."""
-        self._typing = text
+        self._view.typing = text
         self._schedule()
 
     def pause(self, stopped: bool) -> None:
@@ -141,9 +141,6 @@ class Screen(Display):
         else:
             self._writer.write(_HIDE_CURSOR)
             self._draw()
-
-    def _cells(self) -> int | None:
-        return None if self._level is None else meter_cells(self._level)
 
     def _scroll(self, line: str) -> None:
         """Put ``line`` above the region, for good."""
@@ -173,14 +170,8 @@ class Screen(Display):
             self._schedule()
             return
         width, height = self._size()
-        rows = render_region(
-            self._view,
-            width,
-            heard=self._heard(),
-            level=self._level,
-            typing=self._typing,
-            keys=self._keys,
-        )[-max(height - 1, 1) :]
+        self._view.heard = self._heard()
+        rows = render_region(self._view, width, self._keys)[-max(height - 1, 1) :]
         if text := self._redraw_below_new_rows(rows) if self._above else self._update(rows):
             self._writer.write(f"{_BEGIN_UPDATE}{text}{_END_UPDATE}")
         self._drawn = rows

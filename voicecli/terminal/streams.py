@@ -24,12 +24,13 @@ class NonBlockingWriter:
     without an error, the rest is waited for.
 
     file: not changed, because other programs share its flags: a terminal or pipe is opened again.
-    broken: called once, when nobody reads any more.
+    unread: called once, when nobody reads any more; ``is_broken`` from then on.
     """
 
-    def __init__(self, file: int, broken: Callable[[], None], encoding: str = "utf-8") -> None:
+    def __init__(self, file: int, unread: Callable[[], None], encoding: str = "utf-8") -> None:
         self._given = file
-        self._broken = broken
+        self._unread = unread
+        self.is_broken = False
         self._encoding = encoding
         self._rest = b""
 
@@ -71,8 +72,9 @@ class NonBlockingWriter:
         except OSError:  # the pipe's reader or the terminal has gone
             self._rest = b""
             self._stop_waiting()
-            broken, self._broken = self._broken, lambda: None
-            broken()
+            if not self.is_broken:
+                self.is_broken = True
+                self._unread()
             return
         if self._rest:
             self._loop.add_writer(self._file, self._push)
@@ -94,7 +96,7 @@ def _open_again(file: int) -> int:
 
 
 class LineReader:
-    """Reads lines from a terminal, a pipe or a file; a context manager, inside a running loop.
+    """Reads lines from a terminal, a pipe or a file, in the running loop, until ``close``.
 
     file: the descriptor; not read while lines wait to be taken.
     take: called with each line that is not blank, without unprintable characters.
@@ -109,19 +111,16 @@ class LineReader:
         self._take = take
         self._end = end
         self._one_by_one = one_by_one
-        self._requested = True
-        self._reading = False
-        self._ended = False
+        self._loop = asyncio.get_running_loop()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._lines: deque[str] = deque()
         self._rest = ""
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-
-    def __enter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
+        self._requested = True
+        self._reading = self._ended = False
         self._proceed()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Read no more."""
         self._ended = True
         self._stop_reading()
 
@@ -140,12 +139,10 @@ class LineReader:
             self._end()
         elif self._lines or self._ended:
             self._stop_reading()
-        else:
+        elif not self._reading:
             self._start_reading()
 
     def _start_reading(self) -> None:
-        if self._reading:
-            return
         try:
             self._loop.add_reader(self._file, self._read)
             self._reading = True

@@ -7,7 +7,7 @@ you   What is the capital of
 from __future__ import annotations
 
 import re
-from typing import Literal, Protocol
+from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
 
@@ -55,11 +55,11 @@ _COLOURS: dict[str, int] = {
 }
 
 
-class Display(Protocol):
-    """Shows a conversation while it is held."""
+class Display:
+    """Shows a conversation while it is held; a follower of its timeline."""
 
     def __call__(self, entry: Entry) -> None:
-        """Show the next entry of the timeline."""
+        """Show the next entry."""
 
     def announce(self, at: Seconds, text: str) -> None:
         """Show a line of the program's own."""
@@ -69,10 +69,12 @@ class Display(Protocol):
 
 
 class LiveView:
-    """The state of a conversation after the latest entry; a follower of a timeline.
+    """The state of a conversation after the latest entry; a follower of its timeline.
 
     state: who has the floor.
     muted: whether the user has muted the microphone.
+    heard: of the current reply; level: of the microphone, in dBFS; typing: the line so far.  They
+        change without an entry.  level and typing are None without a microphone and a keyboard.
     ended_turn: the turn that ended with the latest entry, if one did.
     ttft: the LLM's time to first token, if that is the latest entry.
     invites_user: whether the latest entry gives the floor to a user who has not taken it.
@@ -81,6 +83,9 @@ class LiveView:
     def __init__(self) -> None:
         self.state: State = "connecting"
         self.muted = False
+        self.heard = ""
+        self.level: float | None = None
+        self.typing: str | None = None
         self.ended_turn: Turn | None = None
         self.ttft: Seconds | None = None
         self.invites_user = False
@@ -142,30 +147,19 @@ class LiveView:
                 self._transcript = TurnTranscript()
 
 
-def render_region(
-    view: LiveView,
-    width: int,
-    *,
-    heard: str = "",
-    level: float | None = None,
-    typing: str | None = None,
-    keys: str = "",
-) -> list[str]:
+def render_region(view: LiveView, width: int, keys: str = "") -> list[str]:
     """Return the rows of the live region, each narrower than ``width`` cells, with colours.
 
-    heard: of the reply so far.
-    level: of the microphone, in dBFS; None without a microphone.
-    typing: what the user has typed so far; None if nobody types here.
     keys: what the keys do.
     """
     rows = []
     if view.words:
         rows += _render_speech("you", view.words, width)
-    if view.state == "speaking" and heard:
-        rows += _render_speech("agent", sanitize_line(heard), width)
-    rows.append(_render_status(view, level, keys, width))
-    if typing is not None:
-        rows.append(_render_typing(typing, width))
+    if view.state == "speaking" and view.heard:
+        rows += _render_speech("agent", sanitize_line(view.heard), width)
+    rows.append(_render_status(view, keys, width))
+    if view.typing is not None:
+        rows.append(_render_typing(view.typing, width))
     return rows
 
 
@@ -174,19 +168,18 @@ def _render_speech(who: str, text: str, width: int) -> list[str]:
     indent = 6
     rows = wrap(text, max(width - 1 - indent, 1))
     first = f"{who:{indent}}" if len(rows) <= MAX_ROWS else f"{who:{indent - 1}}…"
-    margins = [first[: width - 1], *[" " * min(indent, width - 1)] * MAX_ROWS]
-    return [
-        f"{style(margin, DIM)}{row}" for margin, row in zip(margins, rows[-MAX_ROWS:], strict=False)
-    ]
+    rows = rows[-MAX_ROWS:]
+    margins = [first, *[" " * indent] * (len(rows) - 1)]
+    return [style(m[: width - 1], DIM) + row for m, row in zip(margins, rows, strict=True)]
 
 
-def _render_status(view: LiveView, level: float | None, keys: str, width: int) -> str:
+def _render_status(view: LiveView, keys: str, width: int) -> str:
     """Who has the floor, how loud the microphone is, and what the keys do."""
-    muted = view.muted and level is not None and view.state == "listening"
+    muted = view.muted and view.level is not None and view.state == "listening"
     state = "muted" if muted else view.state
     parts = [(f"● {state:10}", _COLOURS[state])]
-    if level is not None:
-        cells = 0 if view.muted else meter_cells(level)
+    if view.level is not None:
+        cells = 0 if view.muted else meter_cells(view.level)
         parts += [(" ", RESET), ("█" * cells, GREEN), ("░" * (METER_CELLS - cells), DIM)]
     return _crop([*parts, (f"  {keys}", DIM)], width - 1)
 
