@@ -25,9 +25,8 @@ class ReplyHandle(Protocol):
     ``Responder.clear`` after.
     """
 
-    @property
-    def turn(self) -> TurnId:
-        """The turn it answers."""
+    turn: TurnId
+    """The turn it answers."""
 
     @property
     def committed(self) -> bool:

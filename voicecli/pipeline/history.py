@@ -10,14 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from voicecli.events import (
-    CancelReply,
-    CommitReply,
-    ReplyCancelled,
-    ReplyFailed,
-    ReplyFinished,
-    TurnId,
-)
+from voicecli import events
+from voicecli.events import TurnId
 from voicecli.services.interfaces import Message
 from voicecli.timeline import Entry
 
@@ -60,14 +54,14 @@ class ChatHistory:
     def note(self, entry: Entry) -> None:
         """Add the next timeline entry."""
         match entry:
-            case CommitReply():
+            case events.CommitReply():
                 self._turn(entry.turn).user = entry.user_text.strip()
-            case CancelReply(heard_nothing=True, committed=True):
+            case events.CancelReply(heard_nothing=True, committed=True):
                 # The turn goes on; the next commit repeats its words.
                 self._turn(entry.turn).user = ""
-            case ReplyFinished() | ReplyFailed() if said := entry.said.strip():
+            case events.ReplyFinished() | events.ReplyFailed() if said := entry.said.strip():
                 self._turn(entry.turn).agent = said
-            case ReplyCancelled() if said := entry.said.strip():
+            case events.ReplyCancelled() if said := entry.said.strip():
                 self._turn(entry.turn).agent = said + CUT
 
     def messages(self, user_text: str, *, turn: TurnId | None = None) -> list[Message]:

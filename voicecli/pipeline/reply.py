@@ -11,17 +11,10 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from voicecli import clock
+from voicecli import clock, events
 from voicecli.audio.interfaces import Sink
 from voicecli.errors import ServiceError
-from voicecli.events import (
-    ConnectionOpened,
-    PlaybackStarted,
-    ReplyCancelled,
-    ReplyFailed,
-    ReplyFinished,
-    TurnId,
-)
+from voicecli.events import TurnId
 from voicecli.pipeline import Post, ReplyHandle, Responder
 from voicecli.pipeline.generation import Generation, HedgeDelay
 from voicecli.pipeline.speech import ReplySpeech, create_chunker
@@ -55,33 +48,33 @@ class CascadeResponder(Responder):
 
     @property
     @override
-    def opened(self) -> Sequence[ConnectionOpened]:
+    def opened(self) -> Sequence[events.ConnectionOpened]:
         return (self._tts.opened,)
 
     @override
     def draft(self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post) -> Reply:
+        settings, committed = self._settings, asyncio.Event()
         generation = Generation(
             turn,
             messages,
             self._llm,
-            create_chunker(self._settings),
+            create_chunker(settings),
             hedge=self._hedge,
-            stall=self._settings.first_clause_stall,
-            apology=self._settings.apology,
+            stall=settings.first_clause_stall,
+            apology=settings.apology,
             post=post,
         )
-        committed = asyncio.Event()
         speech = ReplySpeech(
             turn,
             self._tts,
             sink,
-            settings=self._settings,
+            settings=settings,
             speak_drafts=self._speak_drafts,
             next_clauses=generation.clauses_from,
             committed=committed,
             post=post,
         )
-        return Reply(turn, generation, speech, sink, committed=committed, post=post)
+        return Reply(turn, generation, speech, sink, committed, post)
 
     @override
     async def clear(self) -> None:
@@ -101,21 +94,15 @@ class Reply(ReplyHandle):
         generation: Generation,
         speech: ReplySpeech,
         sink: Sink,
-        *,
         committed: asyncio.Event,
         post: Post,
     ) -> None:
-        self._turn = turn
+        self.turn = turn
         self._generation = generation
         self._speech = speech
         self._sink = sink
         self._committed = committed
         self._post = post
-
-    @property
-    @override
-    def turn(self) -> TurnId:
-        return self._turn
 
     @property
     @override
@@ -136,12 +123,9 @@ class Reply(ReplyHandle):
         self._sink.start()
         failure: ServiceError | None = None
         async with asyncio.TaskGroup() as tasks:
-            generating = tasks.create_task(
-                self._generation.run(tasks), name=f"reply {self.turn}: generate"
-            )
-            watching = tasks.create_task(
-                self._report_playback(), name=f"reply {self.turn}: watch playback"
-            )
+            generation = self._generation.run(tasks)
+            generating = tasks.create_task(generation, name=f"reply {self.turn}: generate")
+            watching = tasks.create_task(self._watch_playback(), name=f"reply {self.turn}: watch")
             try:
                 await self._speech.run()
             except ServiceError as error:
@@ -156,20 +140,20 @@ class Reply(ReplyHandle):
             raise failure
 
     @override
-    def cancelled(self, played: Samples) -> ReplyCancelled:
-        return ReplyCancelled(
+    def cancelled(self, played: Samples) -> events.ReplyCancelled:
+        return events.ReplyCancelled(
             at=clock.now(),
             turn=self.turn,
             said=self._speech.heard(played),
             heard=self._duration(played),
         )
 
-    async def _report_playback(self) -> None:
+    async def _watch_playback(self) -> None:
         at = await self._sink.started()
-        self._post(PlaybackStarted(at=at, turn=self.turn, estimated=self._sink.estimated))
+        self._post(events.PlaybackStarted(at=at, turn=self.turn, estimated=self._sink.estimated))
 
-    def _finished(self) -> ReplyFinished:
-        return ReplyFinished(
+    def _finished(self) -> events.ReplyFinished:
+        return events.ReplyFinished(
             at=clock.now(),
             turn=self.turn,
             said="".join(self._generation.clauses).strip(),
@@ -180,8 +164,8 @@ class Reply(ReplyHandle):
             ended_by=self._speech.ended_by,
         )
 
-    def _failed(self, failure: ServiceError) -> ReplyFailed:
-        return ReplyFailed(
+    def _failed(self, failure: ServiceError) -> events.ReplyFailed:
+        return events.ReplyFailed(
             at=clock.now(),
             turn=self.turn,
             service="llm" if failure.service == "llm" else "tts",

@@ -93,11 +93,6 @@ class Session:
         self._last_lag: Seconds = 0.0
 
     @property
-    def phase(self) -> Phase:
-        """Whose turn it is."""
-        return self._machine.phase
-
-    @property
     def heard(self) -> str:
         """The words of the current reply that have been played."""
         return self._reply.heard if self._reply is not None else ""
@@ -168,14 +163,16 @@ class Session:
 
     def _session_limit(self) -> tuple[Seconds, str] | None:
         """Return the earliest session limit as (time, reason), or None."""
-        if self._limits is None:
-            return None
-        limits = []
-        if self._limits.longest is not None:
-            limits.append((self._started_at + self._limits.longest, "time is up"))
-        if self._limits.idle is not None and self._machine.phase is Phase.LISTENING:
-            limits.append((self._active_at + self._limits.idle, "idle"))
-        return min(limits, default=None)
+        limits, due = self._limits, []
+        if limits is not None and limits.longest is not None:
+            due.append((self._started_at + limits.longest, "time is up"))
+        if (
+            limits is not None
+            and limits.idle is not None
+            and self._machine.phase is Phase.LISTENING
+        ):
+            due.append((self._active_at + limits.idle, "idle"))
+        return min(due, default=None)
 
     async def _process(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         self.timeline.append(event)

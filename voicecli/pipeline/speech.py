@@ -114,9 +114,8 @@ class ReplySpeech:
         failure: ServiceError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                receiving = tasks.create_task(
-                    self._receive(), name=f"reply {self._turn}: receive audio"
-                )
+                name = f"reply {self._turn}: receive audio"
+                receiving = tasks.create_task(self._receive(), name=name)
                 await self._send()
                 await self._wait_for_delivery()
                 receiving.cancel()
@@ -335,13 +334,11 @@ class HeardText:
                 parts.append(flush.text)
                 continue
             expected = self._format.samples(self._expected_duration(flush))
-            length = (
-                flush.end - flush.start
-                if flush.end is not None
-                else max(expected, self.written - flush.start)
-            )
+            end = flush.end
+            if end is None:
+                end = max(flush.start + expected, self.written)
             words = flush.text.split()
-            share = (samples - flush.start) / max(length, 1)
+            share = (samples - flush.start) / max(end - flush.start, 1)
             parts.append(" ".join(words[: int(len(words) * share)]))
             break
         return "".join(parts).strip()

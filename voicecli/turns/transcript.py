@@ -17,7 +17,7 @@ SAME_WORD: Seconds = 0.2
 class TurnTranscript:
     """What the user has said since the last commit.
 
-    speech_start, speech_end: start of the first and end of the last word; None without words.
+    speech_end: end of the last word; None without words.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,6 @@ class TurnTranscript:
         self._interim_end: Seconds = 0.0
         self._taken: tuple[int, Seconds] | None = None
         """Of the open segment: how many words an earlier turn took, and where they end."""
-        self.speech_start: Seconds | None = None
         self.speech_end: Seconds | None = None
 
     @property
@@ -53,15 +52,13 @@ class TurnTranscript:
             self._interim_end = event.speech_end
         if text:
             self.speech_end = max(event.speech_end, self.speech_end or event.speech_end)
-            if self.speech_start is None:
-                self.speech_start = event.speech_start
         return self.text != before
 
     def put_back(self, text: str, speech_end: Seconds | None) -> None:
         """Prepend the words of a turn whose commit was revoked."""
         self._finals.insert(0, text)
         if self.speech_end is None:
-            self.speech_start = self.speech_end = speech_end
+            self.speech_end = speech_end
 
     def take(self) -> str:
         """Return all words, and start over with none."""
@@ -70,7 +67,7 @@ class TurnTranscript:
             before = self._taken[0] if self._taken else 0
             self._taken = before + len(self._interim.split()), self.speech_end
         self._finals, self._interim = [], ""
-        self.speech_start = self.speech_end = None
+        self.speech_end = None
         return text
 
     def _remove_taken(self, event: InterimTranscript | FinalTranscript) -> str:
