@@ -19,6 +19,9 @@ HEARD_EARLY = 0.009
 """So a virtual microphone hears before it sounds what is said: what a program says of it is this
 much longer than it is on the bus (measured: 8 to 10 ms)."""
 
+LATENCY = 0.1
+"""What a program has played may sound this much later."""
+
 LOUD = 200
 
 
@@ -33,6 +36,7 @@ class Bus:
         self._audio = audio
         self._data: list[bytes] = []
         self._arrivals: list[tuple[float, int]] = []
+        self._arrived = threading.Condition()
 
     def __enter__(self) -> Self:
         self._recorder = self._audio.listen("--raw", "--format=s16le")
@@ -46,11 +50,15 @@ class Bus:
         total = len(self._data[0])
         while data := os.read(pipe, 65536):
             total += len(data)
-            self._arrivals.append((time.monotonic(), total))
-            self._data.append(data)
+            with self._arrived:
+                self._arrivals.append((time.monotonic(), total))
+                self._data.append(data)
+                self._arrived.notify_all()
 
     def __exit__(self, *_: object) -> None:
-        time.sleep(0.15)  # what sounds now is still on its way
+        sounding = time.monotonic() + LATENCY
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._recorded_until() >= sounding, timeout=2.0)
         self._recorder.terminate()
         self._thread.join()
         self._recorder.communicate()
@@ -58,8 +66,15 @@ class Bus:
         both = np.frombuffer(raw[: len(raw) // 4 * 4], "<i2").reshape(-1, 2)
         self.microphone: NDArray[np.int16] = both[:, 0]
         self.speaker: NDArray[np.int16] = both[:, 1]
-        # The earliest arrival is the one that waited for nothing.
-        self.base = min(at - size / 4 / RATE for at, size in self._arrivals[3:]) + EARLY
+        self.base = self._find_base()
+
+    def _find_base(self) -> float:
+        """CLOCK_MONOTONIC of the first sample: the earliest arrival waited for nothing."""
+        return min(at - size / 4 / RATE for at, size in self._arrivals[3:]) + EARLY
+
+    def _recorded_until(self) -> float:
+        """CLOCK_MONOTONIC of the last sample; 0 while that is unknown."""
+        return self._find_base() + self._arrivals[-1][1] / 4 / RATE if self._arrivals[3:] else 0.0
 
 
 def loud(signal: NDArray[np.int16], threshold: int = LOUD) -> NDArray[np.intp]:

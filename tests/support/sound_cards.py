@@ -5,8 +5,10 @@ A test module that imports ``running_virtual_audio`` has the fixture ``virtual_a
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,14 @@ def running_virtual_audio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             patch.setenv(name, value)
         yield audio
     audio.stop()
+
+
+async def until(condition: Callable[[], bool], within: float = 5.0) -> None:
+    """Wait until ``condition`` holds; fails after ``within`` seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        await asyncio.sleep(0.01)
 
 
 def tone(duration: float, rate: int, hertz: float = 600.0, peak: int = 10_000) -> bytes:

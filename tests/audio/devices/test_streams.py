@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.recorded_bus import EARLY, Bus, loud
-from tests.support.sound_cards import running_virtual_audio, tone  # noqa: F401
+from tests.support.sound_cards import running_virtual_audio, tone, until  # noqa: F401
 from tests.support.virtual_audio import RATE, VirtualAudio
 from voicecli import clock
 from voicecli.audio.devices import Loudspeaker, Microphone, open_loudspeaker, open_microphone
@@ -57,6 +57,10 @@ async def told(device: Microphone | Loudspeaker) -> AsyncIterator[list[Event]]:
         task = tasks.create_task(collect())
         yield events
         task.cancel()
+
+
+def is_loud(block: AudioBlock) -> bool:
+    return bool(loud(samples_of(block.pcm)).size)
 
 
 def stretches(signal: NDArray[np.int16], apart: Seconds = 0.1) -> list[tuple[int, int]]:
@@ -260,9 +264,10 @@ def test_a_reply_that_comes_too_slowly_counts_its_underruns(virtual_audio: Virtu
 def test_what_is_said_is_heard_at_its_level_without_a_gap(virtual_audio: VirtualAudio, rate: int):
     async def main() -> tuple[list[AudioBlock], int]:
         async with open_microphone(None, rate) as microphone, collected(microphone) as blocks:
-            await asyncio.sleep(0.1)
+            await until(lambda: len(blocks) >= 5)
             virtual_audio.speak(tone(1.0, rate), rate)
-            await asyncio.sleep(1.4)
+            await until(lambda: is_loud(blocks[-1]))
+            await until(lambda: not is_loud(blocks[-1]))
             return blocks, microphone.xruns
 
     blocks, xruns = clock.run(main())
@@ -307,7 +312,7 @@ def test_digital_silence_is_told_within_a_second(virtual_audio: VirtualAudio):
         async with open_microphone("virtual_mic", 16_000) as microphone, told(microphone) as events:
             opened = clock.now()
             async with collected(microphone):
-                await asyncio.sleep(1.5)
+                await until(lambda: bool(events))
             return opened, events
 
     opened, [event] = clock.run(main())
@@ -353,8 +358,7 @@ def test_lost_devices_are_told_and_replaced_in_the_middle_of_a_reply(
             assert blocks[-1].at > back
             assert max(b.at - a.at for a, b in pairwise(blocks)) > 1.0
             virtual_audio.speak(tone(0.2, 16_000), 16_000)
-            await asyncio.sleep(0.4)
-            assert any(loud(samples_of(block.pcm)).size for block in blocks[-20:])
+            await until(lambda: is_loud(blocks[-1]))
 
     clock.run(main())
 
