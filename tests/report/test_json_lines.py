@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.timelines import any_entry
-from voicecli.report.json_lines import JsonLines, result_line
+from voicecli.report.json_result import JsonLines, result_line
 from voicecli.timeline import Entry, decode
 
 

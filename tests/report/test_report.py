@@ -19,7 +19,7 @@ from voicecli.metrics.thresholds import evaluate, parse_threshold
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.usage import Cost, Prices, count_usage, estimate_cost
 from voicecli.report.format import exact_ms, format_counts, format_table, round_parts
-from voicecli.report.json_result import Setting, profile_hash, result, written
+from voicecli.report.json_result import SessionContext, build_result, dump_result, profile_hash
 from voicecli.report.summary_lines import summary_lines
 from voicecli.report.turn_lines import TurnLines, paint, reply_lines, stage_bar, turn_lines
 from voicecli.sanitize import sanitize_line
@@ -227,7 +227,7 @@ def test_nothing_happened():
 
 # ── JSON ─────────────────────────────────────────────────────────────────────
 
-SETTING = Setting(
+SETTING = SessionContext(
     profile="default", resolved={"stt": {"model": "nova-3"}}, environment={"python": "3.11"}
 )
 
@@ -237,16 +237,16 @@ def told(entries: list[Entry]) -> dict[str, Any]:
     book = count_usage(entries, found)
     numbers = summarize(found, book)
     verdicts = [evaluate(parse_threshold("mouth_to_ear.p95<3000"), numbers)]
-    data = result(
+    data = build_result(
         found,
         book,
         numbers,
         BUDGETS,
         estimate_cost(book, OURS),
-        setting=SETTING,
+        context=SETTING,
         verdicts=verdicts,
     )
-    text = written(data)
+    text = dump_result(data)
     assert text.isascii()
     again: dict[str, Any] = json.loads(text)
     assert again == data
@@ -315,13 +315,13 @@ def test_a_failure_in_the_result_is_washed():
     (turn,) = measure_turns(replace(PLAIN, ends="llm failed").entries())
     assert turn.failure is not None
     nasty: Turn = replace(turn, failure=replace(turn.failure, reason="bad key sk-12345\x1b[2J"))
-    data = result(
+    data = build_result(
         [nasty],
         count_usage([], []),
         summarize([], count_usage([], [])),
         BUDGETS,
         Cost(),
-        setting=SETTING,
+        context=SETTING,
     )
     assert data["turns"][0]["failure"] == {"service": "llm", "reason": "bad key [redacted]"}
 

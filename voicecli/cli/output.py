@@ -23,7 +23,7 @@ from voicecli.events import (
     TurnYielded,
     UserQuit,
 )
-from voicecli.report.json_lines import JsonLines
+from voicecli.report.json_result import JsonLines
 from voicecli.terminal.keys import END, ENTER, ESCAPE, LineEditor, owns_terminal
 from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import Screen

@@ -285,10 +285,10 @@ class _Command:
         )
 
     def _save(self, file: Path, data: dict[str, Any]) -> None:
-        from voicecli.report.json_result import written
+        from voicecli.report.json_result import dump_result
 
         try:
-            file.write_text(written(data) + "\n", encoding="ascii")
+            file.write_text(dump_result(data) + "\n", encoding="ascii")
         except OSError as error:
             raise InputError(f"{file} cannot be written: {error.strerror}") from error
 
@@ -301,11 +301,11 @@ class _Command:
     ) -> None:
         from voicecli.probe.json_result import build_result
         from voicecli.probe.text import as_csv, text_lines
-        from voicecli.report.json_result import written
+        from voicecli.report.json_result import dump_result
 
         results, output = self._results, self._options.output
         if output is Format.JSON:
-            typer.echo(written(build_result(results, evaluation, cost, context, changes)))
+            typer.echo(dump_result(build_result(results, evaluation, cost, context, changes)))
         elif output is Format.CSV:
             typer.echo(as_csv(results, evaluation), nl=False)
         else:

@@ -93,22 +93,22 @@ class SessionResult:
 
     def as_json(self) -> str:
         """Return everything as JSON, every turn included."""
-        from voicecli.report.json_result import Setting, result, written
+        from voicecli.report.json_result import SessionContext, build_result, dump_result
 
-        numbers = result(
+        numbers = build_result(
             self.turns,
             self._usage,
             self._summary,
             self._profile.budgets,
             self._cost,
-            setting=Setting(
+            context=SessionContext(
                 profile=self._options.profile_name,
                 resolved=self._profile.resolved(),
                 environment=self._environment,
             ),
             verdicts=self._verdicts,
         )
-        return written(numbers | {"predicted": self._options.predicted})
+        return dump_result(numbers | {"predicted": self._options.predicted})
 
     def write(self, file: Path) -> None:
         """Write the JSON to ``file``."""

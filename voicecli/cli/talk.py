@@ -160,7 +160,7 @@ def _print_result(result: SessionResult, out: Path | None, as_json: bool) -> Non
     if out is not None:
         result.write(out / RESULT)
     if as_json:
-        from voicecli.report.json_lines import result_line
+        from voicecli.report.json_result import result_line
 
         typer.echo(result_line(result.as_json()))
     else:

@@ -22,7 +22,7 @@ from voicecli.probe.prediction import BudgetCheck, Evaluation
 from voicecli.probe.results import METRICS, ProbeResults, diagnose, is_duration
 from voicecli.probe.schedule import FailedSample, Plan
 from voicecli.report.format import exact_ms
-from voicecli.report.json_result import judgement, priced
+from voicecli.report.json_result import cost_as_json, verdict_as_json
 from voicecli.sanitize import sanitize_line
 
 SCHEMA_VERSION = 1
@@ -73,9 +73,9 @@ def build_result(
         },
         "prediction": _prediction(evaluation),
         "budgets": [_budget(check) for check in evaluation.budgets],
-        "cost": priced(cost),
+        "cost": cost_as_json(cost),
         "notes": [sanitize_line(note) for note in results.notes],
-        "expectations": [judgement(verdict) for verdict in evaluation.expectations],
+        "expectations": [verdict_as_json(verdict) for verdict in evaluation.expectations],
         "comparison": None if changes is None else [_change(change) for change in changes],
     }
 

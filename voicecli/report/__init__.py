@@ -1,4 +1,4 @@
-"""What is told of a session: lines for a terminal, and JSON.
+"""Writes what was measured: lines for a terminal, JSON, and a picture of a turn.
 
-Plain text first: no colour carries a meaning, and what a service said is washed before it is shown.
+No colour carries a meaning of its own, and text from services is sanitized before it is shown.
 """

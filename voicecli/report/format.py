@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import floor
 
-from voicecli.metrics.stages import Metric
 from voicecli.units import Seconds, ms
 
 
@@ -53,9 +52,3 @@ def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
     return lines
-
-
-def format_metrics(metrics: Iterable[Metric]) -> list[str]:
-    """Describe ``metrics`` as a Markdown table."""
-    rows = [f"| `{one.name}` | {one.unit} | {one.description} |" for one in metrics]
-    return ["| metric | unit | what it is |", "|---|---|---|", *rows]

@@ -1,6 +1,6 @@
-"""A session as JSON: ``result.json``.
+"""A session as JSON: ``result.json``, and the JSON lines of a conversation that is followed live.
 
-Durations are milliseconds, and say so; null is what was not measured, 0 what was measured as zero.
+Durations are milliseconds and say so; null is what was not measured, 0 what was measured as zero.
 Within one schema_version, keys are only added.
 """
 
@@ -8,35 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from voicecli import __version__
 from voicecli.metrics.stages import RAW, STAGES
-from voicecli.metrics.summary import (
-    STATISTICS,
-    Budgets,
-    Distribution,
-    Summary,
-    find_overruns,
-)
+from voicecli.metrics.summary import STATISTICS, Budgets, Distribution, Summary, find_overruns
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import RATES, Cost, SessionUsage
 from voicecli.report.format import exact_ms, round_parts
 from voicecli.sanitize import sanitize_line
 from voicecli.services import PRICE_SOURCES, PRICES_OF
+from voicecli.timeline import Entry, encode
 
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What a session was held with.
+class SessionContext:
+    """The conditions of a session.
 
-    profile: the name; resolved: its settings as plain data, of which only a hash is told.
-    environment: what else there is to know: platform, devices, versions.
+    profile: its name, or "".
+    resolved: the profile's settings as plain data, of which only a hash is reported.
+    environment: platform, versions.
     """
 
     profile: str = ""
@@ -44,47 +40,49 @@ class Setting:
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
-def result(
+def build_result(
     turns: Sequence[Turn],
-    ledger: SessionUsage,
+    usage: SessionUsage,
     summary: Summary,
     budgets: Budgets,
     cost: Cost,
     *,
-    setting: Setting,
+    context: SessionContext,
     verdicts: Sequence[Verdict] = (),
 ) -> dict[str, Any]:
-    """The session as plain data, ready for ``written``."""
+    """Build the result of a session as plain data."""
     doubts = [f"turn {turn.turn}: {why}" for turn in turns for why in turn.unreliable]
     return {
         "schema_version": SCHEMA_VERSION,
         "program": "voicecli",
         "version": __version__,
-        "profile": {"name": setting.profile or None, "hash": profile_hash(setting.resolved)},
-        "environment": dict(setting.environment),
+        "profile": {"name": context.profile or None, "hash": profile_hash(context.resolved)},
+        "environment": dict(context.environment),
         "measurement": {"reliable": not doubts, "reasons": doubts},
         "turns": [_turn(turn, budgets) for turn in turns],
-        "summary": {name: _spread(one) for name, one in summary.distributions.items()},
+        "summary": {name: _distribution(one) for name, one in summary.distributions.items()},
         "budgets_ms": {name: exact_ms(one) for name, one in asdict(budgets).items()},
-        "ledger": _ledger(ledger),
-        "cost": priced(cost),
-        "expectations": [judgement(verdict) for verdict in verdicts],
+        "ledger": _usage(usage),
+        "cost": cost_as_json(cost),
+        "expectations": [verdict_as_json(verdict) for verdict in verdicts],
     }
 
 
-def written(result: Mapping[str, Any]) -> str:
-    """``result`` as JSON: ASCII, so that it may be printed, and no NaN."""
+def dump_result(result: Mapping[str, Any]) -> str:
+    """Return ``result`` as JSON: ASCII, so that it may be printed, and without NaN."""
     return json.dumps(result, indent=2, allow_nan=False)
 
 
 def profile_hash(resolved: Mapping[str, Any]) -> str:
-    """A name for these very settings: 16 digits of the SHA-256 of their canonical JSON."""
+    """Return 16 digits of the SHA-256 of the settings' canonical JSON."""
     canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
     failure = turn.failure
+    # To the microsecond, like their sum.
+    stages = round_parts(turn.stages, turn.mouth_to_ear or 0.0, 1_000_000)
     return {
         "turn": turn.turn,
         "at_s": round(turn.at, 6),
@@ -94,7 +92,7 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
         "said": sanitize_line(turn.said),
         "heard_s": round(turn.heard, 6),
         "mouth_to_ear_ms": exact_ms(turn.mouth_to_ear),
-        "stages_ms": _stages(turn),
+        "stages_ms": {name: stages[name] / 1000 if name in stages else None for name in STAGES},
         "raw_ms": {name: exact_ms(turn.raw.get(name)) for name in RAW},
         "over_budget": [one.metric for one in find_overruns(turn, budgets)],
         "failure": failure
@@ -115,25 +113,19 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
     }
 
 
-def _stages(turn: Turn) -> dict[str, float | None]:
-    """In milliseconds, to the microsecond, and the sum is mouth_to_ear_ms to the microsecond."""
-    parts = round_parts(turn.stages, turn.mouth_to_ear or 0.0, per_second=1_000_000)
-    return {name: parts[name] / 1000 if name in parts else None for name in STAGES}
-
-
-def _spread(spread: Distribution) -> dict[str, Any]:
+def _distribution(found: Distribution) -> dict[str, Any]:
     others = STATISTICS[1:]
-    return {"n": spread.n} | {f"{one}_ms": exact_ms(getattr(spread, one)) for one in others}
+    return {"n": found.n} | {f"{one}_ms": exact_ms(getattr(found, one)) for one in others}
 
 
-def _ledger(ledger: SessionUsage) -> dict[str, Any]:
-    counts = asdict(ledger)
+def _usage(usage: SessionUsage) -> dict[str, Any]:
+    counts = asdict(usage)
     times = {"session_s": counts.pop("seconds"), "listened_s": counts.pop("listened")}
-    return counts | {name: getattr(ledger, name) for name in RATES} | times
+    return counts | {name: getattr(usage, name) for name in RATES} | times
 
 
-def priced(cost: Cost) -> dict[str, Any]:
-    """What a session or a probe cost, as plain data."""
+def cost_as_json(cost: Cost) -> dict[str, Any]:
+    """Return what a session or a probe cost as plain data."""
     return {
         "currency": "USD",
         "estimated": True,
@@ -144,11 +136,35 @@ def priced(cost: Cost) -> dict[str, Any]:
     }
 
 
-def judgement(verdict: Verdict) -> dict[str, Any]:
-    """What became of an expectation, as plain data."""
+def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as plain data."""
     return {
         "expectation": verdict.threshold.text,
         "met": verdict.met,
         "value": verdict.value,
         "why": verdict.why,
     }
+
+
+class JsonLines:
+    """A follower of a timeline that writes every entry as a line of JSON.
+
+    Like ``timeline.jsonl``, with a schema_version in each line:
+
+        {"schema_version": 1, "event": "FinalTranscript", "at": 3.25, "text": "Hello.", …}
+
+    write: takes one line, without its end.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def __call__(self, entry: Entry) -> None:
+        """Write the next entry."""
+        self._write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(entry)[1:]}')
+
+
+def result_line(result: str) -> str:
+    """Return the last of the JSON lines, which holds a result that ``dump_result`` wrote."""
+    last = {"schema_version": SCHEMA_VERSION, "event": "Result", "result": json.loads(result)}
+    return json.dumps(last, allow_nan=False)
