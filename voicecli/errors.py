@@ -130,6 +130,15 @@ class NoReplyError(VoiceError):
     exit_code = 7
 
 
+def find_first_error(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
+    """Return the first error of ``group``, whose others follow from it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ServiceError)
+    return error
+
+
 def suggest(
     word: str, known: Iterable[str], *, limit: int = 1, cutoff: float = 0.6, prefix: str = ""
 ) -> str:

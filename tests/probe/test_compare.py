@@ -102,6 +102,7 @@ def test_a_file_without_the_values_compares_nothing() -> None:
 def test_probes_of_different_things_are_refused() -> None:
     basis = {"llm.model": "gpt-4o-mini", "workers": 1}
     check_comparable({"basis": dict(basis)}, basis)
+    check_comparable({"basis": basis}, basis | {"llm.provider": "openai"})
     with pytest.raises(UsageError, match=r"workers was 1, and is 4"):
         check_comparable({"basis": basis}, basis | {"workers": 4})
     with pytest.raises(UsageError, match=r"llm.model was None, and is 'gpt-4o-mini'"):

@@ -21,11 +21,8 @@ from voicecli.metrics.summary import describe
 from voicecli.metrics.turns import measure_turns
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.probe.prediction import (
-    LlmTimes,
     Measurements,
     Prediction,
-    SttTimes,
-    TtsTimes,
     find_advice,
     predict,
     simulate,
@@ -37,6 +34,7 @@ from voicecli.turns.end_of_turn import Ending
 # ── by hand ──────────────────────────────────────────────────────────────────
 
 
+NOTHING = np.array([])
 PROFILE = load_profile("default")
 
 
@@ -65,12 +63,17 @@ def measured(
     ttfa: float = 0.12,
     output: float = 0.0,
 ) -> Measurements:
-    """Readings of services that always take the same, but for the LLM."""
+    """Samples of services that always take the same, but for the LLM."""
     return Measurements(
-        stt=[SttTimes(noticed=0.21, final=final, ending=ending)],
-        endpoints=[endpoint],
-        llm=[LlmTimes(ttft=one, clause=0.1, total=one + 0.5) for one in ttft],
-        tts=[TtsTimes(ttfa=ttfa, playout=0.03)],
+        noticed=np.array([0.21]),
+        final=np.array([np.nan if final is None else final]),
+        endings=[ending],
+        endpoint=np.array([endpoint]),
+        ttft=np.array(ttft),
+        clause=np.full(len(ttft), 0.1),
+        total=np.array(ttft) + 0.5,
+        ttfa=np.array([ttfa]),
+        playout=np.array([0.03]),
         output=output,
     )
 
@@ -137,21 +140,24 @@ def test_the_percentiles_rest_on_the_readings() -> None:
     assert (few.distribution.n, few.distribution.p95) == (1, None)
 
     one = measured()
-    enough = Measurements(
-        stt=one.stt,  # not used by this strategy
-        endpoints=[*one.endpoints] * 20,
-        llm=[*one.llm] * 25,
-        tts=[*one.tts] * 30,
+    enough = replace(
+        one,  # the detector's are not used by this strategy
+        endpoint=np.repeat(one.endpoint, 20),
+        ttft=np.repeat(one.ttft, 25),
+        clause=np.repeat(one.clause, 25),
+        total=np.repeat(one.total, 25),
+        ttfa=np.repeat(one.ttfa, 30),
+        playout=np.repeat(one.playout, 30),
     )
     assert expected(enough, changed()).distribution.n == 20
     assert expected(enough, changed()).distribution.p95 == pytest.approx(0.75)
 
 
 def test_nothing_is_expected_where_a_service_was_not_measured() -> None:
-    assert predict(replace(measured(), llm=[]), changed()) is None
-    assert predict(replace(measured(), endpoints=[]), changed()) is None
-    assert predict(replace(measured(), endpoints=[]), changed(detect="vad")) is not None
-    assert find_advice(Measurements(), changed()) == []
+    assert predict(replace(measured(), ttft=NOTHING), changed()) is None
+    assert predict(replace(measured(), endpoint=NOTHING), changed()) is None
+    assert predict(replace(measured(), endpoint=NOTHING), changed(detect="vad")) is not None
+    assert find_advice(replace(measured(), ttft=NOTHING), changed()) == []
 
 
 times = st.floats(0.0, 10.0)

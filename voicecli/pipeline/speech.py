@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from voicecli import clock
 from voicecli.audio.interfaces import Sink
 from voicecli.audio.pcm import first_audible
-from voicecli.errors import ServiceError, StalledError
+from voicecli.errors import ServiceError, StalledError, find_first_error
 from voicecli.events import ClauseSent, FirstAudio, PlaybackEnd, TurnId, Warned
 from voicecli.pipeline import Post
 from voicecli.services.interfaces import Flushed, Synthesizer, TtsSettings
@@ -120,7 +120,7 @@ class ReplySpeech:
                 await self._wait_for_delivery()
                 receiving.cancel()
         except* ServiceError as group:
-            failure = _first_error(group)
+            failure = find_first_error(group)
         task = asyncio.current_task()
         if failure is not None and task is not None and task.cancelling():
             raise asyncio.CancelledError  # a TaskGroup drops it if an error comes with it
@@ -227,15 +227,6 @@ class ReplySpeech:
         lead = self._silence / self._sink.format.rate
         self._post(FirstAudio(at=clock.now(), turn=self._turn, first_byte=first_byte, lead=lead))
         return pcm[start:]
-
-
-def _first_error(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
-    """Return the first error of ``group``; the others follow from it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ServiceError)
-    return error
 
 
 @dataclass(slots=True)

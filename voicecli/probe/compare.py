@@ -71,6 +71,8 @@ def check_comparable(before: Mapping[str, Any], basis: Mapping[str, Any]) -> Non
     """Raise UsageError if the saved run ``before`` was made with another ``basis``."""
     old = before.get("basis") or {}
     for key in sorted(old.keys() | basis.keys()):
+        if key.endswith(".provider") and key not in old:
+            continue  # saved when there was one provider only
         if old.get(key) != basis.get(key):
             raise UsageError(
                 f"the probes cannot be compared: {key} was {old.get(key)!r}, "

@@ -47,50 +47,30 @@ MIN_SAVING: Seconds = 0.010
 Times = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SttTimes:
-    """End of the speech → noticed by the detector; Finalize → final, or None without an answer."""
-
-    noticed: Seconds
-    final: Seconds | None
-    ending: Ending
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlmTimes:
-    """Request → first token; first token → first clause; request → last token."""
-
-    ttft: Seconds
-    clause: Seconds
-    total: Seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TtsTimes:
-    """Flush → first audible sample arrived; → it sounds."""
-
-    ttfa: Seconds
-    playout: Seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measurements:
-    """The samples of all services.
+    """What was measured of warm services: an array per metric, in seconds, see ``results``.
 
-    endpoints: end of the speech → the service's own endpoint.
+    final: NaN where Finalize was not answered.
+    endings: how the words of each sample of the STT end.
     output: the loudspeaker's own latency.
     """
 
-    stt: Sequence[SttTimes] = ()
-    endpoints: Sequence[Seconds] = ()
-    llm: Sequence[LlmTimes] = ()
-    tts: Sequence[TtsTimes] = ()
+    noticed: Times
+    final: Times
+    endings: Sequence[Ending]
+    endpoint: Times
+    ttft: Times
+    clause: Times
+    total: Times
+    ttfa: Times
+    playout: Times
     output: Seconds = 0.0
 
     def count(self, profile: Profile) -> int:
         """The number of samples of the service with the fewest, of those that ``profile`` uses."""
-        stt = self.stt if profile.turn.detect == "vad" else self.endpoints
-        return min(len(stt), len(self.llm), len(self.tts))
+        stt = self.noticed if profile.turn.detect == "vad" else self.endpoint
+        return min(len(stt), len(self.ttft), len(self.ttfa))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +111,11 @@ def simulate(measurements: Measurements, profile: Profile) -> dict[str, Times]:
     text, commit = _simulate_end_of_turn(measurements, profile, rng)
     drafted = profile.turn.detect == "vad" and profile.turn.draft != "off"
     request = text if drafted else commit
-    token, clause = _simulate_llm(measurements.llm, profile, rng)
+    token, clause = _simulate_llm(measurements, profile, rng)
     ready = request + token + clause
-    which = rng.integers(len(measurements.tts), size=DRAWS)
-    ttfa = np.array([one.ttfa for one in measurements.tts])[which]
-    playout = np.array([one.playout for one in measurements.tts])[which] + measurements.output
+    which = rng.integers(len(measurements.ttfa), size=DRAWS)
+    ttfa = measurements.ttfa[which]
+    playout = measurements.playout[which] + measurements.output
     early = drafted and profile.turn.draft == "llm+tts"
     audible = np.maximum(commit, ready + ttfa) if early else np.maximum(commit, ready) + ttfa
     return {
@@ -153,34 +133,33 @@ def _simulate_end_of_turn(
 ) -> tuple[Times, Times]:
     """End of the speech → final text; → commit."""
     if profile.turn.detect == "endpointing":
-        text = rng.choice(np.array(measurements.endpoints), DRAWS)
+        text = rng.choice(measurements.endpoint, DRAWS)
         return text, text
     finalize = profile.stt.finalize_timeout
-    which = rng.integers(len(measurements.stt), size=DRAWS)
-    noticed = np.array([one.noticed for one in measurements.stt])[which]
-    answers = [finalize if one.final is None else one.final for one in measurements.stt]
-    text = noticed + np.minimum(np.array(answers)[which], finalize)
-    if measurements.endpoints and profile.stt.endpointing is not None:
+    which = rng.integers(len(measurements.noticed), size=DRAWS)
+    noticed = measurements.noticed[which]
+    text = noticed + np.fmin(measurements.final[which], finalize)  # NaN: the timeout
+    if len(measurements.endpoint) and profile.stt.endpointing is not None:
         # The service may end the segment before Finalize, and its final comes first.  Finalize is
         # sent before the block in which the detector noticed the end.
-        endpoint = rng.choice(np.array(measurements.endpoints), DRAWS)
+        endpoint = rng.choice(measurements.endpoint, DRAWS)
         first = (noticed - profile.audio.block > profile.stt.endpointing) & (endpoint > noticed)
         text = np.where(first, np.minimum(endpoint, noticed + finalize), text)
-    wait = np.array([getattr(profile.turn.commit, one.ending) for one in measurements.stt])[which]
-    return text, np.maximum(text, wait)
+    waits = np.array([getattr(profile.turn.commit, ending) for ending in measurements.endings])
+    return text, np.maximum(text, waits[which])
 
 
 def _simulate_llm(
-    times: Sequence[LlmTimes], profile: Profile, rng: np.random.Generator
+    measurements: Measurements, profile: Profile, rng: np.random.Generator
 ) -> tuple[Times, Times]:
     """Request → first token, a hedge included; → what is to be spoken first."""
-    ttft = np.array([one.ttft for one in times])
+    ttft = measurements.ttft
     by_clause = profile.tts.flush == "clauses"
-    rest = np.array([one.clause if by_clause else one.total - one.ttft for one in times])
-    first = rng.integers(len(times), size=DRAWS)
+    rest = measurements.clause if by_clause else measurements.total - ttft
+    first = rng.integers(len(ttft), size=DRAWS)
     if profile.llm.hedge is None:
         return ttft[first], rest[first]
-    second = rng.integers(len(times), size=DRAWS)
+    second = rng.integers(len(ttft), size=DRAWS)
     delay = profile.llm.hedge
     if delay == "auto":
         delay = _learn_hedge_delay(ttft[first], ttft[second])
@@ -258,26 +237,19 @@ def _list_faster_services(
     measurements: Measurements, budgets: Budgets
 ) -> Iterator[tuple[str, Measurements]]:
     """The measurements with one service never over its budget, for each service that is."""
-    budget = budgets.llm
-    if any(one.ttft > budget for one in measurements.llm):
-        llm = [
-            replace(one, ttft=min(one.ttft, budget), total=one.total - max(one.ttft - budget, 0))
-            for one in measurements.llm
-        ]
-        yield _within_budget("an LLM", "llm.ttft", budget), replace(measurements, llm=llm)
-    budget = budgets.tts
-    if any(one.ttfa > budget for one in measurements.tts):
-        tts = [replace(one, ttfa=min(one.ttfa, budget)) for one in measurements.tts]
-        yield _within_budget("a TTS", "tts.ttfa", budget), replace(measurements, tts=tts)
-    budget = budgets.stt
-    stt = [
-        replace(one, final=min(one.final or budget, max(budget - one.noticed, 0.0)))
-        for one in measurements.stt
-    ]
-    endpoints = [min(one, budget) for one in measurements.endpoints]
-    if stt != list(measurements.stt) or endpoints != list(measurements.endpoints):
-        faster = replace(measurements, stt=stt, endpoints=endpoints)
-        yield _within_budget("an STT", "stt.ttfs", budget), faster
+    old = measurements
+    if (over := np.maximum(old.ttft - budgets.llm, 0.0)).any():
+        llm = replace(old, ttft=old.ttft - over, total=old.total - over)
+        yield _within_budget("an LLM", "llm.ttft", budgets.llm), llm
+    if (old.ttfa > budgets.tts).any():
+        tts = replace(old, ttfa=np.minimum(old.ttfa, budgets.tts))
+        yield _within_budget("a TTS", "tts.ttfa", budgets.tts), tts
+    rest = np.maximum(budgets.stt - old.noticed, 0.0)
+    if (old.endpoint > budgets.stt).any() or not (old.final <= rest).all():
+        stt = replace(
+            old, final=np.fmin(old.final, rest), endpoint=np.minimum(old.endpoint, budgets.stt)
+        )
+        yield _within_budget("an STT", "stt.ttfs", budgets.stt), stt
 
 
 def _within_budget(service: str, metric: str, budget: Seconds) -> str:

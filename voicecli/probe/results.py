@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 
+import numpy as np
+
 from voicecli.errors import VoiceError
 from voicecli.events import Service
 from voicecli.metrics.stages import (
@@ -26,13 +28,7 @@ from voicecli.metrics.stages import (
 )
 from voicecli.metrics.summary import STATISTICS, Summary, describe
 from voicecli.metrics.usage import SessionUsage
-from voicecli.probe.prediction import (
-    LlmTimes,
-    Measurements,
-    Prediction,
-    SttTimes,
-    TtsTimes,
-)
+from voicecli.probe.prediction import Measurements, Prediction, Times
 from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.probe.trace import ConnectionTrace
 from voicecli.services.endpoint import is_loopback
@@ -203,28 +199,20 @@ class ProbeResults:
     def measurements(self) -> Measurements:
         """The warm samples, as a prediction needs them."""
         warm = [sample for sample in self.samples if not sample.cold]
-        values = [sample.values for sample in warm]
+        stt, endpoint, llm, tts = (
+            [sample for sample in warm if name in sample.values]
+            for name in ("stt.noticed", "stt.endpoint", LLM_CLAUSE.name, TTS_TTFA.name)
+        )
         return Measurements(
-            stt=[
-                SttTimes(
-                    noticed=sample.values["stt.noticed"],
-                    final=sample.values.get("stt.final"),
-                    ending=classify_ending(sample.text),
-                )
-                for sample in warm
-                if "stt.noticed" in sample.values
-            ],
-            endpoints=[one["stt.endpoint"] for one in values if "stt.endpoint" in one],
-            llm=[
-                LlmTimes(ttft=one["llm.ttft"], clause=one["llm.clause"], total=one["llm.total"])
-                for one in values
-                if "llm.clause" in one
-            ],
-            tts=[
-                TtsTimes(ttfa=one["tts.ttfa"], playout=one["playout"])
-                for one in values
-                if "tts.ttfa" in one
-            ],
+            noticed=_column(stt, "stt.noticed"),
+            final=_column(stt, "stt.final"),
+            endings=[classify_ending(sample.text) for sample in stt],
+            endpoint=_column(endpoint, "stt.endpoint"),
+            ttft=_column(llm, LLM_TTFT.name),
+            clause=_column(llm, LLM_CLAUSE.name),
+            total=_column(llm, "llm.total"),
+            ttfa=_column(tts, TTS_TTFA.name),
+            playout=_column(tts, PLAYOUT.name),
             output=describe(self.audio.get("audio.output", ())).p50 or 0.0,
         )
 
@@ -272,6 +260,10 @@ class ProbeResults:
         """The service's ids of what was measured, each once, in order."""
         ids = (sample.request_id for sample in self.samples if sample.service == service)
         return list(dict.fromkeys(filter(None, ids)))
+
+
+def _column(samples: Sequence[Sample], name: str) -> Times:
+    return np.array([sample.values.get(name, np.nan) for sample in samples])
 
 
 def _share(part: float, whole: float) -> float | None:

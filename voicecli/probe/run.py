@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -128,17 +128,12 @@ def find_target(service: Service, services: Services) -> ConnectionTarget:
     """What to connect to for ``service``; raises ProfileError if its URL is invalid."""
     address = services.find_address(service)
     endpoint = check_url(service, address.url)
-    try:
+    handshake, may_ask = services.describe_handshake(service), False
+    with suppress(CredentialsError):
         check_key(service, endpoint, address.key, address.key_env)
-    except CredentialsError:
-        may_ask = False
-    else:
         may_ask = True
     return ConnectionTarget(
-        service=service,
-        endpoint=endpoint,
-        handshake=services.describe_handshake(service),
-        may_ask=may_ask,
+        service=service, endpoint=endpoint, handshake=handshake, may_ask=may_ask
     )
 
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.vad import create_detector
-from voicecli.errors import ServiceError
+from voicecli.errors import ServiceError, find_first_error
 from voicecli.events import (
     MAX_LAG,
     Event,
@@ -249,7 +249,7 @@ class SttTap:
                 collecting.cancel()
             return result
         except* ServiceError as group:
-            failure = _find_error(group)
+            failure = find_first_error(group)
         raise failure
 
     async def play(self, pcm: bytes, since: Seconds | None = None) -> Seconds:
@@ -294,12 +294,3 @@ class SttTap:
                 if isinstance(event, InterimTranscript) and lag is not None:
                     self.lags.append(lag)
                 self._news.set()
-
-
-def _find_error(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
-    """One error of ``group``; the others follow from it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ServiceError)
-    return error

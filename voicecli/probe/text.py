@@ -29,7 +29,7 @@ from voicecli.probe.results import (
 )
 from voicecli.probe.run import Observer
 from voicecli.probe.schedule import FailedSample, Sample
-from voicecli.report.format import format_table, round_parts
+from voicecli.report.format import format_count, format_table, round_parts
 from voicecli.sanitize import sanitize_line
 from voicecli.services import PRICES_OF
 from voicecli.units import Seconds
@@ -89,15 +89,10 @@ def _markdown(rows: Sequence[Row]) -> list[str]:
 
 def _title(context: RunContext) -> str:
     plan = context.plan
-    count = "" if plan.count is None else f"{plural(plan.count, 'reading')}, "
+    count = "" if plan.count is None else f"{format_count(plan.count, 'readings')}, "
     workers = f", {plan.workers} at once" if plan.workers > 1 else ""
     warmup = f"{plan.warmup} to warm up, {plan.cold} cold"
     return f"probe of the profile {context.profile}: {count}{warmup}{workers}"
-
-
-def plural(count: float, noun: str) -> str:
-    """ "1 request", "2 requests"."""
-    return f"{count:.0f} {noun}" if count == 1 else f"{count:.0f} {noun}s"
 
 
 def number(value: float | None, unit: str, none: str = "–") -> str:
@@ -167,17 +162,17 @@ def _service_lines(results: ProbeResults, evaluation: Evaluation) -> Iterator[st
         ]
     if requests := sums.get("llm.requests"):
         parts["llm"] = [
-            plural(requests, "request"),
+            format_count(round(requests), "requests"),
             *(f"{counts[f'llm.{what}']:.0f} {what}" for what in ("retries", "refusals", "stalls")),
             f"{sums['llm.prompt_tokens']:.0f} + {sums['llm.tokens']:.0f} tokens",
         ]
     if flushes := sums.get("tts.flushes"):
         parts["tts"] = [
-            "1 flush" if flushes == 1 else f"{flushes:.0f} flushes",
-            plural(sums["tts.characters"], "character"),
+            format_count(round(flushes), "flushes"),
+            format_count(round(sums["tts.characters"]), "characters"),
         ]
     for service in results.wanted:
-        errors = plural(counts[f"{service}.errors"] or 0, "error")
+        errors = format_count(round(counts[f"{service}.errors"] or 0), "errors")
         yield f"{service}: {', '.join([*parts[service], errors])}."
 
 
