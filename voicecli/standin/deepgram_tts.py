@@ -162,9 +162,10 @@ class SpeakConnection(ServedConnection):
     async def _add_text(self, text: str) -> None:
         if len(text) > SPEAK_CHARACTERS:
             await self._socket.close(1009, "BIG-0001")
-        elif not _spend(self._character_limit, len(text)):
+        elif len(text) > self._character_limit.left(clock.now()):
             await self._socket.close(1008, "DATA-0001")
         else:
+            self._character_limit.spend(len(text), clock.now())
             self._text += text
 
     async def _flush(self) -> None:
@@ -172,9 +173,10 @@ class SpeakConnection(ServedConnection):
         code, text = "EXCESSIVE_FLUSH", "Rate limit exceeded for flushes. Please try again later."
         if faults.find("warning"):
             await self._send({"type": "Warning", "code": code, "description": text})
-        elif not _spend(self._flush_limit, 1):
+        elif not self._flush_limit.left(clock.now()):
             await self._send({"type": "Warning", "warn_code": code, "warn_msg": text})
         else:
+            self._flush_limit.spend(1, clock.now())
             self._flushes.put_nowait(_Flush(self._flushed, self._text, faults))
             self._flushed += 1
             self._text = ""
@@ -223,10 +225,3 @@ class SpeakConnection(ServedConnection):
             frame = frame if isinstance(frame, bytes) else faults.corrupt(frame)
         with suppress(ConnectionClosed):  # _receive_all ends the connection
             await self._socket.send(frame)
-
-
-def _spend(limit: RateLimit, amount: int) -> bool:
-    """Spend ``amount`` if it is allowed now; return whether it is."""
-    if allowed := amount <= limit.left(clock.now()):
-        limit.spend(amount, clock.now())
-    return allowed
