@@ -91,6 +91,11 @@ def test_schema_is_json():
     assert schema["$defs"]["Stt"]["properties"]["endpointing_ms"]["anyOf"][0]["minimum"] == 10
 
 
+def test_schema_of_a_script():
+    schema = json.loads(profiles("schema", "--script").stdout)
+    assert schema["$defs"]["Fault"]["required"] == ["service", "kind"]
+
+
 def test_help_needs_no_pydantic():
     code = "import sys, voicecli.cli.profiles; sys.exit('pydantic' in sys.modules)"
     root = SHIPPED.parent

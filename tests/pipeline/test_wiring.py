@@ -16,7 +16,7 @@ from voicecli import clock
 from voicecli.audio.pcm import samples_of
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
-from voicecli.errors import InputError, RefusedError, ServiceError
+from voicecli.errors import ProfileError, RefusedError, ServiceError
 from voicecli.events import (
     ConnectionOpened,
     EndSession,
@@ -353,5 +353,5 @@ def test_a_script_that_is_wrong_is_named(tmp_path: Path) -> None:
         async with open_services(settings, {}):
             await asyncio.sleep(0)
 
-    with pytest.raises(InputError, match=r"mine\.yaml"):
+    with pytest.raises(ProfileError, match=r"mine\.yaml:1: llm\.says"):
         clock.run(main(), virtual=True)

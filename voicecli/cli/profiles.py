@@ -66,8 +66,15 @@ def validate_profile(
 
 
 @app.command("schema")
-def print_schema() -> None:
+def print_schema(
+    script: Annotated[bool, typer.Option("--script", help="Of a stand-in's script.")] = False,
+) -> None:
     """Print the JSON schema of a profile, for editors."""
     from voicecli.profile import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    if script:
+        from voicecli.profile.script import script_schema
+
+        typer.echo(json.dumps(script_schema(), indent=2))
+    else:
+        typer.echo(json.dumps(json_schema(), indent=2))

@@ -105,11 +105,10 @@ def _open_local(llm_model: Path | None, threads: int | None) -> Opening:
 
 
 def _open_scripted(name: str) -> Opening:
-    from voicecli.profile.lookup import find_script
+    from voicecli.profile.script import load_script
     from voicecli.standin.engines.scripted import create_scripted_engines
-    from voicecli.standin.script_file import load_script
 
-    script = load_script(find_script(name))
+    script = load_script(name)
     return nullcontext(create_scripted_engines(script)), script.faults
 
 

@@ -24,7 +24,7 @@ from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import CascadeResponder
 from voicecli.pipeline.session import Components, Session
-from voicecli.profile import Profile, find_script
+from voicecli.profile import Profile
 from voicecli.services import find_llm, find_provider, find_stt, find_tts
 from voicecli.services.interfaces import (
     Handshake,
@@ -120,11 +120,11 @@ async def _open_standin(profile: Profile) -> AsyncGenerator[Endpoints, None]:
         ) as endpoints:
             yield endpoints
         return
+    from voicecli.profile.script import load_script
     from voicecli.standin import serve
     from voicecli.standin.engines.scripted import create_scripted_engines
-    from voicecli.standin.script_file import load_script
 
-    script = load_script(find_script(profile.standin.script or ""))
+    script = load_script(profile.standin.script or "")
     async with serve(
         create_scripted_engines(script),
         require_key=profile.standin.require_key,

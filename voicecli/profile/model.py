@@ -141,23 +141,23 @@ class Profile:
 class Section(BaseModel):
     """The model of a section.  It converts nothing silently and allows no unknown key.
 
-    kind: the dataclass that it checks the values of.
+    built_type: the dataclass that it checks the values of.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-    kind: ClassVar[type[Any]]
+    built_type: ClassVar[type[Any]]
 
     def build(self) -> Any:
         """The section as the program uses it."""
         values = {}
-        for name, key, declared in list_settings(self.kind):
+        for name, key, declared in list_settings(self.built_type):
             value = getattr(self, key)
             values[name] = _build(value, declared)
-        return self.kind(**values)
+        return self.built_type(**values)
 
     @model_validator(mode="after")
     def _check_conflicts(self) -> Self:
-        if (check := getattr(self.kind, "check", None)) is not None:
+        if (check := getattr(self.built_type, "check", None)) is not None:
             try:
                 check(self.build())
             except SettingsConflict as error:
@@ -211,7 +211,7 @@ def _create(kind: Any, kinds: dict[str, Any]) -> type[Section]:
         __doc__=_describe(kind),
         **definitions,
     )
-    model.kind = kind
+    model.built_type = kind
     return model
 
 
@@ -226,7 +226,7 @@ def _create_service(role: str, kind: Any) -> type[Section]:
     model = create_model(
         role.capitalize(), __base__=base, __doc__=_describe(kind), provider=provider
     )
-    model.kind = kind
+    model.built_type = kind
     return model
 
 
@@ -239,8 +239,9 @@ def _default(value: Any, declared: Setting) -> Any:
     """The default of a setting as a profile would say it."""
     if is_dataclass(value):
         kind: Any = type(value)
-        return create_section(kind)()
-    return declared.encode(value) if not isinstance(value, tuple) else value
+        return create_section(kind).model_validate(encode_section(value))
+    encoded = declared.encode(value)
+    return tuple(encoded) if isinstance(value, tuple) else encoded
 
 
 def _allowed(hint: Any, declared: Setting) -> Any:

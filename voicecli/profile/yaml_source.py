@@ -16,12 +16,12 @@ SECRET_NAME = re.compile(r"(^|[_-])(api_?key|token|secret|password|authorization
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
-def read_file(text: str, source: str) -> Layer:
+def read_file(text: str, source: str, kind: str = "profile") -> Layer:
     """The layer that the YAML file ``source`` with ``text`` is; raises ProfileError."""
     reading = _Reading(source, numbered=True)
     values = reading.document(text, ())
     if not isinstance(values, dict | None):
-        reading.complain((), "a profile is a mapping of sections")
+        reading.complain((), f"a {kind} is a mapping of sections")
     return reading.layer(values or {})
 
 

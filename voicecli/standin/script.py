@@ -10,11 +10,12 @@ import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from voicecli import clock
 from voicecli.events import Service
+from voicecli.settings import SettingsConflict, milliseconds, section, setting
 from voicecli.units import Seconds
 
 Z95 = 1.6449
@@ -25,19 +26,29 @@ Z95 = 1.6449
 class Latency:
     """How long something takes: always ``p50``, or log-normal if there is a ``p95``.
 
-    stall_share: the share of draws, from 0 to 1, to which a stall is added.
-    stall: the shortest and the longest stall.
+    In a script, a number stands for p50.
     """
 
-    p50: Seconds
-    p95: Seconds | None = None
-    stall_share: float = 0.0
-    stall: tuple[Seconds, Seconds] = (2.0, 8.0)
+    p50: Seconds = milliseconds(key="p50", ge=0, whole=False, doc="Median.")
+    p95: Seconds | None = milliseconds(
+        None, key="p95", gt=0, whole=False, doc="95th percentile; null: it is always p50."
+    )
+    stall_share: float = setting(
+        0.0, ge=0, le=1, doc="Share of the draws, from 0 to 1, that have a stall added."
+    )
+    stall: tuple[Seconds, Seconds] = milliseconds(
+        (2.0, 8.0), ge=0, whole=False, doc="The shortest and the longest stall."
+    )
+
+    def check(self) -> None:
+        """Raise SettingsConflict where the percentiles make no distribution."""
+        if self.p95 is not None and not 0 < self.p50 <= self.p95:
+            raise SettingsConflict("p95 must be at least p50, and p50 above 0", "p95", "p50")
 
     def draw(self, rng: random.Random) -> Seconds:
         """Draw one latency."""
         taken = self.p50
-        if self.p95 is not None:
+        if self.p95 is not None and self.p95 > self.p50:
             taken *= math.exp(rng.gauss(0.0, math.log(self.p95 / self.p50) / Z95))
         if self.stall_share and rng.random() < self.stall_share:
             taken += rng.uniform(*self.stall)
@@ -46,52 +57,63 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class SttScript:
-    """What the STT recognises, and when.
+    """What the STT recognises, and when."""
 
-    final: from the endpoint in the audio to the final transcript.
-    finalize: from Finalize to its answer.
-    finalize_silence: whether a Finalize is answered when no voice is buffered.
-    interim: audio between two interim transcripts.
-    gap: silence that ends an item of ``hears``.
-    hears: the text of each stretch of voice in turn, "" for none (a cough); after the last, the
-        first again.
-    """
+    final: Latency = setting(
+        Latency(0.1), key="final_ms", doc="From the endpoint in the audio to the final transcript."
+    )
+    finalize: Latency = setting(
+        Latency(0.05), key="finalize_ms", doc="From Finalize to its answer."
+    )
+    finalize_silence: bool = setting(
+        True, doc="Whether a Finalize is answered when no voice is buffered."
+    )
+    interim: Seconds = milliseconds(
+        1000, ge=10, whole=False, doc="Audio between two interim transcripts."
+    )
+    gap: Seconds = milliseconds(
+        400, ge=30, whole=False, doc="Silence that ends an item of ``hears``."
+    )
+    hears: tuple[str, ...] = setting(
+        ("Hello.",),
+        empty=True,
+        doc="The text of each stretch of voice in turn, empty for none (a cough); after the last, "
+        "the first again.",
+    )
 
-    final: Latency = Latency(0.1)
-    finalize: Latency = Latency(0.05)
-    finalize_silence: bool = True
-    interim: Seconds = 1.0
-    gap: Seconds = 0.4
-    hears: tuple[str, ...] = ("Hello.",)
+    def check(self) -> None:
+        """Raise SettingsConflict where there is no text at all."""
+        if not self.hears:
+            raise SettingsConflict("hears must have at least one text", "hears")
 
 
 @dataclass(frozen=True, slots=True)
 class LlmScript:
-    """What the LLM answers, and when.
+    """What the LLM answers, and when."""
 
-    ttft: from the request to the first content token; token: from one token to the next.
-    says: the reply to the first user message of a request, to the second, and so on.
-    """
+    ttft: Latency = setting(
+        Latency(0.2), key="ttft_ms", doc="From the request to the first content token."
+    )
+    token: Latency = setting(Latency(0.015), key="token_ms", doc="From one token to the next.")
+    says: tuple[str, ...] = setting(
+        ("Hello.",),
+        doc="The reply to the first user message of a request, to the second, and so on.",
+    )
 
-    ttft: Latency = Latency(0.2)
-    token: Latency = Latency(0.015)
-    says: tuple[str, ...] = ("Hello.",)
+    def check(self) -> None:
+        """Raise SettingsConflict where a reply is missing."""
+        if not self.says or not all(map(str.strip, self.says)):
+            raise SettingsConflict("says must have at least one text, and no blank one", "says")
 
 
 @dataclass(frozen=True, slots=True)
 class TtsScript:
-    """How the TTS speaks.
+    """How the TTS speaks."""
 
-    ttfb: from Flush to the first audio.
-    speed: of the delivery, in times real time.
-    char: duration of one character of text.
-    lead: silence before the first sound.
-    """
-
-    ttfb: Latency = Latency(0.12)
-    speed: float = 4.0
-    char: Seconds = 0.06
-    lead: Seconds = 0.0
+    ttfb: Latency = setting(Latency(0.12), key="ttfb_ms", doc="From Flush to the first audio.")
+    speed: float = setting(4.0, ge=0.1, doc="Delivery, in times real time.")
+    char: Seconds = milliseconds(60, ge=1, whole=False, doc="Duration of one character of text.")
+    lead: Seconds = milliseconds(0, ge=0, whole=False, doc="Silence before the first sound.")
 
 
 FaultKind = Literal[
@@ -133,21 +155,26 @@ assert set(get_args(FaultKind)) == {kind for kinds in FAULT_KINDS.values() for k
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """One thing that goes wrong, at a certain occasion.
 
-    on: the occasion, counted from 1 over the server's life, or "every".  An occasion is a
-        connection (stt; tts when refusing), a request (llm), a Finalize, a Flush or a Close (tts).
-    status: of a refusal.
-    after: seconds from the start of the occasion.
-    lasts: duration of a stall.
+    An occasion is a connection (stt; tts when refusing), a request (llm), a Finalize (stt), a Flush
+    or a Close (tts).
     """
 
-    service: Service
-    kind: FaultKind
-    on: int | Literal["every"] = 1
-    status: int = 503
-    after: Seconds = 0.0
-    lasts: Seconds = 5.0
+    service: Service = setting(doc="The service that fails.")
+    kind: FaultKind = setting(doc="What goes wrong.")
+    on: int | Literal["every"] = setting(
+        1, ge=1, doc="The occasion, counted from 1 over the server's life; every: all of them."
+    )
+    status: int = setting(503, ge=400, le=599, doc="HTTP status of a refusal.")
+    after: Seconds = milliseconds(0, ge=0, whole=False, doc="Time from the start of the occasion.")
+    lasts: Seconds = milliseconds(5000, key="for_ms", ge=0, whole=False, doc="Duration of a stall.")
+
+    def check(self) -> None:
+        """Raise SettingsConflict where the service has no such fault."""
+        if self.kind not in (known := FAULT_KINDS[self.service]):
+            rule = f"kind must be one of {', '.join(known)}, not {self.kind!r}"
+            raise SettingsConflict(rule, "kind", "service")
 
     @property
     def occasion(self) -> Occasion:
@@ -163,16 +190,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Everything that the scripted engines need, and the faults of their servers.
+    """Everything that the scripted engines need, and the faults of their servers."""
 
-    seed: of the random latencies; each service draws from a generator of its own.
-    """
-
-    seed: int = 1
-    stt: SttScript = field(default_factory=SttScript)
-    llm: LlmScript = field(default_factory=LlmScript)
-    tts: TtsScript = field(default_factory=TtsScript)
-    faults: tuple[Fault, ...] = ()
+    seed: int = setting(
+        1, ge=0, doc="Of the random latencies; each service draws from a generator of its own."
+    )
+    stt: SttScript = section(SttScript)
+    llm: LlmScript = section(LlmScript)
+    tts: TtsScript = section(TtsScript)
+    faults: tuple[Fault, ...] = setting((), doc="What the stand-ins do wrong.")
 
 
 # ── faults at work ───────────────────────────────────────────────────────────

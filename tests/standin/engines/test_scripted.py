@@ -1,131 +1,21 @@
-"""Scripts as files, and the scripted engines by themselves."""
+"""The scripted engines by themselves."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import PROFILES
 from voicecli import clock
 from voicecli.audio.pcm import first_audible
 from voicecli.audio.vad.energy import find_stretches
-from voicecli.errors import InputError
 from voicecli.standin.engines import Result, Segment
 from voicecli.standin.engines.scripted import ScriptedStt, create_scripted_engines
-from voicecli.standin.script import Fault, Latency, LlmScript, Script, SttScript, TtsScript
-from voicecli.standin.script_file import load_script
+from voicecli.standin.script import Latency, Script, SttScript
 from voicecli.units import AudioBlock, AudioFormat, Seconds
-
-DEMO = PROFILES / "scripts" / "demo.yaml"
-
-
-def loaded(tmp_path: Path, text: str) -> Script:
-    file = tmp_path / "script.yaml"
-    file.write_text(text, encoding="utf-8")
-    return load_script(file)
-
-
-# ── files ────────────────────────────────────────────────────────────────────
-
-
-def test_the_shipped_script_is_three_turns_with_the_usual_latencies() -> None:
-    script = load_script(DEMO)
-
-    assert len(script.stt.hears) == len(script.llm.says) == 3
-    usual = Script()
-    assert (script.stt.final, script.stt.finalize) == (usual.stt.final, usual.stt.finalize)
-    assert (script.llm.ttft, script.llm.token) == (usual.llm.ttft, usual.llm.token)
-    assert script.tts == usual.tts
-    assert script.faults == ()
-
-
-def test_an_empty_script_has_the_usual_values(tmp_path: Path) -> None:
-    assert loaded(tmp_path, "") == Script()
-
-
-def test_every_key_has_its_place(tmp_path: Path) -> None:
-    script = loaded(
-        tmp_path,
-        """
-        seed: 7
-        stt: {final_ms: 90, finalize_ms: 40, finalize_silence: false, interim_ms: 250, gap_ms: 300,
-              hears: [One., Two.]}
-        llm: {ttft_ms: {p50: 200, p95: 500}, token_ms: 10, says: [Yes.]}
-        tts: {ttfb_ms: {p50: 120, stall_share: 0.02, stall_ms: [2000, 8000]},
-              speed: 2.5, char_ms: 50, lead_ms: 30}
-        faults:
-          - {service: llm, kind: refuse, status: 429, on: 2}
-          - {service: stt, kind: finalize_lost, on: every}
-          - {service: tts, kind: stall, on: 3, after_ms: 150, for_ms: 4000}
-        """,
-    )
-
-    assert script == Script(
-        seed=7,
-        stt=SttScript(Latency(0.09), Latency(0.04), False, 0.25, 0.3, ("One.", "Two.")),
-        llm=LlmScript(Latency(0.2, 0.5), Latency(0.01), ("Yes.",)),
-        tts=TtsScript(Latency(0.12, None, 0.02, (2.0, 8.0)), 2.5, 0.05, 0.03),
-        faults=(
-            Fault("llm", "refuse", on=2, status=429),
-            Fault("stt", "finalize_lost", on="every"),
-            Fault("tts", "stall", on=3, after=0.15, lasts=4.0),
-        ),
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "cause"),
-    [
-        ("stt: {final: 90}", "stt.final is no key of a script. Did you mean final_ms?"),
-        ("llm: {ttft_ms: soon}", "llm.ttft_ms must be a number, not 'soon'"),
-        ("llm: {ttft_ms: -1}", "llm.ttft_ms must be at least 0, not -1"),
-        ("llm: {ttft_ms: {p50: 200, p95: 100}}", "llm.ttft_ms.p95 must be at least 200, not 100"),
-        (
-            "llm: {ttft_ms: {p50: 9, stall_ms: 3}}",
-            "llm.ttft_ms.stall_ms must be a list of the least and the most",
-        ),
-        ("stt: {hears: []}", "stt.hears must be a list of at least one text"),
-        ("stt: {hears: [Yes., 3]}", "stt.hears[1] must be a text, not 3"),
-        ("stt: {finalize_silence: 1}", "stt.finalize_silence must be true or false, not 1"),
-        ("tts: [1]", "tts must be a mapping of keys"),
-        ("- 1", "a script must be a mapping of keys"),
-        ("faults: {}\nsed: 1", "sed is no key of a script. Did you mean seed?"),
-        ("faults: 3", "faults must be a list"),
-        (
-            "faults: [{service: stt, kind: refuse}, {service: sst}]",
-            "faults[1].service must be one of stt, llm, tts, not 'sst'",
-        ),
-        (
-            "faults: [{service: llm, kind: lost}]",
-            "faults[0].kind must be one of refuse, drop, stall, half_open, malformed, not 'lost'",
-        ),
-        (
-            "faults: [{service: llm, kind: refuse, status: 200}]",
-            "faults[0].status must be from 400 to 599, not 200",
-        ),
-    ],
-)
-def test_a_mistake_is_said_with_file_and_key(tmp_path: Path, text: str, cause: str) -> None:
-    with pytest.raises(InputError) as caught:
-        loaded(tmp_path, text)
-
-    assert str(caught.value) == f"{tmp_path / 'script.yaml'}: {cause}"
-
-
-def test_what_is_no_yaml_is_said_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"script\.yaml:3: "):
-        loaded(tmp_path, "stt:\n  hears: [\n")
-
-
-def test_a_file_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
-        load_script(tmp_path / "none.yaml")
-
 
 # ── latencies ────────────────────────────────────────────────────────────────
 
