@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
@@ -28,6 +29,7 @@ from voicecli.events import (
     SpeechStarted,
     SpeechStopped,
 )
+from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.timeline import KINDS, Entry
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -210,3 +212,23 @@ def transcript(text: str, *, final: bool = True) -> Entry:
     """Words of the user at 9 s."""
     kind: Any = FinalTranscript if final else InterimTranscript
     return kind(at=9.0, text=text, speech_start=8.0, speech_end=8.5)
+
+
+PLAIN = Exchange()
+DRAFTED = Exchange(commit=0.9, reason="default")
+
+
+def only(entries: list[Entry]) -> Turn:
+    """The only turn of a timeline."""
+    (turn,) = measure_turns(entries)
+    return turn
+
+
+def inserted(entries: list[Entry], *more: Entry) -> list[Entry]:
+    """The entries of both, in order."""
+    return sorted([*entries, *more], key=lambda entry: entry.at)
+
+
+def ms(durations: Mapping[str, float]) -> dict[str, float]:
+    """Durations in milliseconds, without what arithmetic adds."""
+    return {name: round(took * 1000, 6) for name, took in durations.items()}

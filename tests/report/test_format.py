@@ -1,0 +1,27 @@
+"""Numbers as they are printed."""
+
+from __future__ import annotations
+
+from math import fsum
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicecli.report.format import exact_ms, format_counts, format_table, round_parts
+from voicecli.sanitize import sanitize_line
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=7))
+def test_rounded_parts_sum_to_the_rounded_whole_and_are_near(parts: list[float]):
+    named = {str(index): part for index, part in enumerate(parts)}
+    whole = round_parts(named, fsum(parts), per_second=1000)
+    assert abs(sum(whole.values()) - fsum(parts) * 1000) <= 0.5 + 1e-6
+    assert all(abs(whole[name] - part * 1000) <= 1 for name, part in named.items())
+
+
+def test_words_and_numbers():
+    assert sanitize_line(" a\n\x1b[31mb\u200b  c ") == "a b c"
+    assert exact_ms(0.1 + 0.2) == 300.0
+    assert exact_ms(None) is None
+    assert format_counts({"a": 1, "b": 0, "c": 2}) == "1 a, 2 c"
+    assert format_table([["a", "1"], ["bb", "22"], ["c", ""]]) == ["a    1", "bb  22", "c"]
