@@ -8,7 +8,7 @@ from typing import Literal
 
 from tests.bench.material import FIXED_SAYS, SAYS, WHOLE, choose_sentences, list_parts
 from tests.bench.user import Said, Sentence, User
-from tests.support.conversations import hold, profile
+from tests.support.conversations import converse, profile
 from voicecli.metrics.summary import Distribution, describe
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.usage import SessionUsage, count_usage
@@ -162,7 +162,7 @@ def _run_session(
     result: Result, settings: Profile, script: Script, said: list[Sentence], seed: int
 ) -> None:
     user = User(said, settings.audio.sample_rate, settings.audio.block, seed=seed)
-    outcome = hold(settings, script, user, recorded=False, follow=user.note)
+    outcome = converse(settings, script, user, recorded=False, follow=user.note)
     found = measure_turns(outcome.timeline)
     result.said += user.said
     result.turns += found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.conversations import Held, hold, profile
+from tests.support.conversations import Conversation, converse, profile
 from tests.support.speech_like import utterances
 from voicecli.cli.errors import print_error
 from voicecli.events import EndSession, PlaybackStarted, Service
@@ -123,12 +123,12 @@ CASES = cases()
 STRATEGIES = ("endpointing", "vad")
 
 
-def conversation(case: Case, *settings: str) -> Held:
+def conversation(case: Case, *settings: str) -> Conversation:
     script = Script(
         stt=SttScript(hears=QUESTIONS, gap=0.3, interim=0.3),
         llm=LlmScript(ttft=Latency(0.2), says=SAYS),
     )
-    return hold(
+    return converse(
         profile("limits.idle_s=60", *case.settings, *settings),
         script,
         SPEECH,
@@ -138,11 +138,11 @@ def conversation(case: Case, *settings: str) -> Held:
     )
 
 
-def silences(held: Held) -> list[Seconds]:
+def silences(talk: Conversation) -> list[Seconds]:
     """From each question to the next sound of the agent, or to the end of the conversation."""
-    over = held.timeline[-1].at if len(held.timeline) else 0.0
-    sounds = [entry.at for entry in held.all(PlaybackStarted)] + [over]
-    origin = held.began
+    over = talk.timeline[-1].at if len(talk.timeline) else 0.0
+    sounds = [entry.at for entry in talk.all(PlaybackStarted)] + [over]
+    origin = talk.began
     return [
         min((at for at in sounds if at >= origin + end), default=over) - origin - end
         for end in ENDS
@@ -150,8 +150,8 @@ def silences(held: Held) -> list[Seconds]:
     ]
 
 
-def line(case: Case, held: Held, message: str, code: int) -> str:
-    after = " ".join(f"{took:5.2f}" for took in silences(held))
+def line(case: Case, talk: Conversation, message: str, code: int) -> str:
+    after = " ".join(f"{took:5.2f}" for took in silences(talk))
     became = f"ends with {code}: {message}" if code else "goes on"
     return f"{case!s:<40} {after:<20} {became}"
 
@@ -160,30 +160,30 @@ def line(case: Case, held: Held, message: str, code: int) -> str:
 def test_a_fault_is_survived_or_reported(detect: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines, wrong = [], []
     for case in CASES:
-        held = conversation(case, f"turn.detect={detect}")
-        code = print_error(held.error) if held.error is not None else 0
+        talk = conversation(case, f"turn.detect={detect}")
+        code = print_error(talk.error) if talk.error is not None else 0
         message = capsys.readouterr().err.strip()
-        lines.append(line(case, held, message, code))
-        wrong += [f"{case}: {why}" for why in mistakes(case, held, message, code)]
+        lines.append(line(case, talk, message, code))
+        wrong += [f"{case}: {why}" for why in mistakes(case, talk, message, code)]
     with capsys.disabled():
         print(f"\n{detect}: seconds of silence after each question\n" + "\n".join(lines))
     assert wrong == []
 
 
-def mistakes(case: Case, held: Held, message: str, code: int) -> Sequence[str]:
+def mistakes(case: Case, talk: Conversation, message: str, code: int) -> Sequence[str]:
     """List what is not as expected."""
     found = []
     if code != (case.ends or 0):
         found.append(f"exit code {code}, not {case.ends or 0}: {message}")
     if code and (message.count("\n") or not message.startswith(f"error: {case.service.upper()}: ")):
         found.append(f"not one clear sentence: {message!r}")
-    waits = silences(held)
+    waits = silences(talk)
     if any(wait > DEADLINE for wait in waits):
         found.append(f"silent for {max(waits):.1f} s")
     if not code:
-        if held.one(EndSession).reason not in ("input ended", "idle"):
-            found.append(f"ended: {held.one(EndSession).reason}")
-        answered = [turn.user_text for turn in held.turns if turn.outcome == "answered"]
+        if talk.one(EndSession).reason not in ("input ended", "idle"):
+            found.append(f"ended: {talk.one(EndSession).reason}")
+        answered = [turn.user_text for turn in talk.turns if turn.outcome == "answered"]
         # A new connection starts the script from its beginning: opened after the first question was
         # answered, it takes the second one for the first.
         last = answered[-1] if answered else ""

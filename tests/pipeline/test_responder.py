@@ -27,9 +27,11 @@ from voicecli.events import (
     SpeechStopped,
     TurnId,
 )
+from voicecli.metrics.stages import STAGES
 from voicecli.metrics.turns import measure_turns
 from voicecli.pipeline import Post, ReplyHandle, Responder
 from voicecli.pipeline.history import ChatHistory
+from voicecli.pipeline.reply import CascadeResponder
 from voicecli.pipeline.session import Components, Session
 from voicecli.services.interfaces import Message, Transcriber
 from voicecli.timeline import Timeline
@@ -239,6 +241,14 @@ def converse(responder: Responder, *user: Speech) -> Timeline:
 SYSTEM = Message("system", "Be brief.")
 
 
+SESSION_STAGES = {"stt.ttfs", "turn.commit", "pipeline"}
+"""The stages that the session's own events delimit."""
+
+
+def test_the_cascade_declares_the_other_stages():
+    assert SESSION_STAGES | set(CascadeResponder.stages) == set(STAGES)
+
+
 def test_a_speech_to_speech_service_answers_turn_by_turn():
     responder = SpeechToSpeech("It is noon.", "It is sunny.")
     timeline = converse(responder, (0.5, 1.5, "What time is it?"), (5.0, 6.0, "And the weather?"))
@@ -258,7 +268,7 @@ def test_a_speech_to_speech_service_answers_turn_by_turn():
         drafted = HANGOVER + FINALIZE
         assert turn.mouth_to_ear == pytest.approx(max(COMMIT, drafted + LATENCY), abs=1e-6)
         assert sum(turn.stages.values()) == pytest.approx(turn.mouth_to_ear, abs=1e-9)
-        assert set(turn.stages) == {"stt.ttfs", "turn.commit", *responder.stages, "pipeline"}
+        assert set(turn.stages) == SESSION_STAGES | set(responder.stages)
     assert responder.asked[-1] == [
         SYSTEM,
         Message("user", "What time is it?"),

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.support.conversations import During, Held, hold, profile
+from tests.support.conversations import Conversation, During, converse, profile
 from tests.support.speech_like import silence, utterances, voice
 from voicecli import clock
 from voicecli.events import (
@@ -57,9 +57,9 @@ def speech(*durations: Seconds) -> bytes:
     return utterances(*durations)[0]
 
 
-def answers(held: Held) -> list[str]:
+def answers(talk: Conversation) -> list[str]:
     """What was answered, turn by turn."""
-    return [turn.user_text for turn in held.turns if turn.outcome != "discarded"]
+    return [turn.user_text for turn in talk.turns if turn.outcome != "discarded"]
 
 
 # ── how long the user waits ──────────────────────────────────────────────────
@@ -95,15 +95,15 @@ STRATEGIES = [("endpointing", "llm"), ("vad", "off"), ("vad", "llm"), ("vad", "l
 def test_mouth_to_ear_is_the_arithmetic_of_the_script(
     detect: str, draft: str, ttft: Seconds
 ) -> None:
-    held = hold(
+    talk = converse(
         profile(f"turn.detect={detect}", f"turn.draft={draft}"),
         script("What is the weather?", "And tomorrow?", "And after that?", ttft=ttft),
         speech(0.5, 1.2, 1.0, 0.8, 1.0, 2.0),
     )
 
-    assert held.error is None
-    assert answers(held) == ["What is the weather?", "And tomorrow?", "And after that?"]
-    for turn in held.turns:
+    assert talk.error is None
+    assert answers(talk) == ["What is the weather?", "And tomorrow?", "And after that?"]
+    for turn in talk.turns:
         assert turn.mouth_to_ear == pytest.approx(expected(detect, draft, ttft), abs=EXACT)
         assert sum(turn.stages.values()) == pytest.approx(turn.mouth_to_ear, abs=1e-9)
         assert turn.stages["pipeline"] < EXACT
@@ -112,33 +112,33 @@ def test_mouth_to_ear_is_the_arithmetic_of_the_script(
 
 
 def test_a_draft_is_not_heard_before_the_turn_is_committed() -> None:
-    held = hold(
+    talk = converse(
         profile("turn.detect=vad", "turn.draft=llm+tts", "turn.commit_ms.complete=1500"),
         script(),
         speech(0.5, 1.2, 2.0),
     )
 
-    commit, audio, playback = map(held.one, (CommitReply, FirstAudio, PlaybackStarted))
+    commit, audio, playback = map(talk.one, (CommitReply, FirstAudio, PlaybackStarted))
     assert audio.at < commit.at - 0.5
     assert playback.at == pytest.approx(commit.at, abs=EXACT)
-    assert held.mouth_to_ear() == [pytest.approx(1.5, abs=EXACT)]
+    assert talk.mouth_to_ear() == [pytest.approx(1.5, abs=EXACT)]
 
 
 def test_the_last_words_of_a_recording_that_ends_in_a_word_are_answered() -> None:
     for detect in ("endpointing", "vad"):
-        held = hold(profile(f"turn.detect={detect}"), script(), speech(0.5, 1.2))
+        talk = converse(profile(f"turn.detect={detect}"), script(), speech(0.5, 1.2))
 
-        assert answers(held) == ["What is the weather?"]
-        assert held.one(EndSession).reason == "input ended"
+        assert answers(talk) == ["What is the weather?"]
+        assert talk.one(EndSession).reason == "input ended"
 
 
 @pytest.mark.parametrize("detect", ["endpointing", "vad"])
 def test_a_recording_that_is_silent_ends_without_a_turn(detect: str) -> None:
-    held = hold(profile(f"turn.detect={detect}"), script(), silence(1.0))
+    talk = converse(profile(f"turn.detect={detect}"), script(), silence(1.0))
 
-    assert held.turns == []
-    assert held.error is None
-    assert held.one(EndSession).reason == "input ended"
+    assert talk.turns == []
+    assert talk.error is None
+    assert talk.one(EndSession).reason == "input ended"
 
 
 # ── pauses ───────────────────────────────────────────────────────────────────
@@ -147,51 +147,51 @@ PARTS = ("I would like to book a table for", "four people on Friday.")
 
 
 def test_a_pause_inside_a_sentence_is_waited_out_by_the_detector() -> None:
-    held = hold(
+    talk = converse(
         profile("turn.detect=vad"), script(*PARTS, gap=0.25), speech(0.5, 1.2, 0.5, 1.0, 2.0)
     )
 
-    (turn,) = held.turns
+    (turn,) = talk.turns
     assert turn.user_text == " ".join(PARTS)
     assert not turn.cut_off
-    assert [draft.user_text for draft in held.all(DraftReply)] == [PARTS[0], " ".join(PARTS)]
-    assert [cancel.committed for cancel in held.all(CancelReply)] == [False]
-    assert len(held.all(Finalize)) == 2
+    assert [draft.user_text for draft in talk.all(DraftReply)] == [PARTS[0], " ".join(PARTS)]
+    assert [cancel.committed for cancel in talk.all(CancelReply)] == [False]
+    assert len(talk.all(Finalize)) == 2
     assert turn.mouth_to_ear == pytest.approx(expected("vad", "llm", 0.2), abs=EXACT)
 
 
 def test_words_while_the_agent_thinks_are_joined_to_those_before() -> None:
     """The service's endpointing is taken in by the pause; nothing of the reply is heard yet."""
-    held = hold(
+    talk = converse(
         profile("limits.idle_s=5"),
         script(*PARTS, gap=0.25, interim=0.2, ttft=0.6),
         speech(0.5, 1.2, 0.5, 1.0, 20.0),
         recorded=False,
     )
 
-    early, turn = held.turns
+    early, turn = talk.turns
     assert (early.user_text, early.outcome, early.cut_off) == (PARTS[0], "discarded", True)
     assert (turn.user_text, turn.outcome) == (" ".join(PARTS), "answered")
-    assert len(held.all(ReplyFinished)) == 1
-    asked = [message["content"] for message in held.requests[-1]]
+    assert len(talk.all(ReplyFinished)) == 1
+    asked = [message["content"] for message in talk.requests[-1]]
     assert asked[1:] == [" ".join(PARTS)]
     assert turn.mouth_to_ear == pytest.approx(expected("endpointing", "llm", 0.6), abs=EXACT)
 
 
 def test_a_commitment_that_was_too_early_is_taken_back_at_the_first_voice() -> None:
     """The full stop is the STT's, not the user's: after 0.45 s the turn is committed."""
-    held = hold(
+    talk = converse(
         profile("turn.detect=vad", "limits.idle_s=5"),
         script("I would like a table.", "For four people.", gap=0.25),
         speech(0.5, 1.2, 0.5, 1.0, 20.0),
         recorded=False,
     )
 
-    early, turn = held.turns
+    early, turn = talk.turns
     assert (early.outcome, early.reason) == ("discarded", "complete")
     assert turn.user_text == "I would like a table. For four people."
-    taken_back = next(cancel for cancel in held.all(CancelReply) if cancel.committed)
-    again = held.all(SpeechStarted)[1]
+    taken_back = next(cancel for cancel in talk.all(CancelReply) if cancel.committed)
+    again = talk.all(SpeechStarted)[1]
     assert taken_back.at == again.at <= again.speech_start + 0.03 + BLOCK
 
 
@@ -204,7 +204,7 @@ LONG_REPLY = (
 
 @pytest.mark.parametrize("detect", ["endpointing", "vad"])
 def test_a_barge_in_cuts_the_reply_and_the_llm_knows_what_was_heard(detect: str) -> None:
-    held = hold(
+    talk = converse(
         profile("interrupt.policy=headphones", f"turn.detect={detect}"),
         script(
             "What is the weather?",
@@ -215,14 +215,14 @@ def test_a_barge_in_cuts_the_reply_and_the_llm_knows_what_was_heard(detect: str)
         speech(0.5, 1.2, 2.6, 1.2, 3.0),
     )
 
-    cut, turn = held.turns
+    cut, turn = talk.turns
     assert (cut.outcome, turn.outcome) == ("interrupted", "answered")
     assert turn.user_text == "Stop. What about Sunday only?"
-    cancelled = held.one(ReplyCancelled)
+    cancelled = talk.one(ReplyCancelled)
     assert LONG_REPLY.startswith(cancelled.said)
     words = LONG_REPLY[: round(cancelled.heard / 0.06)].count(" ")
     assert abs(len(cancelled.said.split()) - words) <= 1  # words are taken to be equally long
-    system, *told = held.requests[-1]
+    system, *told = talk.requests[-1]
     assert system["role"] == "system"
     assert [(message["role"], message["content"]) for message in told] == [
         ("user", "What is the weather?"),
@@ -235,31 +235,31 @@ def test_a_barge_in_cuts_the_reply_and_the_llm_knows_what_was_heard(detect: str)
 
 
 def test_an_interrupted_reply_is_ducked_at_once_and_silent_soon() -> None:
-    held = hold(
+    talk = converse(
         profile("interrupt.policy=headphones"),
         script("What is the weather?", "Stop.", says=(LONG_REPLY,), interim=0.3),
         speech(0.5, 1.2, 2.6, 1.2, 2.0),
     )
 
-    start = held.all(SpeechStarted)[1].speech_start
-    assert held.one(Duck).at - start <= 0.1
-    assert held.one(ReplyCancelled).at - start <= 0.45
+    start = talk.all(SpeechStarted)[1].speech_start
+    assert talk.one(Duck).at - start <= 0.1
+    assert talk.one(ReplyCancelled).at - start <= 0.45
 
 
 def test_a_back_channel_is_listened_to_and_the_reply_goes_on() -> None:
-    held = hold(
+    talk = converse(
         profile("interrupt.policy=headphones"),
         script("What is the weather?", "Uh-huh.", says=(LONG_REPLY,)),
         speech(0.5, 1.2, 2.6, 0.4, 6.0),
     )
 
-    (turn,) = held.turns
+    (turn,) = talk.turns
     assert (turn.outcome, turn.said) == ("answered", LONG_REPLY)
-    assert len(held.all(Duck)) == len(held.all(Resume)) == 1
-    assert held.all(CancelReply) == []
-    spoken = sum(len(sent.text.strip()) for sent in held.all(ClauseSent))
+    assert len(talk.all(Duck)) == len(talk.all(Resume)) == 1
+    assert talk.all(CancelReply) == []
+    spoken = sum(len(sent.text.strip()) for sent in talk.all(ClauseSent))
     assert turn.heard == pytest.approx(0.06 * spoken)
-    assert len(held.requests) == 1
+    assert len(talk.requests) == 1
 
 
 # ── half duplex ──────────────────────────────────────────────────────────────
@@ -267,43 +267,43 @@ def test_a_back_channel_is_listened_to_and_the_reply_goes_on() -> None:
 
 def test_nothing_is_sent_to_the_stt_while_the_agent_speaks_and_the_line_stays_open() -> None:
     says = ("It is sunny. " + LONG_REPLY,)
-    held = hold(
+    talk = converse(
         profile(),
         script("What is the weather?", "Thanks.", says=says),
         speech(0.5, 1.2, 1.0, 0.5, 1.0),
         tapped=True,
     )
 
-    assert [turn.outcome for turn in held.turns] == ["answered", "answered"]
+    assert [turn.outcome for turn in talk.turns] == ["answered", "answered"]
     speaking = [
         (audio.at, finished.at)
-        for audio, finished in zip(held.all(FirstAudio), held.all(ReplyFinished), strict=True)
+        for audio, finished in zip(talk.all(FirstAudio), talk.all(ReplyFinished), strict=True)
     ]
     first, last = speaking[0]
     assert last - first > 5
-    audio = [frame for frame in held.frames if frame.audio]
+    audio = [frame for frame in talk.frames if frame.audio]
     assert not [f for f in audio if any(start < f.at < end for start, end in speaking)]
     spoken_over = sum(end - start for start, end in speaking)
-    total = held.timeline[-1].at - audio[0].at
+    total = talk.timeline[-1].at - audio[0].at
     # Of the block in which the agent falls silent nothing is sent.
     sent = total - spoken_over - len(speaking) * BLOCK
     assert sum(frame.audio for frame in audio) == pytest.approx(sent)
-    keep_alive = [frame for frame in held.frames if "KeepAlive" in frame.text]
+    keep_alive = [frame for frame in talk.frames if "KeepAlive" in frame.text]
     assert keep_alive
     assert all(any(start < f.at < end for start, end in speaking) for f in keep_alive)
-    longest = max(after.at - before.at for before, after in pairwise(held.frames))
+    longest = max(after.at - before.at for before, after in pairwise(talk.frames))
     assert longest <= 5  # the service hangs up after 10 s
 
 
 def test_what_is_said_over_a_half_duplex_agent_takes_no_floor() -> None:
-    held = hold(
+    talk = converse(
         profile("limits.idle_s=8"),
         script("What is the weather?", "Stop.", says=(LONG_REPLY,)),
         speech(0.5, 1.2, 2.6, 1.0, 1.0),
         recorded=False,
     )
 
-    (turn,) = held.turns
+    (turn,) = talk.turns
     assert (turn.outcome, turn.said) == ("answered", LONG_REPLY)
 
 
@@ -311,31 +311,31 @@ def test_what_is_said_over_a_half_duplex_agent_takes_no_floor() -> None:
 
 
 def test_a_conversation_in_which_nobody_speaks_ends() -> None:
-    held = hold(
+    talk = converse(
         profile("limits.idle_s=30"),
         script(),
         speech(0.5, 1.2) + silence(60.0),
         recorded=False,
     )
 
-    end, finished = held.one(EndSession), held.one(ReplyFinished)
+    end, finished = talk.one(EndSession), talk.one(ReplyFinished)
     assert end.reason == "idle"
     assert end.at - finished.at == pytest.approx(30, abs=EXACT)
-    assert held.error is None
+    assert talk.error is None
 
 
 def test_a_conversation_does_not_outlast_its_limit_even_while_the_agent_speaks() -> None:
-    held = hold(
+    talk = converse(
         profile("limits.minutes=0.1"),
         script(says=(LONG_REPLY * 2,)),
         speech(0.5, 1.2) + silence(60.0),
         recorded=False,
     )
 
-    assert held.one(EndSession).reason == "time is up"
-    (turn,) = held.turns
+    assert talk.one(EndSession).reason == "time is up"
+    (turn,) = talk.turns
     assert turn.outcome == "interrupted"
-    assert held.one(EndSession).at == pytest.approx(6 + held.timeline[0].at)
+    assert talk.one(EndSession).at == pytest.approx(6 + talk.timeline[0].at)
 
 
 # ── a typing user ────────────────────────────────────────────────────────────
@@ -351,7 +351,7 @@ def typing(*lines: tuple[Seconds, str]) -> During:
 
 
 def test_a_typed_turn_is_answered_at_once() -> None:
-    held = hold(
+    talk = converse(
         profile("limits.idle_s=5"),
         script(says=("It is noon.", "It is sunny.")),
         silence(30.0),
@@ -359,22 +359,22 @@ def test_a_typed_turn_is_answered_at_once() -> None:
         during=typing((1.0, "What is the time?"), (5.0, "And the weather?")),
     )
 
-    assert [(turn.user_text, turn.reason) for turn in held.turns] == [
+    assert [(turn.user_text, turn.reason) for turn in talk.turns] == [
         ("What is the time?", "typed"),
         ("And the weather?", "typed"),
     ]
-    assert [message["content"] for message in held.requests[-1]][1:] == [
+    assert [message["content"] for message in talk.requests[-1]][1:] == [
         "What is the time?",
         "It is noon.",
         "And the weather?",
     ]
-    assert all(turn.mouth_to_ear is None for turn in held.turns)
-    start = held.all(PlaybackStarted)[0].at
+    assert all(turn.mouth_to_ear is None for turn in talk.turns)
+    start = talk.all(PlaybackStarted)[0].at
     assert start - 1.0 == pytest.approx(0.2 + 2 * TOKEN + TTFB, abs=EXACT)
 
 
 def test_typing_cuts_the_reply_before() -> None:
-    held = hold(
+    talk = converse(
         profile("limits.idle_s=2"),
         script(says=(LONG_REPLY, "Sunny.")),
         silence(30.0),
@@ -382,8 +382,8 @@ def test_typing_cuts_the_reply_before() -> None:
         during=typing((1.0, "What is the time?"), (3.0, "Never mind.")),
     )
 
-    assert [turn.outcome for turn in held.turns] == ["interrupted", "answered"]
-    assert held.one(ReplyCancelled).at == pytest.approx(3.0, abs=EXACT)
+    assert [turn.outcome for turn in talk.turns] == ["interrupted", "answered"]
+    assert talk.one(ReplyCancelled).at == pytest.approx(3.0, abs=EXACT)
 
 
 # ── long conversations ───────────────────────────────────────────────────────
@@ -392,12 +392,12 @@ def test_typing_cuts_the_reply_before() -> None:
 @pytest.mark.parametrize("detect", ["endpointing", "vad"])
 def test_the_twentieth_turn_is_as_quick_as_the_first(detect: str) -> None:
     pcm = silence(0.5) + (voice(1.0) + silence(1.0)) * 20
-    held = hold(profile(f"turn.detect={detect}"), script(says=("It is sunny.",)), pcm)
+    talk = converse(profile(f"turn.detect={detect}"), script(says=("It is sunny.",)), pcm)
 
-    took = held.mouth_to_ear()
+    took = talk.mouth_to_ear()
     assert len(took) == 20
     assert max(took) - min(took) <= EXACT
-    assert [len(request) for request in held.requests] == [2 * n + 2 for n in range(20)]
+    assert [len(request) for request in talk.requests] == [2 * n + 2 for n in range(20)]
 
 
 # ── the TTS's flushes ────────────────────────────────────────────────────────
@@ -414,18 +414,18 @@ def test_quick_turns_that_use_up_the_flushes_of_a_minute_cost_no_silence() -> No
     token = 0.05  # so slow that each sentence is flushed alone
     quick = script(says=(said,) * 12)
     quick = replace(quick, llm=replace(quick.llm, token=Latency(token)))
-    held = hold(profile("turn.detect=vad"), quick, speech(*[1.0, 1.0] * 12, 2.0))
+    talk = converse(profile("turn.detect=vad"), quick, speech(*[1.0, 1.0] * 12, 2.0))
 
-    assert [turn.outcome for turn in held.turns] == ["answered"] * 12
-    replies = held.all(ReplyFinished)
+    assert [turn.outcome for turn in talk.turns] == ["answered"] * 12
+    replies = talk.all(ReplyFinished)
     assert [(reply.said, reply.underruns) for reply in replies] == [(said, 0)] * 12
     flushes = [
-        sum(sent.flushed for sent in held.all(ClauseSent) if sent.turn == reply.turn)
+        sum(sent.flushed for sent in talk.all(ClauseSent) if sent.turn == reply.turn)
         for reply in replies
     ]
     assert set(flushes) == {3, 1}
-    soonest = min(held.mouth_to_ear())
+    soonest = min(talk.mouth_to_ear())
     rest = token * (len("".join(SENTENCES[1:]).split()) - 1)  # "Tomorrow" ended the first clause
-    for flushed, waited in zip(flushes, held.mouth_to_ear(), strict=True):
+    for flushed, waited in zip(flushes, talk.mouth_to_ear(), strict=True):
         expectation = soonest + rest if flushed == 1 else soonest
         assert waited == pytest.approx(expectation, abs=BLOCK + EXACT)

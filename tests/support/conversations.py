@@ -50,14 +50,14 @@ R = TypeVar("R", bound=Entry)
 RATE = 16_000
 
 NOWHERE = "ws://127.0.0.1:1"
-"""Where nobody listens: the port is reserved."""
+"""An address without a server: the port is reserved."""
 
 During = Callable[[Session], Coroutine[Any, Any, None]]
-"""What happens beside the conversation."""
+"""Runs beside the conversation."""
 
 
 def profile(*overrides: str, name: str = "scripted") -> Profile:
-    """A shipped profile, its ear the one that needs nothing installed, and some settings."""
+    """Load a shipped profile with the VAD that needs nothing installed, and ``overrides``."""
     return load_profile(
         name, overrides=[f"audio.sample_rate={RATE}", "audio.vad=energy", *overrides]
     )
@@ -65,7 +65,7 @@ def profile(*overrides: str, name: str = "scripted") -> Profile:
 
 @contextmanager
 def microphone(spoken: bytes | Source, profile: Profile) -> Iterator[Source]:
-    """``spoken`` as if into a microphone."""
+    """Yield ``spoken`` as a microphone."""
     if not isinstance(spoken, bytes):
         yield spoken
         return
@@ -79,7 +79,7 @@ def microphone(spoken: bytes | Source, profile: Profile) -> Iterator[Source]:
 
 @dataclass(frozen=True)
 class Frame:
-    """Something that was sent to the STT; ``audio``: how long, 0 for text."""
+    """A message sent to the STT; ``audio``: its duration, 0 for text."""
 
     at: Seconds
     audio: Seconds
@@ -87,13 +87,13 @@ class Frame:
 
 
 @dataclass
-class Held:
-    """A conversation that was held.
+class Conversation:
+    """A conversation that has taken place.
 
-    requests: the messages of each request that the LLM's stand-in had.
-    frames: what the STT's stand-in had, where the line was tapped.
+    requests: the messages of each request to the LLM's stand-in.
+    frames: the messages to the STT's stand-in, if the line was tapped.
     began: when the microphone was opened.
-    error: what ended it, where something did.
+    error: the error that ended it, or None.
     """
 
     timeline: Timeline = field(default_factory=Timeline)
@@ -107,34 +107,34 @@ class Held:
         return measure_turns(self.timeline)
 
     def all(self, kind: type[R]) -> list[R]:
-        """The records of this kind, in order."""
-        return [record for record in self.timeline if isinstance(record, kind)]
+        """Return the entries of this kind, in order."""
+        return [entry for entry in self.timeline if isinstance(entry, kind)]
 
     def one(self, kind: type[R]) -> R:
-        """The only record of this kind."""
-        (record,) = self.all(kind)
-        return record
+        """Return the only entry of this kind."""
+        (entry,) = self.all(kind)
+        return entry
 
     def mouth_to_ear(self) -> list[Seconds]:
-        """Of each turn that was answered."""
+        """Return mouth-to-ear of each turn that was answered."""
         return [turn.mouth_to_ear for turn in self.turns if turn.mouth_to_ear is not None]
 
 
-class Overheard:
-    """An LLM engine whose requests are noted."""
+class ObservedLlm:
+    """An LLM engine whose requests are kept."""
 
-    def __init__(self, responder: LlmEngine, requests: list[list[dict[str, Any]]]) -> None:
-        self._responder = responder
+    def __init__(self, engine: LlmEngine, requests: list[list[dict[str, Any]]]) -> None:
+        self._engine = engine
         self._requests = requests
 
     def reply(
         self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
     ) -> AsyncGenerator[str, None]:
         self._requests.append(messages)
-        return self._responder.reply(messages, max_tokens=max_tokens, temperature=temperature)
+        return self._engine.reply(messages, max_tokens=max_tokens, temperature=temperature)
 
 
-def hold(
+def converse(
     profile: Profile,
     script: Script,
     spoken: bytes | Source,
@@ -145,26 +145,26 @@ def hold(
     tapped: bool = False,
     during: During | None = None,
     follow: Follower | None = None,
-) -> Held:
+) -> Conversation:
     """Hold a conversation in virtual time with a user who says ``spoken``.
 
     absent: a service that cannot be reached.
     recorded: the user is a recording: it waits for replies, in half duplex, and has no limits.
-    tapped: note what goes to the STT.
+    tapped: keep the messages to the STT.
     """
-    held = Held()
+    talk = Conversation()
     if follow is not None:
-        held.timeline.follow(follow)
-    conversation = _Conversation(held, profile, spoken, absent, recorded, tapped, during)
-    clock.run(conversation.hold(script, faults), virtual=True)
-    return held
+        talk.timeline.follow(follow)
+    run = _Run(talk, profile, spoken, absent, recorded, tapped, during)
+    clock.run(run.hold(script, faults), virtual=True)
+    return talk
 
 
 @dataclass
-class _Conversation:
-    """One that ``hold`` is to hold; see there."""
+class _Run:
+    """The arguments of ``converse``, and how to hold the conversation."""
 
-    held: Held
+    talk: Conversation
     profile: Profile
     spoken: bytes | Source
     absent: Service | None
@@ -174,29 +174,29 @@ class _Conversation:
 
     async def hold(self, script: Script, faults: Sequence[Fault]) -> None:
         engines = create_scripted_engines(script)
-        engines = replace(engines, llm=Overheard(engines.llm, self.held.requests))
+        engines = replace(engines, llm=ObservedLlm(engines.llm, self.talk.requests))
         try:
             async with serve(engines, faults=(*script.faults, *faults)) as endpoints:
                 await self._hold_over(endpoints)
         except Exception as error:
-            self.held.error = error
+            self.talk.error = error
 
     async def _hold_over(self, endpoints: Endpoints) -> None:
         profile = self.profile
         async with AsyncExitStack() as stack:
             if self.tapped:
-                endpoints = await stack.enter_async_context(_tap(endpoints, self.held.frames))
+                endpoints = await stack.enter_async_context(_tap(endpoints, self.talk.frames))
             session = await stack.enter_async_context(
                 open_session(
                     profile,
                     _Absent(profile=profile, standin=endpoints, environ={}, absent=self.absent),
                     stack.enter_context(microphone(self.spoken, profile)),
                     VirtualSpeaker(profile.tts.sample_rate, profile.audio.prebuffer),
-                    timeline=self.held.timeline,
+                    timeline=self.talk.timeline,
                     recorded=self.recorded,
                 )
             )
-            self.held.began = clock.now()
+            self.talk.began = clock.now()
             beside = asyncio.create_task(self.during(session)) if self.during else None
             try:
                 await session.run()
@@ -221,7 +221,7 @@ class _Absent(Services):
 
 @asynccontextmanager
 async def _tap(endpoints: Endpoints, frames: list[Frame]) -> AsyncIterator[Endpoints]:
-    """A line to Deepgram's stand-in on which what goes to ``/v1/listen`` is noted."""
+    """Relay to Deepgram's stand-in, keeping the messages to ``/v1/listen`` in ``frames``."""
 
     async def relay(client: ServerConnection) -> None:
         assert client.request is not None

@@ -114,7 +114,7 @@ class ReconnectingTranscriber:
             block = self._blocks[self._sent]
             self._sent += 1
             if self._catching_up:
-                await asyncio.sleep(self._duration(block) / CATCH_UP_SPEED)
+                await asyncio.sleep(self._format.seconds(len(block.pcm)) / CATCH_UP_SPEED)
             if stt is self._stt:  # else the block waits for its turn on the new connection
                 with suppress(ServiceError):  # ``receive`` gets it as well, and reconnects
                     await stt.send(block)
@@ -141,8 +141,9 @@ class ReconnectingTranscriber:
                 async with self._reconnect() as stt:
                     connected = clock.now()
                     if isinstance(failure, StalledError):  # it may happen again
-                        buffered = sum(map(self._duration, self._blocks))
-                        self._watchdog = connected + STT_WATCHDOG + buffered / CATCH_UP_SPEED
+                        start = self._blocks[0].at if self._blocks else 0.0
+                        end = self._end(self._blocks[-1]) if self._blocks else 0.0
+                        self._watchdog = connected + STT_WATCHDOG + (end - start) / CATCH_UP_SPEED
                     self._sent, self._catching_up = 0, True
                     self._stt = stt
                     self._post(stt.opened)
@@ -206,8 +207,5 @@ class ReconnectingTranscriber:
         self._blocks.popleft()
         self._sent = max(0, self._sent - 1)
 
-    def _duration(self, block: AudioBlock) -> Seconds:
-        return self._format.seconds(len(block.pcm))
-
     def _end(self, block: AudioBlock) -> Seconds:
-        return block.at + self._duration(block)
+        return block.at + self._format.seconds(len(block.pcm))
