@@ -58,7 +58,7 @@ def messages(
 def collect(timeline: list[Entry], limits: HistoryLimits | None = None) -> ChatHistory:
     history = ChatHistory("Be brief.", limits)
     for entry in timeline:
-        history.note(entry)
+        history(entry)
     return history
 
 
@@ -190,7 +190,7 @@ def test_roles_alternate_and_the_question_comes_last(turns, text, limits):
     history = ChatHistory("Be brief.", limits)
     for number, (kind, asked, said) in enumerate(turns, 1):
         for record in kind(number, asked, said):
-            history.note(record)
+            history(record)
     result = history.messages(text, turn=len(turns) + 1)
     roles = [message.role for message in result]
     assert roles[0] == "system"

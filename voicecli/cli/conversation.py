@@ -18,7 +18,7 @@ from contextlib import (
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn
 
 from voicecli import clock
 from voicecli.audio.devices import Loudspeaker, Microphone, open_loudspeaker, open_microphone
@@ -76,11 +76,13 @@ async def run_conversation(profile: Profile, options: TalkOptions, timeline: Tim
 
     async with AsyncExitStack() as stack:
         stack.enter_context(silence_libraries())
-        signals = stack.enter_context(_Signals())
+        arm_signals = stack.enter_context(_open_signals())
         await preload(profile)
         if owns_terminal(stdin()):
             preload_keys()
-        stack.enter_context(_freeze_heap())
+        gc.collect()
+        gc.freeze()  # a collection that went over all this took 35 ms; the loudspeaker ran dry
+        stack.callback(gc.unfreeze)
         services = await stack.enter_async_context(open_services(profile))
         devices = await stack.enter_async_context(open_devices(profile, typed=options.typed))
         terminal = stack.enter_context(ExitStack())
@@ -112,23 +114,9 @@ async def run_conversation(profile: Profile, options: TalkOptions, timeline: Tim
         for source in devices.events:
             session.add_event_source(source)
         asyncio.get_running_loop().call_soon(_begin, session, bindings, options, devices)
-        signals.arm(bindings.quit, leave)
+        arm_signals(bindings.quit, leave)
         await session.run()
-        signals.arm(leave, leave)
-
-
-@contextmanager
-def _freeze_heap() -> Iterator[None]:
-    """Exempt all present objects from garbage collection.
-
-    A collection that went over them took 35 ms, and the loudspeaker ran dry.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+        arm_signals(leave, leave)
 
 
 def _begin(
@@ -269,33 +257,34 @@ def _describe(profile: Profile, devices: SoundDevices, *, typed: bool) -> str:
 # ── signals ──────────────────────────────────────────────────────────────────
 
 
-class _Signals:
-    """Ctrl-C and SIGTERM during a conversation; a context manager, inside a running loop.
+Handler = Callable[[], object]
 
-    Their handlers are unchanged until ``arm``.  Signals that the parent ignored stay ignored.
+
+@contextmanager
+def _open_signals() -> Iterator[Callable[[Handler, Handler], None]]:
+    """Catch Ctrl-C and SIGTERM, in the running loop.
+
+    Yields ``arm``: the next signal calls its first argument, those after it the second.  Before
+    ``arm`` the handlers are unchanged.  Signals that the parent ignored stay ignored.
     """
+    loop = asyncio.get_running_loop()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = [number for number, handler in handlers.items() if handler != signal.SIG_IGN]
 
-    def __enter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.getsignal(number) for number in numbers}
-        self._before = {n: handler for n, handler in before.items() if handler != signal.SIG_IGN}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            self._loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-
-    def arm(self, first: Callable[[], object], second: Callable[[], object]) -> None:
-        """Let the next signal call ``first``, those after it ``second``."""
-
+    def arm(first: Handler, second: Handler) -> None:
         def handle() -> None:
-            self.arm(second, second)
+            arm(second, second)
             first()
 
-        for number in self._before:
-            self._loop.add_signal_handler(number, handle)
+        for number in caught:
+            loop.add_signal_handler(number, handle)
+
+    try:
+        yield arm
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+            signal.signal(number, handlers[number])
 
 
 def _leave_at_once(terminal: ExitStack) -> NoReturn:

@@ -12,17 +12,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from voicecli import clock
+from voicecli import clock, events
 from voicecli.audio.devices.host import silence_stderr
-from voicecli.events import (
-    AgentStopped,
-    Event,
-    InputEnded,
-    MicrophoneMuted,
-    TextTyped,
-    TurnYielded,
-    UserQuit,
-)
 from voicecli.report.json_result import JsonLines
 from voicecli.terminal.keys import END, ENTER, ESCAPE, LineEditor, owns_terminal
 from voicecli.terminal.plain import PlainLines
@@ -148,12 +139,12 @@ class KeyBindings:
     """Turns keys and typed lines into events; lines typed before the session exists wait for it."""
 
     def __init__(self) -> None:
-        self._post: Callable[[Event], None] | None = None
-        self._early: list[Event] = []
+        self._post: Callable[[events.Event], None] | None = None
+        self._early: list[events.Event] = []
         self._muted = False
         self._editor = LineEditor()
 
-    def connect(self, post: Callable[[Event], None]) -> None:
+    def connect(self, post: Callable[[events.Event], None]) -> None:
         """Pass events to a session from now on."""
         self._post = post
         for event in self._early:
@@ -167,17 +158,17 @@ class KeyBindings:
             return
         elif key in ("m", "M"):
             self._muted = not self._muted
-            self._post(MicrophoneMuted(at=clock.now(), muted=self._muted))
+            self._post(events.MicrophoneMuted(at=clock.now(), muted=self._muted))
         elif key == ENTER:
-            self._post(TurnYielded(at=clock.now()))
+            self._post(events.TurnYielded(at=clock.now()))
         elif key == ESCAPE:
-            self._post(AgentStopped(at=clock.now()))
+            self._post(events.AgentStopped(at=clock.now()))
 
     def press_typing(self, key: str) -> str:
         """Handle a key of a user who types; return the line so far."""
         if key == ESCAPE:
             if self._post is not None:
-                self._post(AgentStopped(at=clock.now()))
+                self._post(events.AgentStopped(at=clock.now()))
         elif key == END and not self._editor.text:
             self.end_input()
         elif line := self._editor.press(key):
@@ -186,15 +177,15 @@ class KeyBindings:
 
     def submit(self, line: str) -> None:
         """Post a line that the user has typed."""
-        (self._post or self._early.append)(TextTyped(at=clock.now(), text=line))
+        (self._post or self._early.append)(events.TextTyped(at=clock.now(), text=line))
 
     def end_input(self) -> None:
         """Post that the user will type no more."""
-        (self._post or self._early.append)(InputEnded(at=clock.now()))
+        (self._post or self._early.append)(events.InputEnded(at=clock.now()))
 
     def quit(self) -> None:
         """End the session; before it exists, act as Ctrl-C."""
         if self._post is None:
             signal.raise_signal(signal.SIGINT)
         else:
-            self._post(UserQuit(at=clock.now()))
+            self._post(events.UserQuit(at=clock.now()))

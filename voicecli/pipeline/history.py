@@ -44,14 +44,14 @@ class _PastTurn:
 
 
 class ChatHistory:
-    """Collects the turns from the timeline; ``messages`` renders the most recent ones."""
+    """Collects the turns of the timeline it follows; ``messages`` renders the most recent ones."""
 
     def __init__(self, system_prompt: str = "", limits: HistoryLimits | None = None) -> None:
         self._system_prompt = system_prompt
         self._limits = limits or HistoryLimits()
         self._turns: dict[TurnId, _PastTurn] = {}
 
-    def note(self, entry: Entry) -> None:
+    def __call__(self, entry: Entry) -> None:
         """Add the next timeline entry."""
         match entry:
             case events.CommitReply():

@@ -112,7 +112,7 @@ class Session:
         Raises ServiceError or DeviceError, possibly in a group, if that ends the conversation.
         """
         self._started_at = self._active_at = clock.now()
-        self.timeline.follow(self._history.note)
+        self.timeline.follow(self._history)
         if self._components.stt is not None:
             self.post(self._components.stt.opened)
         for opened in self._components.responder.opened:

@@ -172,15 +172,16 @@ class Screen(Display):
         width, height = self._size()
         self._view.heard = self._heard()
         rows = render_region(self._view, width, self._keys)[-max(height - 1, 1) :]
-        if text := self._redraw_below_new_rows(rows) if self._above else self._update(rows):
+        above, self._above = self._above, []
+        if above:
+            text = self._erase(self._drawn) + "\r\n".join([*above, *rows])
+        else:
+            text = self._update(rows)
+        if text:
             self._writer.write(f"{_BEGIN_UPDATE}{text}{_END_UPDATE}")
         self._drawn = rows
         if self._view.state == "speaking":  # more is heard as time passes
             self._schedule()
-
-    def _redraw_below_new_rows(self, rows: list[str]) -> str:
-        above, self._above = self._above, []
-        return self._erase(self._drawn) + "\r\n".join([*above, *rows])
 
     def _update(self, rows: list[str]) -> str:
         """Return what turns the drawn rows into ``rows``; the cursor is in the last drawn row."""

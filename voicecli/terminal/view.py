@@ -11,24 +11,7 @@ from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
 
-from voicecli.events import (
-    AgentStopped,
-    CancelReply,
-    CommitReply,
-    ConnectionOpened,
-    EndSession,
-    FinalTranscript,
-    FirstToken,
-    InputEnded,
-    InterimTranscript,
-    MicrophoneMuted,
-    PlaybackStarted,
-    ReplyEvent,
-    ReplyFailed,
-    ReplyFinished,
-    Resume,
-    TurnId,
-)
+from voicecli import events
 from voicecli.metrics.turns import Turn, TurnReader
 from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
@@ -90,7 +73,7 @@ class LiveView:
         self.ttft: Seconds | None = None
         self.invites_user = False
         self._turns = TurnReader()
-        self._turn: TurnId = 0
+        self._turn: events.TurnId = 0
         self._transcript = TurnTranscript()
         self._committed = ""
         self._stopped = False
@@ -106,44 +89,44 @@ class LiveView:
         self.ended_turn = self._turns.note(entry)
         self.ttft = None
         match entry:
-            case ConnectionOpened() if self.state == "connecting":
+            case events.ConnectionOpened() if self.state == "connecting":
                 self.state = "listening"
-            case MicrophoneMuted():
+            case events.MicrophoneMuted():
                 self.muted = entry.muted
-            case AgentStopped():
+            case events.AgentStopped():
                 self._stopped = True
-            case InputEnded():
+            case events.InputEnded():
                 self._input_ended = True
-            case FirstToken():
+            case events.FirstToken():
                 self.ttft = self._turns.measure_raw(entry.turn).get("llm.ttft")
-            case EndSession():
+            case events.EndSession():
                 self.state = "ended"
-            case ReplyFinished() | ReplyFailed() if self._has_floor(entry):
+            case events.ReplyFinished() | events.ReplyFailed() if self._has_floor(entry):
                 self.state = "listening"
                 self._transcript = TurnTranscript()
-            case PlaybackStarted() if self._has_floor(entry):
+            case events.PlaybackStarted() if self._has_floor(entry):
                 self.state, self._stopped = "speaking", False
             case _:
                 self._follow_words(entry)
-        gives_floor = isinstance(entry, ReplyFinished | ReplyFailed) or self._stopped
+        gives_floor = isinstance(entry, events.ReplyFinished | events.ReplyFailed) or self._stopped
         self.invites_user = bool(self.ended_turn) and gives_floor and not self._input_ended
 
-    def _has_floor(self, event: ReplyEvent) -> bool:
+    def _has_floor(self, event: events.ReplyEvent) -> bool:
         """Whether ``event`` concerns the reply that has the floor."""
         return event.turn == self._turn and self.state in ("thinking", "speaking")
 
     def _follow_words(self, entry: Entry) -> None:
         match entry:
-            case InterimTranscript() | FinalTranscript():
+            case events.InterimTranscript() | events.FinalTranscript():
                 self._transcript.update(entry)
-            case CommitReply():
+            case events.CommitReply():
                 self.state, self._turn, self._committed = "thinking", entry.turn, entry.user_text
                 self._transcript.take()
-            case CancelReply(committed=True):
+            case events.CancelReply(committed=True):
                 self.state = "listening"
                 if entry.heard_nothing:  # the words before and those after are one turn
                     self._transcript.put_back(self._committed, None)
-            case Resume():  # a back-channel
+            case events.Resume():  # a back-channel
                 self._transcript = TurnTranscript()
 
 
