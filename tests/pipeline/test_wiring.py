@@ -29,7 +29,7 @@ from voicecli.pipeline.wiring import (
     open_services,
     open_session,
 )
-from voicecli.profile import Profile, known_profiles, load_profile
+from voicecli.profile import Profile, list_profiles, load_profile
 from voicecli.standin import Endpoints
 from voicecli.timeline import Timeline
 from voicecli.units import AudioBlock
@@ -281,7 +281,7 @@ def talk(
 SCRIPTED = ("standin.engine=scripted", "standin.script=demo", "audio.vad=energy")
 
 
-@pytest.mark.parametrize("name", [one.name for one in known_profiles()])
+@pytest.mark.parametrize("name", [one.name for one in list_profiles()])
 @pytest.mark.parametrize("require_key", ["true", "false"])
 def test_every_profile_that_ships_holds_a_conversation(
     tmp_path: Path, name: str, require_key: str

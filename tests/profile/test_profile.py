@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 from tests.support import PROFILES
 from voicecli.errors import ProfileError
 from voicecli.metrics.usage import Prices
-from voicecli.profile import Profile, find_script, json_schema, known_profiles, load_profile
-from voicecli.profile.overlay import Key, merge
+from voicecli.profile import Profile, find_script, json_schema, list_profiles, load_profile
+from voicecli.profile.layers import Key, merge
 
 SHIPPED = PROFILES
 NAMES = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
@@ -70,11 +71,12 @@ def test_the_default_profile_spells_out_every_default_of_the_code():
     assert written == expected
 
 
-def test_the_default_profile_explains_every_section():
+def test_the_default_profile_explains_every_key():
     lines = (SHIPPED / "default.yaml").read_text(encoding="utf-8").splitlines()
-    keys = [line for line in lines if ":" in line and not line.lstrip().startswith("#")]
-    explained = [line for line in keys if "#" in line]
-    assert len(explained) > len(keys) / 2
+    keys = [index for index, line in enumerate(lines) if re.match(r" *\w+:( |$)", line)]
+    assert len(keys) > 80
+    unexplained = [lines[index] for index in keys if "#" not in lines[index - 1]]
+    assert unexplained == [lines[0]]  # the description
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -168,11 +170,11 @@ def test_profiles_that_extend_each_other_are_refused_by_the_chain_of_their_names
     assert refused("c") == "profiles/c.yaml:1: profiles extend each other: c → c"
 
 
-def test_the_known_profiles_say_where_they_are_from(tmp_path, write, user_folder):
+def test_the_list_profiles_say_where_they_are_from(tmp_path, write, user_folder):
     write("profiles/mine.yaml", 'description: "mine\\e[31m"')
     write("profiles/broken.yaml", "a: [")
     write(str(user_folder / "default.yaml"), "description: the user's")
-    known = {profile.name: profile[1:] for profile in known_profiles(tmp_path)}
+    known = {profile.name: profile[1:] for profile in list_profiles(tmp_path)}
     assert sorted(known) == sorted([*NAMES, "mine", "broken"])
     assert known["mine"] == ("project", "mine\\x1b[31m")
     assert known["broken"][1].startswith("profiles/broken.yaml:1: ")
@@ -181,7 +183,7 @@ def test_the_known_profiles_say_where_they_are_from(tmp_path, write, user_folder
 
 
 def test_in_the_source_folder_the_shipped_profiles_are_not_the_projects_own():
-    assert {profile.origin for profile in known_profiles(SHIPPED.parent)} == {"shipped"}
+    assert {profile.origin for profile in list_profiles(SHIPPED.parent)} == {"shipped"}
 
 
 def test_a_script_is_found_by_name_beside_the_profiles_and_by_path(tmp_path, write):
@@ -456,12 +458,12 @@ def test_a_key_that_is_set_twice_is_refused(refused, write):
     [
         ("a: [b\nc: d\n", "a.yaml:2: expected ',' or ']', but got ':'"),
         ("stt:\n\tmodel: x", "a.yaml:2: found character '\\t' that cannot start any token"),
-        ("stt: {}\nx: \x01", "a.yaml:2: YAML forbids this character"),
-        ("- a", "a.yaml:1: a profile is a mapping of sections"),
+        ("stt: {}\nx: \x01", "a.yaml:2: this character is not allowed in YAML"),
+        ("- a", "a.yaml:1: a profile must be a mapping of sections"),
         ("a: 1\n---\nb: 1", "a.yaml:2: but found another document"),
-        ("stt: &a {}\ntts: *a", "a.yaml:2: tts is an alias, which profiles do without"),
-        ("stt: &a\n  extra: *a", "a.yaml:2: stt.extra is an alias, which profiles do without"),
-        ("stt:\n  tag: !!python/name:os.system x", "a.yaml:2: stt.tag is no plain YAML value"),
+        ("stt: &a {}\ntts: *a", "a.yaml:2: tts is an alias; profiles must not use aliases"),
+        ("stt: &a\n  extra: *a", "a.yaml:2: stt.extra is an alias; profiles must not use aliases"),
+        ("stt:\n  tag: !!python/name:os.system x", "a.yaml:2: stt.tag is not a plain YAML value"),
         (
             "\n[a]: b",
             "a.yaml:2: unknown key ?. Known here: "
@@ -480,7 +482,7 @@ def test_a_file_that_is_no_text_is_refused(refused, tmp_path):
     assert refused("a.yaml") == "a.yaml: this is not UTF-8 text"
 
 
-SECRET = "Put it into the environment or into .env, and its variable's name into key_env."
+SECRET = "Put it into the environment or into .env, and the variable's name into key_env."
 
 
 @pytest.mark.parametrize(
@@ -499,7 +501,10 @@ SECRET = "Put it into the environment or into .env, and its variable's name into
 def test_secrets_are_refused_and_not_repeated(refused, write, line, key):
     write("a.yaml", f"stt:\n  {line}")
     message = refused("a.yaml")
-    assert message == f"a.yaml:2: {key} looks like a secret, and profiles hold none. {SECRET}"
+    assert (
+        message
+        == f"a.yaml:2: {key} looks like a secret; profiles must not contain secrets. {SECRET}"
+    )
 
 
 def test_secrets_are_refused_in_options_and_variables_too(refused):

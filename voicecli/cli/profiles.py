@@ -22,9 +22,9 @@ def list_profiles(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the profiles that a name can select."""
-    from voicecli.profile import known_profiles
+    from voicecli.profile import list_profiles
 
-    known = known_profiles()
+    known = list_profiles()
     if as_json:
         typer.echo(json.dumps([profile._asdict() for profile in known], indent=2))
         return
@@ -44,9 +44,9 @@ def show_profile(
     """Print a profile as it is written, or with --resolved all effective settings."""
     import yaml
 
-    from voicecli.profile import load_profile, source_of
+    from voicecli.profile import load_profile, read_source
 
-    origin, file, text = source_of(name)
+    origin, file, text = read_source(name)
     if resolved:
         settings = load_profile(name, overrides=overrides or ()).resolved()
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=88)
@@ -68,10 +68,16 @@ def validate_profile(
 @app.command("schema")
 def print_schema(
     script: Annotated[bool, typer.Option("--script", help="Of a stand-in's script.")] = False,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Every setting with its default, as a profile.")
+    ] = False,
 ) -> None:
     """Print the JSON schema of a profile, for editors."""
-    from voicecli.profile import json_schema
+    from voicecli.profile import json_schema, render_default_profile
 
+    if as_yaml:
+        typer.echo(render_default_profile(), nl=False)
+        return
     if script:
         from voicecli.profile.script import script_schema
 

@@ -1,14 +1,20 @@
-"""Profiles: what is configured, where it comes from, and every reason to refuse it.
+"""Profiles: the settings of a conversation, where they come from, and why one is refused.
 
 A profile is YAML, and may extend another.  The first of these that has a value counts: the command
-line (``--set``), ``VOICECLI_SECTION__KEY``, the profile, the profile it extends, the default.  All
-of it is checked before anything opens; what comes out is frozen.  pydantic is used here and nowhere
-else; importing it takes 0.1 s.
+line (``--set``), ``VOICECLI_SECTION__KEY``, the profile, the profile it extends, the default.
+Everything is validated before anything opens; the result is frozen.  pydantic is used in
+``validation`` and nowhere else; importing it takes 0.1 s.
 """
 
-from voicecli.profile.load import load_profile, restore_profile
-from voicecli.profile.lookup import KnownProfile, find_script, known_profiles, source_of
-from voicecli.profile.model import Profile
+from voicecli.profile.load import (
+    KnownProfile,
+    find_script,
+    list_profiles,
+    load_profile,
+    read_source,
+    restore_profile,
+)
+from voicecli.profile.model import Profile, render_default_profile, render_table
 from voicecli.profile.validation import json_schema
 
 __all__ = [
@@ -16,8 +22,10 @@ __all__ = [
     "Profile",
     "find_script",
     "json_schema",
-    "known_profiles",
+    "list_profiles",
     "load_profile",
+    "read_source",
+    "render_default_profile",
+    "render_table",
     "restore_profile",
-    "source_of",
 ]

@@ -1,22 +1,152 @@
-"""Layer on layer: a profile over the one it extends, then the environment, then the options."""
+"""Finds profiles and loads them: a profile over the one it extends, the environment, the options.
+
+A name is looked up in the project's folder, the user's, and the package's; the first one counts.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from voicecli.profile.lookup import find, is_path, read, shown
-from voicecli.profile.model import Profile
-from voicecli.profile.overlay import Key, Layer, Place, Problem, profile_error
-from voicecli.profile.validation import validate
-from voicecli.profile.yaml_source import read_assignment, read_file
+import platformdirs
+
+from voicecli.errors import ProfileError, suggest
+from voicecli.profile.layers import (
+    Key,
+    Layer,
+    Place,
+    Problem,
+    profile_error,
+    read_assignment,
+    read_yaml,
+)
+from voicecli.profile.model import SERVICE_SETTINGS, Profile
+from voicecli.profile.validation import validate_profile
+from voicecli.sanitize import escape_controls
+from voicecli.settings import list_settings
 
 PREFIX = "VOICECLI_"
 
 PATHS: tuple[Key, ...] = (("standin", "script"), ("local", "llm", "model"))
-"""Values that are relative to the file they stand in, if they are paths."""
+"""Settings whose value, if it is a path, is relative to the file that contains it."""
+
+
+class KnownProfile(NamedTuple):
+    """A profile that can be loaded by its name."""
+
+    name: str
+    origin: str
+    description: str
+
+
+# ── finding ──────────────────────────────────────────────────────────────────
+
+
+def find_file(
+    name: str,
+    *,
+    cwd: Path,
+    kind: Literal["profile", "script"] = "profile",
+    beside: Path | None = None,
+    place: Place | None = None,
+) -> Path:
+    """Find the file of a profile or a script; raises ProfileError.
+
+    name: a name, or a path ending in .yaml or .yml.
+    beside: the profile that extends ``name``: relative paths start at its folder, and its own name
+        means the next profile of that name.
+    place: where the name was written.
+    """
+    if is_path(name):
+        path = (beside.parent if beside else cwd) / Path(name).expanduser()
+        if path.is_file():
+            return path
+        raise profile_error([Problem(place, f"there is no file {_shorten(path, cwd)}")])
+    subfolder = "scripts" if kind == "script" else ""
+    folders = [folder / subfolder for folder in list_folders(cwd).values()]
+    files = [file for folder in folders if (file := folder / f"{name}.yaml").is_file()]
+    if beside in files:
+        files = files[files.index(beside) + 1 :] or [beside]
+    if files:
+        return files[0]
+    names = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+    hint = f"{suggest(name, names)} Known: {', '.join(names)}.".lstrip()
+    raise profile_error([Problem(place, f"there is no {kind} {name}", hint)])
+
+
+def list_folders(cwd: Path) -> dict[str, Path]:
+    """List the folders in which names are looked up, in order, by origin."""
+    installed = Path(__file__).parents[1] / "profiles"
+    shipped = installed if installed.is_dir() else Path(__file__).parents[2] / "profiles"
+    folders = {
+        "project": cwd / "profiles",
+        "user": platformdirs.user_config_path("voicecli") / "profiles",
+        "shipped": shipped,
+    }
+    if folders["project"].resolve() == shipped.resolve():  # in voicecli's own source tree
+        del folders["project"]
+    return folders
+
+
+def list_profiles(cwd: Path | None = None) -> list[KnownProfile]:
+    """List every profile that can be loaded by name, sorted by name."""
+    cwd = cwd or Path.cwd()
+    found: dict[str, KnownProfile] = {}
+    for origin, folder in list_folders(cwd).items():
+        for file in folder.glob("*.yaml"):
+            known = KnownProfile(file.stem, origin, _read_description(file, cwd))
+            found.setdefault(file.stem, known)
+    return sorted(found.values())
+
+
+def read_source(name: str, cwd: Path | None = None) -> tuple[str, Path, str]:
+    """Return a profile's origin (of ``list_folders``, or "file"), its file and its text."""
+    cwd = cwd or Path.cwd()
+    file = find_file(name, cwd=cwd)
+    origins = [origin for origin, folder in list_folders(cwd).items() if file.parent == folder]
+    return (origins[0] if origins else "file"), file, _read_text(file, cwd)
+
+
+def find_script(name: str, cwd: Path | None = None) -> Path:
+    """Find the file of a stand-in's script, named as in ``standin.script``; raises ProfileError."""
+    return find_file(name, cwd=cwd or Path.cwd(), kind="script")
+
+
+def is_path(value: object) -> bool:
+    """Whether a setting that may be a name or a path is a path."""
+    return isinstance(value, str) and value.endswith((".yaml", ".yml", ".gguf"))
+
+
+def read_layer(file: Path, cwd: Path, kind: str = "profile") -> Layer:
+    """Read a YAML file; raises ProfileError."""
+    return read_yaml(_read_text(file, cwd), _shorten(file, cwd), kind)
+
+
+def _read_text(file: Path, cwd: Path) -> str:
+    place = Place(_shorten(file, cwd))
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise profile_error([Problem(place, "this is not UTF-8 text")]) from None
+    except OSError as error:
+        raise profile_error([Problem(place, str(error.strerror))]) from None
+
+
+def _read_description(file: Path, cwd: Path) -> str:
+    """The profile's own description, or why it cannot be read."""
+    try:
+        return escape_controls(str(read_layer(file, cwd).values.get("description", "")))
+    except ProfileError as error:
+        return error.cause.splitlines()[0]
+
+
+def _shorten(path: Path, cwd: Path) -> str:
+    return str(path.relative_to(cwd) if path.is_relative_to(cwd) else path)
+
+
+# ── loading ──────────────────────────────────────────────────────────────────
 
 
 def load_profile(
@@ -26,17 +156,18 @@ def load_profile(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Profile:
-    """The settings of the profile ``name``; raises ProfileError.
+    """Load the profile ``name``; raises ProfileError.
 
     name: looked up in the folders of profiles, or a path ending in .yaml or .yml.
     overrides: SECTION.KEY=VALUE each, as given to ``--set``; the value is a YAML scalar or flow.
-    environ: where VOICECLI_SECTION__KEY is looked for; the process's own if None.
+    environ: where VOICECLI_SECTION__KEY is looked up; the process's own if None.
     """
     cwd = cwd or Path.cwd()
-    layer = _stacked(find(name, cwd=cwd), cwd)
-    for over in (*_variables(os.environ if environ is None else environ), *_options(overrides)):
-        layer = _anchored(over, cwd).over(layer)
-    return validate(layer)
+    layer = _load_stack(find_file(name, cwd=cwd), cwd)
+    variables = _read_variables(os.environ if environ is None else environ)
+    for upper in (*variables, *_read_options(overrides)):
+        layer = _lay(_resolve_paths(upper, cwd), layer)
+    return validate_profile(layer)
 
 
 def restore_profile(resolved: Mapping[str, Any], place: str) -> Profile:
@@ -44,35 +175,50 @@ def restore_profile(resolved: Mapping[str, Any], place: str) -> Profile:
 
     place: where the data was read, for errors.
     """
-    return validate(Layer(dict(resolved), {(): Place(place)}))
+    return validate_profile(Layer(dict(resolved), {(): Place(place)}))
 
 
-def _stacked(file: Path, cwd: Path, above: tuple[Path, ...] = ()) -> Layer:
-    """The layer of ``file`` over those it extends; ``above`` are the files that extend it."""
-    layer = _anchored(read_file(read(file, cwd), shown(file, cwd)), file.parent)
+def _load_stack(file: Path, cwd: Path, extended_by: tuple[Path, ...] = ()) -> Layer:
+    """The layer of ``file`` over those of the profiles that it extends."""
+    layer = _resolve_paths(read_layer(file, cwd), file.parent)
     name = layer.values.get("extends")
-    if not isinstance(name, str):  # absent, or refused by the check
+    if not isinstance(name, str):  # absent, or refused by the validation
         return layer
     place = layer.place(("extends",))
-    base = find(name, cwd=cwd, beside=file, place=place)
-    chain = (*above, file)
-    if base.resolve() in [extended.resolve() for extended in chain]:
-        names = " → ".join(extended.stem for extended in (*chain, base))
+    base = find_file(name, cwd=cwd, beside=file, place=place)
+    chain = (*extended_by, file)
+    if base.resolve() in [one.resolve() for one in chain]:
+        names = " → ".join(one.stem for one in (*chain, base))
         raise profile_error([Problem(place, f"profiles extend each other: {names}")])
-    below = _stacked(base, cwd, chain)
-    below.values.pop("description", None)
-    return layer.over(below)
+    lower = _load_stack(base, cwd, chain)
+    lower.values.pop("description", None)
+    return _lay(layer, lower)
 
 
-def _variables(environ: Mapping[str, str]) -> Iterator[Layer]:
-    """VOICECLI_STT__MODEL sets stt.model; without ``__`` it is no setting."""
+def _lay(upper: Layer, lower: Layer) -> Layer:
+    """Lay ``upper`` over ``lower``; what is said of another provider's service does not apply."""
+    values, places = dict(lower.values), dict(lower.places)
+    for role, base in SERVICE_SETTINGS.items():
+        above, below = upper.values.get(role), values.get(role)
+        if not isinstance(above, dict) or not isinstance(below, dict) or "provider" not in above:
+            continue
+        if above["provider"] != below.get("provider", base().provider):
+            shared = {key for _, key, _ in list_settings(base)}
+            values[role] = {key: value for key, value in below.items() if key in shared}
+            dropped = {(role, key) for key in below if key not in shared}
+            places = {key: at for key, at in places.items() if key[:2] not in dropped}
+    return upper.over(Layer(values, places))
+
+
+def _read_variables(environ: Mapping[str, str]) -> Iterator[Layer]:
+    """VOICECLI_STT__MODEL sets stt.model; a name without ``__`` is not a setting."""
     for name, text in sorted(environ.items()):
         if name.startswith(PREFIX) and "__" in name:
             keys = name.removeprefix(PREFIX).lower().split("__")
             yield read_assignment(keys, text, name)
 
 
-def _options(overrides: Sequence[str]) -> Iterator[Layer]:
+def _read_options(overrides: Sequence[str]) -> Iterator[Layer]:
     for override in overrides:
         name, equals, text = override.partition("=")
         source = f"--set {name}"
@@ -81,8 +227,8 @@ def _options(overrides: Sequence[str]) -> Iterator[Layer]:
         yield read_assignment(name.split("."), text, source)
 
 
-def _anchored(layer: Layer, folder: Path) -> Layer:
-    """The layer with its relative paths made absolute: they start at ``folder``."""
+def _resolve_paths(layer: Layer, folder: Path) -> Layer:
+    """Make the layer's relative paths absolute; they start at ``folder``."""
     for *sections, name in PATHS:
         values: Any = layer.values
         for section in sections:

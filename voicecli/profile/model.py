@@ -1,42 +1,18 @@
-"""All settings of a conversation, and the pydantic models that check what a profile says of them.
-
-The models derive from the declarations (``voicecli.settings``): they check a profile in its own
-units, milliseconds among them, and then build the frozen dataclasses that the program uses.
-"""
+"""All settings of a conversation.  The sections are declared where they are used."""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
-from types import GenericAlias, NoneType, UnionType
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    Self,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
-
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    create_model,
-    model_validator,
-)
-from pydantic.types import Strict
-from pydantic_core import PydanticCustomError
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from voicecli.audio.interfaces import AudioSettings
 from voicecli.metrics.summary import Budgets
 from voicecli.metrics.usage import Prices
-from voicecli.services import PROVIDERS, find_provider
+from voicecli.services import find_provider
 from voicecli.services.interfaces import LlmSettings, SttSettings, TtsSettings
 from voicecli.settings import (
     Setting,
@@ -48,11 +24,10 @@ from voicecli.settings import (
 )
 from voicecli.turns.policy import BargeInPolicy, SessionLimits, TurnPolicy
 
-DEFAULT_PROVIDERS = {
-    "stt": SttSettings().provider,
-    "llm": LlmSettings().provider,
-    "tts": TtsSettings().provider,
-}
+SERVICE_SETTINGS: dict[str, Any] = {"stt": SttSettings, "llm": LlmSettings, "tts": TtsSettings}
+"""The settings of each service that do not depend on its provider."""
+
+DEFAULT_PROVIDERS = {role: base().provider for role, base in SERVICE_SETTINGS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,160 +110,103 @@ class Profile:
         )
 
 
-# ── models ───────────────────────────────────────────────────────────────────
+# ── documents ────────────────────────────────────────────────────────────────
 
 
-class Section(BaseModel):
-    """The model of a section.  It converts nothing silently and allows no unknown key.
+class Row(NamedTuple):
+    """A setting, or the start of a section, in a document.
 
-    built_type: the dataclass that it checks the values of.
+    key: its path, as in ``stt.endpointing_ms``.
+    default: as a profile would say it; None for a section.
+    allowed: the values in words, where neither the default nor the meaning tells them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-    built_type: ClassVar[type[Any]]
-
-    def build(self) -> Any:
-        """The section as the program uses it."""
-        values = {}
-        for name, key, declared in list_settings(self.built_type):
-            value = getattr(self, key)
-            values[name] = _build(value, declared)
-        return self.built_type(**values)
-
-    @model_validator(mode="after")
-    def _check_conflicts(self) -> Self:
-        if (check := getattr(self.built_type, "check", None)) is not None:
-            try:
-                check(self.build())
-            except SettingsConflict as error:
-                context = {"rule": error.rule, "keys": error.keys}
-                raise PydanticCustomError("conflict", "{rule}", context) from None
-        return self
+    key: str
+    default: Any
+    allowed: str
+    meaning: str
+    is_section: bool = False
 
 
-def _build(value: Any, declared: Setting) -> Any:
-    if isinstance(value, Section):
-        return value.build()
-    if isinstance(value, tuple) and any(isinstance(one, Section) for one in value):
-        return tuple(_build(one, declared) for one in value)
-    return declared.decode(value)
+def list_rows(section: Any, parent: str = "") -> Iterator[Row]:
+    """List every setting of a section, then those of the sections within it."""
+    hints = get_type_hints(type(section))
+    nested = []
+    for name, key, declared in list_settings(type(section)):
+        value, path = getattr(section, name), f"{parent}{key}"
+        if is_dataclass(value):
+            nested.append((path, value))
+        elif path not in ("description", "extends"):
+            allowed = _describe_values(hints[name], declared)
+            yield Row(path, declared.encode(value), allowed, declared.doc)
+    for path, value in nested:
+        meaning = (type(value).__doc__ or "").splitlines()[0]
+        yield Row(path, None, "", meaning, is_section=True)
+        yield from list_rows(value, f"{path}.")
 
 
-@cache
-def create_section(kind: Any) -> type[Section]:
-    """The model of a dataclass of settings."""
-    return _create(kind, {})
+def _describe_values(hint: Any, declared: Setting) -> str:
+    options = [one for one in (hint, *get_args(hint)) if get_origin(one) is Literal]
+    words = [str(word) for one in options for word in get_args(one)]
+    if declared.ge is not None and declared.le is not None:
+        words.insert(0, f"{declared.ge:g} to {declared.le:g}")
+    elif declared.ge is not None:
+        words.insert(0, f"at least {declared.ge:g}")
+    return ", ".join(word for word in words if f"{word}:" not in declared.doc)
 
 
-@cache
-def create_profile(stt: str, llm: str, tts: str) -> type[Section]:
-    """The model of a profile whose services are of these providers."""
-    chosen = {"stt": stt, "llm": llm, "tts": tts}
-    return _create(
-        Profile, {role: find_provider(role, name).settings for role, name in chosen.items()}
-    )
-
-
-def _create(kind: Any, kinds: dict[str, Any]) -> type[Section]:
-    """kinds: the dataclasses of the sections that the type hint leaves open, by name."""
-    hints = get_type_hints(kind)
-    defaults = {one.name: one for one in fields(kind)}
-    definitions: dict[str, Any] = {}
-    for name, key, declared in list_settings(kind):
-        if name in kinds:
-            model = _create_service(name, kinds[name])
-            definitions[key] = (model, model())
+def render_table() -> str:
+    """Render the README's table of settings: a line per section, its keys and their defaults."""
+    lines: dict[str, tuple[str, list[str]]] = {}
+    for row in list_rows(Profile()):
+        section, _, key = row.key.rpartition(".")
+        if row.is_section:
+            lines[row.key] = (row.meaning, [])
             continue
-        default = defaults[name].default
-        if default is MISSING and (factory := defaults[name].default_factory) is not MISSING:
-            default = factory()
-        given = ... if default is MISSING else _default(default, declared)
-        described = Field(given, description=declared.doc or None)
-        definitions[key] = (_allowed(hints[name], declared), described)
-    model = create_model(
-        kind.__name__.removesuffix("Settings"),
-        __base__=Section,
-        __doc__=_describe(kind),
-        **definitions,
-    )
-    model.built_type = kind
-    return model
+        value = _render_value(row.default)
+        value = f"{value[:21]}…" if len(value) > 24 else value
+        lines.setdefault(section or key, (row.meaning, []))[1].append(f"`{key}: {value}`")
+    rows = [
+        f"| **{name}** {meaning} | {', '.join(keys)} |"
+        for name, (meaning, keys) in lines.items()
+        if keys
+    ]
+    return "\n".join(["| section | keys and defaults |", "|---|---|", *rows]) + "\n"
 
 
-def _create_service(role: str, kind: Any) -> type[Section]:
-    """The model of a service's section; ``provider`` is one of the names in the registry."""
-    base = create_section(kind)
-    declared = base.model_fields["provider"]
-    provider: Any = (
-        Literal[tuple(PROVIDERS[role])],
-        Field(declared.default, description=declared.description),
-    )
-    model = create_model(
-        role.capitalize(), __base__=base, __doc__=_describe(kind), provider=provider
-    )
-    model.built_type = kind
-    return model
+DEFAULT_HEADER = """\
+description: Nova-3, GPT-4o mini and Aura-2 at 48 kHz, half duplex
+
+# Every setting with its default; made from the declarations by
+#   voicecli profiles schema --yaml > profiles/default.yaml
+# A profile that says `extends: default` states what it changes:
+#   voicecli profiles show default --resolved    all settings, as they are used
+#   voicecli talk --set stt.endpointing_ms=300   one value, for one run
+"""
 
 
-def _describe(kind: type[Any]) -> str:
-    """The first sentence of a section's docstring."""
-    return (kind.__doc__ or "").split(".", 1)[0] + "."
+def render_default_profile() -> str:
+    """Render ``profiles/default.yaml``: every setting with its meaning and its default."""
+    lines = DEFAULT_HEADER.splitlines()
+    for row in list_rows(Profile()):
+        indent = "  " * row.key.count(".")
+        if not indent:
+            lines.append("")
+        comment = f"{row.meaning} [{row.allowed}]" if row.allowed else row.meaning
+        lines += textwrap.wrap(
+            comment, 98, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+        )
+        value = "" if row.is_section else f" {_render_value(row.default)}"
+        text = f"{indent}{row.key.rpartition('.')[2]}:{value}"
+        lines += textwrap.wrap(text, 98, subsequent_indent=f"{indent}    ")
+    return "\n".join(lines) + "\n"
 
 
-def _default(value: Any, declared: Setting) -> Any:
-    """The default of a setting as a profile would say it."""
-    if is_dataclass(value):
-        kind: Any = type(value)
-        return create_section(kind).model_validate(encode_section(value))
-    encoded = declared.encode(value)
-    return tuple(encoded) if isinstance(value, tuple) else encoded
-
-
-def _allowed(hint: Any, declared: Setting) -> Any:
-    """What a profile may say for an attribute of the type ``hint``."""
-    if get_origin(hint) in (Union, UnionType):
-        return Union[tuple(_allowed(one, declared) for one in get_args(hint))]  # noqa: UP007
-    if hint is NoneType:
-        return None if declared.off is None else Annotated[Literal[False], _NO_ZERO]
-    if is_dataclass(hint):
-        kind: Any = hint
-        return create_section(kind)
-    limits = {name: getattr(declared, name) for name in ("ge", "gt", "le")}
-    if hint is float:
-        number = int if declared.unit == "_ms" and declared.whole else float
-        return Annotated[number, Field(**limits)]
-    if hint is int:
-        return Annotated[int, Field(**limits)]
-    if hint is str:
-        return Annotated[
-            str,
-            Field(
-                min_length=None if declared.empty else 1,
-                max_length=declared.max_length,
-                pattern=declared.pattern,
-                examples=[declared.example] if declared.example else None,
-            ),
-        ]
-    if get_origin(hint) is Literal:
-        return Annotated[hint, BeforeValidator(_read_switch(get_args(hint)))]
-    if get_origin(hint) is tuple:
-        items = [one if one is ... else _allowed(one, declared) for one in get_args(hint)]
-        return Annotated[GenericAlias(tuple, tuple(items)), Strict(False)]  # YAML has lists
-    if get_args(hint):  # a mapping
-        values = get_args(hint)[1]
-        return GenericAlias(dict, (str, JsonValue if values is Any else values))
-    return hint
-
-
-_NO_ZERO = BeforeValidator(lambda value: value if value is False else None)
-"""0 would pass as False."""
-
-
-def _read_switch(words: tuple[Any, ...]) -> Any:
-    """YAML 1.1 reads a bare ``on`` or ``off`` as true or false."""
-
-    def read(value: Any) -> Any:
-        word = "on" if value is True else "off" if value is False else None
-        return word if word in words else value
-
-    return read
+def _render_value(value: Any) -> str:
+    """A value as YAML, in one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_render_value, value))}]"
+    # YAML 1.1 reads these as truth values.
+    if isinstance(value, str) and value not in ("off", "on", "yes", "no"):
+        return value if re.fullmatch(r"[\w./-][\w ./+-]*", value) else json.dumps(value)
+    return json.dumps(value)

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from voicecli.profile.lookup import find_script, read, shown
-from voicecli.profile.model import create_section
-from voicecli.profile.validation import check_layer
-from voicecli.profile.yaml_source import read_file
+from voicecli.profile.load import find_script, read_layer
+from voicecli.profile.validation import create_section, validate_layer
 from voicecli.settings import list_settings
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
 
@@ -22,15 +20,14 @@ def load_script(name: str, cwd: Path | None = None) -> Script:
     A number in the place of a latency is its p50; a latency without p50 has the default one.
     """
     cwd = cwd or Path.cwd()
-    file = find_script(name, cwd)
-    layer = read_file(read(file, cwd), shown(file, cwd), kind="script")
+    layer = read_layer(find_script(name, cwd), cwd, kind="script")
     for section in [key for key, value in layer.values.items() if value is None]:
         del layer.values[section]  # a heading without keys below it
     for section, key, default in _list_latencies():
         if isinstance(values := layer.values.get(section), dict) and key in values:
             given = values[key]
             values[key] = {"p50": default} | (given if isinstance(given, dict) else {"p50": given})
-    script = check_layer(layer, create_section(Script))
+    script = validate_layer(layer, create_section(Script))
     assert isinstance(script, Script)
     return script
 

@@ -1,21 +1,207 @@
-"""The check of a profile against the declared settings, and the messages for what is wrong."""
+"""The check of YAML values against the declared settings, and the messages for what is wrong.
+
+The pydantic models derive from the declarations (``voicecli.settings``): they check a profile in
+its own units, then build the frozen dataclasses that the program uses.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any
+from types import GenericAlias, NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic.types import Strict
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from voicecli.errors import suggest
-from voicecli.profile.model import DEFAULT_PROVIDERS, Profile, Section, create_profile
-from voicecli.profile.overlay import Key, Layer, Place, Problem, dotted, profile_error
-from voicecli.services import PROVIDERS
+from voicecli.profile.layers import Key, Layer, Place, Problem, join_key, profile_error
+from voicecli.profile.model import DEFAULT_PROVIDERS, Profile
+from voicecli.services import PROVIDERS, find_provider
+from voicecli.settings import Setting, SettingsConflict, encode_section, list_settings
 
 Node = Mapping[str, Any]
+
+# ── models ───────────────────────────────────────────────────────────────────
+
+
+class Section(BaseModel):
+    """The model of a section.  It converts nothing silently and allows no unknown key.
+
+    built_type: the dataclass that it checks the values of.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    built_type: ClassVar[type[Any]]
+
+    def build(self) -> Any:
+        """The section as the program uses it."""
+        values = {}
+        for name, key, declared in list_settings(self.built_type):
+            value = getattr(self, key)
+            values[name] = _build(value, declared)
+        return self.built_type(**values)
+
+    @model_validator(mode="after")
+    def _check_conflicts(self) -> Self:
+        if (check := getattr(self.built_type, "check", None)) is not None:
+            try:
+                check(self.build())
+            except SettingsConflict as error:
+                context = {"rule": error.rule, "keys": error.keys}
+                raise PydanticCustomError("conflict", "{rule}", context) from None
+        return self
+
+
+def _build(value: Any, declared: Setting) -> Any:
+    if isinstance(value, Section):
+        return value.build()
+    if isinstance(value, tuple) and any(isinstance(one, Section) for one in value):
+        return tuple(_build(one, declared) for one in value)
+    return declared.decode(value)
+
+
+@cache
+def create_section(kind: Any) -> type[Section]:
+    """The model of a dataclass of settings."""
+    return _create(kind, {})
+
+
+@cache
+def create_profile(stt: str, llm: str, tts: str) -> type[Section]:
+    """The model of a profile whose services are of these providers."""
+    chosen = {"stt": stt, "llm": llm, "tts": tts}
+    return _create(
+        Profile, {role: find_provider(role, name).settings for role, name in chosen.items()}
+    )
+
+
+def _create(kind: Any, kinds: dict[str, Any]) -> type[Section]:
+    """kinds: the dataclasses of the sections that the type hint leaves open, by name."""
+    hints = get_type_hints(kind)
+    defaults = {one.name: one for one in fields(kind)}
+    definitions: dict[str, Any] = {}
+    for name, key, declared in list_settings(kind):
+        if name in kinds:
+            model = _create_service(name, kinds[name])
+            definitions[key] = (model, model())
+            continue
+        default = defaults[name].default
+        if default is MISSING and (factory := defaults[name].default_factory) is not MISSING:
+            default = factory()
+        given = ... if default is MISSING else _default(default, declared)
+        described = Field(given, description=declared.doc or None)
+        definitions[key] = (_allowed(hints[name], declared), described)
+    model = create_model(
+        kind.__name__.removesuffix("Settings"),
+        __base__=Section,
+        __doc__=(kind.__doc__ or "").splitlines()[0],
+        **definitions,
+    )
+    model.built_type = kind
+    return model
+
+
+def _create_service(role: str, kind: Any) -> type[Section]:
+    """The model of a service's section; ``provider`` is one of the names in the registry."""
+    base = create_section(kind)
+    declared = base.model_fields["provider"]
+    provider: Any = (
+        Literal[tuple(PROVIDERS[role])],
+        Field(declared.default, description=declared.description),
+    )
+    model = create_model(
+        role.capitalize(),
+        __base__=base,
+        __doc__=(kind.__doc__ or "").splitlines()[0],
+        provider=provider,
+    )
+    model.built_type = kind
+    return model
+
+
+def _default(value: Any, declared: Setting) -> Any:
+    """The default of a setting as a profile would say it."""
+    if is_dataclass(value):
+        kind: Any = type(value)
+        return create_section(kind).model_validate(encode_section(value))
+    encoded = declared.encode(value)
+    return tuple(encoded) if isinstance(value, tuple) else encoded
+
+
+def _allowed(hint: Any, declared: Setting) -> Any:
+    """What a profile may say for an attribute of the type ``hint``."""
+    if get_origin(hint) in (Union, UnionType):
+        return Union[tuple(_allowed(one, declared) for one in get_args(hint))]  # noqa: UP007
+    if hint is NoneType:
+        return None if declared.off is None else Annotated[Literal[False], _NO_ZERO]
+    if is_dataclass(hint):
+        kind: Any = hint
+        return create_section(kind)
+    limits = {name: getattr(declared, name) for name in ("ge", "gt", "le")}
+    if hint is float:
+        number = int if declared.unit == "_ms" and declared.whole else float
+        return Annotated[number, Field(**limits)]
+    if hint is int:
+        return Annotated[int, Field(**limits)]
+    if hint is str:
+        return Annotated[
+            str,
+            Field(
+                min_length=None if declared.empty else 1,
+                max_length=declared.max_length,
+                pattern=declared.pattern,
+                examples=[declared.example] if declared.example else None,
+            ),
+        ]
+    if get_origin(hint) is Literal:
+        return Annotated[hint, BeforeValidator(_read_switch(get_args(hint)))]
+    if get_origin(hint) is tuple:
+        items = [one if one is ... else _allowed(one, declared) for one in get_args(hint)]
+        return Annotated[GenericAlias(tuple, tuple(items)), Strict(False)]  # YAML has lists
+    if get_args(hint):  # a mapping
+        values = get_args(hint)[1]
+        return GenericAlias(dict, (str, JsonValue if values is Any else values))
+    return hint
+
+
+_NO_ZERO = BeforeValidator(lambda value: value if value is False else None)
+"""0 would pass as False."""
+
+
+def _read_switch(words: tuple[Any, ...]) -> Any:
+    """YAML 1.1 reads a bare ``on`` or ``off`` as true or false."""
+
+    def read(value: Any) -> Any:
+        word = "on" if value is True else "off" if value is False else None
+        return word if word in words else value
+
+    return read
+
+
+# ── check ────────────────────────────────────────────────────────────────────
 
 
 @cache
@@ -25,9 +211,9 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": dialect, **create_profile(**DEFAULT_PROVIDERS).model_json_schema()}
 
 
-def validate(layer: Layer) -> Profile:
+def validate_profile(layer: Layer) -> Profile:
     """Build the profile that ``layer`` describes; raises ProfileError that lists every problem."""
-    profile = check_layer(layer, create_profile(**_find_providers(layer.values)))
+    profile = validate_layer(layer, create_profile(**_find_providers(layer.values)))
     assert isinstance(profile, Profile)
     return profile
 
@@ -42,7 +228,7 @@ def _find_providers(values: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def check_layer(layer: Layer, model: type[Section]) -> Any:
+def validate_layer(layer: Layer, model: type[Section]) -> Any:
     """Build the dataclass that ``model`` stands for from the values of ``layer``.
 
     Raises ProfileError that lists every problem, at the place where its key was written.
@@ -84,15 +270,17 @@ class _Report:
             case "conflict":
                 keys = [(*key, name) for name in detail["ctx"]["keys"]]
                 written = [name for name in self._layer.places if name in keys]
-                what = f"{dotted(key)}.{detail['ctx']['rule']}"
+                what = f"{join_key(key)}.{detail['ctx']['rule']}"
                 return Problem(self._layer.place(written[-1] if written else key), what)
             case "missing":
-                return Problem(place, f"{dotted(detail['loc'])} is missing")
+                return Problem(place, f"{join_key(detail['loc'])} is missing")
             case "extra_forbidden":
-                return Problem(place, f"unknown key {dotted(key)}", self._suggest(key))
+                return Problem(place, f"unknown key {join_key(key)}", self._suggest(key))
         text = json.dumps(value, ensure_ascii=False, default=str)
         text = text if len(text) <= 40 else f"{text[:39]}…"
-        return Problem(place, f"{dotted(key)} should be {describe_type(self._at(key))}, not {text}")
+        return Problem(
+            place, f"{join_key(key)} should be {describe_type(self._at(key))}, not {text}"
+        )
 
     def _suggest(self, key: Key) -> str:
         """What an unknown key may have been meant to be."""
@@ -104,8 +292,8 @@ class _Report:
             if name in self._at([section]).get("properties", ())
         ]
         if elsewhere:
-            return f"Did you mean {' or '.join(map(dotted, elsewhere))}?"
-        prefix = dotted((*parent, ""))
+            return f"Did you mean {' or '.join(map(join_key, elsewhere))}?"
+        prefix = join_key((*parent, ""))
         return suggest(str(name), siblings, prefix=prefix) or f"Known here: {', '.join(siblings)}."
 
     def _at(self, key: Sequence[str | int]) -> Node:

@@ -17,7 +17,7 @@ BACKCHANNELS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitWaits:
-    """Silence after which a turn is committed, by ``end_of_turn.classify_ending`` of its text."""
+    """Silence after which a turn is committed, by what was said."""
 
     complete: Seconds = milliseconds(
         450, key="complete", ge=0, le=10_000, doc="After a whole sentence or a short answer."
