@@ -64,7 +64,7 @@ def collect(timeline: list[Entry], limits: HistoryLimits | None = None) -> ChatH
 
 def test_at_first_there_is_only_the_question():
     assert messages([], "Hello?") == [SYSTEM, user("Hello?")]
-    assert ChatHistory().messages("Hello?") == [user("Hello?")]
+    assert ChatHistory("").messages("Hello?") == [user("Hello?")]
 
 
 def test_what_was_said_comes_in_order():

@@ -152,6 +152,7 @@ SHARED = {
     "model", "language", "policy", "default", "complete", "incomplete", "empty", "flush", "script",
     "tag", "numerals", "punctuate", "engine", "total", "speed", "block", "extra", "threads", "llm",
     "tts", "stt", "hold", "confirm", "description", "standin", "provider",
+    "hedge",
 }  # fmt: skip
 """Names of settings that are usual words, and mean something else elsewhere."""
 

@@ -46,7 +46,7 @@ class _PastTurn:
 class ChatHistory:
     """Collects the turns of the timeline it follows; ``messages`` renders the most recent ones."""
 
-    def __init__(self, system_prompt: str = "", limits: HistoryLimits | None = None) -> None:
+    def __init__(self, system_prompt: str, limits: HistoryLimits | None = None) -> None:
         self._system_prompt = system_prompt
         self._limits = limits or HistoryLimits()
         self._turns: dict[TurnId, _PastTurn] = {}

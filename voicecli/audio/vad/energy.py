@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
-from voicecli.audio.interfaces import Detector
+from voicecli.audio.interfaces import AudioSettings, Detector
 from voicecli.audio.pcm import SILENT_DBFS, LevelArray, SampleArray, samples_of, to_dbfs
 from voicecli.events import Event, SpeechStarted, SpeechStopped
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
@@ -156,7 +156,7 @@ class EnergyDetector(Detector):
     hangover: seconds of silence that end a stretch.
     """
 
-    def __init__(self, format: AudioFormat, hangover: Seconds = 0.2) -> None:
+    def __init__(self, format: AudioFormat, hangover: Seconds = AudioSettings().hangover) -> None:
         self.format = format
         self.speaking = False
         self._meter = LevelMeter(format)
@@ -208,7 +208,7 @@ class EnergyDetector(Detector):
 
 
 def find_stretches(
-    blocks: Iterable[AudioBlock], format: AudioFormat, hangover: Seconds = 0.2
+    blocks: Iterable[AudioBlock], format: AudioFormat, hangover: Seconds = AudioSettings().hangover
 ) -> Iterator[tuple[Seconds, Seconds]]:
     """Yield start and end of each stretch of voice in consecutive blocks, as it is found."""
     detector = EnergyDetector(format, hangover)
