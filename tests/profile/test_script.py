@@ -88,7 +88,7 @@ def test_a_latency_without_a_median_has_the_default_one(tmp_path: Path) -> None:
         ("stt: {finalize_silence: 1}", "stt.finalize_silence should be true or false, not 1"),
         ("stt: {interim_ms: 9}", "stt.interim_ms should be a number of at least 10, not 9"),
         ("tts: [1]", "tts should be a mapping of keys, not [1]"),
-        ("- 1", "a script is a mapping of sections"),
+        ("- 1", "a script must be a mapping of sections"),
         ("sed: 1", "unknown key sed. Did you mean seed?"),
         ("faults: 3", "faults should be a list, not 3"),
         (

@@ -309,8 +309,8 @@ def test_detectors_share_the_network_but_not_what_they_heard() -> None:
 def test_onnxruntime_is_imported_only_when_the_network_is_wanted() -> None:
     program = (
         "import sys, voicecli.audio.vad as d; from voicecli.units import AudioFormat as F;"
-        "d.create_detector('energy', F(16000)); assert 'onnxruntime' not in sys.modules;"
-        "d.create_detector('silero', F(16000)); assert 'onnxruntime' in sys.modules"
+        "d.create_detector('energy', F(16000), 0.2); assert 'onnxruntime' not in sys.modules;"
+        "d.create_detector('silero', F(16000), 0.2); assert 'onnxruntime' in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -330,18 +330,18 @@ def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_best_detector_that_can_run_is_chosen() -> None:
     assert resolve_detector("auto") == "silero"
-    assert isinstance(create_detector("auto", AudioFormat(RATE)), SileroDetector)
-    assert isinstance(create_detector("energy", AudioFormat(RATE)), EnergyDetector)
+    assert isinstance(create_detector("auto", AudioFormat(RATE), 0.2), SileroDetector)
+    assert isinstance(create_detector("energy", AudioFormat(RATE), 0.2), EnergyDetector)
 
 
 @pytest.mark.usefixtures("no_onnxruntime")
 def test_without_onnxruntime_energy_decides_and_there_is_a_note_to_show() -> None:
     assert resolve_detector("auto") == "energy"
-    assert isinstance(create_detector("auto", AudioFormat(RATE)), EnergyDetector)
+    assert isinstance(create_detector("auto", AudioFormat(RATE), 0.2), EnergyDetector)
     assert "pip install 'voicecli[vad]'" in detector.SILERO_MISSING
 
 
 @pytest.mark.usefixtures("no_onnxruntime")
 def test_without_onnxruntime_silero_is_refused_with_what_to_install() -> None:
     with pytest.raises(UsageError, match=r"pip install 'voicecli\[vad\]'"):
-        create_detector("silero", AudioFormat(RATE))
+        create_detector("silero", AudioFormat(RATE), 0.2)
