@@ -45,9 +45,7 @@ Threads = Annotated[
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")]
 RequireKey = Annotated[bool, typer.Option("--require-key", help="Refuse a client without a key.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, not shell commands.")]
-Attached = Annotated[
-    bool, typer.Option("--attached", help="End when standard input, a pipe, does.", hidden=True)
-]
+Attached = Annotated[bool, typer.Option("--attached", help="End with standard input.", hidden=True)]
 
 
 def serve_command(

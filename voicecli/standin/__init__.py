@@ -55,10 +55,10 @@ async def serve(
     }
     speech = DeepgramServer(routes, schedule, require_key=require_key)
     chat = ChatService(engines, schedule, require_key=require_key)
-    async with AsyncExitStack() as servers:
+    async with AsyncExitStack() as stack:
         try:
-            deepgram = await servers.enter_async_context(speech.listen(deepgram_port))
-            openai = await servers.enter_async_context(open_http_server(chat.answer, openai_port))
+            deepgram = await stack.enter_async_context(speech.listen(deepgram_port))
+            openai = await stack.enter_async_context(open_http_server(chat.answer, openai_port))
         except OSError as error:
             raise UsageError(
                 f"cannot serve: {error.strerror}",

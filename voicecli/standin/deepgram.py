@@ -22,8 +22,6 @@ from websockets.typing import Subprotocol
 from voicecli.events import Service
 from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule
 
-INVALID = "INVALID_QUERY_PARAMETER"
-
 REFUSALS = {
     401: ("INVALID_AUTH", "Invalid credentials."),
     402: (
@@ -43,15 +41,19 @@ REFUSALS = {
 class QueryError(Exception):
     """A connection is refused before the upgrade: HTTP status, ``err_code``, ``err_msg``."""
 
+    INVALID = "INVALID_QUERY_PARAMETER"
+
     def __init__(self, status: int, code: str = "", message: str = "") -> None:
         usual = REFUSALS.get(status, ("ERROR", f"Error {status}."))
         self.status, self.code, self.message = status, code or usual[0], message or usual[1]
         super().__init__(status, self.code, self.message)
 
 
-def undeserializable(name: str, why: str) -> QueryError:
+def unreadable(name: str, why: str) -> QueryError:
     """Refuse a parameter that cannot be read."""
-    return QueryError(400, INVALID, f"Failed to deserialize query parameters: {name}: {why}")
+    return QueryError(
+        400, QueryError.INVALID, f"Failed to deserialize query parameters: {name}: {why}"
+    )
 
 
 class Query:
@@ -80,21 +82,21 @@ class Query:
         """A boolean: ``true`` or ``false``, nothing else (Python's ``True`` is refused)."""
         value = self.text(name, "false")
         if value not in ("true", "false"):
-            raise undeserializable(name, "provided string was not `true` or `false`")
+            raise unreadable(name, "provided string was not `true` or `false`")
         return value == "true"
 
     def integer(self, name: str, default: int) -> int:
         """A non-negative integer."""
         value = self.text(name, str(default))
         if not re.fullmatch(r"\d{1,9}", value):
-            raise undeserializable(name, "invalid digit found in string")
+            raise unreadable(name, "invalid digit found in string")
         return int(value)
 
     def decimal(self, name: str, default: float) -> float:
         """A decimal number."""
         value = self.text(name, str(default))
         if not re.fullmatch(r"-?\d{1,9}(\.\d{1,9})?", value):
-            raise undeserializable(name, "invalid float literal")
+            raise unreadable(name, "invalid float literal")
         return float(value)
 
 

@@ -19,14 +19,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
-from voicecli.standin.deepgram import (
-    INVALID,
-    Query,
-    QueryError,
-    ServedConnection,
-    parse_message,
-    undeserializable,
-)
+from voicecli.standin.deepgram import Query, QueryError, ServedConnection, parse_message, unreadable
 from voicecli.standin.engines import Engines
 from voicecli.standin.script import ActiveFaults, FaultSchedule
 from voicecli.standin.segmenter import Mark, ResultDue, Segmenter, VoiceStarted, WordsEnded
@@ -91,19 +84,19 @@ def _check_options(query: Query, model: str) -> None:
     for name in FLAGS:
         query.flag(name)
     if "keywords" in query and model.startswith("nova-3"):
-        raise undeserializable("keywords", "not supported by Nova-3, use keyterm")
+        raise unreadable("keywords", "not supported by Nova-3, use keyterm")
     if "keyterm" in query and not model.startswith("nova-3"):
-        raise undeserializable("keyterm", "only supported by Nova-3")
+        raise unreadable("keyterm", "only supported by Nova-3")
     if sum(len(term.split()) for term in query.all("keyterm")) > KEYTERM_TOKENS:
-        raise QueryError(400, INVALID, KEYTERM_LIMIT)
+        raise QueryError(400, QueryError.INVALID, KEYTERM_LIMIT)
     if "diarize" in query and "diarize_model" in query:
-        raise QueryError(400, INVALID, DIARIZE_CONFLICT)
+        raise QueryError(400, QueryError.INVALID, DIARIZE_CONFLICT)
     if "summarize" in query:
-        raise QueryError(400, INVALID, "Summarization is not available for streaming.")
+        raise QueryError(400, QueryError.INVALID, "Summarization is not available for streaming.")
     if "topics" in query or "intents" in query:
         raise QueryError(403, message="User does not have sufficient permissions.")
     if any(len(tag) > 128 for tag in query.all("tag")):
-        raise undeserializable("tag", "longer than 128 characters")
+        raise unreadable("tag", "longer than 128 characters")
 
 
 def _parse_rate(query: Query) -> int | None:
@@ -111,15 +104,15 @@ def _parse_rate(query: Query) -> int | None:
         return None
     encoding = query.text("encoding", "")
     if not ENCODINGS.fullmatch(encoding):
-        raise undeserializable("encoding", f"unknown variant `{encoding}`")
+        raise unreadable("encoding", f"unknown variant `{encoding}`")
     if encoding != "linear16":
-        raise undeserializable("encoding", "this stand-in accepts linear16 only")
+        raise unreadable("encoding", "this stand-in accepts linear16 only")
     if query.integer("channels", 1) != 1:
-        raise undeserializable("channels", "this stand-in accepts one channel only")
+        raise unreadable("channels", "this stand-in accepts one channel only")
     if "sample_rate" not in query:
-        raise undeserializable("sample_rate", "required with encoding")
+        raise unreadable("sample_rate", "required with encoding")
     if (rate := query.integer("sample_rate", 0)) not in RATES:
-        raise undeserializable("sample_rate", f"unsupported value `{rate}`")
+        raise unreadable("sample_rate", f"unsupported value `{rate}`")
     return rate
 
 
@@ -128,9 +121,9 @@ def _parse_utterance_end(query: Query) -> Seconds | None:
         return None
     value = query.integer("utterance_end_ms", 0)
     if value < 1000:
-        raise QueryError(400, INVALID, f"Invalid 'utterance_end_ms' value of '{value}'.")
+        raise QueryError(400, QueryError.INVALID, f"Invalid 'utterance_end_ms' value of '{value}'.")
     if not query.flag("interim_results"):
-        raise undeserializable("utterance_end_ms", "requires interim_results=true")
+        raise unreadable("utterance_end_ms", "requires interim_results=true")
     return value / 1000
 
 

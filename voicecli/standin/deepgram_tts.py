@@ -16,14 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
 from voicecli.clock import RateLimit
-from voicecli.standin.deepgram import (
-    INVALID,
-    Query,
-    QueryError,
-    ServedConnection,
-    parse_message,
-    undeserializable,
-)
+from voicecli.standin.deepgram import Query, QueryError, ServedConnection, parse_message, unreadable
 from voicecli.standin.engines import Engines
 from voicecli.standin.script import ActiveFaults, FaultSchedule
 from voicecli.units import Seconds
@@ -40,11 +33,8 @@ MODEL_INFO = {
 }
 
 WINDOW: Seconds = 60.0
-FLUSHES = 20
-"""Accepted per WINDOW; further ones are answered with a Warning."""
-
-CHARACTERS = 2400
-"""Accepted per WINDOW."""
+FLUSHES, CHARACTERS = 20, 2400
+"""Accepted per WINDOW; a Flush too many is answered with a Warning, text too long with a close."""
 
 SPEAK_CHARACTERS = 2000
 """Accepted per Speak message."""
@@ -82,13 +72,13 @@ def parse_speak_query(query: Query) -> SpeakQuery:
     if query.text("container", "none") != "none":
         raise _unsupported("`container` must be none")
     if not 0.7 <= query.decimal("speed", 1.0) <= 1.5:
-        raise undeserializable("speed", "must be between 0.7 and 1.5")
+        raise unreadable("speed", "must be between 0.7 and 1.5")
     query.flag("mip_opt_out")
     return SpeakQuery(model, rate)
 
 
 def _unsupported(why: str) -> QueryError:
-    return QueryError(400, INVALID, f"Unsupported audio format: {why}")
+    return QueryError(400, QueryError.INVALID, f"Unsupported audio format: {why}")
 
 
 @dataclass(frozen=True, slots=True)

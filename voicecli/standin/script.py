@@ -33,9 +33,7 @@ class Latency:
     p95: Seconds | None = milliseconds(
         None, key="p95", gt=0, whole=False, doc="95th percentile; null: it is always p50."
     )
-    stall_share: float = setting(
-        0.0, ge=0, le=1, doc="Share of the draws, from 0 to 1, that have a stall added."
-    )
+    stall_share: float = setting(0.0, ge=0, le=1, doc="Share of the draws with a stall, 0 to 1.")
     stall: tuple[Seconds, Seconds] = milliseconds(
         (2.0, 8.0), ge=0, whole=False, doc="The shortest and the longest stall."
     )
@@ -57,28 +55,15 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class SttScript:
-    """What the STT recognises, and when."""
+    """What the STT recognises, and when.  After the last item of ``hears``, the first follows."""
 
-    final: Latency = setting(
-        Latency(0.1), key="final_ms", doc="From the endpoint in the audio to the final transcript."
-    )
-    finalize: Latency = setting(
-        Latency(0.05), key="finalize_ms", doc="From Finalize to its answer."
-    )
-    finalize_silence: bool = setting(
-        True, doc="Whether a Finalize is answered when no voice is buffered."
-    )
-    interim: Seconds = milliseconds(
-        1000, ge=10, whole=False, doc="Audio between two interim transcripts."
-    )
-    gap: Seconds = milliseconds(
-        400, ge=30, whole=False, doc="Silence that ends an item of ``hears``."
-    )
+    final: Latency = setting(Latency(0.1), key="final_ms", doc="From the endpoint to the final.")
+    finalize: Latency = setting(Latency(0.05), key="finalize_ms", doc="Finalize to its answer.")
+    finalize_silence: bool = setting(True, doc="Answer a Finalize when no voice is buffered.")
+    interim: Seconds = milliseconds(1000, ge=10, whole=False, doc="Audio between two interims.")
+    gap: Seconds = milliseconds(400, ge=30, whole=False, doc="Silence that ends an item of hears.")
     hears: tuple[str, ...] = setting(
-        ("Hello.",),
-        empty=True,
-        doc="The text of each stretch of voice in turn, empty for none (a cough); after the last, "
-        "the first again.",
+        ("Hello.",), empty=True, doc="The text of each stretch of voice; empty: none (a cough)."
     )
 
     def check(self) -> None:
@@ -91,14 +76,9 @@ class SttScript:
 class LlmScript:
     """What the LLM answers, and when."""
 
-    ttft: Latency = setting(
-        Latency(0.2), key="ttft_ms", doc="From the request to the first content token."
-    )
+    ttft: Latency = setting(Latency(0.2), key="ttft_ms", doc="From the request to the first token.")
     token: Latency = setting(Latency(0.015), key="token_ms", doc="From one token to the next.")
-    says: tuple[str, ...] = setting(
-        ("Hello.",),
-        doc="The reply to the first user message of a request, to the second, and so on.",
-    )
+    says: tuple[str, ...] = setting(("Hello.",), doc="The reply to each user message of a request.")
 
     def check(self) -> None:
         """Raise SettingsConflict where a reply is missing."""
@@ -116,17 +96,10 @@ class TtsScript:
     lead: Seconds = milliseconds(0, ge=0, whole=False, doc="Silence before the first sound.")
 
 
-FaultKind = Literal[
-    "refuse",
-    "drop",
-    "stall",
-    "half_open",
-    "malformed",
-    "finalize_lost",
-    "warning",
-    "odd_frames",
-    "close_lost",
-]
+AnyFault = Literal["refuse", "drop", "stall", "half_open", "malformed"]
+SttFault = Literal["finalize_lost"]
+TtsFault = Literal["warning", "odd_frames", "close_lost"]
+FaultKind = Literal[AnyFault, SttFault, TtsFault]
 """What goes wrong.
 
 refuse: the handshake or the request is answered with an HTTP error status.
@@ -140,17 +113,13 @@ odd_frames: the TTS cuts its audio in the middle of samples.
 close_lost: the TTS ignores a Close.
 """
 
-Occasion = Literal["connection", "request", "finalize", "flush", "close"]
-
 FAULT_KINDS: dict[Service, tuple[FaultKind, ...]] = {
-    "stt": ("refuse", "drop", "stall", "half_open", "malformed", "finalize_lost"),
-    "llm": ("refuse", "drop", "stall", "half_open", "malformed"),
-    "tts": (
-        *("refuse", "drop", "stall", "half_open", "malformed"),
-        *("warning", "odd_frames", "close_lost"),
-    ),
+    "stt": (*get_args(AnyFault), *get_args(SttFault)),
+    "llm": get_args(AnyFault),
+    "tts": (*get_args(AnyFault), *get_args(TtsFault)),
 }
-assert set(get_args(FaultKind)) == {kind for kinds in FAULT_KINDS.values() for kind in kinds}
+
+Occasion = Literal["connection", "request", "finalize", "flush", "close"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +127,12 @@ class Fault:
     """One thing that goes wrong, at a certain occasion.
 
     An occasion is a connection (stt; tts when refusing), a request (llm), a Finalize (stt), a Flush
-    or a Close (tts).
+    or a Close (tts); they are counted over the server's life.
     """
 
     service: Service = setting(doc="The service that fails.")
     kind: FaultKind = setting(doc="What goes wrong.")
-    on: int | Literal["every"] = setting(
-        1, ge=1, doc="The occasion, counted from 1 over the server's life; every: all of them."
-    )
+    on: int | Literal["every"] = setting(1, ge=1, doc="Occasion, counted from 1; every: all.")
     status: int = setting(503, ge=400, le=599, doc="HTTP status of a refusal.")
     after: Seconds = milliseconds(0, ge=0, whole=False, doc="Time from the start of the occasion.")
     lasts: Seconds = milliseconds(5000, key="for_ms", ge=0, whole=False, doc="Duration of a stall.")
@@ -192,9 +159,7 @@ class Fault:
 class Script:
     """Everything that the scripted engines need, and the faults of their servers."""
 
-    seed: int = setting(
-        1, ge=0, doc="Of the random latencies; each service draws from a generator of its own."
-    )
+    seed: int = setting(1, ge=0, doc="Of the random latencies.")
     stt: SttScript = section(SttScript)
     llm: LlmScript = section(LlmScript)
     tts: TtsScript = section(TtsScript)

@@ -63,11 +63,6 @@ def require_packages() -> None:
         )
 
 
-def default_threads() -> int:
-    """Threads of the LLM: all cores but one, or two busy threads stall it for seconds."""
-    return max(1, (os.cpu_count() or 1) - 1)
-
-
 @asynccontextmanager
 async def open_local(
     llm_model: Path | None = None, threads: int | None = None
@@ -75,7 +70,7 @@ async def open_local(
     """Load and warm up the three engines.
 
     llm_model: a GGUF file to answer with instead of SmolLM2.
-    threads: of the LLM; None for ``default_threads()``.
+    threads: of the LLM; by default all cores but one, because two busy ones stall it for seconds.
 
     Raises UsageError when the extra is not installed, InputError when a model is missing or bad.
     """
@@ -87,7 +82,7 @@ async def open_local(
         run = asyncio.get_running_loop().run_in_executor
         moonshine, llama, hibari = await asyncio.gather(
             run(stt, _load_moonshine, stt_model),
-            run(llm, _load_llama, llm_model, threads or default_threads()),
+            run(llm, _load_llama, llm_model, threads or max(1, (os.cpu_count() or 1) - 1)),
             run(tts, _load_hibari),
         )
         yield Engines(

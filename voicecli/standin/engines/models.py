@@ -243,13 +243,13 @@ def download(
     """
     settings = read_pip_settings(environ)
     cafile = settings.get("cert")
+    verify: ssl.SSLContext | bool = True
     try:
-        context: ssl.SSLContext | bool = (
-            ssl.create_default_context(cafile=cafile) if cafile else True
-        )
+        if cafile:
+            verify = ssl.create_default_context(cafile=cafile)
     except OSError as error:
         raise UsageError(f"pip's certificate file {cafile} cannot be read: {error}") from error
-    with httpx2.Client(verify=context, timeout=TIMEOUT, follow_redirects=True) as client:
+    with httpx2.Client(verify=verify, timeout=TIMEOUT, follow_redirects=True) as client:
         link = _find(client, wheel, settings)
         try:
             if (path := link.path) is not None:

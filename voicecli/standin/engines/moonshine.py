@@ -31,10 +31,9 @@ class Moonshine:
 
     rate = 16_000  # Hz, of the audio it takes
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
+    def __init__(self, folder: Path) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         # threads that spin between calls would compete with the LLM and the TTS for the cores
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
