@@ -1,4 +1,4 @@
-"""One agent turn: drafted, committed, spoken, lost and found again, cut."""
+"""Replies of the cascade: drafted, committed, spoken, resumed after a loss, cut."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from voicecli.units import AudioFormat
 RATE = 8000
 FORMAT = AudioFormat(RATE)
 CHARACTER = 480
-"""Samples: 60 ms."""
+"""Samples per character: 60 ms."""
 
 CAPABILITIES = TtsCapabilities(
     sample_rates=(RATE,),
@@ -70,7 +70,7 @@ CLAUSES = [
 
 
 class Model:
-    """An LLM that says its pieces, waits where one is a number, and fails where one is an error."""
+    """An LLM that yields its texts, waits for its numbers and raises its errors."""
 
     def __init__(self, *script: str | float | ServiceError) -> None:
         self._script = script
@@ -89,7 +89,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Fault:
-    """What becomes of one flush.
+    """How one flush fails.
 
     after: seconds of its audio that still come.
     then: the error that follows them; None: silence, and no FLUSHED ever.
@@ -105,13 +105,13 @@ STALL = 3.0
 
 
 def sound(text: str, shrink: int = 1) -> bytes:
-    """The speech of ``text``: each character its own loudness, so that places can be told apart."""
+    """Return the speech of ``text``: each character has its own level, which identifies it."""
     loudness = 1000 + 50 * np.arange(len(text)) % 20_000 + [ord(letter) for letter in text]
     return np.repeat(loudness, CHARACTER // shrink).astype("<i2").tobytes()
 
 
 class Voice:
-    """A TTS that speaks each flush 0.1 s after it, much faster than it sounds.
+    """A TTS that delivers each flush after 0.1 s, much faster than real time.
 
     faults: of the first flushes, None for none.
     lead: seconds of silence before each.
@@ -189,7 +189,7 @@ class Voice:
 
 
 class Speaker(VirtualSpeaker):
-    """Keeps what was written."""
+    """A sink that keeps what was written."""
 
     def __init__(self) -> None:
         super().__init__(RATE, prebuffer=0.06)
@@ -201,7 +201,7 @@ class Speaker(VirtualSpeaker):
 
 
 class Turn:
-    """A reply that is committed after a second, and what came of it."""
+    """A reply that is committed after a while, and its events."""
 
     def __init__(
         self,
@@ -218,8 +218,8 @@ class Turn:
         self._commit = commit
         self.failure: ServiceError | None = None
         responder = CascadeResponder(
-            model,
-            voice,
+            llm=model,
+            tts=voice,
             hedge=HedgeDelay(None),
             settings=TtsSettings(**settings),
             speak_drafts=speak_drafts,
@@ -251,7 +251,7 @@ def turn(
     meanwhile: Sequence[tuple[float, Callable[[Turn], object]]] = (),
     **options: Any,
 ) -> Turn:
-    """One reply to its end; ``meanwhile``: what is done at which time."""
+    """Run one reply to its end; ``meanwhile``: what to do at which time."""
 
     async def main() -> Turn:
         chosen = {"apology": "Sorry."} | options
@@ -266,7 +266,7 @@ def turn(
 
 
 def length(text: str) -> float:
-    """Seconds that ``text`` sounds."""
+    """Return the duration of ``text`` in seconds."""
     return len(text) * CHARACTER / RATE
 
 
@@ -290,7 +290,7 @@ def test_a_reply_is_prepared_at_once_and_spoken_when_it_is_committed():
     assert held.sink.written == b"".join(map(sound, CLAUSES))
 
 
-def test_its_end_says_what_was_said_and_heard_and_what_it_cost():
+def test_its_end_reports_text_audio_and_tokens():
     class Counting(Model):
         async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
             yield TEXT
@@ -337,11 +337,11 @@ def test_all_can_be_flushed_at_the_end():
 
 
 FIRST = "So much of it is clear, "
-"""1.44 s: FLUSH_LEAD of it is left 0.44 s after it began to sound, 0.1 s after its flush."""
+"""1.44 s: FLUSH_LEAD of it is left 0.54 s after its flush, which starts to play after 0.1 s."""
 REST = ["it is noon, and time for a long lunch in the shade. ", "And then we sleep. "]
 
 
-def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed():
+def test_with_few_flushes_left_a_flush_is_deferred():
     held = turn(FIRST, *REST, voice=Voice(flushes=FEW_FLUSHES), commit=0.0)
     due = round(0.1 + length(FIRST) - FLUSH_LEAD, 3)
     assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], False), (due, REST[1], True)]
@@ -351,20 +351,20 @@ def test_while_flushes_are_few_what_follows_waits_until_it_would_soon_be_missed(
     assert (held.end.said, held.end.underruns) == ((FIRST + "".join(REST)).strip(), 0)
 
 
-def test_of_its_last_flushes_a_reply_takes_one():
+def test_with_the_last_flushes_a_reply_is_flushed_once():
     held = turn(FIRST, *REST, voice=Voice(flushes=LAST_FLUSHES), commit=0.0)
     assert held.voice.sent == [(0.0, text, False) for text in (FIRST, *REST)] + [(0.0, "", True)]
     assert held.sink.written == sound(FIRST + "".join(REST))
     assert held.end.said == (FIRST + "".join(REST)).strip()
 
 
-def test_what_comes_later_than_that_is_waited_for_no_longer():
+def test_a_late_clause_is_not_deferred():
     held = turn(FIRST, REST[0], 5.0, REST[1], voice=Voice(flushes=FEW_FLUSHES), commit=0.0)
     due = round(0.1 + length(FIRST) - FLUSH_LEAD, 3)
     assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], True), (5.0, REST[1], True)]
 
 
-def test_playback_on_hold_puts_a_flush_off_further():
+def test_held_playback_defers_a_flush_further():
     held = turn(
         *(FIRST, *REST),
         voice=Voice(flushes=FEW_FLUSHES),
@@ -381,7 +381,7 @@ def test_playback_on_hold_puts_a_flush_off_further():
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("flush", [0, 1])
-def test_a_connection_lost_while_a_flush_is_put_off_costs_no_word(flush, after):
+def test_a_connection_lost_while_a_flush_is_deferred_costs_no_word(flush, after):
     faults = [*[None] * flush, Fault(after, LOST)]
     held = turn(FIRST, *REST, voice=Voice(*faults, flushes=FEW_FLUSHES), commit=0.0)
     assert held.sink.written == sound(FIRST) + sound("".join(REST))
@@ -423,7 +423,7 @@ NO_TOKEN = ServiceError("llm", "no token", temporary=False)
 UNKNOWN_KEY = ServiceError("llm", "no such key", status=401)
 
 
-def test_where_the_llm_fails_the_agent_apologises():
+def test_if_the_llm_fails_the_agent_apologises():
     held = turn(0.3, NO_TOKEN)
     assert held.voice.sent == [(1.0, "Sorry.", True)]
     assert held.sink.written == sound("Sorry.")
@@ -445,7 +445,7 @@ def test_without_an_apology_a_failure_is_silent():
     assert held.end == ReplyFailed(at=1, turn=1, service="llm", reason="LLM: no token")
 
 
-def test_an_llm_that_breaks_off_is_heard_as_far_as_it_came():
+def test_an_llm_that_breaks_off_is_spoken_as_far_as_it_came():
     held = turn("It is noon. ", "Time for", 0.5, NO_TOKEN, commit=0.0)
     assert held.sink.written == sound("It is noon. ") + sound("Time for")
     assert isinstance(held.end, ReplyFailed)
@@ -489,14 +489,14 @@ def test_nor_do_connections_lost_under_different_clauses():
     assert held.sink.written == b"".join(map(sound, CLAUSES))
 
 
-def test_what_is_flushed_at_the_end_is_all_spoken_again():
+def test_a_single_flush_is_repeated_whole():
     options: dict[str, Any] = {"chunking": "batches", "batch_chars": 40, "flush": "end"}
     held = turn(voice=Voice(Fault(1.0, LOST)), **options)
     assert held.sink.written == sound(TEXT)
     assert "".join(text for _, text, _ in held.voice.sent) == 2 * TEXT
 
 
-def test_what_is_spoken_again_and_turns_out_shorter_does_not_eat_the_next_clause():
+def test_a_shorter_repetition_does_not_skip_the_next_clause():
     held = turn(voice=Voice(Fault(0.6, LOST), shrink=4))
     first = sound(CLAUSES[0])[: 2 * FORMAT.samples(0.6)]
     assert held.sink.written == first + b"".join(sound(clause, 4) for clause in CLAUSES[1:])
@@ -538,7 +538,7 @@ def test_a_tts_that_is_silent_after_a_flush_is_asked_again(after):
     assert held.voice.clears == 1
 
 
-def test_a_reply_whose_end_nobody_tells_is_over_when_nothing_is_left_to_play():
+def test_without_flushed_a_reply_ends_when_the_queue_is_empty():
     held = turn("It is noon.", voice=Voice(Fault(60.0, None)))
     assert held.sink.written == sound("It is noon.")
     assert isinstance(held.end, ReplyFinished)
@@ -555,8 +555,8 @@ def test_a_tts_that_stalls_while_the_llm_still_writes_loses_no_word():
     assert (held.end.said, held.end.ended_by) == ("".join(CLAUSES[:2]).strip(), "flushed")
 
 
-def test_a_long_reply_whose_end_nobody_tells_is_over_when_the_tts_has_stalled():
-    """The last flush sounds for longer than the TTS is waited for."""
+def test_without_flushed_a_long_reply_ends_when_the_tts_stalls():
+    """The last flush plays for longer than the TTS may be silent."""
     clause = "And if that is not enough we will go on and on about it until the moon is up again."
     held = turn(clause, voice=Voice(None, Fault(60.0, None)))
     assert held.sink.written == sound(held.voice.sent[0][1]) + sound(held.voice.sent[1][1])
@@ -566,7 +566,7 @@ def test_a_long_reply_whose_end_nobody_tells_is_over_when_the_tts_has_stalled():
     assert held.end.heard == pytest.approx(length(clause))
 
 
-def test_a_reply_that_is_held_is_not_taken_for_over():
+def test_a_held_reply_is_not_over():
     held = turn(
         "It is noon.",
         voice=Voice(Fault(60.0, None)),
@@ -581,7 +581,7 @@ def test_a_reply_that_is_held_is_not_taken_for_over():
 
 
 def cut(after: float, voice: Callable[[], Voice] = Voice, **options: Any) -> tuple[float, str]:
-    """Cancel as the session does; seconds and words that were heard."""
+    """Cancel as the session does; return the seconds and words that were heard."""
 
     async def main() -> tuple[float, str]:
         held = Turn(Model(0.3, "It is noon. ", 0.3, TEXT[12:]), voice(), 1.0, **options)
@@ -615,7 +615,7 @@ def voices() -> dict[str, Callable[[], Voice]]:
 
 @pytest.mark.parametrize("name", voices())
 @pytest.mark.parametrize("options", [{}, {"speak_drafts": True}, {"flush": "end"}])
-def test_cancelled_at_any_time_it_leaves_nothing_behind_and_tells_what_was_heard(name, options):
+def test_cancelled_at_any_time_it_reports_what_was_heard(name, options):
     cuts = [cut(after / 50, voices()[name], **options) for after in range(0, 360, 7)]
     for heard, said in cuts:
         assert TEXT.startswith(said)
@@ -626,27 +626,27 @@ def test_cancelled_at_any_time_it_leaves_nothing_behind_and_tells_what_was_heard
         assert more.startswith(less)
 
 
-def test_cancelled_at_the_very_moment_the_connection_is_lost_it_is_cancelled():
-    """A TaskGroup that sees both tells of the error only."""
+def test_cancelled_as_the_connection_is_lost_it_is_cancelled():
+    """A TaskGroup that sees both raises only the error."""
     assert cut(1.12, lambda: Voice(Fault(0.2, LOST))) == (0.02, "")
 
 
 @pytest.mark.parametrize("name", ["well", "lost", "lost twice"])
-def test_the_words_that_were_heard_are_those_that_had_sounded(name):
-    """To within one word: words are not equally long, and one that was begun does not count."""
+def test_the_words_heard_are_those_played(name):
+    """To within one word: words differ in length, and a partial one does not count."""
     for after in range(150, 600, 10):
         heard, said = cut(after / 100, voices()[name])
         sounded = (TEXT + " ")[: round(heard / 0.06) + 1]
         assert abs(len(said.split()) - sounded.count(" ")) <= 1, (heard, said, sounded)
 
 
-def test_the_words_of_a_reply_that_was_spoken_to_its_end_are_all_of_them():
+def test_just_before_its_end_all_words_were_heard():
     heard, said = cut(1.1 + length(TEXT) - 0.01)
     assert heard == pytest.approx(length(TEXT) - 0.01)
     assert TEXT.startswith(said)
     assert len(said.split()) >= len(TEXT.split()) - 1
 
 
-def test_each_piece_is_told_once_as_it_is_sent():
+def test_each_piece_is_reported_once_as_it_is_sent():
     held = turn()
     assert [event.text for event in held.of(ClauseSent) if isinstance(event, ClauseSent)] == CLAUSES

@@ -32,7 +32,7 @@ from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsSc
 from voicecli.units import Seconds
 
 EXACT: Seconds = 0.005
-"""The program's own part of a virtual conversation: there is no computing time in it."""
+"""Tolerance: in virtual time computing takes no time, so the program adds next to nothing."""
 
 BLOCK: Seconds = 0.020
 
@@ -53,12 +53,12 @@ def script(
 
 
 def speech(*durations: Seconds) -> bytes:
-    """Silence and voice in turns, every voice ending with a block of the microphone."""
+    """Return silence and speech in turns; speech ends with a block of the microphone."""
     return utterances(*durations)[0]
 
 
 def answers(talk: Conversation) -> list[str]:
-    """What was answered, turn by turn."""
+    """Return the user's text of each answered turn."""
     return [turn.user_text for turn in talk.turns if turn.outcome != "discarded"]
 
 
@@ -69,11 +69,11 @@ HANGOVER, FINALIZE, COMMIT = 0.2, 0.05, 0.45
 TOKEN, TTFB = 0.015, 0.12
 
 FIRST_CLAUSE = 3
-"""So many tokens after the first comes the one that shows that "It is sunny." has ended."""
+"""This many tokens after the first, a token shows that "It is sunny." has ended."""
 
 
 def expected(detect: str, draft: str, ttft: Seconds) -> Seconds:
-    """Mouth-to-ear of a complete sentence, from the script's latencies."""
+    """Return mouth-to-ear of a complete sentence, by the script's latencies."""
     clause = ttft + FIRST_CLAUSE * TOKEN
     if detect == "endpointing":
         return ENDPOINTING + FINAL + clause + TTFB
@@ -161,7 +161,7 @@ def test_a_pause_inside_a_sentence_is_waited_out_by_the_detector() -> None:
 
 
 def test_words_while_the_agent_thinks_are_joined_to_those_before() -> None:
-    """The service's endpointing is taken in by the pause; nothing of the reply is heard yet."""
+    """The STT's endpointing mistakes the pause for the end; the reply is not audible yet."""
     talk = converse(
         profile("limits.idle_s=5"),
         script(*PARTS, gap=0.25, interim=0.2, ttft=0.6),
@@ -179,7 +179,7 @@ def test_words_while_the_agent_thinks_are_joined_to_those_before() -> None:
 
 
 def test_a_commitment_that_was_too_early_is_taken_back_at_the_first_voice() -> None:
-    """The full stop is the STT's, not the user's: after 0.45 s the turn is committed."""
+    """The STT put the full stop, not the user: after 0.45 s the turn is committed."""
     talk = converse(
         profile("turn.detect=vad", "limits.idle_s=5"),
         script("I would like a table.", "For four people.", gap=0.25),

@@ -1,4 +1,4 @@
-"""Which words of a reply were heard, from what was flushed, delivered and played."""
+"""Which words of a reply were heard, derived from flushes and played samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def spoken(*texts: str) -> HeardText:
 
 
 def deliver(reply: HeardText, samples: int) -> None:
-    """All audio of the next flush."""
+    """Deliver all audio of the next flush."""
     reply.receive(samples, written=samples)
     reply.flushed()
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -22,6 +24,7 @@ from voicecli.services.interfaces import LanguageModel, Message, Synthesizer, Tt
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 
+@dataclass(frozen=True, kw_only=True)
 class CascadeResponder(Responder):
     """Answers with an LLM whose text a TTS speaks.
 
@@ -29,47 +32,38 @@ class CascadeResponder(Responder):
     speak_drafts: send text to the TTS before the commit; nothing is played before it.
     """
 
-    stages = ("llm.ttft", "llm.clause", "tts.ttfa", "playout")
+    stages: ClassVar = ("llm.ttft", "llm.clause", "tts.ttfa", "playout")
 
-    def __init__(
-        self,
-        llm: LanguageModel,
-        tts: Synthesizer,
-        *,
-        hedge: HedgeDelay,
-        settings: TtsSettings,
-        speak_drafts: bool,
-    ) -> None:
-        self._llm = llm
-        self._tts = tts
-        self._hedge = hedge
-        self._settings = settings
-        self._speak_drafts = speak_drafts
+    llm: LanguageModel
+    tts: Synthesizer
+    hedge: HedgeDelay
+    settings: TtsSettings
+    speak_drafts: bool
 
     @property
     @override
     def opened(self) -> Sequence[events.ConnectionOpened]:
-        return (self._tts.opened,)
+        return (self.tts.opened,)
 
     @override
     def draft(self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post) -> Reply:
-        settings, committed = self._settings, asyncio.Event()
+        committed = asyncio.Event()
         generation = Generation(
             turn,
             messages,
-            self._llm,
-            create_chunker(settings),
-            hedge=self._hedge,
-            stall=settings.first_clause_stall,
-            apology=settings.apology,
+            self.llm,
+            create_chunker(self.settings),
+            hedge=self.hedge,
+            stall=self.settings.first_clause_stall,
+            apology=self.settings.apology,
             post=post,
         )
         speech = ReplySpeech(
             turn,
-            self._tts,
+            self.tts,
             sink,
-            settings=settings,
-            speak_drafts=self._speak_drafts,
+            settings=self.settings,
+            speak_drafts=self.speak_drafts,
             next_clauses=generation.clauses_from,
             committed=committed,
             post=post,
@@ -78,11 +72,11 @@ class CascadeResponder(Responder):
 
     @override
     async def clear(self) -> None:
-        await self._tts.clear()
+        await self.tts.clear()
 
     @override
     async def warm(self) -> None:
-        await self._llm.warm()
+        await self.llm.warm()
 
 
 class Reply(ReplyHandle):

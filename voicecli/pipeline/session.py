@@ -106,8 +106,7 @@ class Session:
         self._event_sources.append(source)
 
     async def run(self) -> None:
-        """Converse until the input has ended and been answered, a limit is reached or the user
-        quits.
+        """Converse until the input is over and answered, a limit is reached or the user quits.
 
         Raises ServiceError or DeviceError, possibly in a group, if that ends the conversation.
         """

@@ -134,9 +134,11 @@ class ReplySpeech:
         A deferred flush covers the clauses that came in the meantime.
         """
         self._all_sent = False
-        flush_each = self._settings.flush == "clauses" and not self._is_short(SINGLE_FLUSH_BELOW)
+        flush_each = self._settings.flush == "clauses" and not self._is_budget_below(
+            SINGLE_FLUSH_BELOW
+        )
         while pieces := await self._next_clauses(self._next_index):
-            if flush_each and self._next_index and self._is_short(DEFER_FLUSH_BELOW):
+            if flush_each and self._next_index and self._is_budget_below(DEFER_FLUSH_BELOW):
                 await self._wait_until_needed()
                 *before, last = await self._next_clauses(self._next_index)
             else:
@@ -154,7 +156,7 @@ class ReplySpeech:
         self._post(ClauseSent(at=clock.now(), turn=self._turn, text=text, flushed=flush))
         await self._tts.send(text, flush=flush)
 
-    def _is_short(self, share: float) -> bool:
+    def _is_budget_below(self, share: float) -> bool:
         """Whether less than this share of the TTS's budget of flushes is left."""
         budget, left = self._tts.capabilities.flushes, self._tts.flushes_left
         return budget is not None and left is not None and left < share * budget

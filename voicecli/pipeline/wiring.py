@@ -184,8 +184,8 @@ async def open_session(
                 stt=stt.result(),
                 reconnect=services.open_stt,
                 responder=CascadeResponder(
-                    llm,
-                    tts.result(),
+                    llm=llm,
+                    tts=tts.result(),
                     hedge=HedgeDelay(profile.llm.hedge),
                     settings=profile.tts,
                     speak_drafts=profile.turn.draft == "llm+tts",
