@@ -142,7 +142,7 @@ def test_one_service_alone_predicts_nothing(probe: Probe) -> None:
     }  # fmt: skip
 
 
-def test_the_change_that_would_help_most_is_told(probe: Probe) -> None:
+def test_the_change_that_would_help_most_is_named(probe: Probe) -> None:
     probe.script(llm={"ttft_ms": 900, "says": SCRIPT["llm"]["says"]})
     data = probe("-n", "20", "--json").data
 
@@ -344,7 +344,7 @@ def test_no_route(probe: Probe, service: str) -> None:
     assert "Check the network" in shown.err
 
 
-def test_a_refused_key_outranks_a_lost_service_and_both_are_told(probe: Probe) -> None:
+def test_a_refused_key_outranks_a_lost_service_and_both_are_reported(probe: Probe) -> None:
     faults = [
         {"service": "stt", "kind": "refuse", "status": 429, "on": "every"},
         {"service": "tts", "kind": "refuse", "status": 401, "on": "every"},
@@ -369,7 +369,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 # ── watching ─────────────────────────────────────────────────────────────────
 
 
-def test_watching_tells_each_reading_and_ends_with_everything(probe: Probe) -> None:
+def test_watching_prints_each_reading_and_ends_with_the_report(probe: Probe) -> None:
     shown = probe("--watch", "4", "-n", "3")
 
     lines = shown.out.splitlines()
@@ -377,3 +377,4 @@ def test_watching_tells_each_reading_and_ends_with_everything(probe: Probe) -> N
     assert "00:00 llm.ttft 200 ms" in lines[:20]
     assert sum("llm.ttft 200 ms" in line for line in lines) == 3
     assert "expected mouth-to-ear: P50 " in shown.out
+    assert "word error rate not applicable" in shown.out

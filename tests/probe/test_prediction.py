@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.probes import probed, scripted, served
+from tests.support.probes import run_probe, run_with_services, scripted
 from tests.support.speech_like import silence, voice
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
@@ -255,7 +255,7 @@ def test_a_replay_measures_what_was_predicteded(
 ) -> None:
     profile = scripted(tmp_path, script, "audio.block_ms=50", *strategy)
 
-    found = probed(profile, count=TURNS)
+    found = run_probe(profile, count=TURNS)
     expected = predict(found.measurements(), profile)
     measured = replayed(profile, recording(tmp_path))
 
@@ -290,5 +290,5 @@ def replayed(profile: Profile, file: Path) -> list[float]:
                 await session.run()
         return timeline
 
-    found = measure_turns(served(profile, converse))
+    found = measure_turns(run_with_services(profile, converse))
     return [turn.mouth_to_ear for turn in found if turn.mouth_to_ear is not None]

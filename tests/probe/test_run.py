@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.probes import SENTENCES, probed, scripted
+from tests.support.probes import SENTENCES, run_probe, scripted
 from tests.support.sound_cards import running_virtual_audio  # noqa: F401
 from tests.support.virtual_audio import VirtualAudio
 from voicecli import clock
@@ -70,7 +70,7 @@ def about(seconds: float) -> Any:
 
 @pytest.mark.parametrize("latencies", LATENCIES)
 def test_every_figure_is_that_of_the_script(tmp_path: Path, latencies: dict[str, float]) -> None:
-    found = probed(scripted(tmp_path, script(latencies)), count=6, warmup=1)
+    found = run_probe(scripted(tmp_path, script(latencies)), count=6, warmup=1)
 
     values = found.values()
     assert {name: len(values[name]) for name in ("stt.final", "llm.ttft", "tts.ttfa")} == {
@@ -104,7 +104,7 @@ def test_every_figure_is_that_of_the_script(tmp_path: Path, latencies: dict[str,
 def test_with_the_local_detector_the_text_is_there_after_hangover_and_finalize(
     tmp_path: Path,
 ) -> None:
-    found = probed(scripted(tmp_path, USUAL, "turn.detect=vad"), ("stt",), count=8)
+    found = run_probe(scripted(tmp_path, USUAL, "turn.detect=vad"), ("stt",), count=8)
 
     noticed, took = found.values()["stt.noticed"], found.values()["stt.ttfs"]
     assert all(0.2 <= one <= 0.2 + 0.02 + 0.025 for one in noticed)  # hangover, block, frame
@@ -112,7 +112,7 @@ def test_with_the_local_detector_the_text_is_there_after_hangover_and_finalize(
 
 
 def test_interims_lag_by_what_they_do_not_cover(tmp_path: Path) -> None:
-    found = probed(scripted(tmp_path, USUAL), ("stt",), count=4)
+    found = run_probe(scripted(tmp_path, USUAL), ("stt",), count=4)
 
     assert max(found.values()["stt.lag"]) <= 0.02  # a block: the stand-in is never late
     assert len(found.values()["stt.lag"]) == 4
@@ -121,12 +121,12 @@ def test_interims_lag_by_what_they_do_not_cover(tmp_path: Path) -> None:
 # ── cold and warm ────────────────────────────────────────────────────────────
 
 
-def test_what_the_first_use_costs_is_told_apart(tmp_path: Path) -> None:
+def test_cold_samples_are_kept_apart(tmp_path: Path) -> None:
     faults = [
         *({"service": "llm", "kind": "stall", "on": n, "for_ms": 700} for n in (1, 2, 3)),
         *({"service": "tts", "kind": "stall", "on": n, "for_ms": 400} for n in (1, 2, 3)),
     ]
-    found = probed(scripted(tmp_path, {**USUAL, "faults": faults}), ("llm", "tts"), count=5)
+    found = run_probe(scripted(tmp_path, {**USUAL, "faults": faults}), ("llm", "tts"), count=5)
 
     assert median(found, "cold.llm.ttft") == about(
         0.7 + 0.2
@@ -139,7 +139,7 @@ def test_what_the_first_use_costs_is_told_apart(tmp_path: Path) -> None:
 
 def test_warm_ups_do_not_count(tmp_path: Path) -> None:
     faults = [{"service": "llm", "kind": "stall", "on": n, "for_ms": 900} for n in (4, 5)]
-    found = probed(scripted(tmp_path, {**USUAL, "faults": faults}), ("llm",), count=5, warmup=2)
+    found = run_probe(scripted(tmp_path, {**USUAL, "faults": faults}), ("llm",), count=5, warmup=2)
 
     assert max(found.values()["llm.ttft"]) == about(0.2)
 
@@ -150,19 +150,19 @@ def test_warm_ups_do_not_count(tmp_path: Path) -> None:
 def test_words_are_counted_against_the_known_ones(tmp_path: Path) -> None:
     only_finalize = ("turn.detect=vad", "stt.endpointing_ms=false")
     profile = scripted(tmp_path, USUAL, *only_finalize)
-    found = probed(profile, ("stt",), count=4, warmup=0, cold=0)
+    found = run_probe(profile, ("stt",), count=4, warmup=0, cold=0)
     assert [one.text for one in found.samples] == SENTENCES * 2
     assert found.summarize().counts["stt.wer"] == 0.0
 
     wrong = {**USUAL, "stt": {"hears": ["He was an ill disposed young woman."]}}
-    found = probed(scripted(tmp_path, wrong), ("stt",), count=1, warmup=0)
+    found = run_probe(scripted(tmp_path, wrong), ("stt",), count=1, warmup=0)
     first = found.samples[0].counts
     assert (first["stt.wrong"], first["stt.words"]) == (2, 8)  # one missing, one for another
 
 
 def test_a_finalize_that_is_not_answered_is_counted(tmp_path: Path) -> None:
     lost = [{"service": "stt", "kind": "finalize_lost", "on": on} for on in (1, 5)]
-    found = probed(scripted(tmp_path, {**USUAL, "faults": lost}), ("stt",), count=5, warmup=0)
+    found = run_probe(scripted(tmp_path, {**USUAL, "faults": lost}), ("stt",), count=5, warmup=0)
 
     sums = found.counts()
     assert (sums["stt.asked"], sums["stt.answered"]) == (8, 6)  # three of them cold
@@ -173,7 +173,7 @@ def test_a_finalize_that_is_not_answered_is_counted(tmp_path: Path) -> None:
 
 def test_a_retried_request_is_counted_and_measured(tmp_path: Path) -> None:
     busy = {"service": "llm", "kind": "refuse", "status": 503, "on": 5}
-    found = probed(scripted(tmp_path, {**USUAL, "faults": [busy]}), ("llm",), count=3, warmup=0)
+    found = run_probe(scripted(tmp_path, {**USUAL, "faults": [busy]}), ("llm",), count=3, warmup=0)
 
     counts = found.summarize().counts
     assert (counts["llm.retries"], counts["llm.refusals"], counts["llm.errors"]) == (1, 0, 0)
@@ -182,7 +182,7 @@ def test_a_retried_request_is_counted_and_measured(tmp_path: Path) -> None:
 
 def test_a_rate_limit_is_a_refusal(tmp_path: Path) -> None:
     limit = {"service": "llm", "kind": "refuse", "status": 429, "on": 4}
-    found = probed(scripted(tmp_path, {**USUAL, "faults": [limit]}), ("llm",), count=3, warmup=0)
+    found = run_probe(scripted(tmp_path, {**USUAL, "faults": [limit]}), ("llm",), count=3, warmup=0)
 
     counts = found.summarize().counts
     assert (counts["llm.retries"], counts["llm.refusals"], counts["llm.errors"]) == (1, 1, 0)
@@ -190,14 +190,14 @@ def test_a_rate_limit_is_a_refusal(tmp_path: Path) -> None:
 
 def test_a_stall_is_counted(tmp_path: Path) -> None:
     slow = {**USUAL, "llm": {"ttft_ms": 2500, "says": [SAYS]}}
-    found = probed(scripted(tmp_path, slow), ("llm",), count=2, warmup=0)
+    found = run_probe(scripted(tmp_path, slow), ("llm",), count=2, warmup=0)
 
     assert found.summarize().counts["llm.stalls"] == 5  # three of them cold
 
 
 def test_an_error_is_counted_and_the_others_are_measured(tmp_path: Path) -> None:
     lost = {"service": "tts", "kind": "drop", "on": 5, "after_ms": 50}
-    found = probed(scripted(tmp_path, {**USUAL, "faults": [lost]}), ("tts",), count=4, warmup=0)
+    found = run_probe(scripted(tmp_path, {**USUAL, "faults": [lost]}), ("tts",), count=4, warmup=0)
 
     assert found.summarize().counts["tts.errors"] == 1
     assert len(found.values()["tts.ttfa"]) == 3
@@ -207,7 +207,7 @@ def test_an_error_is_counted_and_the_others_are_measured(tmp_path: Path) -> None
 
 def test_a_service_that_always_fails_is_given_up(tmp_path: Path) -> None:
     lost = {"service": "stt", "kind": "drop", "on": "every", "after_ms": 1500}
-    found = probed(scripted(tmp_path, {**USUAL, "faults": [lost]}), count=3, warmup=0)
+    found = run_probe(scripted(tmp_path, {**USUAL, "faults": [lost]}), count=3, warmup=0)
 
     assert isinstance(found.given_up["stt"], ServiceError)
     assert found.summarize().counts["stt.errors"] == 3
@@ -216,14 +216,14 @@ def test_a_service_that_always_fails_is_given_up(tmp_path: Path) -> None:
 
 def test_a_service_that_fails_later_keeps_what_was_measured(tmp_path: Path) -> None:
     refused = [{"service": "llm", "kind": "refuse", "status": 401, "on": n} for n in (6,)]
-    found = probed(scripted(tmp_path, {**USUAL, "faults": refused}), ("llm",), count=9, warmup=0)
+    found = run_probe(scripted(tmp_path, {**USUAL, "faults": refused}), ("llm",), count=9, warmup=0)
 
     assert isinstance(found.given_up["llm"], RefusedError)
     assert len(found.values()["llm.ttft"]) == 2
 
 
 def test_flushes_are_paced_within_the_limit_and_that_is_said(tmp_path: Path) -> None:
-    found = probed(scripted(tmp_path, USUAL), ("tts",), count=22, warmup=1)
+    found = run_probe(scripted(tmp_path, USUAL), ("tts",), count=22, warmup=1)
 
     assert found.values()["tts.ttfa"] == [about(0.12)] * 22
     assert len(found.notes) == 1
@@ -231,7 +231,7 @@ def test_flushes_are_paced_within_the_limit_and_that_is_said(tmp_path: Path) -> 
 
 
 def test_several_connections_share_the_readings(tmp_path: Path) -> None:
-    found = probed(scripted(tmp_path, USUAL), count=6, warmup=0, workers=3)
+    found = run_probe(scripted(tmp_path, USUAL), count=6, warmup=0, workers=3)
 
     warm = [one for one in found.samples if not one.cold and one.service == "stt"]
     assert len(found.values()["llm.ttft"]) == 6
@@ -240,7 +240,7 @@ def test_several_connections_share_the_readings(tmp_path: Path) -> None:
 
 
 def test_request_ids_are_kept(tmp_path: Path) -> None:
-    found = probed(scripted(tmp_path, USUAL), ("stt", "llm", "tts"), count=2, warmup=0)
+    found = run_probe(scripted(tmp_path, USUAL), ("stt", "llm", "tts"), count=2, warmup=0)
 
     assert len(found.request_ids("stt")) == 4  # three cold connections and a warm one
     assert len(found.request_ids("tts")) == 5  # and the one that was cleared

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.support.probes import Speak, says, scripted, served, server
+from tests.support.probes import Serve, answer_with, open_server, run_with_services, scripted
 from voicecli import clock
 from voicecli.errors import VoiceError
 from voicecli.events import Service
@@ -41,10 +41,10 @@ def http(
 
 
 def trace_server(
-    speak: Speak, make: Callable[[int], ConnectionTarget], context: ssl.SSLContext | None = None
+    speak: Serve, make: Callable[[int], ConnectionTarget], context: ssl.SSLContext | None = None
 ) -> ConnectionTrace:
     async def main() -> ConnectionTrace:
-        async with server(speak, context) as port:
+        async with open_server(speak, context) as port:
             return await trace_connection(make(port))
 
     return clock.run(main(), virtual=True)
@@ -70,14 +70,14 @@ def test_the_phases_of_each_service(
     async def go(services: Services) -> ConnectionTrace:
         return await trace_connection(find_target(service, services))
 
-    trace = served(scripted(tmp_path, {}), go)
+    trace = run_with_services(scripted(tmp_path, {}), go)
 
     assert (list(trace.phases), trace.status, trace.failed) == (phases, status, "")
     assert trace.address == "127.0.0.1"
 
 
 def test_an_answer_that_takes_its_time_is_timed_new_and_reused() -> None:
-    trace = trace_server(says(OK, after=0.25), lambda port: http(f"http://127.0.0.1:{port}"))
+    trace = trace_server(answer_with(OK, after=0.25), lambda port: http(f"http://127.0.0.1:{port}"))
 
     assert trace.phases["open"] == pytest.approx(0.25, abs=0.005)
     assert trace.phases["trip"] == pytest.approx(0.25, abs=0.005)
@@ -86,9 +86,21 @@ def test_an_answer_that_takes_its_time_is_timed_new_and_reused() -> None:
 
 def test_a_server_that_hangs_up_after_an_answer_has_no_second_one() -> None:
     closing = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-    trace = trace_server(says(closing), lambda port: http(f"http://127.0.0.1:{port}"))
+    trace = trace_server(answer_with(closing), lambda port: http(f"http://127.0.0.1:{port}"))
 
     assert (list(trace.phases), trace.status, trace.failed) == (["dns", "tcp", "open"], 404, "")
+
+
+def test_a_connection_lost_after_the_answer_is_reported() -> None:
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await reader.readuntil(b"\r\n\r\n")
+
+    trace = trace_server(answer_once, lambda port: http(f"http://127.0.0.1:{port}"))
+
+    assert (list(trace.phases), trace.failed) == (["dns", "tcp", "open"], "trip")
+    assert "the connection was lost as soon as it was open" in diagnose([trace])
 
 
 def test_a_refused_upgrade_is_an_answer(tmp_path: Path) -> None:
@@ -97,13 +109,15 @@ def test_a_refused_upgrade_is_an_answer(tmp_path: Path) -> None:
     async def go(services: Services) -> ConnectionTrace:
         return await trace_connection(find_target("stt", services))
 
-    trace = served(scripted(tmp_path, {"faults": [refused]}), go)
+    trace = run_with_services(scripted(tmp_path, {"faults": [refused]}), go)
 
     assert (list(trace.phases), trace.status, trace.failed) == (["dns", "tcp", "open"], 429, "")
 
 
 def test_without_a_key_nothing_is_asked_for() -> None:
-    trace = trace_server(says(OK), lambda port: http(f"http://127.0.0.1:{port}", may_ask=False))
+    trace = trace_server(
+        answer_with(OK), lambda port: http(f"http://127.0.0.1:{port}", may_ask=False)
+    )
 
     assert list(trace.phases) == ["dns", "tcp"]
 
@@ -130,7 +144,7 @@ def test_tls_is_a_phase_of_its_own(
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
 
     trace = trace_server(
-        says(OK), lambda port: http(f"https://127.0.0.1:{port}"), certified(authority)
+        answer_with(OK), lambda port: http(f"https://127.0.0.1:{port}"), certified(authority)
     )
 
     assert list(trace.phases) == ["dns", "tcp", "tls", "open", "trip"]
@@ -138,7 +152,7 @@ def test_tls_is_a_phase_of_its_own(
 
 def test_an_authority_that_nobody_trusts_is_where_it_ends(authority: trustme.CA) -> None:
     trace = trace_server(
-        says(OK), lambda port: http(f"https://127.0.0.1:{port}"), certified(authority)
+        answer_with(OK), lambda port: http(f"https://127.0.0.1:{port}"), certified(authority)
     )
 
     assert trace.failed == "tls"
@@ -149,10 +163,10 @@ def test_an_authority_that_nobody_trusts_is_where_it_ends(authority: trustme.CA)
 
 
 def trace_through(
-    proxy: Speak, make: Callable[[str], ConnectionTarget], monkeypatch: pytest.MonkeyPatch
+    proxy: Serve, make: Callable[[str], ConnectionTarget], monkeypatch: pytest.MonkeyPatch
 ) -> ConnectionTrace:
     async def main() -> ConnectionTrace:
-        async with server(proxy) as port:
+        async with open_server(proxy) as port:
             monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{port}")
             return await trace_connection(make("https://api.example"))
 
@@ -177,7 +191,7 @@ THROUGH_A_PROXY = pytest.mark.parametrize(
 def test_a_proxy_is_a_phase_of_its_own_and_its_refusal_reported(
     make: Callable[[str], ConnectionTarget], before: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trace = trace_through(says(b"HTTP/1.1 407 No\r\n\r\n"), make, monkeypatch)
+    trace = trace_through(answer_with(b"HTTP/1.1 407 No\r\n\r\n"), make, monkeypatch)
 
     assert (trace.failed, trace.proxy, list(trace.phases)) == ("proxy", "127.0.0.1", before)
     assert "the proxy answered 407 No" in diagnose([trace])
@@ -206,7 +220,7 @@ def test_this_machine_is_reached_without_a_proxy(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "http://10.0.0.1:1")
-    trace = trace_server(says(OK), lambda port: http(f"http://127.0.0.1:{port}"))
+    trace = trace_server(answer_with(OK), lambda port: http(f"http://127.0.0.1:{port}"))
 
     assert (trace.proxy, trace.failed) == ("", "")
 
@@ -229,15 +243,15 @@ def websocket(port: int) -> ConnectionTarget:
 
 
 @pytest.mark.parametrize("make", [websocket, lambda port: http(f"http://127.0.0.1:{port}")])
-def test_a_plain_text_answer_is_told(make: Callable[[int], ConnectionTarget]) -> None:
-    trace = trace_server(says(b"Please log in to the hotel's network.\r\n\r\n"), make)
+def test_a_plain_text_answer_is_reported(make: Callable[[int], ConnectionTarget]) -> None:
+    trace = trace_server(answer_with(b"Please log in to the hotel's network.\r\n\r\n"), make)
 
     assert trace.failed == "open"
     assert "check the URL, and any proxy in between" in diagnose([trace])
 
 
 @pytest.mark.parametrize("make", [websocket, lambda port: http(f"http://127.0.0.1:{port}")])
-def test_hanging_up_is_told(make: Callable[[int], ConnectionTarget]) -> None:
+def test_hanging_up_is_reported(make: Callable[[int], ConnectionTarget]) -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
 
@@ -246,15 +260,17 @@ def test_hanging_up_is_told(make: Callable[[int], ConnectionTarget]) -> None:
     assert (trace.failed, trace.why) == ("open", "it hung up")
 
 
-def test_silence_is_told_after_the_time_out() -> None:
-    trace = trace_server(says(b""), lambda port: http(f"http://127.0.0.1:{port}", timeout=3.0))
+def test_silence_is_reported_after_the_time_out() -> None:
+    trace = trace_server(
+        answer_with(b""), lambda port: http(f"http://127.0.0.1:{port}", timeout=3.0)
+    )
 
     assert (trace.failed, trace.why) == ("open", "nothing within 3 s")
 
 
-def test_a_closed_port_is_told() -> None:
+def test_a_closed_port_is_reported() -> None:
     async def main() -> ConnectionTrace:
-        async with server(says(OK)) as port:
+        async with open_server(answer_with(OK)) as port:
             pass
         return await trace_connection(http(f"http://127.0.0.1:{port}"))
 
@@ -264,7 +280,7 @@ def test_a_closed_port_is_told() -> None:
     assert "takes no connection" in diagnose([trace])
 
 
-def test_an_unknown_name_is_told() -> None:
+def test_an_unknown_name_is_reported() -> None:
     trace = clock.run(trace_connection(http("https://nowhere.invalid")), virtual=True)
 
     assert (trace.failed, trace.phases) == ("dns", {})
@@ -279,13 +295,13 @@ SERVICES = pytest.mark.parametrize("service", ["stt", "llm", "tts"])
 def given_up(
     folder: Path,
     service: Service,
-    speak: Speak,
+    speak: Serve,
     context: ssl.SSLContext | None = None,
 ) -> VoiceError:
     """Why ``service`` is, where it is answered by that server."""
 
     async def main() -> ProbeResults:
-        async with server(speak, context) as port:
+        async with open_server(speak, context) as port:
             url = f"http{'s' if context else ''}://localhost:{port}"
             profile = scripted(folder, {}, f"{service}.base_url={url}")
             async with open_services(profile) as services:
@@ -304,7 +320,7 @@ def test_an_authority_that_nobody_trusts_is_a_line(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
-    error = given_up(tmp_path, service, says(OK), context)
+    error = given_up(tmp_path, service, answer_with(OK), context)
 
     assert error.exit_code == 5
     assert "CERTIFICATE_VERIFY_FAILED" in str(error).upper()
@@ -341,7 +357,7 @@ def test_an_authority_that_nobody_trusts_is_a_line(
 def test_a_proxy_that_answers_in_plain_text_is_a_line(
     tmp_path: Path, service: Service, answer: bytes, said: dict[str, str]
 ) -> None:
-    error = given_up(tmp_path, service, says(answer))
+    error = given_up(tmp_path, service, answer_with(answer))
 
     assert error.exit_code == 5
     assert said[service] in str(error)

@@ -25,24 +25,26 @@ SENTENCES = [
     "He was not an ill-disposed young man.",
     "He might even have been made amiable himself.",
 ]
-"""What the clips say, in the order in which they are played."""
+"""The words of the clips, in the order in which they are played."""
 
 
 def scripted(folder: Path, script: dict[str, object], *settings: str) -> Profile:
-    """The profile ``scripted`` with another script, and whatever else is set."""
+    """Load the profile ``scripted`` with another script and other settings."""
     file = folder / "script.yaml"
     file.write_text(yaml.safe_dump(script), encoding="utf-8")
     overrides = [f"standin.script={file}", "audio.vad=energy", *settings]
     return load_profile("scripted", overrides=overrides)
 
 
-def probed(profile: Profile, wanted: Sequence[Service] = SERVICES, **plan: int) -> ProbeResults:
-    """What a probe of ``profile`` finds."""
-    return served(profile, lambda services: Probe(profile, services, wanted, Plan(**plan)).run())
+def run_probe(profile: Profile, wanted: Sequence[Service] = SERVICES, **plan: int) -> ProbeResults:
+    """Probe ``profile`` in virtual time."""
+    return run_with_services(
+        profile, lambda services: Probe(profile, services, wanted, Plan(**plan)).run()
+    )
 
 
-def served(profile: Profile, work: Callable[[Services], Awaitable[T]]) -> T:
-    """What comes of ``work`` with the profile's stand-ins up, in virtual time."""
+def run_with_services(profile: Profile, work: Callable[[Services], Awaitable[T]]) -> T:
+    """Run ``work`` with the profile's stand-ins, in virtual time."""
 
     async def main() -> T:
         async with open_services(profile) as services:
@@ -51,12 +53,14 @@ def served(profile: Profile, work: Callable[[Services], Awaitable[T]]) -> T:
     return clock.run(main(), virtual=True)
 
 
-Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def server(speak: Speak, context: ssl.SSLContext | None = None) -> AsyncGenerator[int, None]:
-    """A server on this machine that speaks as told; its port."""
+async def open_server(
+    speak: Serve, context: ssl.SSLContext | None = None
+) -> AsyncGenerator[int, None]:
+    """Serve on a port of this machine, which is yielded."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -70,7 +74,7 @@ async def server(speak: Speak, context: ssl.SSLContext | None = None) -> AsyncGe
         yield listening.sockets[0].getsockname()[1]
 
 
-def says(text: bytes, after: float = 0.0) -> Speak:
+def answer_with(text: bytes, after: float = 0.0) -> Serve:
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await reader.readuntil(b"\r\n\r\n")

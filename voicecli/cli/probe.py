@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from voicecli.probe.compare import Change
     from voicecli.probe.json_result import RunContext
     from voicecli.probe.prediction import Evaluation
-    from voicecli.probe.run import Observer
+    from voicecli.probe.run import Observer, Probe
     from voicecli.probe.schedule import Plan
     from voicecli.profile import Profile
 
@@ -85,6 +85,7 @@ Watch = Annotated[
     float | None,
     typer.Option(min=1, max=3600, metavar="S", help="One reading every S seconds, until Ctrl-C."),
 ]
+
 CHEAP = 0.03
 """US dollars; a smaller cost is not announced."""
 
@@ -201,35 +202,37 @@ class _Command:
 
     async def _probe(self) -> None:
         from voicecli.pipeline.wiring import open_services
-        from voicecli.probe.run import Probe, measure_audio
+        from voicecli.probe.run import measure_audio
 
-        options, standin = self._options, self._profile.standin
+        quiet = self._options.output is not Format.TEXT
         async with open_services(self._profile) as services:
             self._check_comparable(services)
             self._announce_cost()
-            with _open_progress(quiet=options.output is not Format.TEXT) as observer:
-                probe = Probe(self._profile, services, options.wanted, options.plan, observer)
-                self._results = probe.results
-                # Scripted transcripts are not of the words that were sent.
-                self._results.word_errors = standin is None or standin.engine != "scripted"
-                if len(options.wanted) > 1:
+            with _open_progress(quiet=quiet) as observer:
+                probe = self._create_probe(services, observer)
+                if len(self._options.wanted) > 1:
                     await measure_audio(self._profile, self._results)
                 await probe.run()
 
     async def _watch(self) -> None:
         from voicecli.pipeline.wiring import open_services
-        from voicecli.probe.run import Probe
         from voicecli.probe.text import WatchTable
 
-        options = self._options
         async with open_services(self._profile) as services:
             self._check_comparable(services)
             self._announce_cost()
             with _open_live() as (show, say):
-                observer = WatchTable(show, say)
-                probe = Probe(self._profile, services, options.wanted, options.plan, observer)
-                self._results = probe.results
-                await probe.run_side_by_side()
+                await self._create_probe(services, WatchTable(show, say)).run_side_by_side()
+
+    def _create_probe(self, services: Services, observer: Observer | None) -> Probe:
+        from voicecli.probe.run import Probe
+
+        options, standin = self._options, self._profile.standin
+        probe = Probe(self._profile, services, options.wanted, options.plan, observer)
+        self._results = probe.results
+        # Scripted transcripts are not of the words that were sent.
+        self._results.word_errors = standin is None or standin.engine != "scripted"
+        return probe
 
     def _check_comparable(self, services: Services) -> None:
         """Raise UsageError before money is spent on a run that cannot be compared."""

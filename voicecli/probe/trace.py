@@ -118,10 +118,7 @@ _LIBRARY_ERRORS = (
 
 
 class _Tracer:
-    """Measures one connection.
-
-    current: the phase in progress.
-    """
+    """Opens one connection; current: the phase in progress, or the one that failed."""
 
     def __init__(self, target: ConnectionTarget, proxy: str) -> None:
         self._target = target
@@ -170,15 +167,16 @@ class _Tracer:
         """The addresses of ``host``, in the resolver's order; the phase ``dns``."""
         self.begin("dns")
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(self._timeout):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         self.end()
         return [str(address[0]) for _, _, _, _, address in found]
 
     async def _trace_transport(self) -> None:
         """TCP and TLS to the service; through a proxy, TCP to the proxy."""
-        endpoint, timeout = self._target.endpoint, self._timeout
+        endpoint = self._target.endpoint
         parts = urlsplit(self._proxy or endpoint.http())
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(self._timeout):
             stream = await _TimedBackend(self).connect_tcp(parts.hostname or "", _port(parts))
             try:
                 if endpoint.secure and not self._proxy:
@@ -199,6 +197,7 @@ class _Tracer:
             proxy=_http_proxy(self._proxy) if self._proxy else None, network_backend=backend
         ) as pool:
             for phase in ("open", "trip"):
+                self.begin(phase)
                 async with asyncio.timeout(self._timeout):
                     response = await pool.request(
                         "GET",
@@ -259,12 +258,12 @@ class _Tracer:
         self.end()
 
     async def _open_websocket(self) -> ClientConnection | None:
-        """An open connection; None if the upgrade was refused, which is an answer, too."""
+        """Open the WebSocket; None if the service refused, which is a complete trace, too."""
         target, tracer = self._target, self
         endpoint = target.endpoint
 
         class TimedConnection(ClientConnection):
-            """Made when there is a way to the service, and told when it is encrypted."""
+            """Made when TCP (and the proxy) are connected, and notified after TLS."""
 
             def __init__(self, *args: Any, **options: Any) -> None:
                 tracer.end()
@@ -296,7 +295,7 @@ class _Tracer:
                 connection = await self.connect(
                     endpoint.host,
                     _port(parts),
-                    lambda address: connect(url, host=address, **options).connect(),
+                    lambda address: connect(url, host=address, **options),
                 )
         except InvalidStatus as error:
             self.status = error.response.status_code
@@ -315,7 +314,7 @@ class _Tracer:
 
 
 class _TimedBackend(httpcore2.AnyIOBackend):
-    """httpcore2's own network backend; resolves and connects in two timed phases, once."""
+    """httpcore2's network backend, which resolves and connects in two phases, and only once."""
 
     def __init__(self, tracer: _Tracer) -> None:
         self._tracer = tracer
@@ -325,7 +324,7 @@ class _TimedBackend(httpcore2.AnyIOBackend):
     async def connect_tcp(
         self, host: str, port: int, *args: Any, **options: Any
     ) -> httpcore2.AsyncNetworkStream:
-        if self._used:  # the server had promised to keep the connection
+        if self._used:  # for the second request: the server has closed the connection
             raise httpcore2.RemoteProtocolError("closed")
         self._used = True
         connect = super().connect_tcp
