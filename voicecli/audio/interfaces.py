@@ -61,10 +61,12 @@ class Source(Protocol):
         """Yield each block when its last sample has been captured; after the input, silence."""
 
     def pause(self) -> None:
-        """Stop the user's input while nobody listens; a live microphone ignores this."""
+        """Stop the input while nobody listens; by default nothing: live input does not wait."""
+        return
 
     def resume(self) -> None:
         """Continue the input where it was paused."""
+        return
 
 
 class Sink(Protocol):

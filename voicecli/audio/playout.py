@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from voicecli.audio.pcm import SampleArray, find_audible
-from voicecli.units import Samples, Seconds
+from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 FADE: Seconds = 0.01  # long enough to avoid a click, short enough to pass for immediate
 DUCKED_GAIN = 10 ** (-20 / 20)
@@ -55,8 +55,7 @@ class PlayoutBuffer:
         self._reset()
 
     def _reset(self) -> None:
-        self._queue: deque[SampleArray] = deque()
-        self._queued: Samples = 0
+        self._queue = bytearray()
         self._position: Samples = 0  # of the queue's first sample
         self._drawn: deque[tuple[Seconds, Samples, Samples]]  # time, position and length of blocks
         self._drawn = deque(maxlen=_DRAWN_BLOCKS)
@@ -89,8 +88,7 @@ class PlayoutBuffer:
             return
         if self._audible is None and (index := find_audible(samples)) is not None:
             self._audible = self._position + self._queued + index
-        self._queue.append(samples)
-        self._queued += len(samples)
+        self._queue += samples.tobytes()
         self._flow()
 
     def end(self) -> None:
@@ -121,7 +119,6 @@ class PlayoutBuffer:
         """Fade out and drop the rest of the reply; return the samples drawn before."""
         self._cut()
         self._queue.clear()
-        self._queued = 0
         self._ended = True
         return self._position
 
@@ -169,6 +166,10 @@ class PlayoutBuffer:
         at, position, count = self._drawn[0]
         return position + min(max(round((now - at) * self.rate), 0), count)
 
+    @property
+    def _queued(self) -> Samples:
+        return len(self._queue) // SAMPLE_SIZE
+
     def _flow(self) -> None:
         """Let the queue flow if it may."""
         if not self._queued:
@@ -191,12 +192,15 @@ class PlayoutBuffer:
 
     def _play(self, count: Samples, at: Seconds) -> SampleArray:
         """At most ``count`` samples of the queue, at their gain."""
-        length = min(count, self._queued)
         runs_dry = not self._ended and self._queued < count + self._dry_fade
-        if length:
-            self._note_times(length, at)
-        samples = self._peek(length)
-        self._drop(length)
+        samples = self._peek(count)
+        if length := len(samples):
+            self._drawn.append((at, self._position, length))
+        first = self._audible
+        if self._audible_at is None and first is not None and first < self._position + length:
+            self._audible_at = at + (first - self._position) / self.rate
+        self._position += length
+        del self._queue[: SAMPLE_SIZE * length]
         fade = min(self._dry_fade, length) if runs_dry else 0
         if self._gain != 1.0 or self._goal != 1.0 or fade:
             gains = self._advance_gain(length)
@@ -210,36 +214,9 @@ class PlayoutBuffer:
                 self._count_underrun()
         return samples
 
-    def _note_times(self, count: Samples, at: Seconds) -> None:
-        """Remember when the next ``count`` samples of the queue sound."""
-        self._drawn.append((at, self._position, count))
-        first = self._audible
-        if self._audible_at is None and first is not None and first < self._position + count:
-            self._audible_at = at + (first - self._position) / self.rate
-
     def _peek(self, count: Samples) -> SampleArray:
         """The queue's first ``count`` samples, or all there are."""
-        if self._queue and len(self._queue[0]) >= count:
-            return self._queue[0][:count]
-        out = np.empty(min(count, self._queued), np.int16)
-        filled = 0
-        for piece in self._queue:
-            if filled == len(out):
-                break
-            part = piece[: len(out) - filled]
-            out[filled : filled + len(part)] = part
-            filled += len(part)
-        return out
-
-    def _drop(self, count: Samples) -> None:
-        """Remove the queue's first ``count`` samples."""
-        self._position += count
-        self._queued -= count
-        while count:
-            piece = self._queue.popleft()
-            if len(piece) > count:
-                self._queue.appendleft(piece[count:])
-            count -= min(len(piece), count)
+        return np.frombuffer(self._queue[: SAMPLE_SIZE * count], np.int16)
 
     def _advance_gain(self, count: Samples) -> NDArray[np.float64]:
         """The gains of the next ``count`` samples, on the way to the gain wanted."""

@@ -126,11 +126,3 @@ class SilentSource(Source):
             await asyncio.sleep(start + (count + 1) * length - clock.now())
             yield AudioBlock(pcm, start + count * length)
             count += 1
-
-    @override
-    def pause(self) -> None:
-        pass
-
-    @override
-    def resume(self) -> None:
-        pass

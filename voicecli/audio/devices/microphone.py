@@ -70,14 +70,6 @@ class Microphone(OpenDevice, Source):
             while self._blocks:
                 yield self._blocks.popleft()
 
-    @override
-    def pause(self) -> None:
-        pass
-
-    @override
-    def resume(self) -> None:
-        pass
-
     def _open_at(self, rate: int) -> None:
         self._resampler = Resampler(rate, self.format.rate)
         self._clock = CaptureClock(rate)
