@@ -175,7 +175,7 @@ def starts(blocks: Iterable[AudioBlock], detector: Detector) -> list[Seconds]:
 
 def detectors(rate: int) -> list[Detector]:
     pytest.importorskip("onnxruntime", reason="pip install voicecli[vad]")
-    return [EnergyDetector(AudioFormat(rate)), SileroDetector(AudioFormat(rate))]
+    return [EnergyDetector(AudioFormat(rate), 0.2), SileroDetector(AudioFormat(rate), 0.2)]
 
 
 # ── the agent alone ──────────────────────────────────────────────────────────
@@ -477,7 +477,7 @@ def test_nothing_is_heard_of_a_real_loudspeaker(virtual_audio):
         heard, clean = list[AudioBlock](), list[AudioBlock]()
         async with (
             open_loudspeaker(None, 24_000, 0.06) as loudspeaker,
-            open_microphone(None, 48_000) as microphone,
+            open_microphone(None, 48_000, 0.02) as microphone,
         ):
             canceller = EchoCanceller(microphone.format, loudspeaker)
 

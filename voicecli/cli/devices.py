@@ -42,6 +42,7 @@ class Tested(StrEnum):
 
 TestResult = tuple[dict[str, Any], list[str]]  # for JSON, and as lines of text
 _RATE = 48_000  # most hardware's own, so that nothing is resampled here
+_BLOCK = 0.02
 _NO_PREBUFFER = 0.0  # test signals are written at once
 _METER_WIDTH, _METER_FLOOR = 40, -60.0  # cells of the level meter, and the dBFS where it begins
 
@@ -180,7 +181,7 @@ async def _test_microphone(name: str | None, seconds: float) -> TestResult:
     from voicecli.audio.devices.selftest import run_microphone_test
     from voicecli.audio.pcm import SILENT_DBFS
 
-    async with open_microphone(name, _RATE) as microphone:
+    async with open_microphone(name, _RATE, _BLOCK) as microphone:
         with _open_meter() as show:
             status, level = await run_microphone_test(microphone, seconds, show)
         if level.peak <= SILENT_DBFS:
@@ -203,7 +204,7 @@ async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | No
     from voicecli.audio.pcm import AUDIBLE_DBFS
 
     async with (
-        open_microphone(microphone_name, _RATE) as microphone,
+        open_microphone(microphone_name, _RATE, _BLOCK) as microphone,
         open_loudspeaker(loudspeaker_name, _RATE, _NO_PREBUFFER) as loudspeaker,
     ):
         measured = await run_loopback_test(microphone, loudspeaker)

@@ -25,6 +25,7 @@ from voicecli.units import AudioBlock, Seconds
 pytestmark = pytest.mark.soundcard
 
 PREBUFFER: Seconds = 0.06
+BLOCK: Seconds = 0.02
 
 
 @asynccontextmanager
@@ -263,7 +264,10 @@ def test_a_reply_that_comes_too_slowly_counts_its_underruns(virtual_audio: Virtu
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])
 def test_what_is_said_is_heard_at_its_level_without_a_gap(virtual_audio: VirtualAudio, rate: int):
     async def main() -> tuple[list[AudioBlock], int]:
-        async with open_microphone(None, rate) as microphone, collected(microphone) as blocks:
+        async with (
+            open_microphone(None, rate, BLOCK) as microphone,
+            collected(microphone) as blocks,
+        ):
             await until(lambda: len(blocks) >= 5)
             virtual_audio.speak(tone(1.0, rate), rate)
             await until(lambda: is_loud(blocks[-1]))
@@ -284,7 +288,10 @@ def test_what_is_said_is_heard_at_its_level_without_a_gap(virtual_audio: Virtual
 
 def test_blocks_say_when_they_were_at_the_microphone(virtual_audio: VirtualAudio):
     async def main() -> tuple[list[AudioBlock], Seconds]:
-        async with open_microphone(None, 16_000) as microphone, collected(microphone) as blocks:
+        async with (
+            open_microphone(None, 16_000, BLOCK) as microphone,
+            collected(microphone) as blocks,
+        ):
             await asyncio.sleep(0.3)
             for _ in range(6):
                 virtual_audio.speak(tone(0.1, 16_000), 16_000)
@@ -309,7 +316,10 @@ def test_blocks_say_when_they_were_at_the_microphone(virtual_audio: VirtualAudio
 
 def test_digital_silence_is_told_within_a_second(virtual_audio: VirtualAudio):
     async def main() -> tuple[Seconds, list[Event]]:
-        async with open_microphone("virtual_mic", 16_000) as microphone, told(microphone) as events:
+        async with (
+            open_microphone("virtual_mic", 16_000, BLOCK) as microphone,
+            told(microphone) as events,
+        ):
             opened = clock.now()
             async with collected(microphone):
                 await until(lambda: bool(events))
@@ -331,7 +341,7 @@ def test_lost_devices_are_told_and_replaced_in_the_middle_of_a_reply(
 ):
     async def main() -> None:
         async with (
-            open_microphone(None, 16_000) as microphone,
+            open_microphone(None, 16_000, BLOCK) as microphone,
             open_loudspeaker(None, 24_000, PREBUFFER) as loudspeaker,
             collected(microphone) as blocks,
             told(microphone) as events,
@@ -365,7 +375,7 @@ def test_lost_devices_are_told_and_replaced_in_the_middle_of_a_reply(
 
 def test_opened_without_a_sound_system_is_one_sentence(virtual_audio: VirtualAudio):
     async def main() -> None:
-        async with open_microphone(None, 16_000):
+        async with open_microphone(None, 16_000, BLOCK):
             pass
 
     virtual_audio.stop()
@@ -381,7 +391,7 @@ def test_opened_without_a_sound_system_is_one_sentence(virtual_audio: VirtualAud
 @pytest.mark.parametrize("index", ["99", "-1"])
 def test_an_index_out_of_range_never_reaches_portaudio(virtual_audio: VirtualAudio, index: str):
     async def main() -> None:
-        async with open_microphone(index, 16_000):
+        async with open_microphone(index, 16_000, BLOCK):
             pass
 
     with pytest.raises(DeviceError, match="there is no"):
@@ -392,7 +402,7 @@ def test_nothing_is_printed(virtual_audio: VirtualAudio, capfd: pytest.CaptureFi
     async def main() -> None:
         async with (
             open_loudspeaker(None, 48_000, PREBUFFER) as loudspeaker,
-            open_microphone(None, 48_000),
+            open_microphone(None, 48_000, BLOCK),
         ):
             await reply(loudspeaker, tone(0.1, 48_000))
             await loudspeaker.finish()

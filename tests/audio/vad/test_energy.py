@@ -150,7 +150,7 @@ def test_a_stretch_ends_after_the_hangover(hangover: float) -> None:
 
 
 def test_times_are_those_of_the_blocks() -> None:
-    detector = EnergyDetector(AudioFormat(RATE))
+    detector = EnergyDetector(AudioFormat(RATE), 0.2)
     pcm, ends = utterances(0.7, 1.2, 0.5)
 
     events = [
@@ -172,7 +172,7 @@ PCM = noisy(utterances(0.6137, 0.9, 0.45, 0.4, 0.5)[0], -50)
 @given(st.lists(st.integers(1, 4000), min_size=1, max_size=40))
 @settings(max_examples=60, deadline=None)
 def test_how_the_audio_is_cut_is_no_matter(sizes: list[int]) -> None:
-    detector = EnergyDetector(AudioFormat(RATE))
+    detector = EnergyDetector(AudioFormat(RATE), 0.2)
     events: list[Event] = []
     offset, turn = 0, 0
     while offset < len(PCM) // 2:
@@ -212,7 +212,7 @@ def test_starts_and_stops_alternate_and_move_forward(durations: list[float], rat
 
 
 def test_after_a_reset_the_voice_under_way_is_forgotten() -> None:
-    detector = EnergyDetector(AudioFormat(RATE))
+    detector = EnergyDetector(AudioFormat(RATE), 0.2)
     assert len([*detector.feed(AudioBlock(silence(0.7) + voice(0.5), 0.0))]) == 1
     assert detector.speaking
 
@@ -226,7 +226,7 @@ def test_after_a_reset_the_voice_under_way_is_forgotten() -> None:
 
 
 def test_a_rest_from_before_the_reset_does_not_shift_what_follows() -> None:
-    detector = EnergyDetector(AudioFormat(RATE))
+    detector = EnergyDetector(AudioFormat(RATE), 0.2)
     detector.feed(AudioBlock(silence(0.7) + bytes(2 * 79), 0.0))
     detector.reset()
 

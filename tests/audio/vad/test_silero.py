@@ -90,7 +90,7 @@ def hear(pcm: bytes, rate: int = RATE, hangover: float = 0.2) -> list[Event]:
 
 def suspected(pcm: bytes) -> list[float]:
     """When it took a sound for what may be a voice."""
-    ear = SileroDetector(AudioFormat(RATE))
+    ear = SileroDetector(AudioFormat(RATE), 0.2)
     events = [event for block in blocks(pcm) for event in ear.feed(block)]
     return [event.at for event in events if isinstance(event, SpeechSuspected)]
 
@@ -194,7 +194,7 @@ def test_two_sentences_are_two_stretches() -> None:
 @settings(max_examples=25, deadline=None)
 def test_how_the_audio_is_cut_is_no_matter(sizes: list[int], rate: int) -> None:
     pcm = spoken("0880", rate)
-    ear = SileroDetector(AudioFormat(rate))
+    ear = SileroDetector(AudioFormat(rate), 0.2)
     events: list[Event] = []
     offset, turn = 0, 0
     while offset < len(pcm) // 2:
@@ -214,7 +214,7 @@ def test_how_the_audio_is_cut_is_no_matter(sizes: list[int], rate: int) -> None:
 @pytest.mark.parametrize("rate", [RATE, 48_000])
 def test_after_a_reset_it_hears_as_if_new(rate: int) -> None:
     pcm = spoken("0880", rate)
-    ear = SileroDetector(AudioFormat(rate))
+    ear = SileroDetector(AudioFormat(rate), 0.2)
     for block in blocks(pcm[: 2 * 2 * rate], rate):  # into the middle of the sentence
         ear.feed(block)
     assert ear.speaking
@@ -295,7 +295,7 @@ def test_the_network_is_the_published_one_and_comes_with_its_licence() -> None:
 
 def test_detectors_share_the_network_but_not_what_they_heard() -> None:
     pcm, quiet = spoken("0880"), silence(len(spoken("0880")) / 2 / RATE)
-    one, other = (SileroDetector(AudioFormat(RATE)) for _ in range(2))
+    one, other = (SileroDetector(AudioFormat(RATE), 0.2) for _ in range(2))
     heard: list[Event] = []
 
     for block, still in zip(blocks(pcm), blocks(quiet), strict=True):

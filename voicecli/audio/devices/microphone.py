@@ -22,9 +22,7 @@ _BACKLOG = 3000  # blocks kept for a slow reader (60 s of 20 ms); the oldest are
 
 
 @asynccontextmanager
-async def open_microphone(
-    name: str | None, rate: int, block: Seconds = 0.02
-) -> AsyncIterator[Microphone]:
+async def open_microphone(name: str | None, rate: int, block: Seconds) -> AsyncIterator[Microphone]:
     """Open a microphone and start capturing.
 
     name: a device's name, a part of it, or its index; None for the default.

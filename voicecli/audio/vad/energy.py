@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
-from voicecli.audio.interfaces import AudioSettings, Detector
+from voicecli.audio.interfaces import Detector
 from voicecli.audio.pcm import SILENT_DBFS, LevelArray, SampleArray, samples_of, to_dbfs
 from voicecli.events import Event, SpeechStarted, SpeechStopped
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
@@ -31,6 +31,7 @@ FLOOR_DBFS = -55.0  # nothing below this is voice
 QUIET_ROOM_DBFS = -51.0  # the noise level assumed until it is known; 6 dB more is AUDIBLE_DBFS
 ONSET: Seconds = 0.030  # uninterrupted voice that starts a stretch; a click is shorter
 RETURN: Seconds = 0.020  # voice that continues it after a dip: a click is shorter, a "t" is not
+RECORDED_PAUSE: Seconds = 0.2  # ends a stretch of a recording
 _DIP_FRAMES = 5  # length of the quietest part: 50 ms
 _NOISE_KNOWN_AFTER = 50  # frames (half a second): a stream may begin with a voice
 
@@ -156,7 +157,7 @@ class EnergyDetector(Detector):
     hangover: seconds of silence that end a stretch.
     """
 
-    def __init__(self, format: AudioFormat, hangover: Seconds = AudioSettings().hangover) -> None:
+    def __init__(self, format: AudioFormat, hangover: Seconds) -> None:
         self.format = format
         self.speaking = False
         self._meter = LevelMeter(format)
@@ -208,11 +209,11 @@ class EnergyDetector(Detector):
 
 
 def find_stretches(
-    blocks: Iterable[AudioBlock], format: AudioFormat, hangover: Seconds = AudioSettings().hangover
+    blocks: Iterable[AudioBlock], format: AudioFormat
 ) -> Iterator[tuple[Seconds, Seconds]]:
     """Yield start and end of each stretch of voice in consecutive blocks, as it is found."""
-    detector = EnergyDetector(format, hangover)
-    silence = format.silence(hangover + 2 * FRAME)
+    detector = EnergyDetector(format, RECORDED_PAUSE)
+    silence = format.silence(RECORDED_PAUSE + 2 * FRAME)
     start = end = 0.0
     for block in blocks:
         end = block.at + format.seconds(len(block.pcm))

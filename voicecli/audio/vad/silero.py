@@ -22,7 +22,7 @@ import numpy as np
 import soxr
 from typing_extensions import override
 
-from voicecli.audio.interfaces import AudioSettings, Detector
+from voicecli.audio.interfaces import Detector
 from voicecli.audio.pcm import SILENT_DBFS, FloatArray, samples_of
 from voicecli.audio.vad.energy import FRAME, Frame, LevelMeter
 from voicecli.errors import UsageError
@@ -84,7 +84,7 @@ class SileroDetector(Detector):
     hangover: seconds of silence that end a stretch.
     """
 
-    def __init__(self, format: AudioFormat, hangover: Seconds = AudioSettings().hangover) -> None:
+    def __init__(self, format: AudioFormat, hangover: Seconds) -> None:
         self.format = format
         self.speaking = False
         self._network = SileroNetwork()
