@@ -50,7 +50,7 @@ SETTING = SessionContext(
 )
 
 
-def told(entries: list[Entry]) -> dict[str, Any]:
+def result_of(entries: list[Entry]) -> dict[str, Any]:
     found = measure_turns(entries)
     book = count_usage(entries, found)
     numbers = summarize(found, book)
@@ -72,7 +72,9 @@ def told(entries: list[Entry]) -> dict[str, Any]:
 
 
 def test_the_result():
-    data = told(session(PLAIN, later(ends="taken back"), more=(AudioGlitched(at=0.5, xruns=1),)))
+    data = result_of(
+        session(PLAIN, later(ends="taken back"), more=(AudioGlitched(at=0.5, xruns=1),))
+    )
     assert data["schema_version"] == 1
     assert data["program"] == "voicecli"
     assert data["profile"] == {"name": "default", "hash": profile_hash(SETTING.resolved)}
@@ -107,7 +109,7 @@ def test_the_result():
 
 
 def test_a_turn_in_the_result():
-    first, second = told(session(PLAIN, later(ends="taken back")))["turns"]
+    first, second = result_of(session(PLAIN, later(ends="taken back")))["turns"]
     assert first["mouth_to_ear_ms"] == 815.3
     assert first["stages_ms"] == {
         "stt.ttfs": 300,
@@ -146,7 +148,7 @@ def test_a_failure_in_the_result_is_washed():
 
 @given(st.builds(Exchange, stop=DURATIONS, ttft=DURATIONS, clause=DURATIONS, playout=DURATIONS))
 def test_the_stages_in_the_result_sum_to_the_microsecond(exchange: Exchange):
-    (turn,) = told(exchange.entries())["turns"]
+    (turn,) = result_of(exchange.entries())["turns"]
     microseconds = sum(round(took * 1000) for took in turn["stages_ms"].values() if took)
     assert microseconds == round(turn["mouth_to_ear_ms"] * 1000)
 
@@ -158,15 +160,15 @@ def test_the_hash_knows_settings_and_not_their_order():
 
 
 @given(st.lists(any_entry(), max_size=5))
-def test_json_lines_are_the_records(records: list[Entry]):
-    told: list[str] = []
-    lines = JsonLines(told.append)
-    for record in records:
-        lines(record)
-    parsed = [json.loads(line) for line in told]
-    assert [one.pop("schema_version") for one in parsed] == [1] * len(records)
-    assert [decode(json.dumps(one)) for one in parsed] == records
-    assert all(line.isascii() and line.isprintable() for line in told)
+def test_json_lines_are_the_entries(entries: list[Entry]):
+    written: list[str] = []
+    lines = JsonLines(written.append)
+    for entry in entries:
+        lines(entry)
+    parsed = [json.loads(line) for line in written]
+    assert [one.pop("schema_version") for one in parsed] == [1] * len(entries)
+    assert [decode(json.dumps(one)) for one in parsed] == entries
+    assert all(line.isascii() and line.isprintable() for line in written)
 
 
 def test_the_result_is_the_last_line():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -13,12 +12,10 @@ from hypothesis import strategies as st
 
 from tests.support.timelines import Exchange
 from voicecli.events import ConnectionLost, Warned
-from voicecli.metrics.summary import Budgets, summarize
-from voicecli.metrics.thresholds import evaluate, parse_threshold
+from voicecli.metrics.summary import Budgets
 from voicecli.metrics.turns import Turn, measure_turns
-from voicecli.metrics.usage import Prices, count_usage, estimate_cost
-from voicecli.report.json_result import SessionContext, build_result, dump_result
-from voicecli.report.turn_lines import TurnLines, paint, reply_lines, stage_bar, turn_lines
+from voicecli.metrics.usage import Prices
+from voicecli.report.turn_lines import TurnLines, paint, reply_lines, stage_bar, user_line
 from voicecli.timeline import Entry
 
 PLAIN = Exchange(ttft=0.2893)
@@ -26,6 +23,10 @@ PLAIN = Exchange(ttft=0.2893)
 BUDGETS = Budgets(llm=0.3)
 
 OURS = Prices(stt=0.0077, llm=(0.15, 0.60), tts=0.030)
+
+
+def turn_lines(turn: Turn, budgets: Budgets) -> list[str]:
+    return [user_line(turn.turn, turn.user_text), *reply_lines(turn, budgets)]
 
 
 def lines(exchange: Exchange, *more: Entry, budgets: Budgets = BUDGETS) -> list[str]:
@@ -48,7 +49,7 @@ def test_the_lines_of_a_turn():
 
 
 @pytest.mark.parametrize(
-    ("exchange", "agent", "told"),
+    ("exchange", "agent", "printed"),
     [
         (later(ends="interrupted"), '"It is noon. …"', "[speech_final]  interrupted after 1.5 s"),
         (
@@ -64,12 +65,12 @@ def test_the_lines_of_a_turn():
         (later(ttft=3.0), '"It is noon."', "over budget: mouth_to_ear 3526 > 3000"),
     ],
 )
-def test_what_became_of_a_turn_is_told(exchange, agent, told):
+def test_the_outcome_of_a_turn(exchange, agent, printed):
     user, *replied, waited = lines(exchange)
     assert user == '#2 you   "What is the time?"'
     assert replied == ([] if agent is None else [f"#2 agent {agent}"])
     assert waited.startswith("#2 ⏱ ")
-    assert told in waited
+    assert printed in waited
     assert "cold" not in waited
 
 
@@ -118,49 +119,23 @@ def test_the_printed_stages_sum_to_the_printed_total(exchange: Exchange):
 
 
 def test_lines_are_written_when_something_happens():
-    told: list[str] = []
-    follower = TurnLines(told.append, BUDGETS)
+    printed: list[str] = []
+    follower = TurnLines(printed.append, BUDGETS)
     entries = PLAIN.entries()
     for entry in entries[:-1]:
         follower(entry)
-    assert told == ['#1 you   "What is the time?"']
+    assert printed == ['#1 you   "What is the time?"']
     follower(entries[-1])
-    assert told[1:] == turn_lines(measure_turns(entries)[0], BUDGETS)[1:]
+    assert printed[1:] == turn_lines(measure_turns(entries)[0], BUDGETS)[1:]
 
 
 def test_warnings_and_losses_are_written():
-    told: list[str] = []
-    follower = TurnLines(told.append)
+    printed: list[str] = []
+    follower = TurnLines(printed.append)
     follower(Warned(at=1, service="audio", text="only\x1b[2J zeros"))
     follower(ConnectionLost(at=2, service="stt", reason="STT: connection lost"))
     follower(ConnectionLost(at=3, service="tts", reason="no answer"))
-    assert told == ["! AUDIO: only zeros", "! STT: connection lost", "! TTS: no answer"]
-
-
-SETTING = SessionContext(
-    profile="default", resolved={"stt": {"model": "nova-3"}}, environment={"python": "3.11"}
-)
-
-
-def told(entries: list[Entry]) -> dict[str, Any]:
-    found = measure_turns(entries)
-    book = count_usage(entries, found)
-    numbers = summarize(found, book)
-    verdicts = [evaluate(parse_threshold("mouth_to_ear.p95<3000"), numbers)]
-    data = build_result(
-        found,
-        book,
-        numbers,
-        BUDGETS,
-        estimate_cost(book, OURS),
-        context=SETTING,
-        verdicts=verdicts,
-    )
-    text = dump_result(data)
-    assert text.isascii()
-    again: dict[str, Any] = json.loads(text)
-    assert again == data
-    return again
+    assert printed == ["! AUDIO: only zeros", "! STT: connection lost", "! TTS: no answer"]
 
 
 def bar(turn: Turn, columns: int, budgets: Budgets = BUDGETS) -> list[str]:

@@ -54,16 +54,6 @@ class StderrAbove(io.TextIOBase):
         return len(text)
 
 
-def has_screen() -> bool:
-    """Return whether standard output is a terminal on which things may move."""
-    return (
-        sys.stdout is not None
-        and sys.stdout.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM", "dumb") != "dumb"
-    )
-
-
 def stdin() -> int:
     """Return the descriptor of standard input; an invalid one if there is none."""
     return sys.stdin.fileno() if sys.stdin is not None else -1

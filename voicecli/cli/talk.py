@@ -71,8 +71,7 @@ def talk_command(
     The exit code is 0 unless a service failed and nothing was answered, or a connection was lost.
     """
     from voicecli.cli.conversation import TalkOptions
-    from voicecli.cli.output import has_screen
-    from voicecli.cli.result import ResultOptions, SessionResult
+    from voicecli.cli.result import ResultOptions, SessionResult, find_columns
     from voicecli.timeline import Timeline
 
     options = [*(overrides or ()), *_list_settings(mic, speaker, max_minutes, text)]
@@ -81,7 +80,7 @@ def talk_command(
     check_out(out, force)
     fetch_models_of(settings)
     display: DisplayKind = (
-        "json" if as_json else "screen" if has_screen() and not plain else "plain"
+        "json" if as_json else "screen" if find_columns() is not None and not plain else "plain"
     )
     talk_options = TalkOptions(typed=text, display=display, out=out, force=force, warnings=warnings)
     timeline = Timeline()

@@ -22,7 +22,7 @@ from voicecli.events import (
 from voicecli.metrics.collector import TraceCollector, TurnTrace
 from voicecli.metrics.stages import measure_raw, measure_stages
 from voicecli.timeline import Entry
-from voicecli.units import Seconds
+from voicecli.units import Seconds, ms
 
 Outcome = Literal["answered", "interrupted", "discarded", "failed", "silent"]
 """What became of a turn; ``usage.SessionUsage`` describes each.
@@ -180,7 +180,7 @@ def _find_doubts(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) 
     if xruns := traces.xruns(trace):
         doubts.append(f"the sound card lost samples (xruns: {xruns})")
     if (lag := traces.lag(trace)) > MAX_LAG:
-        doubts.append(f"the event loop was {lag * 1000:.0f} ms late")
+        doubts.append(f"the event loop was {ms(lag):.0f} ms late")
     if trace.playback is not None and trace.playback.estimated:
         doubts.append("the sound card gives no times, so the start of the reply is an estimate")
     if commit.reason == "typed":
@@ -189,8 +189,8 @@ def _find_doubts(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) 
     if stopped is None:
         doubts.append("neither detector nor STT reported when the user stopped")
     if voice is not None and words is not None and abs(voice - words) > MAX_DISAGREEMENT:
-        apart = abs(voice - words) * 1000
-        doubts.append(f"detector and STT are {apart:.0f} ms apart on when the user stopped")
+        apart = f"{ms(abs(voice - words)):.0f} ms apart"
+        doubts.append(f"detector and STT are {apart} on when the user stopped")
     if stopped is not None and trace.playback is not None and trace.playback.at < stopped:
         doubts.append("the reply sounded before the user had stopped")
     return tuple(doubts)

@@ -25,6 +25,10 @@ from voicecli.timeline import Entry, encode
 
 SCHEMA_VERSION = 1
 
+_UNCHANGED = """drafted requests hedges retries tokens prompt_tokens flushes characters underruns
+cut_off cold"""
+"""The fields of a turn that the result holds as they are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionContext:
@@ -80,9 +84,8 @@ def profile_hash(resolved: Mapping[str, Any]) -> str:
 
 
 def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
-    failure = turn.failure
-    # To the microsecond, like their sum.
-    stages = round_parts(turn.stages, turn.mouth_to_ear or 0.0, 1_000_000)
+    why = turn.failure
+    stages = round_parts(turn.stages, turn.mouth_to_ear or 0.0, 1_000_000)  # to the microsecond
     return {
         "turn": turn.turn,
         "at_s": round(turn.at, 6),
@@ -95,19 +98,8 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
         "stages_ms": {name: stages[name] / 1000 if name in stages else None for name in STAGES},
         "raw_ms": {name: exact_ms(turn.raw.get(name)) for name in RAW},
         "over_budget": [one.metric for one in find_overruns(turn, budgets)],
-        "failure": failure
-        and {"service": failure.service, "reason": sanitize_line(failure.reason)},
-        "drafted": turn.drafted,
-        "requests": turn.requests,
-        "hedges": turn.hedges,
-        "retries": turn.retries,
-        "tokens": turn.tokens,
-        "prompt_tokens": turn.prompt_tokens,
-        "flushes": turn.flushes,
-        "characters": turn.characters,
-        "underruns": turn.underruns,
-        "cut_off": turn.cut_off,
-        "cold": turn.cold,
+        "failure": why and {"service": why.service, "reason": sanitize_line(why.reason)},
+        **{name: getattr(turn, name) for name in _UNCHANGED.split()},
         "reliable": not turn.unreliable,
         "unreliable": list(turn.unreliable),
     }

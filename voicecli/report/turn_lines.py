@@ -82,11 +82,6 @@ def entry_lines(
     return [] if ended_turn is None else reply_lines(ended_turn, budgets, columns)
 
 
-def turn_lines(turn: Turn, budgets: Budgets) -> list[str]:
-    """Return all lines of one turn."""
-    return [user_line(turn.turn, turn.user_text), *reply_lines(turn, budgets)]
-
-
 def user_line(number: int, text: str) -> str:
     """Return what the user said."""
     return f'#{number} you   "{sanitize_line(text)}"'
