@@ -17,11 +17,11 @@ from tests.bench.table import Check, format_table, print_checks
 from tests.support.live_talk import (
     BargeIn,
     FalseAlarms,
-    barge_ins,
-    false_alarms,
-    questions,
-    recorded,
-    waits,
+    ask_questions,
+    compare_waits,
+    disturb_replies,
+    interrupt_replies,
+    load_sentence,
 )
 from tests.support.recorded_bus import HEARD_EARLY
 from tests.support.virtual_audio import VirtualAudio
@@ -62,7 +62,7 @@ def run() -> dict[str, Any]:
 
 
 def _waits(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], list[Check]]:
-    measured = waits(questions(audio, folder, COUNT))
+    measured = compare_waits(ask_questions(audio, folder, COUNT))
     differences = [float(one.printed - one.heard) for one in measured]
     spread = describe(differences)
     early = round(1000 * HEARD_EARLY)
@@ -82,11 +82,13 @@ def _waits(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], list[Chec
 
 def _barge_ins(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], list[Check]]:
     results = {
-        "energy": [one for _ in range(2) for one in barge_ins(audio, folder, COUNT // 2)],
+        "energy": [one for _ in range(2) for one in interrupt_replies(audio, folder, COUNT // 2)],
         "silero": [
             one
             for _ in range(2)
-            for one in barge_ins(audio, folder, COUNT // 2, *SILERO, words=recorded(1.8))
+            for one in interrupt_replies(
+                audio, folder, COUNT // 2, *SILERO, words=load_sentence(1.8)
+            )
         ],
     }
     print("   Barge-in, from the user's first voiced sample, in ms")
@@ -125,8 +127,8 @@ def _stops(name: str, found: Iterable[BargeIn]) -> Iterator[list[object]]:
 def _false_alarms(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], list[Check]]:
     replies = -(-COUNT // 3)
     results = {
-        "energy": false_alarms(audio, folder, replies),
-        "silero": false_alarms(audio, folder, replies, *SILERO, words=recorded(0.45)),
+        "energy": disturb_replies(audio, folder, replies),
+        "silero": disturb_replies(audio, folder, replies, *SILERO, words=load_sentence(0.45)),
     }
     checks = [_check_resumed(name, found) for name, found in results.items()]
     return {"false_alarms": {name: found.alarms for name, found in results.items()}}, checks
@@ -147,7 +149,7 @@ def _echo(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], list[Check
     for delay in DELAYS_MS:
         for name, options in (("echo cancelled", SPEAKERS), ("half duplex", ())):
             with audio.echoing(ECHO_DB, delay):
-                held = questions(audio, folder, REPLIES, *options, words=recorded(1.5))
+                held = ask_questions(audio, folder, REPLIES, *options, words=load_sentence(1.5))
             outcomes = [turn["outcome"] for turn in held.turns]
             what = (
                 f"echo of {ECHO_DB} dB after {delay} ms, {name}: {REPLIES} questions, "
@@ -160,7 +162,7 @@ def _echo(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], list[Check
 def _barge_ins_over_echo(audio: VirtualAudio, folder: Path) -> tuple[dict[str, Any], list[Check]]:
     name, delay = "over a cancelled echo", DELAYS_MS[1]
     with audio.echoing(ECHO_DB, delay):
-        found = barge_ins(audio, folder, COUNT // 2, *SPEAKERS, words=recorded(1.8))
+        found = interrupt_replies(audio, folder, COUNT // 2, *SPEAKERS, words=load_sentence(1.8))
     print(f"   Barge-in with an echo of {ECHO_DB} dB after {delay} ms, in ms")
     print(format_table(("", "n", "P50", "P95", "max"), list(_stops(name, found))))
     kept = [list(map(round, values)) for values in _in_ms(found)]

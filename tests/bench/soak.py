@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tests.bench.devices import open_virtual_audio
 from tests.bench.stalls import Gap, find_longest, record_gaps
 from tests.bench.table import Check, print_checks
-from tests.support.live_talk import QUESTIONS, Talk, profile, say
+from tests.support.live_talk import QUESTIONS, Talk, speak, write_profile
 from tests.support.recorded_bus import stretches
 from tests.support.virtual_audio import RATE, VirtualAudio
 from voicecli.units import Seconds
@@ -99,7 +99,7 @@ def _hold_conversation(audio: VirtualAudio, folder: Path) -> list[tuple[Seconds,
     """Hold the conversation; return its memory in megabytes over time."""
     memory = []
     rng = random.Random(1)
-    name = profile(folder, "questions", **QUESTIONS)
+    name = write_profile(folder, "questions", **QUESTIONS)
     recorder = audio.listen("--raw", "--format=s16le", str(folder / "bus.raw"))
     began = time.monotonic()
     with Talk("--out", str(folder / "kept"), profile=name) as talk:
@@ -107,7 +107,7 @@ def _hold_conversation(audio: VirtualAudio, folder: Path) -> list[tuple[Seconds,
             talk.until("you can speak now")
             memory.append((now, _read_memory(talk.program.pid)))
             time.sleep(rng.uniform(0.5, 3.0))
-            say(audio)
+            speak(audio)
         talk.until("you can speak now")
         time.sleep(1.0)
         talk.quit()

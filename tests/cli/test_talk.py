@@ -302,7 +302,7 @@ def test_a_loudspeaker_that_is_asked_for_has_to_be_there():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_ends_the_conversation_and_tells_its_numbers(running, number):
+def test_the_first_signal_ends_the_conversation_and_prints_its_numbers(running, number):
     program = began(running)
     program.send_signal(number)
     out, err = program.communicate(timeout=20)
@@ -426,22 +426,22 @@ def test_a_stopped_terminal_does_not_stop_the_conversation():
         terminal.press("\x1b")
         assert terminal.quiet_for(3.0)
         terminal.press("\x11")  # Ctrl-Q
-        told = terminal.until("interrupted after .* s")
+        shown = terminal.until("interrupted after .* s")
         terminal.press("\x03")
         assert terminal.ended() == 0
-    assert float(re.findall(r"interrupted after (\S+) s", told)[0]) < 3.5
+    assert float(re.findall(r"interrupted after (\S+) s", shown)[0]) < 3.5
 
 
 def test_what_is_logged_stays_above_the_region():
-    told: list[str] = []
+    above: list[str] = []
 
     async def main() -> None:
-        above = StderrAbove(lambda at, text: told.append(text))
-        print("warning: one\nwarning: t", end="", file=above)
-        print("wo", file=above)
+        stderr = StderrAbove(lambda at, text: above.append(text))
+        print("warning: one\nwarning: t", end="", file=stderr)
+        print("wo", file=stderr)
 
     clock.run(main(), virtual=True)
-    assert told == ["warning: one", "warning: two"]
+    assert above == ["warning: one", "warning: two"]
 
 
 def test_a_smaller_window_leaves_no_rubbish():
@@ -525,7 +525,7 @@ def test_lines_of_a_user_who_types_wait_for_the_session():
         ("headphones", "auto", False, False),
         ("speakers", "auto", True, False),
         ("speakers", "auto", False, True),
-        ("speakers", "off", False, False),  # told otherwise
+        ("speakers", "off", False, False),  # the user decided
     ],
 )
 def test_a_loudspeaker_that_nothing_cancels_makes_it_half_duplex(

@@ -19,12 +19,12 @@ from tests.support import SPEECH
 from tests.support.live_talk import (
     TALK,
     Talk,
-    barge_ins,
-    false_alarms,
-    questions,
-    recorded,
-    say,
-    waits,
+    ask_questions,
+    compare_waits,
+    disturb_replies,
+    interrupt_replies,
+    load_sentence,
+    speak,
 )
 from tests.support.recorded_bus import HEARD_EARLY, Bus, loud, stretches
 from tests.support.sound_cards import running_virtual_audio  # noqa: F401
@@ -82,17 +82,19 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reply_takes_as_long_as_printed(virtual_audio: VirtualAudio, tmp_path: Path):
-    held = questions(virtual_audio, tmp_path, 4)
+    held = ask_questions(virtual_audio, tmp_path, 4)
     assert [turn["outcome"] for turn in held.turns] == ["answered"] * 4
-    for wait in waits(held):
+    for wait in compare_waits(held):
         # The detector tells the end of a voice in steps of a millisecond, and within a frame of 10.
-        assert wait.printed - wait.heard == pytest.approx(1000 * HEARD_EARLY, abs=6), waits(held)
+        assert wait.printed - wait.heard == pytest.approx(1000 * HEARD_EARLY, abs=6), compare_waits(
+            held
+        )
 
 
 def test_what_is_kept_is_what_sounded(virtual_audio: VirtualAudio, tmp_path: Path):
     with Bus(virtual_audio) as bus, Talk("--out", "kept") as talk:
         talk.until("you can speak now")
-        say(virtual_audio)
+        speak(virtual_audio)
         talk.until("you can speak now")
         time.sleep(0.3)  # the recording ends with what the microphone has delivered
         talk.quit()
@@ -112,7 +114,7 @@ def test_what_is_kept_is_what_sounded(virtual_audio: VirtualAudio, tmp_path: Pat
 
 def test_half_duplex_hears_nothing_of_its_own_voice(virtual_audio: VirtualAudio, tmp_path: Path):
     with virtual_audio.echoing(-20, 80):
-        held = questions(virtual_audio, tmp_path, 3)
+        held = ask_questions(virtual_audio, tmp_path, 3)
     assert [turn["outcome"] for turn in held.turns] == ["answered"] * 3
 
 
@@ -121,7 +123,7 @@ def test_with_its_echo_cancelled_it_does_not_answer_itself(
     virtual_audio: VirtualAudio, tmp_path: Path
 ):
     with virtual_audio.echoing(-20, 40):
-        held = questions(virtual_audio, tmp_path, 4, "--set", "interrupt.policy=speakers")
+        held = ask_questions(virtual_audio, tmp_path, 4, "--set", "interrupt.policy=speakers")
     assert [turn["outcome"] for turn in held.turns] == ["answered"] * 4
 
 
@@ -130,8 +132,8 @@ def test_a_user_takes_the_floor(virtual_audio: VirtualAudio, tmp_path: Path, vad
     words = None
     if vad == "silero":
         pytest.importorskip("onnxruntime")
-        words = recorded(1.8)
-    found = barge_ins(virtual_audio, tmp_path, 2, "--set", f"audio.vad={vad}", words=words)
+        words = load_sentence(1.8)
+    found = interrupt_replies(virtual_audio, tmp_path, 2, "--set", f"audio.vad={vad}", words=words)
     for one in found:
         assert 0.03 < one.ducked <= 0.2  # a gap between two syllables may hide it
         assert one.ducked <= one.silent <= 0.35
@@ -139,7 +141,7 @@ def test_a_user_takes_the_floor(virtual_audio: VirtualAudio, tmp_path: Path, vad
 
 
 def test_back_channels_and_coughs_take_no_floor(virtual_audio: VirtualAudio, tmp_path: Path):
-    found = false_alarms(virtual_audio, tmp_path, 1)
+    found = disturb_replies(virtual_audio, tmp_path, 1)
     assert found.outcomes == ["answered"]
     assert found.whole, found
     assert found.stopped == found.alarms
@@ -219,7 +221,7 @@ def test_a_sound_system_that_has_gone_ends_it_with_the_numbers(tmp_path: Path):
             patch.setenv(name, value)
         with Talk() as talk:
             talk.until("you can speak now")
-            say(audio)
+            speak(audio)
             talk.until("you can speak now")
             audio.stop()
             talk.until("stopped responding")
@@ -289,7 +291,7 @@ def test_a_conversation_by_keys(tmux: Tmux, virtual_audio: VirtualAudio):
     tmux.press("m")
     tmux.until("● listening")
 
-    say(virtual_audio, 4.0)
+    speak(virtual_audio, 4.0)
     screen = tmux.until("you   Tell")
     assert "█" in screen[-1]
     virtual_audio.hush()

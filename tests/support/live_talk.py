@@ -1,4 +1,4 @@
-"""``voicecli talk`` spoken to through the virtual sound card, and what a recording tells of it."""
+"""``voicecli talk`` through the virtual sound card, and what a recording shows of it."""
 
 from __future__ import annotations
 
@@ -40,23 +40,28 @@ TTS_RATE = 24_000
 """Of the profile scripted."""
 
 THREE_FLUSHES = 9.5
-"""In so many seconds: the TTS takes 20 a minute."""
+"""Seconds that three flushes need: the TTS accepts 20 a minute."""
+
+NOISE_INTERVAL = 2.2
+"""Seconds from one sound of the user to the next: its effect on the reply is over, and the STT has
+finalised it.  The time belongs to the conversation, as does that of the sounds themselves."""
+
 UH_HUH = ("Uh-huh.", "Right.", "I see.", "Mm-hmm.")
 
 LOUDER = 1000
-"""What a user is beside an echo."""
+"""Amplitude that a user exceeds and an echo does not."""
 
 DIP = 0.08
-"""Silence of so many seconds is more than what lies between two syllables."""
+"""Seconds of silence that are longer than a gap between two syllables."""
 
 PAUSE = 0.8
-"""Silence of so many seconds is more than what words that take no floor leave."""
+"""Seconds of silence that are longer than any that a back-channel causes."""
 
 
-def profile(folder: Path, name: str, **script: Any) -> str:
-    """A profile of that name in ``folder``, for stand-ins that follow ``script``; its path."""
+def write_profile(folder: Path, name: str, **script: Any) -> str:
+    """Write a profile for stand-ins that follow ``script``; return its path."""
     file = folder / f"{name}-script.yaml"
-    file.write_text(json.dumps(script), encoding="utf-8")  # which is YAML, too
+    file.write_text(json.dumps(script), encoding="utf-8")  # JSON is YAML
     path = folder / f"{name}.yaml"
     path.write_text(
         "extends: scripted\n"
@@ -72,7 +77,7 @@ def _new(folder: Path) -> Path:
 
 
 class Talk:
-    """A conversation in plain lines; a context manager that leaves none behind."""
+    """A running ``talk`` in plain lines; a context manager that kills it at the end."""
 
     def __init__(self, *arguments: str, profile: str = "quick.yaml") -> None:
         self._command = [*TALK, "-p", profile, *arguments]
@@ -98,35 +103,35 @@ class Talk:
         self.program.communicate()
 
     def until(self, text: str, within: float = 60.0) -> str:
-        """Read its lines until one has ``text`` in it, and that one; in vain so many seconds."""
+        """Read lines until one contains ``text``; return that one."""
         assert self.program.stdout is not None
-        patience = threading.Timer(within, self.program.kill)
-        patience.start()
+        deadline = threading.Timer(within, self.program.kill)
+        deadline.start()
         try:
             while text not in (line := self.program.stdout.readline()):
                 assert line, "\n".join([*self.lines, *(self.program.stderr or ())])
                 self.lines.append(line.rstrip())
         finally:
-            patience.cancel()
+            deadline.cancel()
         self.lines.append(line.rstrip())
         return line
 
     def quit(self) -> str:
-        """Ctrl-C; what it tells at the end."""
+        """Send Ctrl-C; return the rest of the output."""
         self.program.send_signal(signal.SIGINT)
         out, err = self.program.communicate(timeout=20)
         assert (self.program.returncode, err) == (0, ""), err
         return out
 
 
-def say(audio: VirtualAudio, duration: float = 1.2) -> None:
-    """Speak into the microphone; returns at once."""
+def speak(audio: VirtualAudio, duration: float = 1.2) -> None:
+    """Speak into the microphone; return at once."""
     audio.speak(voice(duration, RATE), RATE)
 
 
 @dataclass(frozen=True)
-class Held:
-    """A conversation that was held: what the program tells of it, and the recording."""
+class FinishedTalk:
+    """A finished conversation: the program's result, and the recording."""
 
     result: dict[str, Any]
     bus: Bus
@@ -159,42 +164,42 @@ QUESTIONS = {
     },
     "tts": {"ttfb_ms": 50, "char_ms": 70},
 }
-"""A script of short questions, and replies of two to three seconds to them."""
+"""A script of short questions with replies of two to three seconds."""
 
 
-def questions(
+def ask_questions(
     audio: VirtualAudio,
     folder: Path,
     count: int,
     *options: str,
     words: NDArray[np.int16] | None = None,
-) -> Held:
-    """So many questions, each answered.
+) -> FinishedTalk:
+    """Ask ``count`` questions; each is answered.
 
-    words: how the user says them, at RATE; None for the tone of ``voice``.
+    words: audio of a question at RATE; None for the tone of ``voice``.
     """
     pcm = voice(1.2, RATE) if words is None else words.tobytes()
     out = _new(folder)
-    name = profile(folder, "questions", **QUESTIONS)
+    name = write_profile(folder, "questions", **QUESTIONS)
     with Bus(audio) as bus, Talk("--out", str(out), *options, profile=name) as talk:
         for _ in range(count):
             talk.until("you can speak now")
             audio.speak(pcm, RATE)
         talk.until("you can speak now")
         talk.quit()
-    return Held(json.loads((out / "result.json").read_text(encoding="utf-8")), bus)
+    return FinishedTalk(json.loads((out / "result.json").read_text(encoding="utf-8")), bus)
 
 
 @dataclass(frozen=True)
 class Wait:
-    """A mouth-to-ear latency in milliseconds, as printed and as heard."""
+    """A mouth-to-ear latency in milliseconds, as printed and as recorded."""
 
     printed: float
     heard: float
 
 
-def waits(held: Held) -> list[Wait]:
-    """Of a conversation without interruption, turn by turn."""
+def compare_waits(held: FinishedTalk) -> list[Wait]:
+    """Return the latencies of a conversation without interruptions, turn by turn."""
     heard = [
         1000 * (reply[0] - voiced[1])
         for voiced, reply in zip(held.voices, held.replies, strict=True)
@@ -208,11 +213,11 @@ def waits(held: Held) -> list[Wait]:
 
 @dataclass(frozen=True)
 class BargeIn:
-    """What became of a reply that was talked over; seconds from the user's first voiced sample.
+    """What happened to an interrupted reply; seconds from the user's first voiced sample.
 
-    ducked: until it was 12 dB softer, or silent.
-    silent: until the last sample of it that was heard, however soft.
-    stale: how often there was sound again before the user had ended.
+    ducked: until it was at least 12 dB softer.
+    silent: until its last audible sample.
+    stale: how often there was sound again before the user had finished.
     """
 
     ducked: float
@@ -220,18 +225,18 @@ class BargeIn:
     stale: int
 
 
-def barge_ins(
+def interrupt_replies(
     audio: VirtualAudio,
     folder: Path,
     count: int,
     *options: str,
     words: NDArray[np.int16] | None = None,
 ) -> list[BargeIn]:
-    """So many replies of seven seconds, each talked over after one or so; at most ten.
+    """Interrupt ``count`` replies of seven seconds, each after about one; at most ten.
 
-    words: how the user says it, at RATE; None for the tone of ``voice``.
+    words: audio of the interruption at RATE; None for the tone of ``voice``.
     """
-    name = profile(
+    name = write_profile(
         folder,
         "story",
         stt={"interim_ms": 200, "hears": [QUESTION, STOP]},
@@ -273,7 +278,7 @@ def _barge_in(speaker: NDArray[np.int16], began: float, ended: float) -> BargeIn
 
 
 def _softer(heard: NDArray[np.int16], expected: NDArray[np.int16], start: int) -> int:
-    """From where on after ``start`` what is heard is 12 dB softer than expected."""
+    """Return the sample after ``start`` from which ``heard`` is 12 dB softer than expected."""
     size = RATE // 200
     for begin in range(start, len(heard) - size, size):
         full = np.abs(expected[begin : begin + size].astype(np.int32)).max()
@@ -284,12 +289,12 @@ def _softer(heard: NDArray[np.int16], expected: NDArray[np.int16], start: int) -
 
 @dataclass(frozen=True)
 class FalseAlarms:
-    """What became of replies that were talked into, but not interrupted.
+    """What happened to replies during which the user made sounds that do not interrupt.
 
-    replies: how many were to be given.
-    alarms: how often somebody made a sound.
+    replies: how many there were to be.
+    alarms: how many sounds the user made.
     outcomes: of the turns, one for each reply.
-    repeated: seconds that were heard beyond what was to be said: a fade in repeats the fade out.
+    repeated: seconds played beyond the text: a fade-in repeats what the fade-out played.
     stopped: how often a reply was silent for longer than between two syllables.
     """
 
@@ -301,29 +306,29 @@ class FalseAlarms:
 
     @property
     def fades(self) -> float:
-        """The most that may be repeated, in seconds."""
+        """The most seconds that may be repeated."""
         return self.alarms * FADE
 
     @property
     def whole(self) -> bool:
-        """Whether not a sample of the replies is missing."""
+        """Whether no sample of the replies is missing."""
         return 0 <= self.repeated <= self.fades
 
 
-def false_alarms(
+def disturb_replies(
     audio: VirtualAudio,
     folder: Path,
     count: int,
     *options: str,
     words: NDArray[np.int16] | None = None,
 ) -> FalseAlarms:
-    """So many replies of eleven seconds, each with a cough and two words that take no floor.
+    """Make a cough and two back-channels during each of ``count`` replies of eleven seconds.
 
-    words: how the user says these, at RATE; None for the tone of ``voice``.
+    words: audio of a back-channel at RATE; None for the tone of ``voice``.
     """
     hears = [text for short in UH_HUH for text in (QUESTION, short, "", short)]
     story = f"{STORY[:-1]} and once {STORY[5].lower()}{STORY[6:]}"
-    name = profile(
+    name = write_profile(
         folder,
         "long",
         stt={"interim_ms": 200, "hears": hears},
@@ -331,16 +336,16 @@ def false_alarms(
         tts={"ttfb_ms": 50, "char_ms": 1000 * CHARACTER},
     )
     word = voice(0.45, RATE) if words is None else words.tobytes()
-    noises = word, cough(0.3), word
+    noises = word, make_cough(0.3), word
     out = _new(folder)
     duplex = ("--set", "interrupt.policy=headphones", "--out", str(out))
     with Bus(audio) as bus, Talk(*duplex, *options, profile=name) as talk:
         for _ in range(count):
             talk.until("you can speak now")
-            say(audio)
+            speak(audio)
             talk.until("reply audio started")
             for noise in noises:
-                time.sleep(2.2)  # what is said is over, and what it did to the reply, too
+                time.sleep(NOISE_INTERVAL)
                 audio.speak(noise, RATE)
         talk.until("you can speak now")
         talk.quit()
@@ -361,22 +366,22 @@ def false_alarms(
 
 
 def _spoken(duration: float) -> NDArray[np.int16]:
-    """So much of the TTS's voice at RATE: the filter adds a few samples to every syllable."""
+    """The TTS's voice at RATE; the resampler adds a few samples to every syllable."""
     resampler = Resampler(TTS_RATE, RATE)
     voiced = np.frombuffer(make_tone(0, round(duration * TTS_RATE), TTS_RATE), "<i2")
     return np.concatenate([resampler.feed(voiced), resampler.flush()])
 
 
 def _clauses(timeline: Path) -> Iterator[str]:
-    """What the TTS was sent."""
+    """The texts that the TTS was sent."""
     for line in timeline.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         if record.get("event") == "ClauseSent":
             yield record["text"].strip()
 
 
-def recorded(duration: float) -> NDArray[np.int16]:
-    """So much of a recorded sentence, from its first sample that is not soft, at RATE."""
+def load_sentence(duration: float) -> NDArray[np.int16]:
+    """Return the begin of a recorded sentence, from its first loud sample, at RATE."""
     samples, rate = soundfile.read(SENTENCE, dtype="int16")
     voiced: NDArray[np.int16] = soxr.resample(samples, rate, RATE)
     level = np.abs(voiced.astype(np.int32))
@@ -384,7 +389,7 @@ def recorded(duration: float) -> NDArray[np.int16]:
     return voiced[first : first + round(duration * RATE)]
 
 
-def cough(duration: float) -> bytes:
-    """A burst of noise that dies away, at RATE."""
+def make_cough(duration: float) -> bytes:
+    """Return a burst of noise that fades, at RATE."""
     noise = np.random.default_rng(1).normal(0, 5000, round(duration * RATE))
     return (noise * np.linspace(1, 0, len(noise))).clip(-32768, 32767).astype("<i2").tobytes()

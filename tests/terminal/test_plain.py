@@ -36,20 +36,20 @@ PLAIN = Exchange()
 NOON = datetime(2026, 11, 25, 12, 0, 0)
 
 
-def plain(*records: Entry, block: AudioBlock | None = None, **options: Any) -> list[str]:
-    told: list[str] = []
-    lines = PlainLines(told.append, NOON, Budgets(), **options)
+def plain(*entries: Entry, block: AudioBlock | None = None, **options: Any) -> list[str]:
+    printed: list[str] = []
+    lines = PlainLines(printed.append, NOON, Budgets(), **options)
     if block is not None:
         lines.feed(block)
         lines.feed(block)
-    for record in records:
-        lines(record)
-    return told
+    for entry in entries:
+        lines(entry)
+    return printed
 
 
 def test_a_turn_in_plain_lines():
-    told = plain(*OPENED, *PLAIN.entries())
-    assert told == [
+    printed = plain(*OPENED, *PLAIN.entries())
+    assert printed == [
         "12:00:00.050 STT open (41 ms)",
         "12:00:00.060 TTS open (52 ms)",
         '12:00:01.300 you: "What is the time?"',
@@ -63,7 +63,7 @@ def test_a_turn_in_plain_lines():
     ]
 
 
-def test_the_microphone_is_told_of_once():
+def test_the_microphone_is_reported_once():
     assert plain(block=AudioBlock(bytes(640), 0.5)) == [
         "12:00:00.500 microphone streaming",
         "12:00:00.500 you can speak now",
@@ -71,13 +71,13 @@ def test_the_microphone_is_told_of_once():
 
 
 def test_lines_of_the_day_after_midnight():
-    told: list[str] = []
-    PlainLines(told.append, datetime(2026, 11, 25, 23, 59, 59)).announce(1.25, "late")
-    assert told == ["00:00:00.250 late"]
+    printed: list[str] = []
+    PlainLines(printed.append, datetime(2026, 11, 25, 23, 59, 59)).announce(1.25, "late")
+    assert printed == ["00:00:00.250 late"]
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("entry", "printed"),
     [
         (Warned(at=1, service="tts", text="slow"), "! TTS: slow"),
         (ConnectionLost(at=1, service="stt", reason="STT: gone"), "! STT: gone"),
@@ -90,12 +90,12 @@ def test_lines_of_the_day_after_midnight():
         (ReplyCancelled(at=1, turn=1, said="It", heard=0.5), "playback stopped after 0.5 s"),
     ],
 )
-def test_what_else_befalls(record: Entry, told: str):
-    assert plain(record) == [f"12:00:01.000 {told}"]
+def test_other_entries_that_have_a_line(entry: Entry, printed: str):
+    assert plain(entry) == [f"12:00:01.000 {printed}"]
 
 
 @pytest.mark.parametrize(
-    ("records", "invited"),
+    ("entries", "invited"),
     [
         (PLAIN.entries(), True),
         (replace(PLAIN, ends="llm failed").entries(), True),
@@ -105,19 +105,19 @@ def test_what_else_befalls(record: Entry, told: str):
         ([InputEnded(at=0.0), *PLAIN.entries()], False),
     ],
 )
-def test_the_user_is_invited_when_the_floor_is_free(records: list[Entry], invited: bool):
-    assert any("you can speak now" in line for line in plain(*records)) == invited
+def test_the_user_is_invited_when_the_floor_is_free(entries: list[Entry], invited: bool):
+    assert any("you can speak now" in line for line in plain(*entries)) == invited
 
 
-def test_who_types_is_told_nothing_of_a_microphone():
-    told = plain(*PLAIN.entries(), typed=True)
-    assert "you can type now" in told[-1]
-    assert not any("microphone" in line for line in told)
+def test_a_user_who_types_reads_nothing_about_a_microphone():
+    printed = plain(*PLAIN.entries(), typed=True)
+    assert "you can type now" in printed[-1]
+    assert not any("microphone" in line for line in printed)
 
 
 @given(st.lists(any_entry(text=st.just(NASTY), reason=st.just(NASTY)), max_size=5))
-def test_plain_lines_are_single_and_harmless(records: list[Entry]):
-    harmless = [replace(r, at=abs(r.at) % 1e6) for r in records]
+def test_plain_lines_are_single_and_harmless(entries: list[Entry]):
+    harmless = [replace(r, at=abs(r.at) % 1e6) for r in entries]
     for line in plain(*harmless):
         assert re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)
         assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e]", line)

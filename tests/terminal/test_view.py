@@ -52,7 +52,7 @@ def viewed(*entries: Entry) -> LiveView:
 
 
 @pytest.mark.parametrize(
-    ("records", "state"),
+    ("entries", "state"),
     [
         ([], "connecting"),
         (OPENED, "listening"),
@@ -67,8 +67,8 @@ def viewed(*entries: Entry) -> LiveView:
         ([*OPENED, *replace(PLAIN, ends="silent").entries()], "listening"),
     ],
 )
-def test_who_has_the_floor(records: list[Entry], state: str):
-    assert viewed(*records).state == state
+def test_who_has_the_floor(entries: list[Entry], state: str):
+    assert viewed(*entries).state == state
 
 
 def test_the_users_words_are_shown_as_they_are_recognised():
@@ -104,8 +104,8 @@ def test_a_late_word_of_a_reply_that_is_over_changes_nothing():
 
 
 @given(st.lists(any_entry(), max_size=20))
-def test_whatever_happens_can_be_shown(records: list[Entry]):
-    view = viewed(*records)
+def test_whatever_happens_can_be_shown(entries: list[Entry]):
+    view = viewed(*entries)
     view.heard, view.level, view.typing = "word " * 50, -20.0, "x" * 99
     rows = render_region(view, 40)
     assert all(cell_len(unstyled(row)) < 40 for row in rows)
