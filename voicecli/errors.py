@@ -3,8 +3,8 @@
     VoiceError
     ├── ThresholdError      1   a budget or an assertion is missed
     ├── UsageError          2   the command line
-    │   ├── ProfileError    2   a profile: FILE:LINE, key, hint
-    │   └── InputError      2   a recording, a script or another input file
+    │   ├── ProfileError    2   a profile or script: FILE:LINE, key, hint
+    │   └── InputError      2   a recording or another input file
     ├── CredentialsError    3   a key is missing, or a service refuses it
     ├── DeviceError         4   microphone or loudspeaker
     ├── ServiceError        5   a service or the network; has service, status, request id
@@ -54,7 +54,7 @@ class UsageError(VoiceError):
 
 
 class ProfileError(UsageError):
-    """A profile cannot be used; the cause begins with FILE:LINE where there is one."""
+    """A profile or script cannot be used; the cause begins with FILE:LINE where there is one."""
 
 
 class InputError(UsageError):

@@ -60,10 +60,8 @@ async def serve(
             deepgram = await stack.enter_async_context(speech.listen(deepgram_port))
             openai = await stack.enter_async_context(open_http_server(chat.answer, openai_port))
         except OSError as error:
-            raise UsageError(
-                f"cannot serve: {error.strerror}",
-                hint="Choose another port, or none: then the system chooses.",
-            ) from error
+            hint = "Choose another port, or none: then the system chooses."
+            raise UsageError(f"cannot serve: {error.strerror}", hint=hint) from error
         yield Endpoints(
             deepgram=f"ws://127.0.0.1:{deepgram.sockets[0].getsockname()[1]}",
             openai=f"http://127.0.0.1:{openai}/v1",
