@@ -1,6 +1,6 @@
 """Settings: declared once, as fields of the frozen dataclasses that use them.
 
-    endpointing: Seconds | None = milliseconds(200, ge=10, le=5000, off=False, doc="…")
+    endpointing: Seconds | None = milliseconds(200, "…", ge=10, le=5000, off=False)
 
 declares the key ``endpointing_ms`` of a profile, a whole number from 10 to 5000 or false, and the
 attribute ``endpointing``, in seconds or None.  Profiles, command line and tables hold milliseconds;
@@ -82,7 +82,7 @@ class Setting:
         return value
 
 
-def setting(default: Any = MISSING, *, doc: str, **declared: Any) -> Any:
+def setting(default: Any = MISSING, doc: str = "", **declared: Any) -> Any:
     """Declare a setting; see ``Setting``.  Without a default, a profile must give it."""
     metadata = {"setting": Setting(doc=doc, **declared)}
     if isinstance(default, dict):
@@ -90,10 +90,15 @@ def setting(default: Any = MISSING, *, doc: str, **declared: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
-def milliseconds(default: Any = MISSING, **declared: Any) -> Any:
+def milliseconds(default: Any = MISSING, doc: str = "", **declared: Any) -> Any:
     """Declare a duration; its default in milliseconds, or a word or None where it may be one."""
     number = isinstance(default, int | float)
-    return setting(default / 1000 if number else default, unit="_ms", **declared)
+    return setting(default / 1000 if number else default, doc, unit="_ms", **declared)
+
+
+def timeout(default: int, doc: str) -> Any:
+    """Declare a duration of 50 ms to a minute; its default in milliseconds."""
+    return milliseconds(default, doc, ge=50, le=60_000)
 
 
 def section(kind: Any, *, key: str | None = None) -> Any:

@@ -517,7 +517,8 @@ def test_secrets_are_refused_in_options_and_variables_too(refused):
 
 
 def test_keys_that_only_sound_like_secrets_are_none(load):
-    load("default", "llm.extra.prompt_cache_key=voice", "llm.max_tokens=50")
+    llm = load("default", "llm.extra.prompt_cache_key=voice", "llm.max_tokens=50").llm
+    assert (llm.extra, llm.max_tokens) == ({"prompt_cache_key": "voice"}, 50)
 
 
 def test_an_option_or_a_variable_is_named_when_it_is_wrong(refused):

@@ -21,31 +21,29 @@ class AudioSettings:
 
     sample_rate: int = setting(
         48_000,
+        "Hertz, of the microphone and of what the STT is sent; 48000 is 96 kB/s.",
         ge=8000,
         le=48_000,
-        doc="Hertz, of the microphone and of what the STT is sent; 48000 is 96 kB/s.",
     )
     block: Seconds = milliseconds(
-        20, ge=10, le=250, doc="Length of microphone blocks; each waits for its last sample."
+        20, "Length of microphone blocks; each waits for its last sample.", ge=10, le=250
     )
     microphone: str | None = setting(
-        None, doc="Part of its name, or its index; null: the system's default."
+        None, "Part of its name, or its index; null: the system's default."
     )
     speaker: str | None = setting(
-        None, doc="Part of its name, or its index; null: the system's default."
+        None, "Part of its name, or its index; null: the system's default."
     )
     prebuffer: Seconds = milliseconds(
-        60, ge=0, le=500, doc="Audio queued before a reply starts; grows after an underrun."
+        60, "Audio queued before a reply starts; grows after an underrun.", ge=0, le=500
     )
     vad: Literal["auto", "silero", "energy"] = setting(
-        "auto", doc="Voice detector; auto: silero if onnxruntime is installed, else energy."
+        "auto", "Voice detector; auto: silero if onnxruntime is installed, else energy."
     )
-    hangover: Seconds = milliseconds(
-        200, ge=50, le=2000, doc="Silence that ends a stretch of voice."
-    )
+    hangover: Seconds = milliseconds(200, "Silence that ends a stretch of voice.", ge=50, le=2000)
     echo_cancellation: Literal["auto", "on", "off"] = setting(
         "auto",
-        doc="Remove the agent's voice from the microphone; auto: with interrupt.policy speakers.",
+        "Remove the agent's voice from the microphone; auto: with interrupt.policy speakers.",
     )
 
 

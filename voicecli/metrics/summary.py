@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR, RAW, RAW_PREFIX, STAGES
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import COUNTS, SessionUsage
-from voicecli.settings import milliseconds
+from voicecli.settings import timeout
 from voicecli.units import Seconds
 
 MIN_COUNT = {"p95": 20, "p99": 100}
@@ -114,14 +114,10 @@ def list_metrics(metrics: Iterable[str] = METRICS, counts: Iterable[str] = COUNT
 class Budgets:
     """What a turn may take; longer is reported, not prevented."""
 
-    stt: Seconds = milliseconds(
-        300, ge=50, le=60_000, doc="From the end of the user's voice to the final transcript."
-    )
-    llm: Seconds = milliseconds(200, ge=50, le=60_000, doc="From the request to the first token.")
-    tts: Seconds = milliseconds(
-        250, ge=50, le=60_000, doc="From the first text to the first audio."
-    )
-    total: Seconds = milliseconds(3000, ge=50, le=60_000, doc="Mouth to ear.")
+    stt: Seconds = timeout(300, "From the end of the user's voice to the final transcript.")
+    llm: Seconds = timeout(200, "From the request to the first token.")
+    tts: Seconds = timeout(250, "From the first text to the first audio.")
+    total: Seconds = timeout(3000, "Mouth to ear.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,9 +38,9 @@ class StandinSettings:
         doc="scripted: exact latencies and faults; local: small real models."
     )
     script: str | None = setting(
-        None, doc="Name of a script, or a path ending in .yaml, relative to the profile."
+        None, "Name of a script, or a path ending in .yaml, relative to the profile."
     )
-    require_key: bool = setting(False, doc="Refuse a connection without a key, as the services do.")
+    require_key: bool = setting(False, "Refuse a connection without a key, as the services do.")
 
     def check(self) -> None:
         """Raise SettingsConflict where the script is missing."""
@@ -53,7 +53,7 @@ class LocalLlmSettings:
     """The language model of the local engine."""
 
     model: str | None = setting(
-        None, doc="Path of a .gguf file, relative to the profile; null: the downloaded one."
+        None, "Path of a .gguf file, relative to the profile; null: the downloaded one."
     )
 
 
@@ -63,7 +63,7 @@ class LocalSettings:
 
     llm: LocalLlmSettings = section(LocalLlmSettings)
     threads: int | None = setting(
-        None, ge=1, le=256, doc="Threads of the language model; null: all cores but one."
+        None, "Threads of the language model; null: all cores but one.", ge=1, le=256
     )
 
 
@@ -71,14 +71,11 @@ class LocalSettings:
 class Profile:
     """All settings of a conversation."""
 
-    description: str = setting(
-        "", empty=True, doc="One line for the list of profiles; not inherited."
-    )
+    description: str = setting("", "One line for the list of profiles; not inherited.", empty=True)
     extends: str | None = setting(
         None,
+        "Profile that this one changes: a name, or a path ending in .yaml, relative to this file.",
         empty=True,
-        doc="Profile that this one changes: a name, or a path ending in .yaml, relative to this "
-        "file.",
     )
     audio: AudioSettings = section(AudioSettings)
     stt: SttSettings = section(lambda: find_provider("stt", DEFAULT_PROVIDERS["stt"]).settings())
@@ -88,7 +85,7 @@ class Profile:
     interrupt: BargeInPolicy = section(BargeInPolicy)
     limits: SessionLimits = section(SessionLimits)
     budgets: Budgets = section(Budgets)
-    standin: StandinSettings | None = setting(None, doc=StandinSettings.__doc__ or "")
+    standin: StandinSettings | None = setting(None, StandinSettings.__doc__ or "")
     local: LocalSettings = section(LocalSettings)
 
     def resolved(self) -> dict[str, Any]:

@@ -19,9 +19,9 @@ def declare_url(variable: str, default: str) -> Any:
     """Declare the setting ``base_url``; ``variable`` and ``default`` count where it is null."""
     return setting(
         None,
+        f"URL of the service; null: {variable}, else {default}.",
         pattern=r"^(wss?|https?)://[^/\s]",
         example="wss://host.example",
-        doc=f"URL of the service; null: {variable}, else {default}.",
     )
 
 
@@ -29,9 +29,9 @@ def declare_key_env(variable: str) -> Any:
     """Declare the setting ``key_env``."""
     return setting(
         variable,
+        "Name of the environment variable that holds the key.",
         pattern=r"^[A-Z][A-Z0-9_]*$",
         example="DEEPGRAM_API_KEY",
-        doc="Name of the environment variable that holds the key.",
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from voicecli.events import ConnectionOpened, Event
-from voicecli.settings import milliseconds, setting
+from voicecli.settings import milliseconds, setting, timeout
 from voicecli.units import AudioBlock, Seconds
 
 # ── providers ────────────────────────────────────────────────────────────────
@@ -101,20 +101,17 @@ class TtsProvider(Provider):
 class SttSettings:
     """Speech to text."""
 
-    provider: str = setting("deepgram", doc="Which service transcribes.")
-    interim_results: bool = setting(True, doc="Send transcripts while a segment is still open.")
+    provider: str = setting("deepgram", "Which service transcribes.")
+    interim_results: bool = setting(True, "Send transcripts while a segment is still open.")
     endpointing: Seconds | None = milliseconds(
         200,
+        "Silence after which the service ends a segment; false: it does not decide.",
         ge=10,
         le=5000,
         off=False,
-        doc="Silence after which the service ends a segment; false: it does not decide.",
     )
-    finalize_timeout: Seconds = milliseconds(
-        350,
-        ge=50,
-        le=60_000,
-        doc="How long to wait for the answer to Finalize; the service may send none.",
+    finalize_timeout: Seconds = timeout(
+        350, "How long to wait for the answer to Finalize; the service may send none."
     )
 
 
@@ -166,23 +163,22 @@ class Transcriber(Protocol):
 class LlmSettings:
     """The language model."""
 
-    provider: str = setting("openai", doc="Which service writes the replies.")
+    provider: str = setting("openai", "Which service writes the replies.")
     max_tokens: int = setting(
-        60, ge=1, doc="Upper limit of a reply; 60 are about 45 words, 15 s of speech."
+        60, "Upper limit of a reply; 60 are about 45 words, 15 s of speech.", ge=1
     )
     system_prompt: str = setting(
         "You are a voice assistant. Give short spoken answers: one to three sentences. "
         "The first sentence has at most eight words. "
         "Use plain words, no lists, no Markdown, no emoji.",
+        "How to answer; a short first sentence is heard sooner.",
         empty=True,
-        doc="How to answer; a short first sentence is heard sooner.",
     )
     hedge: Seconds | Literal["auto"] | None = milliseconds(
         "auto",
+        "Without a token for this long, send a second request; auto: the usual wait; null: never.",
         ge=100,
         le=10_000,
-        doc="Without a token for this long, send a second request; auto: the usual wait; null: "
-        "never.",
     )
 
 
@@ -229,38 +225,38 @@ class LanguageModel(Protocol):
 class TtsSettings:
     """Text to speech."""
 
-    provider: str = setting("deepgram", doc="Which service speaks.")
+    provider: str = setting("deepgram", "Which service speaks.")
     sample_rate: Literal[8000, 16_000, 24_000, 32_000, 48_000] = setting(
-        48_000, doc="Hertz, of the speech and of the loudspeaker; 48000 is 96 kB per second."
+        48_000, "Hertz, of the speech and of the loudspeaker; 48000 is 96 kB per second."
     )
     chunking: Literal["clauses", "batches"] = setting(
-        "clauses", doc="Send the reply clause by clause, or in batches of batch_chars."
+        "clauses", "Send the reply clause by clause, or in batches of batch_chars."
     )
     first_clause_chars: int = setting(
-        12, ge=1, le=200, doc="Characters that the first clause has at least."
+        12, "Characters that the first clause has at least.", ge=1, le=200
     )
     first_clause_stall: Seconds = milliseconds(
         150,
+        "When the LLM pauses this long within the first clause, speak what is there.",
         ge=50,
         le=5000,
-        doc="When the LLM pauses this long within the first clause, speak what is there.",
     )
     batch_chars: int = setting(
-        180, ge=1, le=2000, doc="Characters in a batch; used by chunking: batches."
+        180, "Characters in a batch; used by chunking: batches.", ge=1, le=2000
     )
     flush: Literal["clauses", "end"] = setting(
-        "clauses", doc="Have the service speak after each clause, or once at the end of the reply."
+        "clauses", "Have the service speak after each clause, or once at the end of the reply."
     )
     empty: Seconds = milliseconds(
         250,
+        "With nothing left to play for this long, a reply whose last words came is over.",
         ge=100,
         le=2000,
-        doc="With nothing left to play for this long, a reply whose last words came is over.",
     )
     apology: str = setting(
         "Sorry, I have lost my train of thought. Could you say that again?",
+        "Spoken when the LLM fails; may be empty.",
         empty=True,
-        doc="Spoken when the LLM fails; may be empty.",
     )
 
 

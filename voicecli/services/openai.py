@@ -31,7 +31,7 @@ from voicecli.services.interfaces import (
     ServiceAddress,
     Usage,
 )
-from voicecli.settings import milliseconds, setting
+from voicecli.settings import setting, timeout
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
@@ -65,23 +65,19 @@ class ChatSettings(LlmSettings):
 
     base_url: str | None = declare_url(URL_ENV, API_URL)
     key_env: str = declare_key_env("OPENAI_API_KEY")
-    model: str = setting("gpt-4o-mini", doc="Name of the model.")
+    model: str = setting("gpt-4o-mini", "Name of the model.")
     max_tokens_name: Literal["max_completion_tokens", "max_tokens"] = setting(
         "max_completion_tokens",
-        doc="What the server calls max_tokens; Ollama and others know max_tokens only.",
+        "What the server calls max_tokens; Ollama and others know max_tokens only.",
     )
     temperature: float | None = setting(
-        0.4, ge=0, le=2, doc="null: the server's own, for models that refuse the parameter."
+        0.4, "null: the server's own, for models that refuse the parameter.", ge=0, le=2
     )
-    connect_timeout: Seconds = milliseconds(
-        2000, ge=50, le=60_000, doc="Time to open a connection."
-    )
-    first_token_timeout: Seconds = milliseconds(
-        4000, ge=50, le=60_000, doc="From the request to the first token."
-    )
-    token_timeout: Seconds = milliseconds(3000, ge=50, le=60_000, doc="From one token to the next.")
+    connect_timeout: Seconds = timeout(2000, "Time to open a connection.")
+    first_token_timeout: Seconds = timeout(4000, "From the request to the first token.")
+    token_timeout: Seconds = timeout(3000, "From one token to the next.")
     extra: Mapping[str, Any] = setting(
-        {}, doc="Further fields of the request, passed as they are (reasoning_effort, …)."
+        {}, "Further fields of the request, passed as they are (reasoning_effort, …)."
     )
 
 

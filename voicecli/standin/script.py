@@ -31,11 +31,11 @@ class Latency:
 
     p50: Seconds = milliseconds(key="p50", ge=0, whole=False, doc="Median.")
     p95: Seconds | None = milliseconds(
-        None, key="p95", gt=0, whole=False, doc="95th percentile; null: it is always p50."
+        None, "95th percentile; null: it is always p50.", key="p95", gt=0, whole=False
     )
-    stall_share: float = setting(0.0, ge=0, le=1, doc="Share of the draws with a stall, 0 to 1.")
+    stall_share: float = setting(0.0, "Share of the draws with a stall, 0 to 1.", ge=0, le=1)
     stall: tuple[Seconds, Seconds] = milliseconds(
-        (2.0, 8.0), ge=0, whole=False, doc="The shortest and the longest stall."
+        (2.0, 8.0), "The shortest and the longest stall.", ge=0, whole=False
     )
 
     def check(self) -> None:
@@ -57,13 +57,13 @@ class Latency:
 class SttScript:
     """What the STT recognises, and when.  After the last item of ``hears``, the first follows."""
 
-    final: Latency = setting(Latency(0.1), key="final_ms", doc="From the endpoint to the final.")
-    finalize: Latency = setting(Latency(0.05), key="finalize_ms", doc="Finalize to its answer.")
-    finalize_silence: bool = setting(True, doc="Answer a Finalize when no voice is buffered.")
-    interim: Seconds = milliseconds(1000, ge=10, whole=False, doc="Audio between two interims.")
-    gap: Seconds = milliseconds(400, ge=30, whole=False, doc="Silence that ends an item of hears.")
+    final: Latency = setting(Latency(0.1), "From the endpoint to the final.", key="final_ms")
+    finalize: Latency = setting(Latency(0.05), "Finalize to its answer.", key="finalize_ms")
+    finalize_silence: bool = setting(True, "Answer a Finalize when no voice is buffered.")
+    interim: Seconds = milliseconds(1000, "Audio between two interims.", ge=10, whole=False)
+    gap: Seconds = milliseconds(400, "Silence that ends an item of hears.", ge=30, whole=False)
     hears: tuple[str, ...] = setting(
-        ("Hello.",), empty=True, doc="The text of each stretch of voice; empty: none (a cough)."
+        ("Hello.",), "The text of each stretch of voice; empty: none (a cough).", empty=True
     )
 
     def check(self) -> None:
@@ -76,9 +76,9 @@ class SttScript:
 class LlmScript:
     """What the LLM answers, and when."""
 
-    ttft: Latency = setting(Latency(0.2), key="ttft_ms", doc="From the request to the first token.")
-    token: Latency = setting(Latency(0.015), key="token_ms", doc="From one token to the next.")
-    says: tuple[str, ...] = setting(("Hello.",), doc="The reply to each user message of a request.")
+    ttft: Latency = setting(Latency(0.2), "From the request to the first token.", key="ttft_ms")
+    token: Latency = setting(Latency(0.015), "From one token to the next.", key="token_ms")
+    says: tuple[str, ...] = setting(("Hello.",), "The reply to each user message of a request.")
 
     def check(self) -> None:
         """Raise SettingsConflict where a reply is missing."""
@@ -90,10 +90,10 @@ class LlmScript:
 class TtsScript:
     """How the TTS speaks."""
 
-    ttfb: Latency = setting(Latency(0.12), key="ttfb_ms", doc="From Flush to the first audio.")
-    speed: float = setting(4.0, ge=0.1, doc="Delivery, in times real time.")
-    char: Seconds = milliseconds(60, ge=1, whole=False, doc="Duration of one character of text.")
-    lead: Seconds = milliseconds(0, ge=0, whole=False, doc="Silence before the first sound.")
+    ttfb: Latency = setting(Latency(0.12), "From Flush to the first audio.", key="ttfb_ms")
+    speed: float = setting(4.0, "Delivery, in times real time.", ge=0.1)
+    char: Seconds = milliseconds(60, "Duration of one character of text.", ge=1, whole=False)
+    lead: Seconds = milliseconds(0, "Silence before the first sound.", ge=0, whole=False)
 
 
 AnyFault = Literal["refuse", "drop", "stall", "half_open", "malformed"]
@@ -132,10 +132,10 @@ class Fault:
 
     service: Service = setting(doc="The service that fails.")
     kind: FaultKind = setting(doc="What goes wrong.")
-    on: int | Literal["every"] = setting(1, ge=1, doc="Occasion, counted from 1; every: all.")
-    status: int = setting(503, ge=400, le=599, doc="HTTP status of a refusal.")
-    after: Seconds = milliseconds(0, ge=0, whole=False, doc="Time from the start of the occasion.")
-    lasts: Seconds = milliseconds(5000, key="for_ms", ge=0, whole=False, doc="Duration of a stall.")
+    on: int | Literal["every"] = setting(1, "Occasion, counted from 1; every: all.", ge=1)
+    status: int = setting(503, "HTTP status of a refusal.", ge=400, le=599)
+    after: Seconds = milliseconds(0, "Time from the start of the occasion.", ge=0, whole=False)
+    lasts: Seconds = milliseconds(5000, "Duration of a stall.", key="for_ms", ge=0, whole=False)
 
     def check(self) -> None:
         """Raise SettingsConflict where the service has no such fault."""
@@ -159,11 +159,11 @@ class Fault:
 class Script:
     """Everything that the scripted engines need, and the faults of their servers."""
 
-    seed: int = setting(1, ge=0, doc="Of the random latencies.")
+    seed: int = setting(1, "Of the random latencies.", ge=0)
     stt: SttScript = section(SttScript)
     llm: LlmScript = section(LlmScript)
     tts: TtsScript = section(TtsScript)
-    faults: tuple[Fault, ...] = setting((), doc="What the stand-ins do wrong.")
+    faults: tuple[Fault, ...] = setting((), "What the stand-ins do wrong.")
 
 
 # ── faults at work ───────────────────────────────────────────────────────────

@@ -20,11 +20,11 @@ class CommitWaits:
     """Silence after which a turn is committed, by what was said."""
 
     complete: Seconds = milliseconds(
-        450, key="complete", ge=0, le=10_000, doc="After a whole sentence or a short answer."
+        450, "After a whole sentence or a short answer.", key="complete", ge=0, le=10_000
     )
-    default: Seconds = milliseconds(700, key="default", ge=0, le=10_000, doc="After anything else.")
+    default: Seconds = milliseconds(700, "After anything else.", key="default", ge=0, le=10_000)
     incomplete: Seconds = milliseconds(
-        1200, key="incomplete", ge=0, le=10_000, doc='After "and", "um", a comma, single digits.'
+        1200, 'After "and", "um", a comma, single digits.', key="incomplete", ge=0, le=10_000
     )
 
 
@@ -33,17 +33,17 @@ class TurnPolicy:
     """What ends the user's turn."""
 
     detect: Literal["endpointing", "vad"] = setting(
-        "vad", doc="What ends a turn: the detector and the words, or the STT's endpointing."
+        "vad", "What ends a turn: the detector and the words, or the STT's endpointing."
     )
     draft: Literal["off", "llm", "llm+tts"] = setting(
-        "llm", doc="What to prepare before the commit (vad): nothing, text, or text and audio."
+        "llm", "What to prepare before the commit (vad): nothing, text, or text and audio."
     )
     commit: CommitWaits = section(CommitWaits, key="commit_ms")
     each_final_is_a_turn: bool = setting(
-        False, doc="Answer every final transcript: a pause in a sentence makes two turns."
+        False, "Answer every final transcript: a pause in a sentence makes two turns."
     )
     settle: Seconds = milliseconds(
-        2000, ge=0, le=60_000, doc="How long to wait for the last words after the input ends."
+        2000, "How long to wait for the last words after the input ends.", ge=0, le=60_000
     )
 
 
@@ -52,16 +52,16 @@ class BargeInPolicy:
     """When the user takes the floor from the agent."""
 
     policy: Literal["off", "headphones", "speakers"] = setting(
-        "off", doc="off: half duplex; headphones: full duplex; speakers: and echo cancellation."
+        "off", "off: half duplex; headphones: full duplex; speakers: and echo cancellation."
     )
-    min_words: int = setting(1, ge=1, le=10, doc="Words that take the floor from the agent.")
+    min_words: int = setting(1, "Words that take the floor from the agent.", ge=1, le=10)
     hold: Seconds = milliseconds(
-        150, ge=50, le=2000, doc="Speech that silences the reply, which is ducked at once."
+        150, "Speech that silences the reply, which is ducked at once.", ge=50, le=2000
     )
     confirm: Seconds = milliseconds(
-        800, ge=100, le=10_000, doc="Speech that takes the floor, with or without words."
+        800, "Speech that takes the floor, with or without words.", ge=100, le=10_000
     )
-    backchannels: tuple[str, ...] = setting(BACKCHANNELS, doc="Phrases that never take the floor.")
+    backchannels: tuple[str, ...] = setting(BACKCHANNELS, "Phrases that never take the floor.")
 
     @property
     def allowed(self) -> bool:
@@ -74,8 +74,8 @@ class SessionLimits:
     """Limits of a live session, which cap its cost."""
 
     idle: Seconds | None = setting(
-        300.0, unit="_s", gt=0, doc="talk ends when nobody has spoken for this long; null: never."
+        300.0, "talk ends when nobody has spoken for this long; null: never.", unit="_s", gt=0
     )
     longest: Seconds | None = setting(
-        None, unit="minutes", key="minutes", gt=0, doc="talk ends after this long; null: never."
+        None, "talk ends after this long; null: never.", unit="minutes", key="minutes", gt=0
     )

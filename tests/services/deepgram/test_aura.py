@@ -21,15 +21,13 @@ from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
 from voicecli.services.deepgram.aura import (
     CAPABILITIES,
-    LONGEST_TEXT,
     MAX_AGE,
-    REFUSED_PAUSE,
     Aura,
     AuraSettings,
-    Synthesis,
     build_query,
     open_aura,
 )
+from voicecli.services.deepgram.synthesis import LONGEST_TEXT, REFUSED_PAUSE, Synthesis
 from voicecli.services.interfaces import FLUSHED, Flushed, ServiceAddress
 
 EXCESSIVE = {
@@ -245,15 +243,11 @@ def test_white_space_waits_for_the_word_after_it() -> None:
 
 def test_long_text_is_cut_at_spaces_and_nowhere_else() -> None:
     text = "word " * 900
-    pieces = list(Synthesis(flushes=20, characters=10_000).pieces(text))
+    pieces = list(Synthesis(flushes=20, characters=10_000, window=60.0).pieces(text))
     assert "".join(pieces) == text
     assert [len(piece) for piece in pieces] == [2000, 2000, 500]
-    assert [
-        len(piece) for piece in Synthesis(flushes=20, characters=10_000).pieces("x" * 2001)
-    ] == [
-        LONGEST_TEXT,
-        1,
-    ]
+    unbroken = Synthesis(flushes=20, characters=10_000, window=60.0).pieces("x" * 2001)
+    assert [len(piece) for piece in unbroken] == [LONGEST_TEXT, 1]
 
 
 def test_an_odd_byte_waits_for_its_other_half() -> None:

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,11 +27,10 @@ from urllib.parse import urlencode
 from typing_extensions import override
 
 from voicecli import clock
-from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionOpened
-from voicecli.sanitize import sanitize_short
 from voicecli.services.deepgram import API_URL, CLOSE_TIMEOUT, KEY_ENV, URL_ENV, create_headers
+from voicecli.services.deepgram.synthesis import Synthesis
 from voicecli.services.endpoint import check_url, declare_key_env, declare_url
 from voicecli.services.interfaces import (
     FLUSHED,
@@ -44,13 +42,11 @@ from voicecli.services.interfaces import (
     TtsProvider,
     TtsSettings,
 )
-from voicecli.settings import SettingsConflict, milliseconds, setting
-from voicecli.units import SAMPLE_SIZE, Seconds
+from voicecli.settings import SettingsConflict, setting, timeout
+from voicecli.units import Seconds
 
 if TYPE_CHECKING:
     from voicecli.services.deepgram.socket import Socket
-
-_log = logging.getLogger(__name__)
 
 CAPABILITIES = TtsCapabilities(
     sample_rates=(8000, 16_000, 24_000, 32_000, 48_000),
@@ -60,12 +56,6 @@ CAPABILITIES = TtsCapabilities(
     seconds_per_character=0.06,  # 15 to 17 characters a second are usual in English
     word_timestamps=False,
 )
-
-LONGEST_TEXT = 2000
-"""Characters per Speak; one more is an error."""
-
-REFUSED_PAUSE: Seconds = 3.0
-"""Wait before a refused Flush is sent again, when our own count would allow it at once."""
 
 MAX_AGE: Seconds = 55 * 60.0
 """Age at which an idle connection is replaced; the service ends it after 60 minutes."""
@@ -77,33 +67,29 @@ class AuraSettings(TtsSettings):
 
     base_url: str | None = declare_url(URL_ENV, "wss://api.deepgram.com")
     key_env: str = declare_key_env(KEY_ENV)
-    model: str = setting("aura-2-thalia-en", doc="Name of the voice.")
+    model: str = setting("aura-2-thalia-en", "Name of the voice.")
     speed: float | None = setting(
         None,
+        "1 is the voice's own pace; Aura-2 in en, and in es from 0.9; null: not sent.",
         ge=0.7,
         le=1.5,
-        doc="1 is the voice's own pace; Aura-2 in en, and in es from 0.9; null: not sent.",
     )
     flushes_per_minute: int = setting(
         CAPABILITIES.flushes,
+        "More are held back; the service refuses the 21st.",
         ge=1,
         le=CAPABILITIES.flushes,
-        doc="More are held back; the service refuses the 21st.",
     )
     characters_per_minute: int = setting(
         CAPABILITIES.characters,
+        "More are held back; beyond 2400 the service closes the connection.",
         ge=100,
         le=CAPABILITIES.characters,
-        doc="More are held back; beyond 2400 the service closes the connection.",
     )
-    first_audio_timeout: Seconds = milliseconds(
-        3000, ge=50, le=60_000, doc="From a flush to its first audio."
-    )
-    connect_timeout: Seconds = milliseconds(
-        5000, ge=50, le=60_000, doc="Time to open the connection."
-    )
+    first_audio_timeout: Seconds = timeout(3000, "From a flush to its first audio.")
+    connect_timeout: Seconds = timeout(5000, "Time to open the connection.")
     mip_opt_out: bool = setting(
-        False, doc="Keep the text out of the service's model improvement; may change the price."
+        False, "Keep the text out of the service's model improvement; may change the price."
     )
 
     def check(self) -> None:
@@ -142,7 +128,9 @@ class _Connection:
             at=clock.now(), service="tts", took=socket.took, request_id=socket.request_id
         )
         self.synthesis = Synthesis(
-            flushes=settings.flushes_per_minute, characters=settings.characters_per_minute
+            flushes=settings.flushes_per_minute,
+            characters=settings.characters_per_minute,
+            window=CAPABILITIES.window,
         )
         self.lost = False
         self._stall = settings.first_audio_timeout
@@ -362,160 +350,3 @@ AURA = TtsProvider(
     list_price=lambda settings: (0.030,) if settings.model.startswith("aura-2-") else None,
     capabilities=CAPABILITIES,
 )
-
-
-# ── bookkeeping ──────────────────────────────────────────────────────────────
-
-
-class Synthesis:
-    """What one connection was sent and what it still owes.  Pure: told the time, it does no I/O.
-
-    in_flight: flushes carried by the Flush whose Flushed is awaited; there is at most one.
-    waiting: flushes asked for since, or not yet allowed.
-    due: FLUSHED to be handed out.
-    unflushed: whether the service holds text that no Flush has covered.
-    progress: when a Flush was sent or a frame came, whichever was later.
-    """
-
-    def __init__(self, *, flushes: int, characters: int) -> None:
-        self.in_flight = self.waiting = self.due = 0
-        self.unflushed = False
-        self.progress: Seconds = 0.0
-        self._flushes = RateLimit(flushes, CAPABILITIES.window)
-        self._characters = RateLimit(characters, CAPABILITIES.window)
-        self._not_before: Seconds = 0.0
-        self._clears = 0
-        self._held = ""
-        self._odd = b""
-
-    @property
-    def clearing(self) -> bool:
-        """Whether a Clear has not been confirmed yet."""
-        return self._clears > 0
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is owed."""
-        return not (self.unflushed or self.in_flight or self.due)
-
-    def pieces(self, text: str) -> Iterator[str]:
-        """Cut ``text`` after spaces into pieces that one Speak can hold.
-
-        The service takes no text of white space alone: it is held back for the next text.
-        """
-        text, self._held = self._held + text, ""
-        if not text.strip():
-            self._held = text
-            return
-        limit = min(LONGEST_TEXT, self._characters.limit)
-        while len(text) > limit:
-            cut = text.rfind(" ", 0, limit) + 1 or limit
-            yield text[:cut]
-            text = text[cut:]
-        yield text
-
-    def text_at(self, text: str, now: Seconds) -> Seconds:
-        """When a piece may be sent."""
-        return self._characters.allowed_at(len(text), now)
-
-    def text_sent(self, text: str, now: Seconds) -> None:
-        """Record that a piece is being sent."""
-        self._characters.spend(len(text), now)
-        self.unflushed = True
-
-    def ask_flush(self) -> None:
-        """Ask for all text so far to be spoken; the last Flush may cover it already."""
-        if self.unflushed:
-            self.waiting += 1
-        elif self.in_flight:
-            self.in_flight += 1
-        else:
-            self.due += 1
-
-    def flush_at(self, now: Seconds) -> Seconds | None:
-        """When the next Flush may be sent; None if there is none to send or one is in flight."""
-        if self.in_flight or not self.waiting:
-            return None
-        return max(self._not_before, self._flushes.allowed_at(1, now))
-
-    def flushes_left(self, now: Seconds) -> int:
-        """How many Flushes may be sent now."""
-        return self._flushes.left(now)
-
-    def flush_allowed_at(self, characters: int, now: Seconds) -> Seconds:
-        """When both this much text and a Flush may be sent."""
-        text = self._characters.allowed_at(characters, now)
-        return max(text, self._flushes.allowed_at(1, now))
-
-    def flush_sent(self, now: Seconds) -> None:
-        """Record that a Flush is being sent; it carries all that waits."""
-        self._flushes.spend(1, now)
-        self.in_flight, self.waiting, self.unflushed = self.waiting, 0, False
-        self.progress = now
-
-    def forget(self) -> bool:
-        """Drop everything that is owed; return whether the service needs a Clear."""
-        needed = self.unflushed or self.in_flight > 0
-        self.in_flight = self.waiting = self.due = 0
-        self.unflushed = False
-        self._held, self._odd = "", b""
-        self._clears += needed
-        return needed
-
-    def receive(self, message: str | bytes, now: Seconds) -> bytes:
-        """Process a frame; return its audio, whole samples, possibly none.
-
-        Raises ServiceError where the frame reports a failure or is malformed.
-        """
-        self.progress = now
-        if isinstance(message, str):
-            self._note(message, now)
-            return b""
-        if self._clears:  # of before the Clear
-            return b""
-        pcm = self._odd + message
-        whole = len(pcm) // SAMPLE_SIZE * SAMPLE_SIZE
-        self._odd = pcm[whole:]
-        return pcm[:whole]
-
-    def _note(self, message: str, now: Seconds) -> None:
-        frame = _parse(message)
-        match frame.get("type"):
-            case "Error" | "error":
-                raise ServiceError("tts", f"the service failed ({_describe(frame)})")
-            case "Cleared":
-                self._clears = max(0, self._clears - 1)
-            case _ if self._clears:
-                pass
-            case "Flushed":
-                self.due += self.in_flight
-                self.in_flight, self._odd = 0, b""
-            case "Warning" if "EXCESSIVE_FLUSH" in (frame.get("warn_code"), frame.get("code")):
-                # No audio and no Flushed will come, but the text stays with the service.
-                self.waiting += self.in_flight
-                self.in_flight, self.unflushed = 0, True
-                self._not_before = now + REFUSED_PAUSE
-            case "Warning":
-                _log.warning("TTS: %s", _describe(frame))
-
-
-def _parse(message: str) -> dict[str, object]:
-    try:
-        frame = json.loads(message)
-    except (ValueError, RecursionError) as error:
-        raise ServiceError("tts", "the service sent a frame that is not JSON") from error
-    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
-        raise ServiceError("tts", "the service sent a frame without a type")
-    return frame
-
-
-def _describe(frame: dict[str, object]) -> str:
-    """Code and text: ``warn_…`` on the wire, ``code`` and ``description`` in the reference."""
-    parts = (
-        frame.get("warn_code") or frame.get("code") or frame.get("err_code"),
-        frame.get("warn_msg") or frame.get("description") or frame.get("err_msg"),
-    )
-    return (
-        sanitize_short(": ".join(part for part in parts if isinstance(part, str)))
-        or "it does not say why"
-    )

@@ -17,16 +17,9 @@ from urllib.parse import urlencode
 
 from typing_extensions import override
 
-from voicecli import clock
+from voicecli import clock, events
 from voicecli.errors import ServiceError
-from voicecli.events import (
-    ConnectionOpened,
-    Event,
-    FinalTranscript,
-    InterimTranscript,
-    UtteranceEnded,
-    Warned,
-)
+from voicecli.events import Event
 from voicecli.sanitize import replace_surrogates, sanitize_short
 from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_headers
 from voicecli.services.endpoint import CloseError, check_url, declare_key_env, declare_url
@@ -38,7 +31,7 @@ from voicecli.services.interfaces import (
     SttSettings,
     Transcriber,
 )
-from voicecli.settings import SettingsConflict, milliseconds, setting
+from voicecli.settings import SettingsConflict, milliseconds, setting, timeout
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 if TYPE_CHECKING:
@@ -63,31 +56,29 @@ class NovaSettings(SttSettings):
 
     base_url: str | None = declare_url(URL_ENV, "wss://api.deepgram.com")
     key_env: str = declare_key_env(KEY_ENV)
-    model: str = setting("nova-3", doc="Name of the model.")
-    language: str = setting("en", doc="BCP-47 tag, or multi.")
+    model: str = setting("nova-3", "Name of the model.")
+    language: str = setting("en", "BCP-47 tag, or multi.")
     utterance_end: Seconds | None = milliseconds(
-        1000, ge=1000, doc="Time without a word that ends an utterance, also in noise; null: off."
+        1000, "Time without a word that ends an utterance, also in noise; null: off.", ge=1000
     )
-    vad_events: bool = setting(True, doc="Have the service report when it detects a voice.")
-    smart_format: bool = setting(True, doc="Write dates, numbers and the like as people do.")
-    punctuate: bool = setting(True, doc="Punctuation and capitals.")
+    vad_events: bool = setting(True, "Have the service report when it detects a voice.")
+    smart_format: bool = setting(True, "Write dates, numbers and the like as people do.")
+    punctuate: bool = setting(True, "Punctuation and capitals.")
     no_delay: bool = setting(
-        True, doc="Do not hold a final back to format it better (up to 3 s after numbers)."
+        True, "Do not hold a final back to format it better (up to 3 s after numbers)."
     )
-    numerals: bool = setting(False, doc="Digits for number words.")
+    numerals: bool = setting(False, "Digits for number words.")
     keyterms: tuple[str, ...] = setting(
-        (), doc="Words to listen for, nova-3 only; together about 500 tokens."
+        (), "Words to listen for, nova-3 only; together about 500 tokens."
     )
     mip_opt_out: bool = setting(
-        False, doc="Keep the audio out of the service's model improvement; may change the price."
+        False, "Keep the audio out of the service's model improvement; may change the price."
     )
-    tag: str | None = setting(None, max_length=128, doc="Label in the service's usage reports.")
+    tag: str | None = setting(None, "Label in the service's usage reports.", max_length=128)
     extra: Mapping[str, str | int | float | bool | list[str | int | float | bool]] = setting(
-        {}, doc="Further query parameters, passed as they are."
+        {}, "Further query parameters, passed as they are."
     )
-    connect_timeout: Seconds = milliseconds(
-        5000, ge=50, le=60_000, doc="Time to open the connection."
-    )
+    connect_timeout: Seconds = timeout(5000, "Time to open the connection.")
 
     def check(self) -> None:
         """Raise SettingsConflict for combinations that the service refuses."""
@@ -149,7 +140,7 @@ class Nova(Transcriber):
     """An open connection to Nova-3."""
 
     def __init__(self, socket: Socket, rate: int) -> None:
-        self._opened = ConnectionOpened(
+        self._opened = events.ConnectionOpened(
             at=clock.now(), service="stt", took=socket.took, request_id=socket.request_id
         )
         self._socket = socket
@@ -160,7 +151,7 @@ class Nova(Transcriber):
 
     @property
     @override
-    def opened(self) -> ConnectionOpened:
+    def opened(self) -> events.ConnectionOpened:
         return self._opened
 
     @property
@@ -196,7 +187,7 @@ class Nova(Transcriber):
                 if self._finished_at is None:
                     await self._keep_alive()
                 elif clock.now() >= self._finished_at + LAST_TRANSCRIPTS:
-                    yield Warned(
+                    yield events.Warned(
                         at=clock.now(), service="stt", text="the last transcript may be missing"
                     )
                     return
@@ -356,11 +347,11 @@ def decode(message: str | bytes, sent: SentAudio, *, at: Seconds) -> Event | Non
         case {"type": "UtteranceEnd"}:
             end = _seconds(frame, "last_word_end")
             # -1: the words it means are final already.
-            return UtteranceEnded(at=at, last_word_end=sent.end(end) if end >= 0 else None)
+            return events.UtteranceEnded(at=at, last_word_end=sent.end(end) if end >= 0 else None)
         case {"type": "Error"}:
             parts = [frame.get(name) for name in ("variant", "description", "message")]
             text = ": ".join(part for part in parts if isinstance(part, str) and part)
-            return Warned(
+            return events.Warned(
                 at=at, service="stt", text=sanitize_short(text) or "an error it does not explain"
             )
         case {"type": str()}:
@@ -387,8 +378,10 @@ def _transcript(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Event:
             case {"start": int() | float() as first, "duration": int() | float() as length}:
                 lag = sent.seconds - (first + length)
                 sent.interim_lag = max(lag, 0.0)  # the service may have rounded up
-        return InterimTranscript(at=at, text=text, speech_start=speech_start, speech_end=speech_end)
-    return FinalTranscript(
+        return events.InterimTranscript(
+            at=at, text=text, speech_start=speech_start, speech_end=speech_end
+        )
+    return events.FinalTranscript(
         at=at,
         text=text,
         speech_start=speech_start,
