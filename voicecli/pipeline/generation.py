@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -65,35 +66,35 @@ class HedgeDelay:
         return min(max(float(np.percentile(self._waits, 90)), MIN_HEDGE_DELAY), MAX_HEDGE_DELAY)
 
 
+@dataclass(eq=False)
 class Generation:
     """The text of one reply, as the LLM generates it.
 
+    stall: if the LLM pauses this long within the first clause, speak what there is.
+    apology: what to say if the LLM fails; may be empty.
     clauses: the pieces to speak so far; complete: whether there will be no more.
     failure: why the LLM's text ended early, or None.
     apologised: whether the only piece is the apology.
     tokens, prompt_tokens: as the service counts them; None if it does not.
     """
 
-    def __init__(
-        self,
-        turn: TurnId,
-        messages: Sequence[Message],
-        llm: LanguageModel,
-        chunker: Chunker,
-        *,
-        hedge: HedgeDelay,
-        stall: Seconds,
-        apology: str,
-        post: Post,
-    ) -> None:
-        self._turn = turn
-        self._messages = messages
-        self._llm = llm
-        self._chunker = chunker
-        self._hedge = hedge
-        self._stall = stall
-        self._apology = apology
-        self._post = post
+    turn: TurnId
+    messages: Sequence[Message]
+    llm: LanguageModel
+    chunker: Chunker
+    hedge: HedgeDelay
+    stall: Seconds
+    apology: str
+    post: Post
+
+    clauses: list[str] = field(default_factory=list, init=False)
+    complete: bool = field(default=False, init=False)
+    failure: ServiceError | None = field(default=None, init=False)
+    apologised: bool = field(default=False, init=False)
+    tokens: int | None = field(default=None, init=False)
+    prompt_tokens: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
         self._progress = asyncio.Event()
         """Set when a request has brought a token or ended."""
         self._clauses_changed = asyncio.Event()
@@ -102,12 +103,6 @@ class Generation:
         self._hedged = False
         self._winner: int | None = None
         self._winner_ended = False
-        self.clauses: list[str] = []
-        self.complete = False
-        self.failure: ServiceError | None = None
-        self.apologised = False
-        self.tokens: int | None = None
-        self.prompt_tokens: int | None = None
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
         """Request the reply and cut it into clauses; the requests become tasks of ``tasks``."""
@@ -119,13 +114,13 @@ class Generation:
         finally:  # the TaskGroup awaits the cancelled requests
             for request in self._requests.values():
                 request.cancel()
-        for clause in self._chunker.finish():
+        for clause in self.chunker.finish():
             if clause.strip():
                 self._add(clause)
         if self.failure is None and not self.clauses:
             self.failure = _empty_reply()
         if self.failure is not None and not self.failure.final and not self.clauses:
-            self.clauses += [self._apology] if self._apology else []
+            self.clauses += [self.apology] if self.apology else []
             self.apologised = True
         self.complete = True
         self._clauses_changed.set()
@@ -143,7 +138,7 @@ class Generation:
         self._send_request(tasks)
         while self._winner is None:
             try:
-                async with asyncio.timeout(None if self._hedged else self._hedge.delay):
+                async with asyncio.timeout(None if self._hedged else self.hedge.delay):
                     await self._progress.wait()
             except TimeoutError:
                 self._hedged = True
@@ -166,19 +161,19 @@ class Generation:
         self._attempts += 1
         attempt = self._attempts
         self._requests[attempt] = tasks.create_task(
-            self._request(attempt, hedge=hedge), name=f"reply {self._turn}: request {attempt}"
+            self._request(attempt, hedge=hedge), name=f"reply {self.turn}: request {attempt}"
         )
 
     async def _request(self, attempt: int, *, hedge: bool) -> None:
         sent = clock.now()
-        self._post(LlmRequested(at=sent, turn=self._turn, attempt=attempt, hedge=hedge))
+        self.post(LlmRequested(at=sent, turn=self.turn, attempt=attempt, hedge=hedge))
         try:
-            async with aclosing(self._llm.reply(self._messages)) as pieces:
+            async with aclosing(self.llm.reply(self.messages)) as pieces:
                 async for piece in pieces:
                     if self._winner is None and isinstance(piece, str):
                         self._winner, self.failure = attempt, None
-                        self._hedge.add(clock.now() - sent)
-                        self._post(FirstToken(at=clock.now(), turn=self._turn, attempt=attempt))
+                        self.hedge.add(clock.now() - sent)
+                        self.post(FirstToken(at=clock.now(), turn=self.turn, attempt=attempt))
                     if self._winner == attempt:
                         self._take(piece)
         except ServiceError as error:
@@ -195,7 +190,7 @@ class Generation:
         if isinstance(piece, Usage):
             self.tokens, self.prompt_tokens = piece.completion_tokens, piece.prompt_tokens
         else:
-            for clause in self._chunker.push(piece):
+            for clause in self.chunker.push(piece):
                 self._add(clause)
         self._progress.set()
 
@@ -206,11 +201,11 @@ class Generation:
         """
         while not self._winner_ended:
             try:
-                async with asyncio.timeout(None if self.clauses else self._stall):
+                async with asyncio.timeout(None if self.clauses else self.stall):
                     await self._progress.wait()
                 self._progress.clear()
             except TimeoutError:
-                if text := self._chunker.take():
+                if text := self.chunker.take():
                     self._add(text)
                 else:
                     await self._progress.wait()
@@ -219,7 +214,7 @@ class Generation:
 
     def _add(self, clause: str) -> None:
         if not self.clauses:
-            self._post(ClauseReady(at=clock.now(), turn=self._turn, text=clause))
+            self.post(ClauseReady(at=clock.now(), turn=self.turn, text=clause))
         self.clauses.append(clause)
         self._clauses_changed.set()
 

@@ -47,7 +47,7 @@ class CascadeResponder(Responder):
 
     @override
     def draft(self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post) -> Reply:
-        committed = asyncio.Event()
+        permission = asyncio.Event()
         generation = Generation(
             turn,
             messages,
@@ -62,13 +62,13 @@ class CascadeResponder(Responder):
             turn,
             self.tts,
             sink,
-            settings=self.settings,
+            self.settings,
             speak_drafts=self.speak_drafts,
             next_clauses=generation.clauses_from,
-            committed=committed,
+            committed=permission,
             post=post,
         )
-        return Reply(turn, generation, speech, sink, committed, post)
+        return Reply(turn, generation, speech, sink, permission, post)
 
     @override
     async def clear(self) -> None:
@@ -79,57 +79,52 @@ class CascadeResponder(Responder):
         await self.llm.warm()
 
 
+@dataclass(eq=False)
 class Reply(ReplyHandle):
-    """One reply of the cascade, from the first request to the last sample played."""
+    """One reply of the cascade, from the first request to the last sample played.
 
-    def __init__(
-        self,
-        turn: TurnId,
-        generation: Generation,
-        speech: ReplySpeech,
-        sink: Sink,
-        committed: asyncio.Event,
-        post: Post,
-    ) -> None:
-        self.turn = turn
-        self._generation = generation
-        self._speech = speech
-        self._sink = sink
-        self._committed = committed
-        self._post = post
+    permission: set when the reply may be played.
+    """
+
+    turn: TurnId
+    generation: Generation
+    speech: ReplySpeech
+    sink: Sink
+    permission: asyncio.Event
+    post: Post
 
     @property
     @override
     def committed(self) -> bool:
-        return self._committed.is_set()
+        return self.permission.is_set()
 
     @property
     @override
     def heard(self) -> str:
-        return self._speech.heard(self._sink.heard)
+        return self.speech.heard(self.sink.heard)
 
     @override
     def commit(self) -> None:
-        self._committed.set()
+        self.permission.set()
 
     @override
     async def run(self) -> None:
-        self._sink.start()
+        self.sink.start()
         failure: ServiceError | None = None
         async with asyncio.TaskGroup() as tasks:
-            generation = self._generation.run(tasks)
+            generation = self.generation.run(tasks)
             generating = tasks.create_task(generation, name=f"reply {self.turn}: generate")
             watching = tasks.create_task(self._watch_playback(), name=f"reply {self.turn}: watch")
             try:
-                await self._speech.run()
+                await self.speech.run()
             except ServiceError as error:
                 failure = error
                 generating.cancel()
-            self._sink.end()
-            await self._sink.finish()
+            self.sink.end()
+            await self.sink.finish()
             watching.cancel()  # playback of an entirely silent reply never starts
-        failure = failure or self._generation.failure
-        self._post(self._finished() if failure is None else self._failed(failure))
+        failure = failure or self.generation.failure
+        self.post(self._finished() if failure is None else self._failed(failure))
         if failure is not None and failure.final:
             raise failure
 
@@ -138,24 +133,24 @@ class Reply(ReplyHandle):
         return events.ReplyCancelled(
             at=clock.now(),
             turn=self.turn,
-            said=self._speech.heard(played),
+            said=self.speech.heard(played),
             heard=self._duration(played),
         )
 
     async def _watch_playback(self) -> None:
-        at = await self._sink.started()
-        self._post(events.PlaybackStarted(at=at, turn=self.turn, estimated=self._sink.estimated))
+        at = await self.sink.started()
+        self.post(events.PlaybackStarted(at=at, turn=self.turn, estimated=self.sink.estimated))
 
     def _finished(self) -> events.ReplyFinished:
         return events.ReplyFinished(
             at=clock.now(),
             turn=self.turn,
-            said="".join(self._generation.clauses).strip(),
-            heard=self._duration(self._sink.heard),
-            underruns=self._sink.underruns,
-            tokens=self._generation.tokens,
-            prompt_tokens=self._generation.prompt_tokens,
-            ended_by=self._speech.ended_by,
+            said="".join(self.generation.clauses).strip(),
+            heard=self._duration(self.sink.heard),
+            underruns=self.sink.underruns,
+            tokens=self.generation.tokens,
+            prompt_tokens=self.generation.prompt_tokens,
+            ended_by=self.speech.ended_by,
         )
 
     def _failed(self, failure: ServiceError) -> events.ReplyFailed:
@@ -164,9 +159,9 @@ class Reply(ReplyHandle):
             turn=self.turn,
             service="llm" if failure.service == "llm" else "tts",
             reason=str(failure),
-            said="" if self._generation.apologised else self.heard,
-            heard=self._duration(self._sink.heard),
+            said="" if self.generation.apologised else self.heard,
+            heard=self._duration(self.sink.heard),
         )
 
     def _duration(self, samples: Samples) -> Seconds:
-        return self._sink.format.seconds(SAMPLE_SIZE * samples)
+        return self.sink.format.seconds(SAMPLE_SIZE * samples)

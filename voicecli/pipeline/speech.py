@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from voicecli import clock
 from voicecli.audio.interfaces import Sink
@@ -40,6 +40,7 @@ def create_chunker(settings: TtsSettings) -> Chunker:
     return ClauseChunker(settings.first_clause_chars)
 
 
+@dataclass(eq=False)
 class ReplySpeech:
     """The audio of one reply.
 
@@ -49,27 +50,18 @@ class ReplySpeech:
     ended_by: how the end of the audio was known.
     """
 
-    def __init__(
-        self,
-        turn: TurnId,
-        tts: Synthesizer,
-        sink: Sink,
-        *,
-        settings: TtsSettings,
-        speak_drafts: bool,
-        next_clauses: Callable[[int], Awaitable[Sequence[str]]],
-        committed: asyncio.Event,
-        post: Post,
-    ) -> None:
-        self._turn = turn
-        self._tts = tts
-        self._sink = sink
-        self._settings = settings
-        self._speak_drafts = speak_drafts
-        self._next_clauses = next_clauses
-        self._committed = committed
-        self._post = post
-        self._text = HeardText(sink.format, tts.capabilities.seconds_per_character)
+    turn: TurnId
+    tts: Synthesizer
+    sink: Sink
+    settings: TtsSettings
+    speak_drafts: bool
+    next_clauses: Callable[[int], Awaitable[Sequence[str]]]
+    committed: asyncio.Event
+    post: Post
+    ended_by: PlaybackEnd = field(default="flushed", init=False)
+
+    def __post_init__(self) -> None:
+        self._text = HeardText(self.sink.format, self.tts.capabilities.seconds_per_character)
         self._progress = asyncio.Event()
         """Set when audio or FLUSHED has arrived."""
         self._next_index = 0
@@ -80,7 +72,6 @@ class ReplySpeech:
         self._preroll = b""
         self._skip: Samples = 0
         """Samples to drop that were received before the connection was lost."""
-        self.ended_by: PlaybackEnd = "flushed"
 
     def heard(self, samples: Samples) -> str:
         """Return the words within the reply's first ``samples``."""
@@ -91,20 +82,20 @@ class ReplySpeech:
 
         If the connection is lost or stalls, send what it owed again and skip what it delivered.
         """
-        if not self._speak_drafts:
-            await self._committed.wait()
+        if not self.speak_drafts:
+            await self.committed.wait()
         for reconnects in range(MAX_RECONNECTS + 1):
             failure = await self._try_deliver()
             if failure is None:
                 return
-            await self._tts.clear()
+            await self.tts.clear()
             if isinstance(failure, StalledError) and self._all_sent and self._text.is_plausible:
                 self.ended_by = "stalled"
                 return
             if failure.final or reconnects == MAX_RECONNECTS:
                 raise failure
             text = f"{failure.cause}; resuming on a new connection"
-            self._post(Warned(at=clock.now(), service="tts", text=text))
+            self.post(Warned(at=clock.now(), service="tts", text=text))
             pieces, received = self._text.take_back()
             self._skip += received  # the rest of it was received on an earlier connection
             self._next_index -= pieces
@@ -114,7 +105,7 @@ class ReplySpeech:
         failure: ServiceError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                name = f"reply {self._turn}: receive audio"
+                name = f"reply {self.turn}: receive audio"
                 receiving = tasks.create_task(self._receive(), name=name)
                 await self._send()
                 await self._wait_for_delivery()
@@ -134,13 +125,13 @@ class ReplySpeech:
         A deferred flush covers the clauses that came in the meantime.
         """
         self._all_sent = False
-        flush_each = self._settings.flush == "clauses" and not self._is_budget_below(
+        flush_each = self.settings.flush == "clauses" and not self._is_budget_below(
             SINGLE_FLUSH_BELOW
         )
-        while pieces := await self._next_clauses(self._next_index):
+        while pieces := await self.next_clauses(self._next_index):
             if flush_each and self._next_index and self._is_budget_below(DEFER_FLUSH_BELOW):
                 await self._wait_until_needed()
-                *before, last = await self._next_clauses(self._next_index)
+                *before, last = await self.next_clauses(self._next_index)
             else:
                 before, last = [], pieces[0]
             for piece in before:
@@ -153,28 +144,28 @@ class ReplySpeech:
     async def _send_piece(self, text: str, *, flush: bool) -> None:
         self._next_index += 1
         self._text.send(text, flush=flush)
-        self._post(ClauseSent(at=clock.now(), turn=self._turn, text=text, flushed=flush))
-        await self._tts.send(text, flush=flush)
+        self.post(ClauseSent(at=clock.now(), turn=self.turn, text=text, flushed=flush))
+        await self.tts.send(text, flush=flush)
 
     def _is_budget_below(self, share: float) -> bool:
         """Whether less than this share of the TTS's budget of flushes is left."""
-        budget, left = self._tts.capabilities.flushes, self._tts.flushes_left
+        budget, left = self.tts.capabilities.flushes, self.tts.flushes_left
         return budget is not None and left is not None and left < share * budget
 
     async def _wait_until_needed(self) -> None:
         """Wait until all flushes are delivered and at most FLUSH_LEAD of audio is queued."""
-        while self._text.outstanding or self._sink.queued > FLUSH_LEAD:
-            spare = max(self._sink.queued - FLUSH_LEAD, 0.1)  # polled, since playback may be held
+        while self._text.outstanding or self.sink.queued > FLUSH_LEAD:
+            spare = max(self.sink.queued - FLUSH_LEAD, 0.1)  # polled, since playback may be held
             await self._wait_for_progress(None if self._text.outstanding else spare)
 
     async def _wait_for_delivery(self) -> None:
         """Wait until the TTS confirms that all was delivered, or it obviously has been."""
         while self._text.outstanding:
-            plausible = self._text.is_plausible and self._committed.is_set()
-            limit = self._sink.queued + self._settings.empty if plausible else None
-            if not await self._wait_for_progress(limit) and self._sink.queued <= 0:
+            plausible = self._text.is_plausible and self.committed.is_set()
+            limit = self.sink.queued + self.settings.empty if plausible else None
+            if not await self._wait_for_progress(limit) and self.sink.queued <= 0:
                 self.ended_by = "empty"
-                await self._tts.clear()
+                await self.tts.clear()
                 return
 
     async def _wait_for_progress(self, limit: Seconds | None) -> bool:
@@ -190,7 +181,7 @@ class ReplySpeech:
     # ── audio to the sink ────────────────────────────────────────────────────
 
     async def _receive(self) -> None:
-        async with aclosing(self._tts.audio()) as audio:
+        async with aclosing(self.tts.audio()) as audio:
             async for item in audio:
                 if isinstance(item, Flushed):
                     self._text.flushed()
@@ -211,13 +202,13 @@ class ReplySpeech:
             pcm = self._trim_lead(pcm, self._first_byte)
         self._text.receive(samples, written=len(pcm) // SAMPLE_SIZE)
         if pcm:
-            await self._committed.wait()
-            self._sink.write(pcm)
+            await self.committed.wait()
+            self.sink.write(pcm)
 
     def _trim_lead(self, pcm: bytes, first_byte: Seconds) -> bytes:
         """Return ``pcm`` without the silence at the reply's head, except for PREROLL."""
         pcm = self._preroll + pcm
-        keep = SAMPLE_SIZE * self._sink.format.samples(PREROLL)
+        keep = SAMPLE_SIZE * self.sink.format.samples(PREROLL)
         index = first_audible(pcm)
         if index is None:
             self._preroll = pcm[-keep:]
@@ -226,8 +217,8 @@ class ReplySpeech:
         start = max(0, SAMPLE_SIZE * index - keep)
         self._silence += start // SAMPLE_SIZE
         self._audible = True
-        lead = self._silence / self._sink.format.rate
-        self._post(FirstAudio(at=clock.now(), turn=self._turn, first_byte=first_byte, lead=lead))
+        lead = self._silence / self.sink.format.rate
+        self.post(FirstAudio(at=clock.now(), turn=self.turn, first_byte=first_byte, lead=lead))
         return pcm[start:]
 
 
