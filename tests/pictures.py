@@ -20,7 +20,9 @@ from tests.support.timelines import OPENED, Exchange
 from voicecli import clock
 from voicecli.cli.output import SPEAKING_KEYS
 from voicecli.events import InterimTranscript, SpeechStarted
+from voicecli.metrics.turns import measure_turns
 from voicecli.profile import load_profile
+from voicecli.report.waterfall import render_waterfall
 from voicecli.terminal.screen import Screen
 from voicecli.units import AudioBlock
 
@@ -93,7 +95,13 @@ def draw_live_screen() -> str:
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
-PICTURES: dict[str, Callable[[], str]] = {"live.svg": draw_live_screen}
+def draw_turn() -> str:
+    """Return the waterfall of the first turn, as SVG."""
+    (turn,) = measure_turns(CONVERSATION[0].entries())
+    return render_waterfall(turn)
+
+
+PICTURES: dict[str, Callable[[], str]] = {"live.svg": draw_live_screen, "turn.svg": draw_turn}
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
@@ -21,7 +20,6 @@ from voicecli.profile import (
     json_schema,
     load_profile,
     render_default_profile,
-    render_table,
     restore_profile,
 )
 from voicecli.profile.model import list_rows
@@ -115,14 +113,6 @@ def test_every_setting_has_a_meaning_in_one_line():
 def test_the_default_profile_is_the_one_the_declarations_make():
     """If this fails: ``voicecli profiles schema --yaml > profiles/default.yaml``."""
     assert (PROFILES / "default.yaml").read_text(encoding="utf-8") == render_default_profile()
-
-
-def test_the_readmes_table_is_the_one_the_declarations_make():
-    """If this fails: put what ``render_table`` returns between the markers."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(r"<!-- settings -->\n(.*)<!-- /settings -->", readme, re.DOTALL)
-    assert found is not None
-    assert found[1] == render_table()
 
 
 def test_the_schema_has_the_declared_defaults_and_meanings():

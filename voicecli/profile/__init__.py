@@ -14,7 +14,7 @@ from voicecli.profile.load import (
     read_source,
     restore_profile,
 )
-from voicecli.profile.model import Profile, render_default_profile, render_table
+from voicecli.profile.model import Profile, render_default_profile
 from voicecli.profile.validation import json_schema
 
 __all__ = [
@@ -26,6 +26,5 @@ __all__ = [
     "load_profile",
     "read_source",
     "render_default_profile",
-    "render_table",
     "restore_profile",
 ]

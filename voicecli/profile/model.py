@@ -152,25 +152,6 @@ def _describe_values(hint: Any, declared: Setting) -> str:
     return ", ".join(word for word in words if f"{word}:" not in declared.doc)
 
 
-def render_table() -> str:
-    """Render the README's table of settings: a line per section, its keys and their defaults."""
-    lines: dict[str, tuple[str, list[str]]] = {}
-    for row in list_rows(Profile()):
-        section, _, key = row.key.rpartition(".")
-        if row.is_section:
-            lines[row.key] = (row.meaning, [])
-            continue
-        value = _render_value(row.default)
-        value = f"{value[:21]}…" if len(value) > 24 else value
-        lines.setdefault(section or key, (row.meaning, []))[1].append(f"`{key}: {value}`")
-    rows = [
-        f"| **{name}** {meaning} | {', '.join(keys)} |"
-        for name, (meaning, keys) in lines.items()
-        if keys
-    ]
-    return "\n".join(["| section | keys and defaults |", "|---|---|", *rows]) + "\n"
-
-
 DEFAULT_HEADER = """\
 description: Nova-3, GPT-4o mini and Aura-2 at 48 kHz, half duplex
 
