@@ -7,7 +7,7 @@ from math import fsum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.report.format import exact_ms, format_counts, format_table, round_parts
+from voicecli.report.format import exact_ms, format_count, format_counts, format_table, round_parts
 from voicecli.sanitize import sanitize_line
 
 
@@ -25,3 +25,16 @@ def test_words_and_numbers():
     assert exact_ms(None) is None
     assert format_counts({"a": 1, "b": 0, "c": 2}) == "1 a, 2 c"
     assert format_table([["a", "1"], ["bb", "22"], ["c", ""]]) == ["a    1", "bb  22", "c"]
+
+
+def test_a_count_agrees_with_its_noun():
+    nouns = ["requests", "flushes", "retries", "turns", "prompt tokens"]
+    assert [format_count(1, noun) for noun in nouns] == [
+        "1 request",
+        "1 flush",
+        "1 retry",
+        "1 turn",
+        "1 prompt token",
+    ]
+    assert [format_count(2, noun) for noun in nouns] == [f"2 {noun}" for noun in nouns]
+    assert format_count(1, "answered") == "1 answered"

@@ -68,14 +68,11 @@ class SessionResult:
 
     def lines(self) -> list[str]:
         """Return the summary, the verdicts and the prediction."""
-        from voicecli.report.summary_lines import summary_lines
+        from voicecli.report.summary_lines import summary_lines, verdict_line
 
         budgets = self._profile.budgets
         lines = summary_lines(self.turns, self._usage, self._summary, budgets, self._cost)
-        for verdict in self._verdicts:
-            mark = "✓" if verdict.met else "✗"
-            lines.append(f"{mark} {verdict.threshold.text}: {verdict.why}")
-        return [*lines, *self._compare_prediction()]
+        return [*lines, *map(verdict_line, self._verdicts), *self._compare_prediction()]
 
     def _compare_prediction(self) -> list[str]:
         from voicecli.metrics.stages import MOUTH_TO_EAR

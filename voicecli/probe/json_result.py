@@ -22,7 +22,7 @@ from voicecli.probe.prediction import BudgetCheck, Evaluation
 from voicecli.probe.results import METRICS, ProbeResults, diagnose, is_duration
 from voicecli.probe.schedule import FailedSample, Plan
 from voicecli.report.format import exact_ms
-from voicecli.report.json_result import cost_as_json, verdict_as_json
+from voicecli.report.json_result import cost_as_json, distribution_as_json, verdict_as_json
 from voicecli.sanitize import sanitize_line
 
 SCHEMA_VERSION = 1
@@ -140,11 +140,9 @@ def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
     if not is_duration(name):
         statistics = {of: getattr(distribution, of) for of in STATISTICS}
         return {"unit": METRICS[name].unit, **statistics, **outliers, "values": list(values)}
-    statistics = {f"{of}_ms": exact_ms(getattr(distribution, of)) for of in STATISTICS[1:]}
     return {
         "unit": "ms",
-        "n": distribution.n,
-        **statistics,
+        **distribution_as_json(distribution),
         **outliers,
         "values_ms": [exact_ms(value) for value in values],
     }
@@ -156,8 +154,7 @@ def _prediction(evaluation: Evaluation) -> dict[str, Any] | None:
         return None
     distribution = prediction.distribution
     return {
-        "n": distribution.n,
-        **{f"{of}_ms": exact_ms(getattr(distribution, of)) for of in STATISTICS[1:]},
+        **distribution_as_json(distribution),
         "mean_ms": exact_ms(prediction.mean),
         "mean_stages_ms": {name: exact_ms(took) for name, took in prediction.stages.items()},
         "biggest_lever": best

@@ -30,8 +30,8 @@ from voicecli.probe.results import (
 from voicecli.probe.run import Observer
 from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.report.format import format_count, format_table, round_parts
+from voicecli.report.summary_lines import cost_line, verdict_line
 from voicecli.sanitize import sanitize_line
-from voicecli.services import PRICES_OF
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
@@ -220,15 +220,8 @@ def _closing_lines(results: ProbeResults, evaluation: Evaluation, cost: Cost) ->
         yield f"audio: {sanitize_line(results.devices)}"
     for note in (*results.notes, *list_doubts(results)):
         yield sanitize_line(note)
-    for one in evaluation.expectations:
-        yield f"{'✓' if one.met else '✗'} {one.threshold.text}: {one.why}"
-    if cost.total is None:
-        yield "cost: not known"
-    elif not cost.total:
-        yield "cost: nothing"
-    else:
-        how = "at least" if cost.lower_bound else "about"
-        yield f"cost: {how} ${cost.total:.4f} (estimated, list prices of {PRICES_OF})"
+    yield from map(verdict_line, evaluation.expectations)
+    yield cost_line(cost)
 
 
 def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:

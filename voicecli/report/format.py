@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import floor
 
@@ -35,8 +36,9 @@ def round_parts(parts: Mapping[str, Seconds], total: Seconds, per_second: float)
 
 def format_count(count: int, plural: str) -> str:
     """Format a count with its noun: "1 request", "2 requests"."""
-    singular = "flush" if plural == "flushes" else plural.removesuffix("s")
-    return f"{count} {singular if count == 1 else plural}"
+    if count == 1:
+        plural = re.sub("ies$", "y", re.sub("(?<=sh)es$", "", plural)).removesuffix("s")
+    return f"{count} {plural}"
 
 
 def format_counts(counts: Mapping[str, int]) -> str:

@@ -64,7 +64,7 @@ def build_result(
         "environment": dict(context.environment),
         "measurement": {"reliable": not doubts, "reasons": doubts},
         "turns": [_turn(turn, budgets) for turn in turns],
-        "summary": {name: _distribution(one) for name, one in summary.distributions.items()},
+        "summary": {name: distribution_as_json(one) for name, one in summary.distributions.items()},
         "budgets_ms": {name: exact_ms(one) for name, one in asdict(budgets).items()},
         "ledger": _usage(usage),
         "cost": cost_as_json(cost),
@@ -105,7 +105,8 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
     }
 
 
-def _distribution(found: Distribution) -> dict[str, Any]:
+def distribution_as_json(found: Distribution) -> dict[str, Any]:
+    """Return the distribution of a duration as plain data."""
     others = STATISTICS[1:]
     return {"n": found.n} | {f"{one}_ms": exact_ms(getattr(found, one)) for one in others}
 

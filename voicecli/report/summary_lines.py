@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from voicecli.metrics.stages import BUDGETED, ENDPOINTING, MOUTH_TO_EAR, STAGES, STT_TTFS
 from voicecli.metrics.summary import MIN_COUNT, Budgets, Distribution, Summary, find_overruns
+from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import OUTCOMES, Cost, SessionUsage
 from voicecli.report.format import format_count, format_counts, format_table, whole_ms
@@ -21,7 +22,7 @@ def summary_lines(
     lines = [": ".join(filter(None, (format_count(usage.turns, "turns"), outcomes)))]
     if any(summary.distributions[name].n for name in (STT_TTFS.raw_name, MOUTH_TO_EAR.name)):
         lines += ["", *_percentiles(turns, summary, budgets), ""]
-    return [*lines, *_endpointing(usage, summary), *_usage(usage), *_doubts(turns), _cost(cost)]
+    return [*lines, *_endpointing(usage, summary), *_usage(usage), *_doubts(turns), cost_line(cost)]
 
 
 def _percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> list[str]:
@@ -89,7 +90,13 @@ def _doubts(turns: Sequence[Turn]) -> list[str]:
     return [f"not reliable: {len(doubted)} of {of} ({', '.join(doubted)})"]
 
 
-def _cost(cost: Cost) -> str:
+def verdict_line(verdict: Verdict) -> str:
+    """Return whether a threshold is met, and why."""
+    return f"{'✓' if verdict.met else '✗'} {verdict.threshold.text}: {verdict.why}"
+
+
+def cost_line(cost: Cost) -> str:
+    """Return the estimate, and what it consists of."""
     if cost.total is None:
         return "cost: not known"
     if not cost.total:
