@@ -17,7 +17,7 @@ from tests.support import SPEECH
 from tests.support.terminals import Terminal
 from voicecli import clock
 from voicecli.cli.output import KeyBindings, StderrAbove
-from voicecli.cli.talk import HALF_DUPLEX, warn_of_half_duplex
+from voicecli.cli.talk import HALF_DUPLEX, explain_half_duplex
 from voicecli.events import (
     AgentStopped,
     Event,
@@ -533,7 +533,7 @@ def test_a_loudspeaker_that_nothing_cancels_makes_it_half_duplex(
 ):
     sets = [f"interrupt.policy={policy}", f"audio.echo_cancellation={cancellation}"]
     profile = load_profile("default", overrides=sets)
-    warning = warn_of_half_duplex(profile, has_canceller=installed)
+    warning = explain_half_duplex(profile, has_canceller=installed)
     assert (warning is not None) == warned
     if warning is not None:
         assert "pip install 'voicecli[aec]'" in warning

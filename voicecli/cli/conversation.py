@@ -94,7 +94,7 @@ async def run_conversation(profile: Profile, options: TalkOptions, timeline: Tim
         )
         terminal.enter_context(_open_input(bindings, options.typed, display, timeline))
         timeline.follow(display)
-        display.announce(clock.now(), _describe(profile, devices, typed=options.typed))
+        display.announce(clock.now(), _describe_devices(profile, devices, typed=options.typed))
         session = await stack.enter_async_context(
             open_session(
                 profile,
@@ -247,7 +247,7 @@ def _add_microphone(
     )
 
 
-def _describe(profile: Profile, devices: SoundDevices, *, typed: bool) -> str:
+def _describe_devices(profile: Profile, devices: SoundDevices, *, typed: bool) -> str:
     """Name the devices, and how they are used."""
     half = profile.interrupt.policy == "off"
     duplex = [] if typed else ["half duplex" if half else "the microphone stays live"]

@@ -102,7 +102,7 @@ def _load_profile(
     from voicecli.profile import load_profile
 
     profile = load_profile(name, overrides=overrides)
-    warning = None if typed else warn_of_half_duplex(profile, has_canceller=is_installed())
+    warning = None if typed else explain_half_duplex(profile, has_canceller=is_installed())
     if warning is None:
         return profile, []
     return load_profile(name, overrides=[*overrides, HALF_DUPLEX]), [warning]
@@ -111,7 +111,7 @@ def _load_profile(
 HALF_DUPLEX = "interrupt.policy=off"
 
 
-def warn_of_half_duplex(profile: Profile, *, has_canceller: bool) -> str | None:
+def explain_half_duplex(profile: Profile, *, has_canceller: bool) -> str | None:
     """Return why the conversation has to be half duplex against the profile's wish, or None.
 
     A profile that turns echo cancellation on or off explicitly is left alone.

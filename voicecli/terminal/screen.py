@@ -88,7 +88,7 @@ class Screen(Display):
         """The rows of the region as they are on the terminal."""
         self._drawn_at: Seconds = -DRAW_INTERVAL
         self._timer: asyncio.TimerHandle | None = None
-        self._stopped = False
+        self._paused = False
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -133,10 +133,10 @@ class Screen(Display):
         self._view.typing = text
         self._schedule()
 
-    def pause(self, stopped: bool) -> None:
+    def pause(self, paused: bool) -> None:
         """Clear the region before Ctrl-Z stops the program, draw it again afterwards."""
-        self._stopped = stopped
-        if stopped:
+        self._paused = paused
+        if paused:
             self._clear()
         else:
             self._writer.write(_HIDE_CURSOR)
@@ -164,7 +164,7 @@ class Screen(Display):
     def _draw(self) -> None:
         self._timer = None
         self._drawn_at = self._loop.time()
-        if self._stopped:
+        if self._paused:
             return
         if self._writer.busy:  # the terminal accepts nothing at present
             self._schedule()
@@ -210,7 +210,7 @@ class Screen(Display):
 
     def _resize(self) -> None:
         """Draw for the new size; the terminal has wrapped the old rows to it."""
-        if self._stopped:
+        if self._paused:
             return
         self._writer.write(self._erase(self._drawn))
         self._drawn = []
