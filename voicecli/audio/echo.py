@@ -223,14 +223,8 @@ class _ReferenceFrames:
         frame, self._rest = self._rest[:FRAME], self._rest[FRAME:]
         self._given += len(frame)
         self._silent_frames = 0 if frame.any() else self._silent_frames + 1
-        return self._pad(frame, FRAME - len(frame))
-
-    def _pad(self, frame: SampleArray, missing: Samples) -> SampleArray:
-        """Put silence in front of ``frame``, whose last ``missing`` samples are not known yet.
-
-        From now on everything is that much later: one gap is better than one in each frame.
-        """
-        if missing:
+        missing = FRAME - len(frame)  # samples not known yet
+        if missing:  # from now on everything is later: one gap is better than one in each frame
             self._lead = max(self._lead - missing / RATE, LEAD - GAP)
         if missing == FRAME:  # the loudspeaker may be lost: when it is back, go by the clock
             self._start = -inf

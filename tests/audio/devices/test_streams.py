@@ -45,7 +45,7 @@ async def collected(microphone: Microphone) -> AsyncIterator[list[AudioBlock]]:
 
 
 @asynccontextmanager
-async def told(device: Microphone | Loudspeaker) -> AsyncIterator[list[Event]]:
+async def events_of(device: Microphone | Loudspeaker) -> AsyncIterator[list[Event]]:
     """The device's events, as they come."""
     events: list[Event] = []
 
@@ -318,7 +318,7 @@ def test_digital_silence_is_told_within_a_second(virtual_audio: VirtualAudio):
     async def main() -> tuple[Seconds, list[Event]]:
         async with (
             open_microphone("virtual_mic", 16_000, BLOCK) as microphone,
-            told(microphone) as events,
+            events_of(microphone) as events,
         ):
             opened = clock.now()
             async with collected(microphone):
@@ -344,8 +344,8 @@ def test_lost_devices_are_told_and_replaced_in_the_middle_of_a_reply(
             open_microphone(None, 16_000, BLOCK) as microphone,
             open_loudspeaker(None, 24_000, PREBUFFER) as loudspeaker,
             collected(microphone) as blocks,
-            told(microphone) as events,
-            told(loudspeaker) as more,
+            events_of(microphone) as events,
+            events_of(loudspeaker) as more,
         ):
             await reply(loudspeaker, tone(2.0, 24_000))
             await asyncio.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Loudness and the energy detector: where a voice begins and ends, however the audio is cut."""
+"""Levels and the energy detector: where a voice begins and ends, however the audio is cut."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def blocks(pcm: bytes, rate: int = RATE, size: int = 320) -> Iterator[AudioBlock
         yield AudioBlock(pcm[offset : offset + 2 * size], offset / 2 / rate)
 
 
-def hear(pcm: bytes, rate: int = RATE, hangover: float = 0.2) -> list[Event]:
+def detect(pcm: bytes, rate: int = RATE, hangover: float = 0.2) -> list[Event]:
     detector = EnergyDetector(AudioFormat(rate), hangover)
     return [event for block in blocks(pcm, rate, rate // 50) for event in detector.feed(block)]
 
@@ -132,7 +132,7 @@ def test_a_voice_from_the_first_sample_on_is_heard() -> None:
 def test_events_are_stamped_with_the_end_of_the_block_that_told() -> None:
     pcm, ends = utterances(0.7, 1.2, 0.5)
 
-    started, stopped = hear(pcm)
+    started, stopped = detect(pcm)
 
     assert isinstance(started, SpeechStarted)
     assert isinstance(stopped, SpeechStopped)
@@ -144,7 +144,7 @@ def test_events_are_stamped_with_the_end_of_the_block_that_told() -> None:
 def test_a_stretch_ends_after_the_hangover(hangover: float) -> None:
     pcm, ends = utterances(0.7, 1.2, 0.8)
 
-    (stopped,) = (e for e in hear(pcm, hangover=hangover) if isinstance(e, SpeechStopped))
+    (stopped,) = (e for e in detect(pcm, hangover=hangover) if isinstance(e, SpeechStopped))
 
     assert stopped.at - ends[0] == pytest.approx(hangover, abs=0.021)
 
@@ -185,7 +185,7 @@ def test_how_the_audio_is_cut_is_no_matter(sizes: list[int]) -> None:
         offset, turn = offset + size, turn + 1
 
     assert [_place(event) for event in events] == [
-        (kind, pytest.approx(at, abs=1e-6)) for kind, at in map(_place, hear(PCM))
+        (kind, pytest.approx(at, abs=1e-6)) for kind, at in map(_place, detect(PCM))
     ]
 
 
@@ -203,7 +203,7 @@ def _place(event: Event) -> tuple[type, float]:
 def test_starts_and_stops_alternate_and_move_forward(durations: list[float], rate: int) -> None:
     pcm, ends = utterances(*durations, rate=rate)
 
-    places = [_place(event) for event in hear(pcm + silence(0.5, rate), rate)]
+    places = [_place(event) for event in detect(pcm + silence(0.5, rate), rate)]
 
     kinds = [kind for kind, _ in places]
     assert kinds == [SpeechStarted, SpeechStopped] * len(ends)
@@ -277,7 +277,7 @@ def test_clicks_are_no_voice(phase: float) -> None:
 def test_a_click_does_not_prolong_the_voice_before_it(after: float) -> None:
     pcm, ends = utterances(0.7, 1.2, 0.8)
 
-    events = hear(with_clicks(pcm, ends[0] + after))
+    events = detect(with_clicks(pcm, ends[0] + after))
 
     assert [_place(event) for event in events] == [
         (SpeechStarted, pytest.approx(0.7, abs=0.0011)),

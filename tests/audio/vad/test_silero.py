@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from tests.support import SPEECH
 from tests.support.speech_like import silence, utterances
-from voicecli.audio import vad as detector
 from voicecli.audio.pcm import samples_of
-from voicecli.audio.vad import create_detector, resolve_detector
+from voicecli.audio.vad import SILERO_MISSING, create_detector, resolve_detector
 from voicecli.audio.vad.energy import EnergyDetector, find_stretches
 from voicecli.audio.vad.silero import SileroDetector, load_session
 from voicecli.errors import UsageError
@@ -82,16 +81,16 @@ def blocks(pcm: bytes, rate: int = RATE, size: int | None = None) -> Iterator[Au
         yield AudioBlock(pcm[offset : offset + 2 * size], offset / 2 / rate)
 
 
-def hear(pcm: bytes, rate: int = RATE, hangover: float = 0.2) -> list[Event]:
+def detect(pcm: bytes, rate: int = RATE, hangover: float = 0.2) -> list[Event]:
     """What it says of voices, suspicions aside."""
-    ear = SileroDetector(AudioFormat(rate), hangover)
-    return voices_only([event for block in blocks(pcm, rate) for event in ear.feed(block)])
+    detector = SileroDetector(AudioFormat(rate), hangover)
+    return voices_only([event for block in blocks(pcm, rate) for event in detector.feed(block)])
 
 
 def suspected(pcm: bytes) -> list[float]:
     """When it took a sound for what may be a voice."""
-    ear = SileroDetector(AudioFormat(RATE), 0.2)
-    events = [event for block in blocks(pcm) for event in ear.feed(block)]
+    detector = SileroDetector(AudioFormat(RATE), 0.2)
+    events = [event for block in blocks(pcm) for event in detector.feed(block)]
     return [event.at for event in events if isinstance(event, SpeechSuspected)]
 
 
@@ -111,7 +110,7 @@ def one_stretch(events: list[Event]) -> tuple[SpeechStarted, SpeechStopped]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_clean_sentence_ends_where_its_energy_ends(name: str) -> None:
-    _, stopped = one_stretch(hear(spoken(name)))
+    _, stopped = one_stretch(detect(spoken(name)))
 
     # 0870 dies away in the room for longer than 100 ms, and the network calls that a voice
     late = 0.045 if name == "0870" else 0.002
@@ -121,21 +120,21 @@ def test_a_clean_sentence_ends_where_its_energy_ends(name: str) -> None:
 @pytest.mark.parametrize("rate", [24_000, 44_100, 48_000])
 @pytest.mark.parametrize("name", ["0880", "0890", "0920", "0930"])
 def test_so_it_does_at_any_rate(name: str, rate: int) -> None:
-    _, stopped = one_stretch(hear(spoken(name, rate), rate))
+    _, stopped = one_stretch(detect(spoken(name, rate), rate))
 
     assert stopped.speech_end == pytest.approx(true_end(name, rate), abs=0.015)
 
 
 @pytest.mark.parametrize("name", ["0880", "0890", "0920", "0930"])
 def test_at_8_khz_an_s_or_an_f_is_hardly_there_and_the_sentence_ends_before_it(name: str) -> None:
-    _, stopped = one_stretch(hear(spoken(name, 8_000), 8_000))
+    _, stopped = one_stretch(detect(spoken(name, 8_000), 8_000))
 
     assert -0.075 < stopped.speech_end - true_end(name) < 0.002
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sentence_is_noticed_soon_and_its_end_after_the_hangover(name: str) -> None:
-    started, stopped = one_stretch(hear(spoken(name)))
+    started, stopped = one_stretch(detect(spoken(name)))
 
     beginning = LEAD + 0.25  # the recordings begin with 0.2 to 0.3 s of the room
     assert started.speech_start - beginning < 0.05
@@ -152,7 +151,7 @@ def test_a_sentence_is_noticed_soon_and_its_end_after_the_hangover(name: str) ->
 def test_in_noise_a_sentence_stays_together(
     name: str, snr: float, most: int, early: float, late: float, seed: int
 ) -> None:
-    events = hear(noisy(spoken(name), snr, seed))
+    events = detect(noisy(spoken(name), snr, seed))
 
     # energy alone finds up to seven stretches
     stops = [event.speech_end for event in events if isinstance(event, SpeechStopped)]
@@ -164,7 +163,7 @@ def test_in_noise_a_sentence_stays_together(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sentence_is_suspected_before_it_is_noticed(name: str) -> None:
-    started, _ = one_stretch(hear(spoken(name)))
+    started, _ = one_stretch(detect(spoken(name)))
     first = suspected(spoken(name))[0]
 
     assert first < started.at
@@ -173,7 +172,7 @@ def test_a_sentence_is_suspected_before_it_is_noticed(name: str) -> None:
 
 
 def test_a_stretch_ends_after_the_hangover_asked_for() -> None:
-    _, stopped = one_stretch(hear(spoken("0880"), hangover=0.5))
+    _, stopped = one_stretch(detect(spoken("0880"), hangover=0.5))
 
     assert 0.5 <= stopped.at - stopped.speech_end <= 0.552
 
@@ -182,7 +181,7 @@ def test_two_sentences_are_two_stretches() -> None:
     pcm = spoken("0880") + spoken("0930")
     second = len(spoken("0880")) / 2 / RATE
 
-    events = hear(pcm)
+    events = detect(pcm)
 
     one_stretch(events[:2])
     started, stopped = one_stretch(events[2:])
@@ -194,19 +193,19 @@ def test_two_sentences_are_two_stretches() -> None:
 @settings(max_examples=25, deadline=None)
 def test_how_the_audio_is_cut_is_no_matter(sizes: list[int], rate: int) -> None:
     pcm = spoken("0880", rate)
-    ear = SileroDetector(AudioFormat(rate), 0.2)
+    detector = SileroDetector(AudioFormat(rate), 0.2)
     events: list[Event] = []
     offset, turn = 0, 0
     while offset < len(pcm) // 2:
         size = sizes[turn % len(sizes)] * rate // RATE
         block = AudioBlock(pcm[2 * offset : 2 * (offset + size)], offset / rate)
-        for event in ear.feed(block):
+        for event in detector.feed(block):
             assert event.at == pytest.approx(block.at + len(block.pcm) / 2 / rate)
             events.append(event)
         offset, turn = offset + size, turn + 1
 
     started, stopped = one_stretch(events)
-    start, stop = one_stretch(hear(pcm, rate))
+    start, stop = one_stretch(detect(pcm, rate))
     assert started.speech_start == pytest.approx(start.speech_start, abs=1e-6)
     assert stopped.speech_end == pytest.approx(stop.speech_end, abs=1e-6)
 
@@ -214,21 +213,21 @@ def test_how_the_audio_is_cut_is_no_matter(sizes: list[int], rate: int) -> None:
 @pytest.mark.parametrize("rate", [RATE, 48_000])
 def test_after_a_reset_it_hears_as_if_new(rate: int) -> None:
     pcm = spoken("0880", rate)
-    ear = SileroDetector(AudioFormat(rate), 0.2)
+    detector = SileroDetector(AudioFormat(rate), 0.2)
     for block in blocks(pcm[: 2 * 2 * rate], rate):  # into the middle of the sentence
-        ear.feed(block)
-    assert ear.speaking
+        detector.feed(block)
+    assert detector.speaking
 
-    ear.reset()
+    detector.reset()
 
-    assert not ear.speaking
+    assert not detector.speaking
     again = [
         event
         for block in blocks(pcm, rate)
-        for event in ear.feed(AudioBlock(block.pcm, block.at + 10))
+        for event in detector.feed(AudioBlock(block.pcm, block.at + 10))
     ]
     started, stopped = one_stretch(again)
-    start, stop = one_stretch(hear(pcm, rate))
+    start, stop = one_stretch(detect(pcm, rate))
     assert started.speech_start == pytest.approx(start.speech_start + 10, abs=0.05)
     assert stopped.speech_end == pytest.approx(stop.speech_end + 10, abs=0.002)
 
@@ -251,7 +250,7 @@ def keys(duration: float) -> bytes:
 def test_typing_is_no_voice_though_its_energy_says_so() -> None:
     pcm = keys(20.0)
 
-    assert hear(pcm) == []
+    assert detect(pcm) == []
     assert suspected(pcm) == []
     assert [*find_stretches([AudioBlock(pcm, 0.0)], AudioFormat(RATE))] != []
 
@@ -261,7 +260,7 @@ def test_noise_is_no_voice(dbfs: float) -> None:
     level = 32768 * 10 ** (dbfs / 20)
     samples = np.clip(np.round(pink(20 * RATE, 5) * level), -32768, 32767)
 
-    assert hear(samples.astype("<i2").tobytes()) == []
+    assert detect(samples.astype("<i2").tobytes()) == []
     assert len(suspected(samples.astype("<i2").tobytes())) <= 1  # as it begins
 
 
@@ -270,14 +269,14 @@ def test_music_is_no_voice() -> None:
     chord = sum(np.sin(2 * np.pi * hertz * time) for hertz in (262, 330, 392, 523))
     beat = 0.5 + 0.5 * np.sin(2 * np.pi * 2 * time)
 
-    assert hear(np.round(2000 * chord * beat).astype("<i2").tobytes()) == []
+    assert detect(np.round(2000 * chord * beat).astype("<i2").tobytes()) == []
 
 
 def test_a_synthetic_voice_is_lost_on_the_network() -> None:
     pcm, ends = utterances(*[1.0, 2.0] * 5)
 
     # why scripted conversations, whose voices are such tones, are heard by energy
-    stops = [event for event in hear(pcm) if isinstance(event, SpeechStopped)]
+    stops = [event for event in detect(pcm) if isinstance(event, SpeechStopped)]
     assert len(stops) <= 1 < len(ends) == 5
 
 
@@ -302,7 +301,7 @@ def test_detectors_share_the_network_but_not_what_they_heard() -> None:
         heard += one.feed(block)
         assert other.feed(still) == []
 
-    assert voices_only(heard) == hear(pcm)
+    assert voices_only(heard) == detect(pcm)
     assert load_session() is load_session()
 
 
@@ -338,7 +337,7 @@ def test_the_best_detector_that_can_run_is_chosen() -> None:
 def test_without_onnxruntime_energy_decides_and_there_is_a_note_to_show() -> None:
     assert resolve_detector("auto") == "energy"
     assert isinstance(create_detector("auto", AudioFormat(RATE), 0.2), EnergyDetector)
-    assert "pip install 'voicecli[vad]'" in detector.SILERO_MISSING
+    assert "pip install 'voicecli[vad]'" in SILERO_MISSING
 
 
 @pytest.mark.usefixtures("no_onnxruntime")

@@ -204,12 +204,10 @@ class Loudspeaker(OpenDevice, Sink, FarEnd):
         with self._lock:
             self._clock = PlaybackClock(rate)
             self._base = self._count_heard(self.stream.now())
-            rest = samples_of(
-                bytes(self._reply[SAMPLE_SIZE * self._base : SAMPLE_SIZE * self._written])
-            )
+            rest = bytes(self._reply[SAMPLE_SIZE * self._base : SAMPLE_SIZE * self._written])
             self._playout = self._playout.create_successor(rate)
             self._resampler = Resampler(self.format.rate, rate)
-            self._playout.write(self._resampler.feed(rest))
+            self._playout.write(self._resampler.feed(samples_of(rest)))
             if self._ended:
                 self._playout.write(self._resampler.flush())
                 self._playout.end()

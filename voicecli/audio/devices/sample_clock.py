@@ -71,22 +71,12 @@ class _CallbackClock:
     """
 
     _WINDOW: Seconds = 1.0  # fifty blocks, at least one of which was not late
-
-    _DRIFT: Seconds = 0.0003
-    """The most that clock drift moves the earliest callback from one window to the next."""
-
+    _DRIFT: Seconds = 0.0003  # the most that clocks drift from one window to the next
     _LOSS: Seconds = 0.02  # a move by more than this means unreported loss of samples
     _SETTLING_WINDOWS = 3  # windows in which a sound server's buffers may still fill
-
-    _ACCEPT_AFTER = 5
-    """Windows after which any other move is accepted as the sound server's; before, as a busy
-    machine."""
-
-    _CORRECTION: Seconds = 0.00002
-    """How far an estimate that is too early moves back in each window."""
-
-    _STEADY: Seconds = 0.0005
-    """Interquartile range of steady times; measured: 0.1 ms, and 1 to 5 ms of wandering ones."""
+    _ACCEPT_AFTER = 5  # windows; then another move is the sound server's, before, a busy machine's
+    _CORRECTION: Seconds = 0.00002  # in each window, of an estimate that is too early
+    _STEADY: Seconds = 0.0005  # interquartile range; measured: 0.1 ms, of wandering times 1 to 5
 
     def __init__(self, rate: int) -> None:
         self._rate = rate

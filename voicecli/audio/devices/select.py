@@ -86,7 +86,11 @@ def choose_device(
             f"there is no {noun}", hint="Connect one, or check the system's sound settings."
         )
     if wanted is None:
-        return _find_default(able, direction)
+        for device in able:
+            if device.is_default(direction):
+                return device
+        hint = f"Name one of: {', '.join(_list_names(able))}."
+        raise DeviceError(f"there is no default {noun}", hint=hint)
     exact = [device for device in able if device.name.casefold() == wanted.casefold()]
     if not exact and wanted.isdecimal():
         return _find_index(devices, direction, int(wanted))
@@ -103,29 +107,16 @@ def choose_device(
     raise DeviceError(f"there is no {noun} {sanitize_short(wanted)!r}", hint=_suggest(wanted, able))
 
 
-def _find_default(able: Sequence[Device], direction: Direction) -> Device:
-    for device in able:
-        if device.is_default(direction):
-            return device
-    raise DeviceError(
-        f"there is no default {NOUNS[direction]}",
-        hint=f"Name one of: {', '.join(_list_names(able))}.",
-    )
-
-
 def _find_index(devices: Sequence[Device], direction: Direction, index: int) -> Device:
     """Check the index: PortAudio crashes on a wrong one."""
-    noun = NOUNS[direction]
-    for device in devices:
-        if device.index == index:
-            if device.channels(direction):
-                return device
-            raise DeviceError(
-                f"device {index}, {device.name}, is not a {noun}", hint=f"{_LIST_HINT}."
-            )
-    raise DeviceError(
-        f"there is no device {index}", hint=f"There are {len(devices)}; {_LIST_HINT}."
-    )
+    device = next((device for device in devices if device.index == index), None)
+    if device is None:
+        hint = f"There are {len(devices)}; {_LIST_HINT}."
+        raise DeviceError(f"there is no device {index}", hint=hint)
+    if not device.channels(direction):
+        cause = f"device {index}, {device.name}, is not a {NOUNS[direction]}"
+        raise DeviceError(cause, hint=f"{_LIST_HINT}.")
+    return device
 
 
 def _suggest(wanted: str, able: Sequence[Device]) -> str:
@@ -192,27 +183,22 @@ def make_open_error(
     error: Exception, device: Device, direction: Direction, rates: Sequence[int]
 ) -> DeviceError:
     """Explain why a device cannot be opened; ``error`` is the last of its refusals."""
-    subject = f"the {NOUNS[direction]} {device.name!r}"
-    match _get_code(error):
-        case code if code == _INVALID_RATE:
-            tried = ", ".join(map(str, rates))
-            return DeviceError(
-                f"{subject} refuses every sample rate tried ({tried} Hz)",
-                hint="Set one of them in the system's sound settings, or choose another device.",
-            )
-        case code if code == _INVALID_CHANNELS:
-            return DeviceError(
-                f"{subject} refuses mono and stereo",
-                hint=f"Choose another device; {_LIST_HINT}.",
-            )
-        case code if code in (_UNAVAILABLE, _TIMED_OUT):
-            return DeviceError(
-                f"{subject} is busy", hint="Close the program that uses it, or choose another."
-            )
-    return DeviceError(
-        f"{subject} cannot be opened: {_describe(error)}",
-        hint=f"Check that it is connected and not in use, or choose another; {_LIST_HINT}.",
+    tried = ", ".join(map(str, rates))
+    busy = "is busy", "Close the program that uses it, or choose another."
+    reasons = {
+        _INVALID_RATE: (
+            f"refuses every sample rate tried ({tried} Hz)",
+            "Set one of them in the system's sound settings, or choose another device.",
+        ),
+        _INVALID_CHANNELS: ("refuses mono and stereo", f"Choose another device; {_LIST_HINT}."),
+        _UNAVAILABLE: busy,
+        _TIMED_OUT: busy,
+    }
+    reason, hint = reasons.get(_get_code(error) or 0) or (
+        f"cannot be opened: {_describe(error)}",
+        f"Check that it is connected and not in use, or choose another; {_LIST_HINT}.",
     )
+    return DeviceError(f"the {NOUNS[direction]} {device.name!r} {reason}", hint=hint)
 
 
 def is_format_refused(error: Exception) -> bool:

@@ -156,12 +156,7 @@ class Echo(NamedTuple):
     attenuation: float
 
 
-class _Received(NamedTuple):
-    """A block of the microphone, and when it was read."""
-
-    samples: SampleArray
-    at: Seconds
-    read_at: Seconds
+_Received = tuple[AudioBlock, Seconds]  # a block of the microphone, and when it was read
 
 
 async def run_loopback_test(microphone: Microphone, loudspeaker: Loudspeaker) -> LoopbackResult:
@@ -176,10 +171,10 @@ async def run_loopback_test(microphone: Microphone, loudspeaker: Loudspeaker) ->
         for _ in range(_CHIRPS):
             received = [await _receive(blocks)]
             written_at = _write(loudspeaker, signal)
-            while received[-1].at < written_at + _ECHO_TIMEOUT:
+            while received[-1][0].at < written_at + _ECHO_TIMEOUT:
                 received.append(await _receive(blocks))
             sounded_at = await _wait_for_start(loudspeaker, signal)
-            samples = np.concatenate([block.samples for block in received])
+            samples = np.concatenate([samples_of(block.pcm) for block, _ in received])
             silent &= not samples.any()
             if echo := find_echo(signal, samples, rate):
                 at, read_at = _locate(received, echo.position, rate)
@@ -190,16 +185,16 @@ async def run_loopback_test(microphone: Microphone, loudspeaker: Loudspeaker) ->
 
 
 async def _receive(blocks: AsyncIterator[AudioBlock]) -> _Received:
-    block = await anext(blocks)
-    return _Received(samples_of(block.pcm), block.at, clock.now())
+    return await anext(blocks), clock.now()
 
 
 def _locate(blocks: Sequence[_Received], position: Samples, rate: int) -> tuple[Seconds, Seconds]:
     """Return when the sample at ``position`` was at the microphone and when it was read."""
-    for block in blocks:
-        if position < len(block.samples):
-            return block.at + position / rate, block.read_at
-        position -= len(block.samples)
+    for block, read_at in blocks:
+        length = len(samples_of(block.pcm))
+        if position < length:
+            return block.at + position / rate, read_at
+        position -= length
     raise ValueError("position is beyond the last block")
 
 
