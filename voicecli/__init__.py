@@ -2,12 +2,13 @@
 
 Layers, from the bottom; imports point down only (``[tool.importlinter]`` in pyproject.toml):
 
-    units errors sanitize clock events timeline   the vocabulary: facts, numbers, the event log
-    turns  text  metrics                          pure rules and folds: no I/O, no clock, no task
-    audio  services  standin                      adapters: sound, STT/LLM/TTS, local servers
-    profile                                       settings, validated before anything opens
-    pipeline                                      the conversation that every command shares
-    report  terminal  probe  cli                  output and commands
+    units clock errors sanitize settings    numbers, time, errors, how a setting is declared
+    events timeline                         the vocabulary of a conversation, and its log
+    turns text metrics                      pure rules and folds: no I/O, no clock, no task
+    audio services standin                  adapters: sound, STT/LLM/TTS, local servers
+    profile                                 the settings of a run, validated before anything opens
+    pipeline                                the conversation that every command shares
+    report terminal probe cli               output and commands
 
 A turn, from speech to reply:
 
@@ -31,8 +32,7 @@ The rules:
 - Adapters own no task, queue or callback, and translate foreign errors into ``errors``.
 - Milliseconds exist in profiles, options and tables; inside, durations are seconds.
 
-To read the code, start with ``events``, ``turns.machine``, ``pipeline.session``, and
-``pipeline.reply``.
+Start reading at ``events``, ``turns.machine``, ``pipeline.session`` and ``pipeline.reply``.
 """
 
 __version__ = "0.1.0"

@@ -20,11 +20,6 @@ def ms(duration: Seconds) -> float:
     return 1000 * duration
 
 
-def seconds(milliseconds: float) -> Seconds:
-    """Convert milliseconds to seconds."""
-    return milliseconds / 1000
-
-
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
     """Mono linear16 at a sample rate in hertz."""

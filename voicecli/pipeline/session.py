@@ -163,13 +163,9 @@ class Session:
     def _session_limit(self) -> tuple[Seconds, str] | None:
         """Return the earliest session limit as (time, reason), or None."""
         limits, due = self._limits, []
-        if limits is not None and limits.longest is not None:
+        if limits and limits.longest is not None:
             due.append((self._started_at + limits.longest, "time is up"))
-        if (
-            limits is not None
-            and limits.idle is not None
-            and self._machine.phase is Phase.LISTENING
-        ):
+        if limits and limits.idle is not None and self._machine.phase is Phase.LISTENING:
             due.append((self._active_at + limits.idle, "idle"))
         return min(due, default=None)
 
