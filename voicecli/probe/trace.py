@@ -101,7 +101,7 @@ def find_proxy(target: ConnectionTarget) -> str:
     if endpoint.loopback:
         return ""
     if target.handshake.websocket:
-        return get_proxy(parse_uri(endpoint.websocket(target.handshake.path))) or ""
+        return get_proxy(parse_uri(endpoint.websocket_url(target.handshake.path))) or ""
     if proxy_bypass(endpoint.host):
         return ""
     proxies = getproxies()
@@ -175,7 +175,7 @@ class _Tracer:
     async def _trace_transport(self) -> None:
         """TCP and TLS to the service; through a proxy, TCP to the proxy."""
         endpoint = self._target.endpoint
-        parts = urlsplit(self._proxy or endpoint.http())
+        parts = urlsplit(self._proxy or endpoint.http_url())
         async with asyncio.timeout(self._timeout):
             stream = await _TimedBackend(self).connect_tcp(parts.hostname or "", _port(parts))
             try:
@@ -191,7 +191,7 @@ class _Tracer:
     async def _trace_http(self) -> None:
         """A GET, and the same again on its connection if the server keeps it open."""
         target = self._target
-        url = f"{target.endpoint.http()}{target.handshake.path}"
+        url = f"{target.endpoint.http_url()}{target.handshake.path}"
         backend = _TimedBackend(self)
         async with httpcore2.AsyncConnectionPool(
             proxy=_http_proxy(self._proxy) if self._proxy else None, network_backend=backend
@@ -285,12 +285,12 @@ class _Tracer:
             "logger": _SILENT,
             "create_connection": TimedConnection,
         }
-        url = endpoint.websocket(target.handshake.path)
+        url = endpoint.websocket_url(target.handshake.path)
         try:
             if self._proxy:
                 connection = await self._connect_through_proxy(url, options)
             else:
-                parts = urlsplit(endpoint.http())
+                parts = urlsplit(endpoint.http_url())
                 options |= {"proxy": None, "port": _port(parts)}
                 connection = await self.connect(
                     endpoint.host,

@@ -40,7 +40,7 @@ _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A service's address, checked.
+    """The parsed URL of a service.
 
     authority: host, and port if one was given.
     path: without a trailing slash; may be empty.
@@ -56,12 +56,12 @@ class Endpoint:
         """Whether it is this machine: no key, no proxy and no TLS needed."""
         return is_loopback(self.host)
 
-    def websocket(self, path: str) -> str:
+    def websocket_url(self, path: str) -> str:
         """The URL of the WebSocket at ``path`` below it."""
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.path}{path}"
 
-    def http(self) -> str:
-        """Its URL for HTTP requests."""
+    def http_url(self) -> str:
+        """The URL for HTTP requests."""
         return f"{'https' if self.secure else 'http'}://{self.authority}{self.path}"
 
 
@@ -76,9 +76,9 @@ def is_loopback(host: str) -> bool:
 
 
 def check_url(service: str, url: str) -> Endpoint:
-    """The address ``url`` stands for, in any of http, https, ws, wss; opens nothing.
+    """Parse a URL with the scheme http, https, ws or wss.
 
-    Raises ProfileError where it is no such URL, or would send a key in the clear.
+    Raises ProfileError for any other, and for one that would send a key unencrypted.
     """
     named = f"{service.upper()}: the URL {sanitize_short(url)!r}"
     try:
@@ -88,9 +88,11 @@ def check_url(service: str, url: str) -> Endpoint:
     except ValueError as error:
         raise ProfileError(f"{named} cannot be read", hint="Write https://HOST.") from error
     if parts.scheme not in _SCHEMES or not host:
-        raise ProfileError(f"{named} names no service", hint="Write https://HOST.")
+        raise ProfileError(f"{named} is not the address of a service", hint="Write https://HOST.")
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ProfileError(f"{named} holds more than an address", hint="Write https://HOST/PATH.")
+        raise ProfileError(
+            f"{named} contains more than an address", hint="Write https://HOST/PATH."
+        )
     if not _SCHEMES[parts.scheme] and not is_loopback(host):
         raise ProfileError(
             f"{named} is not encrypted, and keys go out over TLS only",
@@ -102,7 +104,7 @@ def check_url(service: str, url: str) -> Endpoint:
 
 
 def check_key(service: str, endpoint: Endpoint, key: str, key_env: str) -> None:
-    """Raise CredentialsError where ``endpoint`` needs a key and ``key`` cannot be one."""
+    """Raise CredentialsError if ``endpoint`` needs a key and there is none, or it is malformed."""
     if not key and not endpoint.loopback:
         raise CredentialsError(
             f"{service.upper()}: there is no key for {endpoint.host}",
@@ -111,7 +113,7 @@ def check_key(service: str, endpoint: Endpoint, key: str, key_env: str) -> None:
     # Refused here, because an HTTP library would quote the whole header in its exception.
     if not all("!" <= character <= "~" for character in key):
         raise CredentialsError(
-            f"{service.upper()}: the key in {key_env} holds a space, a line break or the like",
+            f"{service.upper()}: the key in {key_env} contains a space or an invalid character",
             hint="Copy it again.",
         )
 
@@ -121,7 +123,7 @@ class CloseError(ServiceError):
 
 
 class Refusal(NamedTuple):
-    """One row of a table from a status or a close code to its meaning.
+    """What a status or a close code means: a row of a table.
 
     cause, hint: as in VoiceError; {names} are filled in.
     temporary: whether the same call may succeed later.
@@ -131,19 +133,19 @@ class Refusal(NamedTuple):
     hint: str = ""
     temporary: bool = False
 
-    def error(
+    def create_error(
         self,
         service: str,
         code: int,
-        said: str,
+        message: str,
         *,
         request_id: str | None,
         kind: type[ServiceError] = ServiceError,
         **names: str,
     ) -> ServiceError:
-        """The error for the terminal: this meaning, and the service's own words, cleaned."""
-        label = f"HTTP {code}" if code < 1000 else str(code)  # closes of a WebSocket begin at 1000
-        words = sanitize_short(said)
+        """Create the error: this meaning, and the service's own ``message``, sanitized."""
+        label = f"HTTP {code}" if code < 1000 else str(code)  # close codes start at 1000
+        words = sanitize_short(message)
         return (RefusedError if code in (401, 403) else kind)(
             service,
             f"{self.cause.format_map(names)} ({label}: {words})"

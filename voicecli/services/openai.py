@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ data: [DONE]
 """
 
 USAGE_TIMEOUT: Seconds = 0.5
-"""After the last token, how long the count of tokens is waited for."""
+"""How long to wait for the token counts after the last token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +146,7 @@ class ChatCompletions(LanguageModel):
                 # The model's description, which costs nothing.
                 await self._client.models.retrieve(self._settings.model)
         except openai.AuthenticationError as error:
-            raise self._refused(error) from None
+            raise self._translate_status(error) from None
         except (TimeoutError, ValueError, openai.APIError) as error:
             _log.info("LLM: warming up failed: %s", sanitize_short(str(error)))
 
@@ -155,16 +156,16 @@ class ChatCompletions(LanguageModel):
         import openai
 
         settings = self._settings
-        told = [{"role": item.role, "content": item.content} for item in messages]
+        prompt = [{"role": item.role, "content": item.content} for item in messages]
         request: dict[str, Any] = {
             "model": settings.model,
-            # The library goes over each message, type by type: 17 ms for 40 of them, before the
-            # request leaves.  It goes over nothing that is in the extra body, which wins.
+            # The library validates each message, type by type: 17 ms for 40 of them, before the
+            # request leaves.  It validates nothing in the extra body, which takes precedence.
             "messages": [],
             "stream": True,
             "stream_options": {"include_usage": True},
             settings.max_tokens_name: settings.max_tokens,
-            "extra_body": {"messages": told, **settings.extra},
+            "extra_body": {"messages": prompt, **settings.extra},
         }
         if settings.temperature is not None:
             request["temperature"] = settings.temperature
@@ -172,12 +173,12 @@ class ChatCompletions(LanguageModel):
             async with asyncio.timeout_at(deadline):
                 return cast("Chunks", await self._client.chat.completions.create(**request))
         except (TimeoutError, openai.APIError) as error:
-            raise self._failure(error, late) from None
+            raise self._translate(error, late) from None
 
     async def _next(
         self, stream: Chunks, deadline: Seconds, late: str, finished: bool
     ) -> ChatCompletionChunk | None:
-        """The next chunk; None at the end, and at whatever goes wrong after the last word."""
+        """The next chunk; None at the end, or for any failure after the last token."""
         import openai
 
         try:
@@ -188,46 +189,48 @@ class ChatCompletions(LanguageModel):
         except (TimeoutError, ValueError, openai.APIError) as error:
             if finished:
                 return None
-            raise self._failure(error, late, _request_id(stream)) from None
+            raise self._translate(error, late, _request_id(stream)) from None
 
-    def _failure(self, error: Exception, late: str, request_id: str | None = None) -> ServiceError:
-        """What an exception of the library, or of the time-out, means."""
+    def _translate(
+        self, error: Exception, late: str, request_id: str | None = None
+    ) -> ServiceError:
+        """Translate an exception of the library, or a time-out; ``late`` describes the latter."""
         import openai
 
         host, hint, temporary = self._endpoint.authority, "", True
         match error:
             case openai.APIStatusError():
-                return self._refused(error)
+                return self._translate_status(error)
             case openai.APITimeoutError():
                 cause = f"no connection to {host} within {self._settings.connect_timeout:g} s"
                 hint = "Check the network."
             case openai.APIConnectionError():
-                cause = f"the connection to {host} failed ({_root(error)})"
+                cause = f"the connection to {host} failed ({_root_cause(error)})"
                 hint = "Check the network and `llm.base_url`."
             case openai.APIError(code="insufficient_quota"):
                 cause, hint, temporary = _STATUSES[402]
             case openai.APIError():
-                cause = f"the reply broke off ({_said(error.body) or 'it does not say why'})"
+                cause = f"the reply broke off ({_message(error.body) or 'it does not say why'})"
             case TimeoutError():
                 cause = late
             case _:
                 cause = "the service sent something that is not JSON"
         return ServiceError("llm", cause, hint=hint, request_id=request_id, temporary=temporary)
 
-    def _refused(self, error: openai.APIStatusError) -> ServiceError:
-        """What a status other than 200 means."""
-        status, said = error.status_code, _said(error.body)
+    def _translate_status(self, error: openai.APIStatusError) -> ServiceError:
+        """Translate a status other than 200."""
+        status, message = error.status_code, _message(error.body)
         meaning = _STATUSES.get(status, _FAILED if status >= 500 else _REFUSED)
         if error.code == "insufficient_quota":  # comes as a 429
             meaning = _STATUSES[402]
-        elif status == 404 and (error.code == "model_not_found" or "model" in said.lower()):
+        elif status == 404 and (error.code == "model_not_found" or "model" in message.lower()):
             meaning = _NO_MODEL
-        elif status in (400, 422) and ("max_tokens" in said or "max_completion_tokens" in said):
+        elif status in (400, 422) and re.search("max_(completion_)?tokens", message):
             meaning = _MAX_TOKENS
-        return meaning.error(
+        return meaning.create_error(
             "llm",
             status,
-            said,
+            message,
             request_id=error.request_id,
             host=self._endpoint.authority,
             key_env=self._settings.key_env,
@@ -254,7 +257,7 @@ async def open_chat(
     )
     async with openai.AsyncOpenAI(
         api_key=address.key or "unused",
-        base_url=endpoint.http(),
+        base_url=endpoint.http_url(),
         timeout=timeout,
         max_retries=0,  # a retry must show in the turn, so it is the caller's
         http_client=http_client,
@@ -314,7 +317,7 @@ async def rehearse() -> None:
         transport=httpx2.MockTransport(answer), trust_env=False
     ) as http_client:
         client = openai.AsyncOpenAI(
-            api_key="unused", base_url=endpoint.http(), max_retries=0, http_client=http_client
+            api_key="unused", base_url=endpoint.http_url(), max_retries=0, http_client=http_client
         )
         chat = ChatCompletions(ChatSettings(), endpoint, client)
         async for _ in chat.reply([Message("user", "")]):
@@ -343,14 +346,14 @@ def _usage(chunk: object) -> Usage | None:
     return Usage(prompt, reply) if isinstance(prompt, int) and isinstance(reply, int) else None
 
 
-def _said(body: object) -> str:
+def _message(body: object) -> str:
     """The message in an error's body."""
     message = body.get("message") if isinstance(body, dict) else body
     return sanitize_short(message) if isinstance(message, str) else ""
 
 
-def _root(error: BaseException) -> str:
-    """What lies at the bottom of the libraries' wrapping."""
+def _root_cause(error: BaseException) -> str:
+    """The message of the exception that the libraries wrapped."""
     while error.__cause__ is not None:
         error = error.__cause__
     return sanitize_short(str(error)) or type(error).__name__

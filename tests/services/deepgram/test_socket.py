@@ -125,15 +125,15 @@ def closing(code: int, reason: str = "") -> Handler:
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_secure_address_may_be_given_in_either_scheme(scheme: str, slash: str) -> None:
     endpoint = check_url("stt", f"{scheme}://api.deepgram.com{slash}")
-    assert endpoint.websocket("/v1/listen") == "wss://api.deepgram.com/v1/listen"
-    assert endpoint.http() == "https://api.deepgram.com"
+    assert endpoint.websocket_url("/v1/listen") == "wss://api.deepgram.com/v1/listen"
+    assert endpoint.http_url() == "https://api.deepgram.com"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "127.9.9.9", "localhost:1", "[::1]:8080"])
 @pytest.mark.parametrize("scheme", ["ws", "http"])
 def test_this_machine_needs_no_tls(scheme: str, host: str) -> None:
     endpoint = check_url("stt", f"{scheme}://{host}/prefix/")
-    assert endpoint.websocket("/v1/listen") == f"ws://{host}/prefix/v1/listen"
+    assert endpoint.websocket_url("/v1/listen") == f"ws://{host}/prefix/v1/listen"
     assert endpoint.loopback
 
 
@@ -482,6 +482,6 @@ def test_a_second_cancellation_while_closing_leaves_nothing_open() -> None:
                 await asyncio.sleep(0.1)
             assert holder.cancelled()
             assert not sockets[0].open
-            assert not sockets[0].open
+            assert sockets[0]._connection.transport.is_closing()
 
     clock.run(main(), virtual=True)

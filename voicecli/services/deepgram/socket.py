@@ -37,7 +37,7 @@ from voicecli.units import Seconds
 
 PING_INTERVAL: Seconds = 20.0
 PING_TIMEOUT: Seconds = 10.0
-"""A peer that answers no ping for so long is dead; the pings also keep an idle TTS socket open."""
+"""A peer that answers no ping for this long is dead; pings also keep idle TTS sockets open."""
 
 LARGEST_MESSAGE = 16 * 2**20
 
@@ -102,7 +102,7 @@ class Socket:
 
     @property
     def open(self) -> bool:
-        """Whether it can still be used, as far as is known here."""
+        """Whether it is open, as far as this side knows."""
         return self._connection.state is State.OPEN
 
     async def send(self, message: str | bytes) -> None:
@@ -110,17 +110,17 @@ class Socket:
         try:
             await self._connection.send(message)
         except ConnectionClosed as error:
-            raise _closed(self._service, error, self.request_id) from error
+            raise _close_error(self._service, error, self.request_id) from error
 
     async def receive(self) -> str | bytes:
         """Wait for the next frame; cancel-safe.  Raises CloseError after a normal close."""
         try:
             return await self._connection.recv()
         except ConnectionClosed as error:
-            raise _closed(self._service, error, self.request_id) from error
+            raise _close_error(self._service, error, self.request_id) from error
 
     def abort(self) -> None:
-        """Drop the connection without a word, because the other side has stopped listening."""
+        """Drop the connection at once, for a peer that has stopped listening."""
         self._connection.transport.abort()
 
 
@@ -140,7 +140,7 @@ async def open_socket(
     check_key(service, endpoint, address.key, address.key_env)
     started = clock.now()
     opening = connect(
-        endpoint.websocket(path),
+        endpoint.websocket_url(path),
         additional_headers=create_headers(address.key),
         user_agent_header=f"voicecli/{__version__}",
         compression=None,  # PCM does not compress, and deflating costs time
@@ -156,9 +156,9 @@ async def open_socket(
     try:
         connection = await opening
     except InvalidStatus as error:
-        raise _refused(service, endpoint, address.key_env, error.response) from error
+        raise _status_error(service, endpoint, address.key_env, error.response) from error
     except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy
-        raise _unreachable(service, endpoint, connect_timeout, error) from error
+        raise _connect_error(service, endpoint, connect_timeout, error) from error
     try:
         yield Socket(service, connection, clock.now() - started)
     finally:
@@ -168,11 +168,13 @@ async def open_socket(
             connection.transport.abort()  # a second cancellation would leave it open
 
 
-def _refused(service: str, endpoint: Endpoint, key_env: str, response: Response) -> ServiceError:
-    """What an HTTP answer means where a WebSocket was asked for."""
+def _status_error(
+    service: str, endpoint: Endpoint, key_env: str, response: Response
+) -> ServiceError:
+    """The error for an HTTP answer to a WebSocket handshake."""
     status, headers = response.status_code, response.headers
     meaning = _STATUSES.get(status, _SERVER_FAILED if status >= 500 else _NO_WEBSOCKET)
-    return meaning.error(
+    return meaning.create_error(
         service,
         status,
         headers.get("dg-error") or _message_in(response.body),
@@ -184,7 +186,7 @@ def _refused(service: str, endpoint: Endpoint, key_env: str, response: Response)
 
 
 def _message_in(body: bytes | bytearray | None) -> str:
-    """The message in an error's body: the JSON's ``err_msg``, or else the text as it stands."""
+    """The message in an error's body: the JSON's ``err_msg``, or else the text as it is."""
     text = bytes(body or b"").decode(errors="replace")
     try:
         parsed = json.loads(text)
@@ -194,12 +196,12 @@ def _message_in(body: bytes | bytearray | None) -> str:
     return message if isinstance(message, str) else text
 
 
-def _unreachable(
+def _connect_error(
     service: str, endpoint: Endpoint, timeout: Seconds, error: Exception
 ) -> ServiceError:
-    """What it means that no answer came, or none that is HTTP."""
+    """The error for no answer to the handshake, or one that is not HTTP."""
     host = endpoint.authority
-    said, temporary, hint = sanitize_short(str(error)), True, "Check the network."
+    reason, temporary, hint = sanitize_short(str(error)), True, "Check the network."
     match error:
         case TimeoutError():
             cause = f"no answer from {host} within {timeout:g} s"
@@ -208,20 +210,20 @@ def _unreachable(
         case socket.gaierror():
             cause, hint = f"the name {endpoint.host} is unknown", "Check the network and the URL."
         case ssl.SSLError():
-            cause, temporary = f"no secure connection to {host} ({said})", False
+            cause, temporary = f"no secure connection to {host} ({reason})", False
             hint = "Check this machine's clock and certificates, and any proxy in between."
         case InvalidMessage() if isinstance(error.__cause__, EOFError):
             cause = f"{host} hung up before it answered"
         case OSError():
-            cause = f"cannot reach {host} ({said})"
+            cause = f"cannot reach {host} ({reason})"
         case _:
-            cause, hint = _NO_WEBSOCKET.cause.format(host=host) + f" ({said})", _NO_WEBSOCKET.hint
+            cause, hint = _NO_WEBSOCKET.cause.format(host=host) + f" ({reason})", _NO_WEBSOCKET.hint
             temporary = False
     return ServiceError(service, cause, hint=hint, temporary=temporary)
 
 
-def _closed(service: str, error: ConnectionClosed, request_id: str) -> ServiceError:
-    """What a close means."""
+def _close_error(service: str, error: ConnectionClosed, request_id: str) -> ServiceError:
+    """The error for a connection that was closed."""
     close = error.rcvd or error.sent  # sent alone: this side gave up
     code, reason = (int(close.code), close.reason) if close else (1006, "")
     found = _CODE.search(reason)
@@ -230,4 +232,4 @@ def _closed(service: str, error: ConnectionClosed, request_id: str) -> ServiceEr
         by_reason = "ping"
     meaning = _CLOSES.get(by_reason) or _CLOSES.get(code, _UNKNOWN_CLOSE)
     kind = CloseError if isinstance(error, ConnectionClosedOK) else ServiceError
-    return meaning.error(service, code, reason, request_id=request_id, kind=kind)
+    return meaning.create_error(service, code, reason, request_id=request_id, kind=kind)
