@@ -277,7 +277,7 @@ def test_a_closed_port_is_reported() -> None:
     trace = clock.run(main(), virtual=True)
 
     assert trace.failed == "tcp"
-    assert "takes no connection" in diagnose([trace])
+    assert "accepts no connection" in diagnose([trace])
 
 
 def test_an_unknown_name_is_reported() -> None:

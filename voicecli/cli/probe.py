@@ -250,8 +250,8 @@ class _Command:
         total = estimate_probe_cost(self._profile, self._options.wanted, plan).total
         if total is None or total > CHEAP:
             unit = "" if plan.count is not None else " an hour"
-            known = "not known" if total is None else f"about ${total:.2f}{unit}"
-            typer.echo(f"cost of this probe: {known} (estimated, list prices)", err=True)
+            known = f"about ${total or 0:.2f}{unit} (estimated, list prices)"
+            typer.echo(f"cost of this probe: {'not known' if total is None else known}", err=True)
 
     # ── report ───────────────────────────────────────────────────────────────
 

@@ -29,7 +29,7 @@ from voicecli.metrics.summary import (
 from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
 from voicecli.pipeline.generation import MAX_HEDGE_DELAY, MIN_HEDGE_DELAY
 from voicecli.turns.end_of_turn import Ending
-from voicecli.units import Seconds
+from voicecli.units import Seconds, ms
 
 if TYPE_CHECKING:
     from voicecli.probe.results import ProbeResults
@@ -253,7 +253,7 @@ def _list_faster_services(
 
 
 def _within_budget(service: str, metric: str, budget: Seconds) -> str:
-    return f"{service} that keeps its budget ({metric} {budget * 1000:.0f} ms)"
+    return f"{service} that keeps its budget ({metric} {ms(budget):.0f} ms)"
 
 
 # ── evaluation ───────────────────────────────────────────────────────────────

@@ -33,7 +33,7 @@ from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.probe.trace import ConnectionTrace
 from voicecli.services.endpoint import is_loopback
 from voicecli.turns.end_of_turn import classify_ending
-from voicecli.units import Seconds
+from voicecli.units import Seconds, ms
 
 # ── metrics ──────────────────────────────────────────────────────────────────
 
@@ -152,15 +152,12 @@ class ProbeResults:
     word_errors: bool = True
     notes: list[str] = field(default_factory=list)
 
-    def add(self, found: Sample | FailedSample | ConnectionTrace) -> None:
-        """Append ``found`` to the list of its kind."""
-        match found:
-            case Sample():
-                self.samples.append(found)
-            case FailedSample():
-                self.failures.append(found)
-            case ConnectionTrace():
-                self.traces.append(found)
+    def add(self, sample: Sample | FailedSample) -> None:
+        """Add a sample, taken or failed."""
+        if isinstance(sample, Sample):
+            self.samples.append(sample)
+        else:
+            self.failures.append(sample)
 
     def note(self, text: str) -> None:
         """Add a sentence for the user, once."""
@@ -284,8 +281,8 @@ SLOW_ANSWER: Seconds = 0.25
 
 _FAILURES = {
     "dns": "the name {host} is not resolved ({why}): check the network and the URL",
-    "tcp": "{host} takes no connection ({why}): check the network, the URL and any firewall",
-    "proxy": "the proxy {proxy} does not let through ({why}): check HTTPS_PROXY",
+    "tcp": "{host} accepts no connection ({why}): check the network, the URL and any firewall",
+    "proxy": "the proxy {proxy} opens no connection ({why}): check HTTPS_PROXY",
     "tls": "no secure connection ({why}): this machine does not trust the server's certificate; "
     "an intercepting proxy or a wrong clock may be the cause",
     "open": "{host} is reached, but does not answer as the service would ({why}): check the URL, "
@@ -314,16 +311,17 @@ def _median(traces: Sequence[ConnectionTrace], phase: str) -> Seconds:
 
 def _find_slowest(traces: Sequence[ConnectionTrace]) -> str:
     """What is unusually slow, the worst for a conversation first; "" if nothing is."""
-    round_trip, tls = _median(traces, "tcp"), _median(traces, "tls")
+    round_trip = _median(traces, "tcp") or _median(traces, "trip")
+    tls = _median(traces, "tls")
     beyond = _median(traces, "open") - round_trip
     if round_trip >= LONG_ROUND_TRIP:
         nearer = " (api.eu.deepgram.com?)" if "deepgram" in traces[0].host else ""
         return (
-            f"the host is {_ms(round_trip)} away, and every answer takes that longer: "
+            f"the host is {ms(round_trip):.0f} ms away, and every answer takes that longer: "
             f"look for a nearer one{nearer}"
         )
     if beyond >= SLOW_ANSWER:
-        return f"the service takes {_ms(beyond)} to answer, beyond the round trip: it is busy"
+        return f"the service takes {ms(beyond):.0f} ms to answer, beyond the round trip: it is busy"
     if tls > max(SLOW_TLS * round_trip, 0.1):
         return (
             f"TLS takes {tls / max(round_trip, 1e-3):.1f} round trips: something in between "
@@ -331,17 +329,13 @@ def _find_slowest(traces: Sequence[ConnectionTrace]) -> str:
         )
     if (names := _median(traces, "dns")) >= SLOW_NAMES:
         return (
-            f"resolving the name takes {_ms(names)}: only new connections pay for it, "
+            f"resolving the name takes {ms(names):.0f} ms: only new connections pay for it, "
             "and a local cache helps"
         )
     return ""
 
 
 def _describe_distance(traces: Sequence[ConnectionTrace]) -> str:
-    trip = _median(traces, "trip") or _median(traces, "tcp")
-    new = sum(_median(traces, name) for name in ("dns", "tcp", "proxy", "tls", "open"))
-    return f"{_ms(trip)} away, nothing in the way; a new connection costs {_ms(new)}, once"
-
-
-def _ms(took: Seconds) -> str:
-    return f"{took * 1000:.0f} ms"
+    trip = ms(_median(traces, "trip") or _median(traces, "tcp"))
+    new = ms(sum(_median(traces, name) for name in ("dns", "tcp", "proxy", "tls", "open")))
+    return f"{trip:.0f} ms away, nothing in the way; a new connection costs {new:.0f} ms, once"

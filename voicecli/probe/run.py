@@ -98,7 +98,7 @@ class Probe:
     async def _trace(self, service: Service) -> None:
         for _ in range(TRACES):
             trace = await trace_connection(self._targets[service])
-            self.results.add(trace)
+            self.results.traces.append(trace)
             if trace.failed:
                 return
 

@@ -32,7 +32,7 @@ from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.report.format import format_count, format_table, round_parts
 from voicecli.report.summary_lines import cost_line, verdict_line
 from voicecli.sanitize import sanitize_line
-from voicecli.units import Seconds
+from voicecli.units import Seconds, ms
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -100,7 +100,7 @@ def number(value: float | None, unit: str, none: str = "–") -> str:
     if value is None:
         return none
     if unit == "ms":
-        value *= 1000
+        value = ms(value)
         return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
     return f"{value:.0f}" if value >= 99.5 else f"{value:.2f}"
 
@@ -235,7 +235,7 @@ def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
     yield f"expected mouth-to-ear: P50 {number(distribution.p50, 'ms')} ms, P95 {p95}"
     parts = round_parts(prediction.stages, prediction.mean, per_second=1000)
     terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
-    yield f"on average {prediction.mean * 1000:.0f} ms = {terms}"
+    yield f"on average {ms(prediction.mean):.0f} ms = {terms}"
     if best is None:
         yield "no single change would make it faster by more than 10 ms"
         return
@@ -263,9 +263,10 @@ def as_csv(results: ProbeResults, evaluation: Evaluation) -> str:
 
 def _csv_row(name: str, distribution: Distribution, outliers: str) -> Row:
     unit = METRICS[name].unit
-    factor = 1000 if unit == "ms" else 1
     values = (getattr(distribution, statistic) for statistic in STATISTICS[1:])
-    shown = ("" if value is None else f"{value * factor:.3f}" for value in values)
+    if unit == "ms":
+        values = (None if value is None else ms(value) for value in values)
+    shown = ("" if value is None else f"{value:.3f}" for value in values)
     return [name, unit, str(distribution.n), *shown, outliers]
 
 
