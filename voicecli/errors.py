@@ -20,6 +20,7 @@ then what to do about it (``hint``).  Foreign exceptions are translated where th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell would report it."""
@@ -41,6 +42,9 @@ class VoiceError(Exception):
 
     def __str__(self) -> str:
         return f"{self.cause}. {self.hint}" if self.hint else self.cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).__new__, (type(self), *self.args), self.__dict__  # no __init__
 
 
 class ThresholdError(VoiceError):
@@ -142,9 +146,8 @@ def find_first_error(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
 def suggest(
     word: str, known: Iterable[str], *, limit: int = 1, cutoff: float = 0.6, prefix: str = ""
 ) -> str:
-    """Return "Did you mean a or b?" for the names most like ``word``; empty if none is.
+    """Return "Did you mean a or b?" for the ``limit`` names most like ``word``, or "".
 
-    limit: maximum number of names.
     cutoff: least similarity, from 0 (any name) to 1 (the same name, but for case).
     prefix: written before each name, and not compared.
     """

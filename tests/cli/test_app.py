@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
 import socket
@@ -167,7 +168,7 @@ def test_a_mistake_is_named_with_its_hint(home: Path, arguments: list[str], says
     assert says in ran.stderr
 
 
-def test_what_was_mistyped_is_shown_washed(home: Path) -> None:
+def test_a_mistyped_word_is_sanitized(home: Path) -> None:
     ran = voicecli(f"{OPENAI_KEY}\x1b[31m")
     assert ran.returncode == 2
     assert OPENAI_KEY not in ran.stderr
@@ -183,7 +184,7 @@ def test_a_profile_that_is_not_there_is_2(home: Path) -> None:
     assert re.fullmatch(r"error: there is no profile nothere\. Known: .*default.*\.\n", ran.stderr)
 
 
-def test_every_fault_of_a_profile_is_told_a_line_each(home: Path) -> None:
+def test_every_fault_of_a_profile_is_reported_on_a_line(home: Path) -> None:
     Path("a.yaml").write_text("stt:\n  modl: x\n  languge: y\n")
     ran = voicecli("profiles", "validate", "a.yaml")
     assert ran.returncode == 2
@@ -234,7 +235,7 @@ def test_a_pipe_gets_no_colour(home: Path) -> None:
     assert "\x1b" not in listed.stdout
 
 
-# ── how failures are told ────────────────────────────────────────────────────
+# ── how failures are reported ────────────────────────────────────────────────────
 
 REFUSED = RefusedError("llm", "the key is refused", hint="Copy it again.", status=401)
 LOST = ServiceError("stt", "connection lost")
@@ -279,6 +280,13 @@ def test_a_failure_is_one_line_and_its_exit_code(
     assert capsys.readouterr() == ("", line)
 
 
+@pytest.mark.parametrize("error", [REFUSED, UsageError("--a is wrong", hint="Leave it out.")])
+def test_an_error_survives_the_way_to_another_process(error: VoiceError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
+
+
 def test_a_bug_is_one_line_with_its_place(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +304,7 @@ def test_a_bug_is_one_line_with_its_place(
 
 
 @pytest.mark.parametrize("debug", ["", "0", "1"])
-def test_no_key_is_ever_told(
+def test_no_key_is_ever_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, debug: str
 ) -> None:
     monkeypatch.setenv("VOICECLI_DEBUG", debug)
@@ -362,7 +370,7 @@ def test_the_search_ends_at_the_root_of_the_repository_and_at_home(
     assert find_env_file(home / "project") == home / "project" / ".env"
 
 
-def test_a_folder_that_is_called_env_is_none(home: Path) -> None:
+def test_a_folder_called_env_is_ignored(home: Path) -> None:
     (home / ".env").mkdir()
     assert find_env_file(home) is None
 
@@ -413,9 +421,9 @@ def test_verbose_names_the_variables_and_never_their_values(home: Path) -> None:
     quiet = voicecli("profiles", "list")
     assert quiet.stderr == ""
     for option in ("-v", "-vv"):
-        told = voicecli(option, "profiles", "list")
-        assert told.stdout == quiet.stdout
-        assert told.stderr == (
+        logged = voicecli(option, "profiles", "list")
+        assert logged.stdout == quiet.stdout
+        assert logged.stderr == (
             f"info: voicecli.cli.app: {home / '.env'} sets DEEPGRAM_API_KEY, OPENAI_API_KEY\n"
         )
 

@@ -48,7 +48,13 @@ EXIT_CODES = {
     UNREAD: "the reader of the output closed it early",
 }
 
-_PRIORITY = (CredentialsError, UsageError, DeviceError, ServiceError, VoiceError)
+_PRIORITY: tuple[type[VoiceError], ...] = (
+    CredentialsError,
+    UsageError,
+    DeviceError,
+    ServiceError,
+    VoiceError,
+)
 """Of several failures the first kind is reported: a refused key explains a lost service."""
 
 _LOG_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -81,7 +87,8 @@ def print_error(error: BaseException, *, debug: bool = False) -> int:
     for leaf in leaves:
         if not isinstance(leaf, VoiceError):
             return _print_bug(leaf)
-    first = min((leaf for leaf in leaves if isinstance(leaf, VoiceError)), key=_priority)
+    failures = [leaf for kind in _PRIORITY for leaf in leaves if isinstance(leaf, kind)]
+    first = failures[0]
     text = str(first)
     _print(f"error: {text}" if text.endswith((".", "!", "?", ")")) else f"error: {text}.")
     return first.exit_code
@@ -95,12 +102,7 @@ def _flatten(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _priority(error: VoiceError) -> int:
-    return next(rank for rank, kind in enumerate(_PRIORITY) if isinstance(error, kind))
-
-
 def _print_click_error(error: _ClickError) -> int:
-    """Print typer's own words, without the usage, which --help shows."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         _print(error.format_message())
@@ -152,8 +154,8 @@ def configure_logging(verbosity: int) -> None:
 
 def is_debugging() -> bool:
     """Return whether ``-vv`` or ``VOICECLI_DEBUG=1`` asks for tracebacks."""
-    verbose = logging.getLogger("voicecli").isEnabledFor(logging.DEBUG)
-    return verbose or os.environ.get("VOICECLI_DEBUG", "0") not in ("", "0")
+    debug = os.environ.get("VOICECLI_DEBUG", "0") not in ("", "0")
+    return debug or logging.getLogger("voicecli").isEnabledFor(logging.DEBUG)
 
 
 class _LineHandler(logging.Handler):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -79,8 +78,8 @@ def replay(
     fetch_models_of(settings)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
-        run = _Run(file, settings, folder, force, print_line=_discard if as_json else typer.echo)
-        timeline = clock.run(run.hold_conversation(), virtual=fast)
+        print_line: Callable[[str], None] = (lambda _: None) if as_json else typer.echo
+        timeline = clock.run(_play(file, settings, folder, force, print_line), virtual=fast)
         result = SessionResult(
             timeline,
             measure_session(timeline, folder),
@@ -101,67 +100,53 @@ def replay(
     result.judge()
 
 
-def _discard(line: str) -> None:
-    pass
+async def _play(
+    file: Path,
+    profile: Profile,
+    folder: Path,
+    overwrite: bool,
+    print_line: Callable[[str], None],
+) -> Timeline:
+    """Play ``file`` to the agent until its last reply has been played; record into ``folder``."""
+    from voicecli.audio.recorder import CONVERSATION, Recorder
+    from voicecli.audio.virtual import VirtualSpeaker
+    from voicecli.audio.wav import open_wav
+    from voicecli.cli.result import find_columns
+    from voicecli.pipeline.wiring import open_services, open_session
+    from voicecli.report.turn_lines import TurnLines
+    from voicecli.timeline import Timeline, open_writer
 
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One replay of ``file``, recorded into ``folder``."""
-
-    file: Path
-    profile: Profile
-    folder: Path
-    overwrite: bool
-    print_line: Callable[[str], None]
-
-    @property
-    def _channel(self) -> int | None:
-        """The user's channel, the left one, of a recording kept by voicecli; else None, for all."""
-        from voicecli.audio.recorder import CONVERSATION
-
-        is_ours = self.file.name == CONVERSATION and (self.file.parent / TIMELINE).exists()
-        return 0 if is_ours else None
-
-    async def hold_conversation(self) -> Timeline:
-        """Play the file to the agent until its last reply has been played."""
-        from voicecli.audio.recorder import Recorder
-        from voicecli.audio.virtual import VirtualSpeaker
-        from voicecli.audio.wav import open_wav
-        from voicecli.cli.result import find_columns
-        from voicecli.pipeline.wiring import open_services, open_session
-        from voicecli.report.turn_lines import TurnLines
-        from voicecli.timeline import Timeline, open_writer
-
-        profile, audio, timeline = self.profile, self.profile.audio, Timeline()
-        timeline.follow(TurnLines(self.print_line, profile.budgets, find_columns()))
-        speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
-        with (
-            open_wav(self.file, audio.sample_rate, audio.block, self._channel) as source,
-            Recorder(
-                self.folder,
-                profile.tts.sample_rate,
-                agent=speaker.take,
-                user_rate=audio.sample_rate,
-                overwrite=self.overwrite,
-            ) as recorder,
-            open_writer(self.folder / TIMELINE, create_header(profile)) as writer,
+    audio, timeline = profile.audio, Timeline()
+    timeline.follow(TurnLines(print_line, profile.budgets, find_columns()))
+    is_ours = file.name == CONVERSATION and (file.parent / TIMELINE).exists()
+    channel = 0 if is_ours else None  # the user is on the left of what we recorded
+    speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
+    with (
+        open_wav(file, audio.sample_rate, audio.block, channel) as source,
+        Recorder(
+            folder,
+            profile.tts.sample_rate,
+            agent=speaker.take,
+            user_rate=audio.sample_rate,
+            overwrite=overwrite,
+        ) as recorder,
+        open_writer(folder / TIMELINE, create_header(profile)) as writer,
+    ):
+        (folder / RESULT).unlink(missing_ok=True)  # of the session that is replaced
+        timeline.follow(writer)
+        async with (
+            open_services(profile) as services,
+            open_session(
+                profile,
+                services,
+                source,
+                speaker,
+                timeline=timeline,
+                tap=recorder.add_user,
+                recorded=True,
+            ) as session,
         ):
-            (self.folder / RESULT).unlink(missing_ok=True)  # of the session that is replaced
-            timeline.follow(writer)
-            async with (
-                open_services(profile) as services,
-                open_session(
-                    profile,
-                    services,
-                    source,
-                    speaker,
-                    timeline=timeline,
-                    tap=recorder.add_user,
-                    recorded=True,
-                ) as session,
-            ):
-                await session.run()
-        for warning in source.warnings:
-            typer.echo(sanitize_message(f"! {warning}"), err=True)
-        return timeline
+            await session.run()
+    for warning in source.warnings:
+        typer.echo(sanitize_message(f"! {warning}"), err=True)
+    return timeline
