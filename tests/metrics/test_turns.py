@@ -146,4 +146,4 @@ def test_a_turn_is_told_when_it_has_ended():
     reader = TurnReader()
     told = [reader.note(entry) for entry in PLAIN.entries()]
     assert told[:-1] == [None] * (len(told) - 1)
-    assert told[-1:] == reader.turns()
+    assert told[-1:] == reader.list_turns()

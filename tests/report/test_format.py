@@ -7,7 +7,7 @@ from math import fsum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.report.format import exact_ms, format_count, format_counts, format_table, round_parts
+from voicecli.report.format import format_count, format_counts, format_table, round_parts, to_ms
 from voicecli.sanitize import sanitize_line
 
 
@@ -21,8 +21,8 @@ def test_rounded_parts_sum_to_the_rounded_whole_and_are_near(parts: list[float])
 
 def test_words_and_numbers():
     assert sanitize_line(" a\n\x1b[31mb\u200b  c ") == "a b c"
-    assert exact_ms(0.1 + 0.2) == 300.0
-    assert exact_ms(None) is None
+    assert to_ms(0.1 + 0.2) == 300.0
+    assert to_ms(None) is None
     assert format_counts({"a": 1, "b": 0, "c": 2}) == "1 a, 2 c"
     assert format_table([["a", "1"], ["bb", "22"], ["c", ""]]) == ["a    1", "bb  22", "c"]
 

@@ -21,8 +21,8 @@ from voicecli.report.json_result import (
     SessionContext,
     build_result,
     dump_result,
-    profile_hash,
-    result_line,
+    encode_result_line,
+    hash_profile,
 )
 from voicecli.timeline import Entry, decode
 
@@ -77,7 +77,7 @@ def test_the_result():
     )
     assert data["schema_version"] == 1
     assert data["program"] == "voicecli"
-    assert data["profile"] == {"name": "default", "hash": profile_hash(SETTING.resolved)}
+    assert data["profile"] == {"name": "default", "hash": hash_profile(SETTING.resolved)}
     assert data["environment"] == {"python": "3.11"}
     assert data["measurement"] == {
         "reliable": False,
@@ -154,9 +154,9 @@ def test_the_stages_in_the_result_sum_to_the_microsecond(exchange: Exchange):
 
 
 def test_the_hash_knows_settings_and_not_their_order():
-    assert profile_hash({"a": 1, "b": 2}) == profile_hash({"b": 2, "a": 1})
-    assert profile_hash({"a": 1}) != profile_hash({"a": 2})
-    assert re.fullmatch(r"[0-9a-f]{16}", profile_hash({}))
+    assert hash_profile({"a": 1, "b": 2}) == hash_profile({"b": 2, "a": 1})
+    assert hash_profile({"a": 1}) != hash_profile({"a": 2})
+    assert re.fullmatch(r"[0-9a-f]{16}", hash_profile({}))
 
 
 @given(st.lists(any_entry(), max_size=5))
@@ -172,7 +172,7 @@ def test_json_lines_are_the_entries(entries: list[Entry]):
 
 
 def test_the_result_is_the_last_line():
-    assert json.loads(result_line('{"turns": [],\n "x": 1}')) == {
+    assert json.loads(encode_result_line('{"turns": [],\n "x": 1}')) == {
         "schema_version": 1,
         "event": "Result",
         "result": {"turns": [], "x": 1},

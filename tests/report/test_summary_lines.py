@@ -10,7 +10,7 @@ from voicecli.events import AudioGlitched, ConnectionOpened
 from voicecli.metrics.summary import Budgets, summarize
 from voicecli.metrics.turns import measure_turns
 from voicecli.metrics.usage import Cost, Prices, count_usage, estimate_cost
-from voicecli.report.summary_lines import summary_lines
+from voicecli.report.summary_lines import format_summary
 from voicecli.timeline import Entry
 
 PLAIN = Exchange(ttft=0.2893)
@@ -32,7 +32,7 @@ def session(*exchanges: Exchange, more: tuple[Entry, ...] = ()) -> list[Entry]:
 def closing(entries: list[Entry], spent: Cost | None = None) -> list[str]:
     found = measure_turns(entries)
     book = count_usage(entries, found)
-    return summary_lines(
+    return format_summary(
         found,
         book,
         summarize(found, book),

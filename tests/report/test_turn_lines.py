@@ -15,7 +15,7 @@ from voicecli.events import ConnectionLost, Warned
 from voicecli.metrics.summary import Budgets
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.usage import Prices
-from voicecli.report.turn_lines import TurnLines, paint, reply_lines, stage_bar, user_line
+from voicecli.report.turn_lines import TurnLines, draw_stages, format_reply, format_user, paint
 from voicecli.timeline import Entry
 
 PLAIN = Exchange(ttft=0.2893)
@@ -26,7 +26,7 @@ OURS = Prices(stt=0.0077, llm=(0.15, 0.60), tts=0.030)
 
 
 def turn_lines(turn: Turn, budgets: Budgets) -> list[str]:
-    return [user_line(turn.turn, turn.user_text), *reply_lines(turn, budgets)]
+    return [format_user(turn.turn, turn.user_text), *format_reply(turn, budgets)]
 
 
 def lines(exchange: Exchange, *more: Entry, budgets: Budgets = BUDGETS) -> list[str]:
@@ -139,7 +139,7 @@ def test_warnings_and_losses_are_written():
 
 
 def bar(turn: Turn, columns: int, budgets: Budgets = BUDGETS) -> list[str]:
-    return ["".join(one.text for one in line) for line in stage_bar(turn, budgets, columns)]
+    return ["".join(one.text for one in line) for line in draw_stages(turn, budgets, columns)]
 
 
 def test_the_bar_of_a_turn():
@@ -159,7 +159,7 @@ def test_the_bar_of_a_turn():
 
 def test_the_bar_is_coloured_against_the_budgets():
     (turn,) = measure_turns(PLAIN.entries())
-    first, second = stage_bar(turn, Budgets(stt=0.4, llm=0.2, tts=0.2, total=0.8), 200)
+    first, second = draw_stages(turn, Budgets(stt=0.4, llm=0.2, tts=0.2, total=0.8), 200)
     styles = {one.text.split()[0]: one.style for one in second if one.text.strip(" ·")}
     assert styles == {
         "stt.ttfs": "met",
@@ -186,7 +186,7 @@ def test_the_bar_is_coloured_against_the_budgets():
 )
 def test_the_bar_is_in_proportion_and_fits(exchange: Exchange, columns: int):
     (turn,) = measure_turns(exchange.entries())
-    first, *others = stage_bar(turn, BUDGETS, columns)
+    first, *others = draw_stages(turn, BUDGETS, columns)
     cells = [len(one.text) for one in first if one.text.strip() and set(one.text) <= set("█▓")]
     head, total = first[0].text, f" {round((turn.mouth_to_ear or 0) * 1000)} ms"
     assert sum(cells) == min(40, columns - len(head) - len(total))
@@ -197,7 +197,7 @@ def test_the_bar_is_in_proportion_and_fits(exchange: Exchange, columns: int):
 
 def test_a_terminal_shows_the_bar_and_a_pipe_does_not():
     (turn,) = measure_turns(PLAIN.entries())
-    assert reply_lines(turn, BUDGETS)[1:] == turn_lines(turn, BUDGETS)[2:]
-    assert reply_lines(turn, BUDGETS, 100)[1:] == [*map(paint, stage_bar(turn, BUDGETS, 100))]
+    assert format_reply(turn, BUDGETS)[1:] == turn_lines(turn, BUDGETS)[2:]
+    assert format_reply(turn, BUDGETS, 100)[1:] == [*map(paint, draw_stages(turn, BUDGETS, 100))]
     typed = replace(turn, reason="typed", mouth_to_ear=None)
-    assert reply_lines(typed, BUDGETS, 100) == reply_lines(typed, BUDGETS)
+    assert format_reply(typed, BUDGETS, 100) == format_reply(typed, BUDGETS)

@@ -115,7 +115,7 @@ def print_result(result: SessionResult, out: Path | None) -> None:
     from voicecli.audio.recorder import CONVERSATION, REPLY
 
     typer.echo()
-    for line in result.lines():
+    for line in result.format_lines():
         typer.echo(line)
     if out is not None:
         typer.echo(f"\nkept in {out}: {CONVERSATION}, {REPLY}, {TIMELINE}, {RESULT}")

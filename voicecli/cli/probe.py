@@ -273,11 +273,11 @@ class _Command:
 
     def _make_context(self) -> RunContext:
         from voicecli.probe.json_result import RunContext
-        from voicecli.report.json_result import profile_hash
+        from voicecli.report.json_result import hash_profile
 
         return RunContext(
             profile=self._options.profile_name,
-            profile_hash=profile_hash(self._profile.resolved()),
+            profile_hash=hash_profile(self._profile.resolved()),
             plan=self._options.plan,
             basis=self._basis,
             environment={

@@ -66,24 +66,24 @@ class SessionResult:
             evaluate(one, self._summary) for one in options.expectations
         ]
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """Return the summary, the verdicts and the prediction."""
-        from voicecli.report.summary_lines import summary_lines, verdict_line
+        from voicecli.report.summary_lines import format_summary, format_verdict
 
         budgets = self._profile.budgets
-        lines = summary_lines(self.turns, self._usage, self._summary, budgets, self._cost)
-        return [*lines, *map(verdict_line, self._verdicts), *self._compare_prediction()]
+        lines = format_summary(self.turns, self._usage, self._summary, budgets, self._cost)
+        return [*lines, *map(format_verdict, self._verdicts), *self._compare_prediction()]
 
     def _compare_prediction(self) -> list[str]:
         from voicecli.metrics.stages import MOUTH_TO_EAR
-        from voicecli.report.format import exact_ms
+        from voicecli.report.format import to_ms
 
         if (predicted := self._options.predicted) is None:
             return []
         measured = self._summary.distributions[MOUTH_TO_EAR.name]
         both = [
             f"{name.upper()} {_ms(predicted[f'{name}_ms'])} predicted, "
-            f"{_ms(exact_ms(getattr(measured, name)))} measured"
+            f"{_ms(to_ms(getattr(measured, name)))} measured"
             for name in ("p50", "p95")
         ]
         return [f"mouth-to-ear: {'; '.join(both)} (n = {measured.n})"]

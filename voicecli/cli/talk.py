@@ -159,8 +159,8 @@ def _print_result(result: SessionResult, out: Path | None, as_json: bool) -> Non
     if out is not None:
         result.write(out / RESULT)
     if as_json:
-        from voicecli.report.json_result import result_line
+        from voicecli.report.json_result import encode_result_line
 
-        typer.echo(result_line(result.as_json()))
+        typer.echo(encode_result_line(result.as_json()))
     else:
         print_result(result, out)

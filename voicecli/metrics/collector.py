@@ -70,7 +70,7 @@ class TurnTrace:
         if self.playback is None or at <= self.commit.at + CUT_OFF_WINDOW:
             self.cut_off = True
 
-    def milestones(self) -> Milestones:
+    def collect_milestones(self) -> Milestones:
         """When things happened."""
         first = self.requests[0].at if self.requests else None
         won = [one.at for one in self.requests if self.token and one.attempt == self.token.attempt]
@@ -130,12 +130,12 @@ class TraceCollector:
                 self._speech.note(entry, self.committed[-1] if self.committed else None)
         return None
 
-    def xruns(self, trace: TurnTrace) -> int:
+    def count_xruns(self, trace: TurnTrace) -> int:
         """How often the sound card lost samples up to the reply's first sound."""
         until = _first_sound(trace)
         return sum(one.xruns for one in self._glitches if trace.begin <= one.at <= until)
 
-    def lag(self, trace: TurnTrace) -> Seconds:
+    def find_lag(self, trace: TurnTrace) -> Seconds:
         """How late the event loop was, at worst, up to the reply's first sound."""
         until = _first_sound(trace)
         lags = (one.lag for one in self._lags if trace.begin <= one.at <= until + one.lag)
@@ -151,7 +151,7 @@ class TraceCollector:
 
     def _note_draft(self, draft: events.DraftReply) -> TurnTrace:
         trace = self.find_trace(draft.turn)
-        trace.text_at = self._speech.text_at(draft.at)
+        trace.text_at = self._speech.find_text_time(draft.at)
         return trace
 
     def _note_commit(self, commit: events.CommitReply) -> TurnTrace:
@@ -160,7 +160,7 @@ class TraceCollector:
             self.committed.append(trace)
         trace.commit = commit
         if trace.text_at is None:
-            trace.text_at = self._speech.text_at(commit.at)
+            trace.text_at = self._speech.find_text_time(commit.at)
         trace.voice_end, trace.words_end = self._speech.voice_end, self._speech.words_end
         self._speech.voice_end = self._speech.words_end = None
         return trace
@@ -199,7 +199,7 @@ class _SpeechTrace:
         self._start_after: TurnTrace | None = None
         self._earlier_end: Seconds | None = None
 
-    def text_at(self, drafted: Seconds) -> Seconds:
+    def find_text_time(self, drafted: Seconds) -> Seconds:
         """When the text of a reply that was drafted at ``drafted`` was known.
 
         Words that never became final were taken as they were, at ``drafted``.

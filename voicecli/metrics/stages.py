@@ -114,7 +114,7 @@ LLM_CLAUSE = Metric("llm.clause", start="token", end="clause", waited_from="toke
 TTS_TTFB = Metric("tts.ttfb", "audible or not", start="flush", end="byte")
 TTS_TTFA = Metric(
     "tts.ttfa",
-    "silence at the head is skipped, and counted",
+    "skipped silence included",
     start="flush",
     end="audio",
     waited_from="flush",
@@ -139,6 +139,7 @@ STAGES = (*(one.name for one in _SPANS if one.waited_from), PIPELINE.name)
 RAW = tuple(one.name for one in _SPANS)
 """The names of the raw durations, without prefix."""
 
+# The critical path of a reply that is requested at the commitment, and of one drafted before it.
 _COMMITTED = (STT_TTFS, TURN_COMMIT, LLM_TTFT, LLM_CLAUSE, TTS_TTFA, PLAYOUT)
 _DRAFTED = (STT_TTFS, LLM_TTFT, LLM_CLAUSE, TURN_COMMIT, TTS_TTFA, PLAYOUT)
 
@@ -149,7 +150,7 @@ def order_stages(drafted: bool) -> tuple[str, ...]:
 
 
 def measure_stages(at: Milestones) -> dict[str, Seconds]:
-    """The stages, which sum to mouth-to-ear, without those whose milestone is missing.
+    """Measure the stages, which sum to mouth-to-ear; those whose milestone is missing are left out.
 
     A draft waits for the commitment with its first clause ready; any other request is made after
     the commitment.  The critical path is the one that happened.
@@ -170,7 +171,7 @@ def measure_stages(at: Milestones) -> dict[str, Seconds]:
 
 
 def measure_raw(at: Milestones) -> dict[str, Seconds]:
-    """The raw durations whose milestones are known; none is negative."""
+    """Measure the raw durations whose milestones are known; negative ones become 0."""
     return {
         one.name: max(getattr(at, one.end) - getattr(at, one.start), 0.0)
         for one in _SPANS

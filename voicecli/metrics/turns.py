@@ -112,9 +112,9 @@ class TurnReader:
 
     def measure_raw(self, turn: TurnId) -> Mapping[str, Seconds]:
         """Return the raw durations of a reply under way that are known so far."""
-        return measure_raw(self._traces.find_trace(turn).milestones())
+        return measure_raw(self._traces.find_trace(turn).collect_milestones())
 
-    def turns(self) -> list[Turn]:
+    def list_turns(self) -> list[Turn]:
         """All turns up to now, in order; one that has not ended counts as it stands."""
         return [
             _measure(trace, trace.commit, self._traces)
@@ -128,7 +128,7 @@ def measure_turns(timeline: Iterable[Entry]) -> list[Turn]:
     reader = TurnReader()
     for entry in timeline:
         reader.note(entry)
-    return reader.turns()
+    return reader.list_turns()
 
 
 def _measure(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) -> Turn:
@@ -136,7 +136,7 @@ def _measure(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) -> T
     finished = end if isinstance(end, ReplyFinished) else None
     failed = end if isinstance(end, ReplyFailed) else None
     outcome = _classify(trace)
-    milestones = trace.milestones()
+    milestones = trace.collect_milestones()
     measured = outcome != "discarded" and not (failed and milestones.clause is None)
     return Turn(
         turn=commit.turn,
@@ -177,9 +177,9 @@ def _classify(trace: TurnTrace) -> Outcome:
 
 def _find_doubts(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) -> tuple[str, ...]:
     doubts = []
-    if xruns := traces.xruns(trace):
+    if xruns := traces.count_xruns(trace):
         doubts.append(f"the sound card lost samples (xruns: {xruns})")
-    if (lag := traces.lag(trace)) > MAX_LAG:
+    if (lag := traces.find_lag(trace)) > MAX_LAG:
         doubts.append(f"the event loop was {ms(lag):.0f} ms late")
     if trace.playback is not None and trace.playback.estimated:
         doubts.append("the sound card gives no times, so the start of the reply is an estimate")

@@ -21,8 +21,8 @@ from voicecli.probe.compare import Change, find_outliers
 from voicecli.probe.prediction import BudgetCheck, Evaluation
 from voicecli.probe.results import METRICS, ProbeResults, diagnose, is_duration
 from voicecli.probe.schedule import FailedSample, Plan
-from voicecli.report.format import exact_ms
-from voicecli.report.json_result import cost_as_json, distribution_as_json, verdict_as_json
+from voicecli.report.format import to_ms
+from voicecli.report.json_result import encode_cost, encode_distribution, encode_verdict
 from voicecli.sanitize import sanitize_line
 
 SCHEMA_VERSION = 1
@@ -73,9 +73,9 @@ def build_result(
         },
         "prediction": _prediction(evaluation),
         "budgets": [_budget(check) for check in evaluation.budgets],
-        "cost": cost_as_json(cost),
+        "cost": encode_cost(cost),
         "notes": [sanitize_line(note) for note in results.notes],
-        "expectations": [verdict_as_json(verdict) for verdict in evaluation.expectations],
+        "expectations": [encode_verdict(verdict) for verdict in evaluation.expectations],
         "comparison": None if changes is None else [_change(change) for change in changes],
     }
 
@@ -142,9 +142,9 @@ def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
         return {"unit": METRICS[name].unit, **statistics, **outliers, "values": list(values)}
     return {
         "unit": "ms",
-        **distribution_as_json(distribution),
+        **encode_distribution(distribution),
         **outliers,
-        "values_ms": [exact_ms(value) for value in values],
+        "values_ms": [to_ms(value) for value in values],
     }
 
 
@@ -154,15 +154,15 @@ def _prediction(evaluation: Evaluation) -> dict[str, Any] | None:
         return None
     distribution = prediction.distribution
     return {
-        **distribution_as_json(distribution),
-        "mean_ms": exact_ms(prediction.mean),
-        "mean_stages_ms": {name: exact_ms(took) for name, took in prediction.stages.items()},
+        **encode_distribution(distribution),
+        "mean_ms": to_ms(prediction.mean),
+        "mean_stages_ms": {name: to_ms(took) for name, took in prediction.stages.items()},
         "biggest_lever": best
         and {
             "change": best.change,
-            "saves_ms": exact_ms(best.saves),
-            "p50_ms": exact_ms(best.prediction.distribution.p50),
-            "p95_ms": exact_ms(best.prediction.distribution.p95),
+            "saves_ms": to_ms(best.saves),
+            "p50_ms": to_ms(best.prediction.distribution.p50),
+            "p95_ms": to_ms(best.prediction.distribution.p95),
         },
     }
 
@@ -175,9 +175,9 @@ def _budget(check: BudgetCheck) -> dict[str, Any]:
     return {
         "name": check.name,
         "metric": check.metric,
-        "budget_ms": exact_ms(check.budget),
-        "p50_ms": exact_ms(check.p50),
-        "p95_ms": exact_ms(check.p95),
+        "budget_ms": to_ms(check.budget),
+        "p50_ms": to_ms(check.p50),
+        "p95_ms": to_ms(check.p95),
         "judged_by": check.judged_by,
         "met": check.met,
     }

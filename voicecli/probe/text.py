@@ -30,7 +30,7 @@ from voicecli.probe.results import (
 from voicecli.probe.run import Observer
 from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.report.format import format_count, format_table, round_parts
-from voicecli.report.summary_lines import cost_line, verdict_line
+from voicecli.report.summary_lines import format_cost, format_verdict
 from voicecli.sanitize import sanitize_line
 from voicecli.units import Seconds, ms
 
@@ -163,7 +163,10 @@ def _service_lines(results: ProbeResults, evaluation: Evaluation) -> Iterator[st
     if requests := sums.get("llm.requests"):
         parts["llm"] = [
             format_count(round(requests), "requests"),
-            *(f"{counts[f'llm.{what}']:.0f} {what}" for what in ("retries", "refusals", "stalls")),
+            *(
+                format_count(round(counts[f"llm.{what}"] or 0), what)
+                for what in ("retries", "refusals", "stalls")
+            ),
             f"{sums['llm.prompt_tokens']:.0f} + {sums['llm.tokens']:.0f} tokens",
         ]
     if flushes := sums.get("tts.flushes"):
@@ -220,8 +223,8 @@ def _closing_lines(results: ProbeResults, evaluation: Evaluation, cost: Cost) ->
         yield f"audio: {sanitize_line(results.devices)}"
     for note in (*results.notes, *list_doubts(results)):
         yield sanitize_line(note)
-    yield from map(verdict_line, evaluation.expectations)
-    yield cost_line(cost)
+    yield from map(format_verdict, evaluation.expectations)
+    yield format_cost(cost)
 
 
 def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:

@@ -9,12 +9,12 @@ from math import floor
 from voicecli.units import Seconds, ms
 
 
-def exact_ms(duration: Seconds | None) -> float | None:
+def to_ms(duration: Seconds | None) -> float | None:
     """Convert to milliseconds, rounded to the microsecond; None stays None."""
     return None if duration is None else round(ms(duration), 3)
 
 
-def whole_ms(duration: Seconds | None, missing: str = "–") -> str:
+def format_ms(duration: Seconds | None, missing: str = "–") -> str:
     """Format as whole milliseconds, without the unit."""
     return missing if duration is None else f"{ms(duration):.0f}"
 

@@ -18,7 +18,7 @@ from voicecli.metrics.summary import STATISTICS, Budgets, Distribution, Summary,
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import RATES, Cost, SessionUsage
-from voicecli.report.format import exact_ms, round_parts
+from voicecli.report.format import round_parts, to_ms
 from voicecli.sanitize import sanitize_line
 from voicecli.services import PRICE_SOURCES, PRICES_OF
 from voicecli.timeline import Entry, encode
@@ -60,15 +60,15 @@ def build_result(
         "schema_version": SCHEMA_VERSION,
         "program": "voicecli",
         "version": __version__,
-        "profile": {"name": context.profile or None, "hash": profile_hash(context.resolved)},
+        "profile": {"name": context.profile or None, "hash": hash_profile(context.resolved)},
         "environment": dict(context.environment),
         "measurement": {"reliable": not doubts, "reasons": doubts},
         "turns": [_turn(turn, budgets) for turn in turns],
-        "summary": {name: distribution_as_json(one) for name, one in summary.distributions.items()},
-        "budgets_ms": {name: exact_ms(one) for name, one in asdict(budgets).items()},
+        "summary": {name: encode_distribution(one) for name, one in summary.distributions.items()},
+        "budgets_ms": {name: to_ms(one) for name, one in asdict(budgets).items()},
         "ledger": _usage(usage),
-        "cost": cost_as_json(cost),
-        "expectations": [verdict_as_json(verdict) for verdict in verdicts],
+        "cost": encode_cost(cost),
+        "expectations": [encode_verdict(verdict) for verdict in verdicts],
     }
 
 
@@ -77,7 +77,7 @@ def dump_result(result: Mapping[str, Any]) -> str:
     return json.dumps(result, indent=2, allow_nan=False)
 
 
-def profile_hash(resolved: Mapping[str, Any]) -> str:
+def hash_profile(resolved: Mapping[str, Any]) -> str:
     """Return 16 digits of the SHA-256 of the settings' canonical JSON."""
     canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -94,9 +94,9 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
         "user_text": sanitize_line(turn.user_text),
         "said": sanitize_line(turn.said),
         "heard_s": round(turn.heard, 6),
-        "mouth_to_ear_ms": exact_ms(turn.mouth_to_ear),
+        "mouth_to_ear_ms": to_ms(turn.mouth_to_ear),
         "stages_ms": {name: stages[name] / 1000 if name in stages else None for name in STAGES},
-        "raw_ms": {name: exact_ms(turn.raw.get(name)) for name in RAW},
+        "raw_ms": {name: to_ms(turn.raw.get(name)) for name in RAW},
         "over_budget": [one.metric for one in find_overruns(turn, budgets)],
         "failure": why and {"service": why.service, "reason": sanitize_line(why.reason)},
         **{name: getattr(turn, name) for name in _UNCHANGED.split()},
@@ -105,10 +105,10 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
     }
 
 
-def distribution_as_json(found: Distribution) -> dict[str, Any]:
+def encode_distribution(found: Distribution) -> dict[str, Any]:
     """Return the distribution of a duration as plain data."""
     others = STATISTICS[1:]
-    return {"n": found.n} | {f"{one}_ms": exact_ms(getattr(found, one)) for one in others}
+    return {"n": found.n} | {f"{one}_ms": to_ms(getattr(found, one)) for one in others}
 
 
 def _usage(usage: SessionUsage) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _usage(usage: SessionUsage) -> dict[str, Any]:
     return counts | {name: getattr(usage, name) for name in RATES} | times
 
 
-def cost_as_json(cost: Cost) -> dict[str, Any]:
+def encode_cost(cost: Cost) -> dict[str, Any]:
     """Return what a session or a probe cost as plain data."""
     return {
         "currency": "USD",
@@ -129,7 +129,7 @@ def cost_as_json(cost: Cost) -> dict[str, Any]:
     }
 
 
-def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
+def encode_verdict(verdict: Verdict) -> dict[str, Any]:
     """Return a verdict as plain data."""
     return {
         "expectation": verdict.threshold.text,
@@ -157,7 +157,7 @@ class JsonLines:
         self._write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(entry)[1:]}')
 
 
-def result_line(result: str) -> str:
+def encode_result_line(result: str) -> str:
     """Return the last of the JSON lines, which holds a result that ``dump_result`` wrote."""
     last = {"schema_version": SCHEMA_VERSION, "event": "Result", "result": json.loads(result)}
     return json.dumps(last, allow_nan=False)

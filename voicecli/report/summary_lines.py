@@ -9,35 +9,41 @@ from voicecli.metrics.summary import MIN_COUNT, Budgets, Distribution, Summary, 
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import OUTCOMES, Cost, SessionUsage
-from voicecli.report.format import format_count, format_counts, format_table, whole_ms
+from voicecli.report.format import format_count, format_counts, format_ms, format_table
 from voicecli.services import PRICES_OF
 from voicecli.units import Seconds
 
 
-def summary_lines(
+def format_summary(
     turns: Sequence[Turn], usage: SessionUsage, summary: Summary, budgets: Budgets, cost: Cost
 ) -> list[str]:
     """Return all lines, from the outcomes to the cost."""
     outcomes = format_counts({outcome: getattr(usage, outcome) for outcome in OUTCOMES})
     lines = [": ".join(filter(None, (format_count(usage.turns, "turns"), outcomes)))]
     if any(summary.distributions[name].n for name in (STT_TTFS.raw_name, MOUTH_TO_EAR.name)):
-        lines += ["", *_percentiles(turns, summary, budgets), ""]
-    return [*lines, *_endpointing(usage, summary), *_usage(usage), *_doubts(turns), cost_line(cost)]
+        lines += ["", *_format_percentiles(turns, summary, budgets), ""]
+    return [
+        *lines,
+        *_format_endpointing(usage, summary),
+        *_format_usage(usage),
+        *_format_doubts(turns),
+        format_cost(cost),
+    ]
 
 
-def _percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> list[str]:
+def _format_percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> list[str]:
     """The table: mouth-to-ear, its stages, and what each service took by itself."""
     missed = [one.metric for turn in turns for one in find_overruns(turn, budgets)]
     found = summary.distributions
     rows = [["ms", "n", "P50", "P95", "max", "budget", "over"]]
     total = str(missed.count(MOUTH_TO_EAR.name))
-    rows.append(_row(MOUTH_TO_EAR.name, found[MOUTH_TO_EAR.name], budgets.total, total))
-    rows += [_row(f"  {stage}", found[stage]) for stage in STAGES if found[stage].max]
+    rows.append(_format_row(MOUTH_TO_EAR.name, found[MOUTH_TO_EAR.name], budgets.total, total))
+    rows += [_format_row(f"  {stage}", found[stage]) for stage in STAGES if found[stage].max]
     for service, metric in BUDGETED.items():
         if metric is not MOUTH_TO_EAR and found[metric.raw_name].n:
             over = str(missed.count(metric.name))
             budget = getattr(budgets, service)
-            rows.append(_row(metric.raw_name, found[metric.raw_name], budget, over))
+            rows.append(_format_row(metric.raw_name, found[metric.raw_name], budget, over))
     return [
         *format_table(rows),
         "Indented: what was waited for; the percentiles of parts do not add up.",
@@ -45,24 +51,24 @@ def _percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> l
     ]
 
 
-def _row(
+def _format_row(
     name: str, spread: Distribution, budget: Seconds | None = None, over: str = ""
 ) -> list[str]:
-    p95 = whole_ms(spread.p95, f"n < {MIN_COUNT['p95']}" if spread.n else "–")
-    times = [whole_ms(spread.p50), p95, whole_ms(spread.max), whole_ms(budget, "")]
+    p95 = format_ms(spread.p95, f"n < {MIN_COUNT['p95']}" if spread.n else "–")
+    times = [format_ms(spread.p50), p95, format_ms(spread.max), format_ms(budget, "")]
     return [name, str(spread.n), *times, over]
 
 
-def _endpointing(usage: SessionUsage, summary: Summary) -> list[str]:
+def _format_endpointing(usage: SessionUsage, summary: Summary) -> list[str]:
     """The wait together with the cut-offs: a shorter wait cuts more users off."""
     wait = summary.distributions[ENDPOINTING.raw_name].p50
     if wait is None:
         return []
     of = f"{usage.cutoffs} of {format_count(usage.turns, 'turns')}"
-    return [f"{ENDPOINTING.name}: P50 {whole_ms(wait)} ms, {of} cut off"]
+    return [f"{ENDPOINTING.name}: P50 {format_ms(wait)} ms, {of} cut off"]
 
 
-def _usage(usage: SessionUsage) -> list[str]:
+def _format_usage(usage: SessionUsage) -> list[str]:
     groups = {
         "drafts": {"prepared": usage.drafts, "discarded": usage.drafts_discarded},
         "LLM": {
@@ -82,7 +88,7 @@ def _usage(usage: SessionUsage) -> list[str]:
     return [f"{name}: {format_counts(one)}" for name, one in groups.items() if any(one.values())]
 
 
-def _doubts(turns: Sequence[Turn]) -> list[str]:
+def _format_doubts(turns: Sequence[Turn]) -> list[str]:
     doubted = [f"#{turn.turn}" for turn in turns if turn.unreliable]
     if not doubted:
         return []
@@ -90,12 +96,12 @@ def _doubts(turns: Sequence[Turn]) -> list[str]:
     return [f"not reliable: {len(doubted)} of {of} ({', '.join(doubted)})"]
 
 
-def verdict_line(verdict: Verdict) -> str:
+def format_verdict(verdict: Verdict) -> str:
     """Return whether a threshold is met, and why."""
     return f"{'✓' if verdict.met else '✗'} {verdict.threshold.text}: {verdict.why}"
 
 
-def cost_line(cost: Cost) -> str:
+def format_cost(cost: Cost) -> str:
     """Return the estimate, and what it consists of."""
     if cost.total is None:
         return "cost: not known"

@@ -21,7 +21,7 @@ from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR
 from voicecli.metrics.summary import Budgets, find_overruns
 from voicecli.metrics.turns import Turn, TurnReader
 from voicecli.pipeline.history import CUT
-from voicecli.report.format import round_parts, whole_ms
+from voicecli.report.format import format_ms, round_parts
 from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
 from voicecli.units import ms
@@ -64,30 +64,30 @@ class TurnLines:
     def __call__(self, entry: Entry) -> None:
         """Write the lines of the next entry."""
         turn = self._reader.note(entry)
-        for line in entry_lines(entry, turn, self._budgets, self._columns):
+        for line in format_entry(entry, turn, self._budgets, self._columns):
             self._write(line)
 
 
-def entry_lines(
+def format_entry(
     entry: Entry, ended_turn: Turn | None, budgets: Budgets, columns: int | None = None
 ) -> list[str]:
     """Return the lines for one entry of a timeline, and for the turn that ended with it."""
     match entry:
         case CommitReply():
-            return [user_line(entry.turn, entry.user_text)]
+            return [format_user(entry.turn, entry.user_text)]
         case Warned():
-            return [notice(entry.service, entry.text)]
+            return [format_notice(entry.service, entry.text)]
         case ConnectionLost():
-            return [notice(entry.service, entry.reason)]
-    return [] if ended_turn is None else reply_lines(ended_turn, budgets, columns)
+            return [format_notice(entry.service, entry.reason)]
+    return [] if ended_turn is None else format_reply(ended_turn, budgets, columns)
 
 
-def user_line(number: int, text: str) -> str:
+def format_user(number: int, text: str) -> str:
     """Return what the user said."""
     return f'#{number} you   "{sanitize_line(text)}"'
 
 
-def reply_lines(turn: Turn, budgets: Budgets, columns: int | None = None) -> list[str]:
+def format_reply(turn: Turn, budgets: Budgets, columns: int | None = None) -> list[str]:
     """Return what was heard of the reply, and how long it took.
 
     columns: the width of a terminal, for a coloured bar; None for plain text.
@@ -97,18 +97,18 @@ def reply_lines(turn: Turn, budgets: Budgets, columns: int | None = None) -> lis
         cut = CUT if turn.outcome == "interrupted" else ""
         lines.append(f'#{turn.turn} agent "{said}{cut}"')
     if columns is not None and turn.mouth_to_ear:
-        return [*lines, *map(paint, stage_bar(turn, budgets, columns))]
+        return [*lines, *map(paint, draw_stages(turn, budgets, columns))]
     marks = "  ".join(list_marks(turn, budgets))
     return [*lines, f"#{turn.turn} ⏱ {_explain_wait(turn)}   {marks}"]
 
 
-def notice(service: str, text: str) -> str:
+def format_notice(service: str, text: str) -> str:
     """Return a warning as a line; some texts begin with the service themselves."""
     prefix = f"{service.upper()}: "
     return f"! {prefix}{sanitize_line(text).removeprefix(prefix)}"
 
 
-def stage_bar(turn: Turn, budgets: Budgets, columns: int) -> list[list[Segment]]:
+def draw_stages(turn: Turn, budgets: Budgets, columns: int) -> list[list[Segment]]:
     """Lay the stages of a measured turn out as lines: a bar, the total and marks, then the numbers.
 
     columns: the width of a line; a mark that does not fit is longer.
@@ -121,7 +121,7 @@ def stage_bar(turn: Turn, budgets: Budgets, columns: int) -> list[list[Segment]]
         return "over" if name in missed else "met" if name in limited else ""
 
     head = f"#{turn.turn} ⏱ "
-    total = Segment(f"{whole_ms(turn.mouth_to_ear)} ms", style(MOUTH_TO_EAR.name))
+    total = Segment(f"{format_ms(turn.mouth_to_ear)} ms", style(MOUTH_TO_EAR.name))
     length = min(BAR_COLUMNS, max(columns - len(head) - len(total.text) - 1, 0))
     cells = round_parts(turn.stages, turn.mouth_to_ear, length / turn.mouth_to_ear)
     drawn = [(name, count) for name, count in cells.items() if count]
@@ -167,7 +167,7 @@ def _explain_wait(turn: Turn) -> str:
     if turn.mouth_to_ear is not None:
         parts = round_parts(turn.stages, turn.mouth_to_ear, 1000)
         terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
-        return f"mouth-to-ear {whole_ms(turn.mouth_to_ear)} ms = {terms or 0}"
+        return f"mouth-to-ear {format_ms(turn.mouth_to_ear)} ms = {terms or 0}"
     match turn.outcome:
         case "discarded":
             return "not answered: the user continued, and the words are in a later turn"

@@ -6,7 +6,7 @@ from html import escape
 
 from voicecli.metrics.stages import LLM_TTFT, order_stages
 from voicecli.metrics.turns import Turn
-from voicecli.report.format import round_parts, whole_ms
+from voicecli.report.format import format_ms, round_parts
 from voicecli.sanitize import sanitize_line
 from voicecli.units import Seconds
 
@@ -57,7 +57,7 @@ def render_waterfall(turn: Turn) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{bottom + 30}">',
         f"<style>{_STYLE}\n</style>",
-        _text("title", 12, 22, f"mouth-to-ear {whole_ms(total)} ms"),
+        _text("title", 12, 22, f"mouth-to-ear {format_ms(total)} ms"),
         _text("small", 12, 42, f"#{turn.turn} “{sanitize_line(turn.user_text)}”"),
     ]
     return "\n".join([*lines, *parts, "</svg>\n"])
@@ -67,7 +67,7 @@ def _axis(total: Seconds, scale: float, bottom: float) -> list[str]:
     step = next((tick for tick in TICKS if total / tick <= 8), total)
     times = [index * step for index in range(int(total / step) + 1)]
     lines = [_line("line", LEFT + at * scale, TOP, bottom) for at in times]
-    labels = [_text("small", LEFT + t * scale, bottom + 18, whole_ms(t), "middle") for t in times]
+    labels = [_text("small", LEFT + t * scale, bottom + 18, format_ms(t), "middle") for t in times]
     return lines + labels
 
 

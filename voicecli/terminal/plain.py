@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from voicecli import events
 from voicecli.metrics.summary import Budgets
-from voicecli.report.turn_lines import notice, reply_lines
+from voicecli.report.turn_lines import format_notice, format_reply
 from voicecli.sanitize import sanitize_line
 from voicecli.terminal.view import Display, LiveView
 from voicecli.timeline import Entry
@@ -68,7 +68,7 @@ class PlainLines(Display):
             return
         if said := sanitize_line(turn.said):
             self.announce(entry.at, f'agent: "{said}"')
-        measured = reply_lines(turn, self._budgets)[-1]
+        measured = format_reply(turn, self._budgets)[-1]
         self.announce(entry.at, measured.removeprefix(f"#{turn.turn} "))
         if self._view.invites_user:
             self.announce(entry.at, self._invitation)
@@ -99,9 +99,9 @@ def _describe_condition(entry: Entry) -> str:
         case events.ConnectionOpened():
             return f"{entry.service.upper()} open ({_ms(entry.took)})"
         case events.ConnectionLost():
-            return notice(entry.service, entry.reason)
+            return format_notice(entry.service, entry.reason)
         case events.Warned():
-            return notice(entry.service, entry.text)
+            return format_notice(entry.service, entry.text)
         case events.MicrophoneMuted():
             return f"microphone {'muted' if entry.muted else 'on'}"
         case events.AudioGlitched():

@@ -22,7 +22,7 @@ from typing_extensions import override
 from voicecli.audio.pcm import samples_of
 from voicecli.events import EndSession
 from voicecli.metrics.summary import Budgets
-from voicecli.report.turn_lines import entry_lines
+from voicecli.report.turn_lines import format_entry
 from voicecli.sanitize import sanitize_line
 from voicecli.terminal.streams import NonBlockingWriter
 from voicecli.terminal.view import (
@@ -107,7 +107,7 @@ class Screen(Display):
     def __call__(self, entry: Entry) -> None:
         self._view(entry)
         columns = self._size()[0] - 1
-        for line in entry_lines(entry, self._view.ended_turn, self._budgets, columns):
+        for line in format_entry(entry, self._view.ended_turn, self._budgets, columns):
             self._scroll(line)
         if isinstance(entry, EndSession) and entry.reason != "quit":
             self._scroll(f"ended: {sanitize_line(entry.reason)}")
