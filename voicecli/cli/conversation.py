@@ -15,13 +15,13 @@ from contextlib import (
     closing,
     contextmanager,
 )
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from voicecli import clock
-from voicecli.audio.devices import Loudspeaker, Microphone, open_loudspeaker, open_microphone
+from voicecli.audio.devices import open_loudspeaker, open_microphone
 from voicecli.audio.echo import EchoCancellingSource, is_wanted
 from voicecli.audio.interfaces import Sink, Source
 from voicecli.audio.recorder import PlayedReader, Recorder
@@ -201,50 +201,37 @@ async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundD
     Raises DeviceError; UsageError if echo is to be cancelled and the canceller is not installed.
     """
     audio = profile.audio
-    prebuffer = audio.prebuffer
+    loudspeaker, warnings = None, []
     async with AsyncExitStack() as stack:
-        opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate, prebuffer)
+        opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate, audio.prebuffer)
         try:
             loudspeaker = await stack.enter_async_context(opening)
         except DeviceError as error:
             if not typed or audio.speaker is not None:
                 raise
-            speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer)
-            devices = SoundDevices(
-                source=SilentSource(audio.sample_rate),
-                sink=speaker,
-                played=speaker.take,
-                names=["no loudspeaker"],
-                warnings=[f"{error.cause}: replies are shown, not heard"],
+            warnings = [f"{error.cause}: replies are shown, not heard"]
+        sink = loudspeaker or VirtualSpeaker(profile.tts.sample_rate, audio.prebuffer)
+        source: Source = SilentSource(audio.sample_rate)
+        names = [f"loudspeaker {loudspeaker.name!r}" if loudspeaker else "no loudspeaker"]
+        events = [loudspeaker.events()] if loudspeaker else []
+        if loudspeaker and not typed:
+            microphone = await stack.enter_async_context(
+                open_microphone(audio.microphone, audio.sample_rate, audio.block)
             )
-        else:
-            devices = SoundDevices(
-                source=SilentSource(audio.sample_rate),
-                sink=loudspeaker,
-                played=loudspeaker.take,
-                events=[loudspeaker.events()],
-                names=[f"loudspeaker {loudspeaker.name!r}"],
-            )
-            if not typed:
-                opening_microphone = open_microphone(
-                    audio.microphone, audio.sample_rate, audio.block
-                )
-                microphone = await stack.enter_async_context(opening_microphone)
-                devices = _add_microphone(devices, microphone, loudspeaker, profile)
-        yield devices
-
-
-def _add_microphone(
-    devices: SoundDevices, microphone: Microphone, loudspeaker: Loudspeaker, profile: Profile
-) -> SoundDevices:
-    cancel = is_wanted(profile.audio.echo_cancellation, profile.interrupt.policy)
-    names = [f"microphone {microphone.name!r}", *devices.names]
-    return replace(
-        devices,
-        source=EchoCancellingSource(microphone, loudspeaker) if cancel else microphone,
-        events=[microphone.events(), *devices.events],
-        names=[*names, "echo cancelled"] if cancel else names,
-    )
+            source = microphone
+            names.insert(0, f"microphone {microphone.name!r}")
+            events.insert(0, microphone.events())
+            if is_wanted(audio.echo_cancellation, profile.interrupt.policy):
+                source = EchoCancellingSource(microphone, loudspeaker)
+                names.append("echo cancelled")
+        yield SoundDevices(
+            source=source,
+            sink=sink,
+            played=sink.take,
+            events=events,
+            names=names,
+            warnings=warnings,
+        )
 
 
 def _describe_devices(profile: Profile, devices: SoundDevices, *, typed: bool) -> str:
