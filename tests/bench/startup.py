@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.bench.table import Check, format_table, print_checks
-from tests.support.speech_like import utterances
+from tests.support.speech_like import alternate_speech
 from voicecli import clock
 from voicecli.audio.pcm import samples_of
 from voicecli.metrics.summary import compute_percentile
@@ -75,7 +75,7 @@ async def _measure() -> dict[str, list[Seconds]]:
     energy = ["--set", "audio.vad=energy"]
     with TemporaryDirectory() as name:
         folder = Path(name)
-        soundfile.write(folder / "spoken.wav", samples_of(utterances(0.2, 1.0)[0]), 16_000)
+        soundfile.write(folder / "spoken.wav", samples_of(alternate_speech(0.2, 1.0)[0]), 16_000)
         for _ in range(RUNS):
             for what, took in (
                 ("python alone", _run(PYTHON)),

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support import SPEECH
-from tests.support.speech_like import utterances, voice
+from tests.support.speech_like import alternate_speech, voice
 from voicecli import __version__
 from voicecli.audio.pcm import AUDIBLE_DBFS, samples_of
 from voicecli.cli.app import run
@@ -73,7 +73,7 @@ def replay(*arguments: str | Path) -> int:
 
 def spoken(path: Path, *durations: float, rate: int = 16_000) -> list[float]:
     """A recording of silence and voice in turns; where each voice ends."""
-    pcm, ends = utterances(*durations, rate=rate)
+    pcm, ends = alternate_speech(*durations, rate=rate)
     soundfile.write(path, samples_of(pcm), rate)
     return ends
 

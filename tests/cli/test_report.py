@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.support.speech_like import utterances
+from tests.support.speech_like import alternate_speech
 from tests.support.timelines import Exchange
 from voicecli.audio.pcm import samples_of
 from voicecli.cli.app import run
@@ -37,7 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def session(home: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """What a replay of three turns printed that is kept in ``out``."""
-    pcm, _ = utterances(0.5, 1.2, 0.8, 0.7, 0.8, 1.5)
+    pcm, _ = alternate_speech(0.5, 1.2, 0.8, 0.7, 0.8, 1.5)
     soundfile.write(home / "in.wav", samples_of(pcm), 16_000)
     assert run(["--no-env", "replay", "in.wav", *FAST, "--out", "out"]) == 0
     return capsys.readouterr().out

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.conversations import Conversation, converse, profile
-from tests.support.speech_like import utterances
+from tests.support.speech_like import alternate_speech
 from voicecli.cli.errors import print_error
 from voicecli.events import EndSession, PlaybackStarted, Service
 from voicecli.standin import Fault
@@ -27,7 +27,7 @@ the hedge's first token, 0.12 for the apology."""
 GAP: Seconds = 10.0
 VOICE: Seconds = 1.2
 
-SPEECH, ENDS = utterances(0.5, VOICE, GAP, VOICE, 6.0)
+SPEECH, ENDS = alternate_speech(0.5, VOICE, GAP, VOICE, 6.0)
 
 QUESTIONS = ("What is the capital of Australia?", "How far is it from Sydney?")
 SAYS = (

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.conversations import Conversation, During, converse, profile
-from tests.support.speech_like import silence, utterances, voice
+from tests.support.speech_like import alternate_speech, silence, voice
 from voicecli import clock
 from voicecli.events import (
     CancelReply,
@@ -54,7 +54,7 @@ def script(
 
 def speech(*durations: Seconds) -> bytes:
     """Return silence and speech in turns; speech ends with a block of the microphone."""
-    return utterances(*durations)[0]
+    return alternate_speech(*durations)[0]
 
 
 def answers(talk: Conversation) -> list[str]:

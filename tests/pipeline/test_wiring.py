@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from tests.support.speech_like import utterances
+from tests.support.speech_like import alternate_speech
 from voicecli import clock
 from voicecli.audio.pcm import samples_of
 from voicecli.audio.virtual import VirtualSpeaker
@@ -251,7 +251,7 @@ def talk(
     settings: Profile, folder: Path, environ: Mapping[str, str] | None = None
 ) -> tuple[Timeline, list[AudioBlock]]:
     """A conversation with a user who says one thing, in virtual time."""
-    pcm, _ = utterances(0.5, 1.0, rate=settings.audio.sample_rate)
+    pcm, _ = alternate_speech(0.5, 1.0, rate=settings.audio.sample_rate)
     path = folder / "in.wav"
     soundfile.write(path, samples_of(pcm), settings.audio.sample_rate)
     tapped: list[AudioBlock] = []
@@ -310,7 +310,7 @@ def only(error: BaseException) -> BaseException:
 def test_a_key_that_is_refused_ends_it_before_it_began(tmp_path: Path) -> None:
     """These stand-ins want one, and the user has set none."""
     path = tmp_path / "in.wav"
-    soundfile.write(path, samples_of(utterances(0.1, 0.1)[0]), 16_000)
+    soundfile.write(path, samples_of(alternate_speech(0.1, 0.1)[0]), 16_000)
 
     async def main() -> None:
         async with open_services(profile("standin.require_key=true", name="scripted")) as services:

@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.support.speech_like import silence, utterances, voice
+from tests.support.speech_like import alternate_speech, silence, voice
 from voicecli import clock
 from voicecli.standin import Fault, serve
 from voicecli.standin.deepgram_stt import place_words
@@ -155,7 +155,7 @@ def listen(
 @pytest.mark.parametrize("block", [0.01, 0.02, 0.05, 0.1])
 @pytest.mark.parametrize("pause_before", [0.5, 0.507, 0.513])
 def test_a_final_comes_exactly_when_the_script_says(block: float, pause_before: float) -> None:
-    audio, (end,) = utterances(pause_before, 1.2, 1.0)
+    audio, (end,) = alternate_speech(pause_before, 1.2, 1.0)
 
     received = listen(audio, CLOSE, block=block)
 
@@ -167,7 +167,7 @@ def test_a_final_comes_exactly_when_the_script_says(block: float, pause_before: 
 
 
 def test_a_final_is_late_by_no_more_than_its_block() -> None:
-    audio, (end,) = utterances(0.5, 1.2, 1.5)
+    audio, (end,) = alternate_speech(0.5, 1.2, 1.5)
 
     received = listen(audio, CLOSE, block=0.25, stt=SttScript(final=Latency(0.0)))
 
@@ -177,7 +177,7 @@ def test_a_final_is_late_by_no_more_than_its_block() -> None:
 
 
 def test_where_the_endpoint_lies_does_not_depend_on_the_frames() -> None:
-    audio, ends = utterances(0.4, 0.9, 0.7, 1.234, 0.8)
+    audio, ends = alternate_speech(0.4, 0.9, 0.7, 1.234, 0.8)
 
     def endpoints(size: int) -> list[tuple[int, int]]:
         segmenter = Segmenter(RATE, endpointing=0.3, utterance_end=None, interim=None, pause=None)
@@ -195,7 +195,7 @@ def test_where_the_endpoint_lies_does_not_depend_on_the_frames() -> None:
 
 def test_interims_restate_the_segment_once_a_second() -> None:
     stt = SttScript(hears=("One two three four five six seven eight.",))
-    audio, _ = utterances(0.0, 2.5, 1.0)
+    audio, _ = alternate_speech(0.0, 2.5, 1.0)
 
     received = listen(audio, CLOSE, stt=stt)
 
@@ -210,7 +210,7 @@ def test_interims_restate_the_segment_once_a_second() -> None:
 
 
 def test_without_interim_results_only_finals_come() -> None:
-    audio, _ = utterances(0.0, 2.5, 1.0)
+    audio, _ = alternate_speech(0.0, 2.5, 1.0)
 
     received = listen(audio, CLOSE, interim_results="false")
 
@@ -218,7 +218,7 @@ def test_without_interim_results_only_finals_come() -> None:
 
 
 def test_what_comes_late_gives_no_interims() -> None:
-    audio, _ = utterances(0.0, 3.5, 0.6)
+    audio, _ = alternate_speech(0.0, 3.5, 0.6)
 
     received = listen(audio, CLOSE, block=4.1)
 
@@ -227,7 +227,7 @@ def test_what_comes_late_gives_no_interims() -> None:
 
 @pytest.mark.parametrize("interim", [1.0, None])
 def test_an_engine_may_ask_for_a_look_at_each_pause(interim: float | None) -> None:
-    audio, ends = utterances(0.2, 0.5, 0.2, 0.5, 0.6)
+    audio, ends = alternate_speech(0.2, 0.5, 0.2, 0.5, 0.6)
     segmenter = Segmenter(RATE, endpointing=0.3, utterance_end=None, interim=interim, pause=0.1)
 
     marks = [mark for mark in segmenter.feed(audio) if isinstance(mark, ResultDue)]
@@ -251,7 +251,7 @@ def test_there_is_no_look_at_a_pause_that_was_finalised() -> None:
 
 
 def test_finals_cover_the_audio_without_a_gap() -> None:
-    audio, _ = utterances(0.3, 1.0, 0.8, 7.3, 6.4, 0.7, 0.1)
+    audio, _ = alternate_speech(0.3, 1.0, 0.8, 7.3, 6.4, 0.7, 0.1)
 
     received = listen(audio, FINALIZE, silence(0.5), CLOSE)
 
@@ -263,7 +263,7 @@ def test_finals_cover_the_audio_without_a_gap() -> None:
 
 
 def test_a_short_pause_does_not_end_the_utterance() -> None:
-    audio, ends = utterances(0.2, 0.8, 0.25, 0.8, 1.0)
+    audio, ends = alternate_speech(0.2, 0.8, 0.25, 0.8, 1.0)
 
     received = listen(audio, CLOSE)
 
@@ -283,7 +283,7 @@ def test_silence_gives_empty_results_and_after_five_seconds_an_empty_final() -> 
 
 def test_long_speech_is_cut_between_two_words_and_no_word_is_lost() -> None:
     item = " ".join(f"word{n}" for n in range(30))
-    audio, (end,) = utterances(0.0, 11.0, 1.0)
+    audio, (end,) = alternate_speech(0.0, 11.0, 1.0)
 
     received = listen(audio, CLOSE, stt=SttScript(hears=(item,)))
 
@@ -308,7 +308,7 @@ def test_a_voice_without_a_gap_is_cut_at_last() -> None:
 
 
 def test_utterance_end_comes_a_second_after_the_last_word_whatever_was_final() -> None:
-    audio, (end,) = utterances(0.5, 1.2, 2.0)
+    audio, (end,) = alternate_speech(0.5, 1.2, 2.0)
 
     received = listen(audio, CLOSE, utterance_end_ms=1000)
 
@@ -323,7 +323,7 @@ def test_utterance_end_comes_a_second_after_the_last_word_whatever_was_final() -
 
 
 def test_no_utterance_ends_while_the_words_go_on() -> None:
-    audio, ends = utterances(0.5, 0.8, 0.9, 0.8, 1.5)
+    audio, ends = alternate_speech(0.5, 0.8, 0.9, 0.8, 1.5)
 
     received = listen(audio, CLOSE, utterance_end_ms=1000)
 
@@ -331,7 +331,7 @@ def test_no_utterance_ends_while_the_words_go_on() -> None:
 
 
 def test_noise_without_words_ends_no_utterance() -> None:
-    audio, ends = utterances(0.5, 0.8, 1.5, 0.8, 1.5)
+    audio, ends = alternate_speech(0.5, 0.8, 1.5, 0.8, 1.5)
 
     class Once:
         words = "Hello."
@@ -346,7 +346,7 @@ def test_noise_without_words_ends_no_utterance() -> None:
 
 
 def test_the_start_of_speech_is_told_on_request() -> None:
-    audio, _ = utterances(0.5, 0.8, 1.0, 0.8, 1.0)
+    audio, _ = alternate_speech(0.5, 0.8, 1.0, 0.8, 1.0)
 
     received = listen(audio, CLOSE, vad_events="true")
 
@@ -359,7 +359,7 @@ def test_the_start_of_speech_is_told_on_request() -> None:
 
 def test_each_stretch_of_voice_says_the_next_item_and_then_the_first_again() -> None:
     stt = SttScript(hears=("One.", "Two."))
-    audio, _ = utterances(0.2, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)
+    audio, _ = alternate_speech(0.2, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)
 
     received = listen(audio, CLOSE, stt=stt)
 
@@ -368,7 +368,7 @@ def test_each_stretch_of_voice_says_the_next_item_and_then_the_first_again() -> 
 
 def test_one_final_may_cover_several_stretches() -> None:
     stt = SttScript(hears=("One.", "Two."), gap=0.4)
-    audio, _ = utterances(0.2, 0.6, 0.45, 0.6, 1.2)
+    audio, _ = alternate_speech(0.2, 0.6, 0.45, 0.6, 1.2)
 
     received = listen(audio, CLOSE, stt=stt, endpointing=600)
 
@@ -377,7 +377,7 @@ def test_one_final_may_cover_several_stretches() -> None:
 
 def test_words_lie_where_the_voice_is() -> None:
     stt = SttScript(hears=("What is it?", "Tell me."), gap=0.4)
-    audio, ends = utterances(0.5, 0.9, 0.5, 0.6, 1.0)
+    audio, ends = alternate_speech(0.5, 0.9, 0.5, 0.6, 1.0)
 
     received = listen(audio, CLOSE, stt=stt, endpointing=700)
 
@@ -402,7 +402,7 @@ def test_no_word_begins_or_ends_within_a_pause() -> None:
 
 
 def test_without_punctuation_words_are_plain() -> None:
-    audio, _ = utterances(0.2, 0.8, 0.6)
+    audio, _ = alternate_speech(0.2, 0.8, 0.6)
 
     received = listen(audio, CLOSE, stt=SttScript(hears=("What, me?",)), punctuate="false")
 
@@ -622,7 +622,7 @@ def test_a_connection_can_be_dropped() -> None:
 
 
 def test_a_stalled_connection_says_everything_later() -> None:
-    audio, _ = utterances(0.2, 0.6, 3.0)
+    audio, _ = alternate_speech(0.2, 0.6, 3.0)
     stall = Fault("stt", "stall", after=0.5, lasts=2.0)
 
     received = listen(audio, CLOSE, faults=(stall,))

@@ -26,8 +26,8 @@ def silence(duration: float, rate: int = 16_000) -> bytes:
     return bytes(2 * round(duration * rate))
 
 
-def utterances(*durations: float, rate: int = 16_000) -> tuple[bytes, list[float]]:
-    """Voice and silence in turns, beginning with silence; and where each voice ends, in seconds."""
+def alternate_speech(*durations: float, rate: int = 16_000) -> tuple[bytes, list[float]]:
+    """Alternate silence and voice, beginning with silence; return where each voice ends, too."""
     pcm, ends = b"", []
     for index, duration in enumerate(durations):
         pcm += voice(duration, rate) if index % 2 else silence(duration, rate)

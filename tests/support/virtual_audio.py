@@ -6,10 +6,11 @@ is played into ``mic_in`` is spoken into the microphone.
 
 By hand, for a shell:
 
-    eval "$(python tests/virtual_audio.py start)"    and at last: python tests/virtual_audio.py stop
-    python tests/virtual_audio.py echo -20 80        the loudspeaker in the microphone; "echo off"
-    python tests/virtual_audio.py say FILE.wav
-    python tests/virtual_audio.py record OUT.wav 10  seconds of the bus
+    eval "$(python tests/support/virtual_audio.py start)"
+    python tests/support/virtual_audio.py echo -20 80    loudspeaker into microphone; "echo off"
+    python tests/support/virtual_audio.py say FILE.wav
+    python tests/support/virtual_audio.py record OUT.wav 10    seconds of the bus
+    python tests/support/virtual_audio.py stop
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from voicecli.units import Samples
 
 SampleArray = NDArray[np.int16]
-FloatArray = NDArray[np.float32]
-LevelArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 
 AUDIBLE_DBFS = -45.0
 """A sample at or above this level is audible; the field's threshold for "first audible sample"."""
@@ -50,10 +50,10 @@ def measure_level(samples: SampleArray) -> float:
     return float(to_dbfs(np.mean(np.square(samples, dtype=np.float64), keepdims=True))[0])
 
 
-def to_dbfs(power: LevelArray) -> LevelArray:
+def to_dbfs(power: Float64Array) -> Float64Array:
     """Convert mean squares of samples to dBFS."""
     silent = 10 ** (SILENT_DBFS / 10)
-    levels: LevelArray = 10 * np.log10(np.maximum(power / 32768.0**2, silent))
+    levels: Float64Array = 10 * np.log10(np.maximum(power / 32768.0**2, silent))
     return levels
 
 
@@ -102,7 +102,7 @@ class Resampler:
         """Return the remaining output, as if silence followed."""
         return self.feed(np.zeros(self._half if self._up != self._down else 0, np.int16))
 
-    def _filter(self, known: FloatArray, steps: range) -> SampleArray:
+    def _filter(self, known: Float32Array, steps: range) -> SampleArray:
         positions = np.arange(steps.start, steps.stop, steps.step)
         windows = sliding_window_view(known, 2 * self._half)[positions // self._up]
         values = np.einsum("ij,ij->i", windows, self._filters[positions % self._up])
@@ -111,7 +111,7 @@ class Resampler:
 
 
 @cache
-def _design_filters(up: int, down: int) -> FloatArray:
+def _design_filters(up: int, down: int) -> Float32Array:
     """Return a row of coefficients for each of the ``up`` places between two input samples.
 
     The row's middle pair of coefficients belongs to the input samples around that place.
@@ -123,5 +123,5 @@ def _design_filters(up: int, down: int) -> FloatArray:
     window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, 1)))
     rows = np.sinc(distance * _CUTOFF / stretch) * window / np.i0(_KAISER_BETA)
     rows /= rows.sum(axis=1, keepdims=True)  # equal gain at every place
-    result: FloatArray = rows.astype(np.float32)
+    result: Float32Array = rows.astype(np.float32)
     return result

@@ -7,10 +7,9 @@ from math import ceil
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import override
 
-from voicecli.audio.pcm import SampleArray, find_audible
+from voicecli.audio.pcm import Float64Array, SampleArray, find_audible
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 FADE: Seconds = 0.01  # long enough to avoid a click, short enough to pass for immediate
@@ -185,13 +184,13 @@ class PlayoutBuffer:
         self.prebuffer = min(2 * self.prebuffer, max(LONGEST_PREBUFFER, self._least_prebuffer))
 
     def _draw(self, count: Samples, at: Seconds) -> SampleArray:
-        """At most ``count`` samples: without the silence that follows them."""
+        """Return at most ``count`` samples: without the silence that follows them."""
         sound = self._play(count, at) if self._flowing else _NOTHING
         tail, self._tail = self._tail[:count], self._tail[count:]
         return _mix(sound, tail) if len(tail) else sound
 
     def _play(self, count: Samples, at: Seconds) -> SampleArray:
-        """At most ``count`` samples of the queue, at their gain."""
+        """Return at most ``count`` samples of the queue, at their gain."""
         runs_dry = not self._ended and self._queued < count + self._dry_fade
         samples = self._peek(count)
         if length := len(samples):
@@ -215,11 +214,11 @@ class PlayoutBuffer:
         return samples
 
     def _peek(self, count: Samples) -> SampleArray:
-        """The queue's first ``count`` samples, or all there are."""
+        """Return the first ``count`` samples of the queue, or all there are."""
         return np.frombuffer(self._queue[: SAMPLE_SIZE * count], np.int16)
 
-    def _advance_gain(self, count: Samples) -> NDArray[np.float64]:
-        """The gains of the next ``count`` samples, on the way to the gain wanted."""
+    def _advance_gain(self, count: Samples) -> Float64Array:
+        """Return the gains of the next ``count`` samples, on the way to the gain wanted."""
         distance = self._goal - self._gain
         steps = np.arange(count + 1) / self._ramp if self._ramp else np.full(count + 1, np.inf)
         gains = self._gain + np.sign(distance) * np.minimum(steps, abs(distance))
@@ -227,7 +226,7 @@ class PlayoutBuffer:
             self._gain = float(gains[-1])
         else:
             self._gain, self._ramp = self._goal, self._fade
-        result: NDArray[np.float64] = gains[:-1]
+        result: Float64Array = gains[:-1]
         return result
 
     def _cut(self) -> Samples:
@@ -334,7 +333,7 @@ class PlayedLog:
 
 
 def _mix(one: SampleArray, other: SampleArray) -> SampleArray:
-    """The sum of two sounds that begin together, clipped."""
+    """Add two sounds that begin together, clipped."""
     mixed = np.zeros(max(len(one), len(other)), np.int32)
     mixed[: len(one)] += one
     mixed[: len(other)] += other

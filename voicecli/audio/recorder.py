@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from voicecli.audio.pcm import AUDIBLE_DBFS, LevelArray, Resampler, SampleArray, samples_of
+from voicecli.audio.pcm import AUDIBLE_DBFS, Float64Array, Resampler, SampleArray, samples_of
 from voicecli.audio.playout import FADE
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, UsageError
@@ -242,6 +242,6 @@ def _find_audible(file: soundfile.SoundFile, since: Seconds, until: Seconds) -> 
     if not 0 <= start < min(stop, len(file)):
         return None
     file.seek(start)
-    agent: LevelArray = file.read(stop - start, always_2d=True)[:, 1]
+    agent: Float64Array = file.read(stop - start, always_2d=True)[:, 1]
     loud = np.abs(agent) >= 10 ** (AUDIBLE_DBFS / 20)
     return (start + int(loud.argmax())) / rate if loud.any() else None

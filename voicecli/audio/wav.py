@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.interfaces import Source
-from voicecli.audio.pcm import FloatArray, SampleArray
+from voicecli.audio.pcm import Float32Array, SampleArray
 from voicecli.errors import InputError
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
@@ -119,7 +119,7 @@ class WavSource(Source):
         if rate != self.format.rate:
             yield _to_int16(stream.resample_chunk(np.zeros(0, np.float32), last=True))
 
-    def _read(self, frames: Samples) -> Iterator[FloatArray]:
+    def _read(self, frames: Samples) -> Iterator[Float32Array]:
         count = 0
         while True:
             try:
@@ -141,12 +141,12 @@ def _is_truncated(log: str) -> bool:
     return short or "lacks an end-of-stream bit" in log
 
 
-def _limit(samples: FloatArray) -> FloatArray:
+def _limit(samples: Float32Array) -> Float32Array:
     """Replace the NaN, infinities and overloads that floating-point files may hold."""
     return np.nan_to_num(samples, posinf=0.0, neginf=0.0).clip(-1, 1)
 
 
-def _to_int16(samples: FloatArray) -> SampleArray:
+def _to_int16(samples: Float32Array) -> SampleArray:
     return np.rint(np.clip(samples * 32768, -32768, 32767)).astype(np.int16)
 
 

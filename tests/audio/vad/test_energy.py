@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support import SPEECH
-from tests.support.speech_like import SYLLABLE, silence, utterances, voice
+from tests.support.speech_like import SYLLABLE, alternate_speech, silence, voice
 from voicecli.audio.pcm import SILENT_DBFS, measure_level, samples_of
 from voicecli.audio.vad.energy import EnergyDetector, LevelMeter, find_stretches
 from voicecli.events import Event, SpeechStarted, SpeechStopped
@@ -92,7 +92,7 @@ def test_the_noise_is_found_as_if_all_of_it_were_looked_through(levels: list[flo
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000])
 def test_a_voice_in_silence_is_known_to_the_millisecond(rate: int) -> None:
-    pcm, ends = utterances(0.7137, 1.2031, 0.9, 0.6512, 0.5, rate=rate)
+    pcm, ends = alternate_speech(0.7137, 1.2031, 0.9, 0.6512, 0.5, rate=rate)
 
     (first, second) = found(pcm, rate)
 
@@ -106,7 +106,7 @@ def test_a_voice_in_silence_is_known_to_the_millisecond(rate: int) -> None:
 def test_a_voice_in_steady_noise_is_known_to_some_milliseconds(
     rate: int, dbfs: float, seed: int
 ) -> None:
-    pcm, ends = utterances(1.0137, 1.2, 0.8, 0.65, 0.7, rate=rate)
+    pcm, ends = alternate_speech(1.0137, 1.2, 0.8, 0.65, 0.7, rate=rate)
 
     heard = [pair for pair in found(noisy(pcm, dbfs, seed), rate) if pair[0] > 0.9]
 
@@ -119,7 +119,7 @@ def test_a_voice_in_steady_noise_is_known_to_some_milliseconds(
 
 @pytest.mark.parametrize("gain", [1.0, 0.1, 0.02])
 def test_how_loud_the_voice_is_does_not_matter(gain: float) -> None:
-    pcm, ends = utterances(0.7, 1.2, 0.5)
+    pcm, ends = alternate_speech(0.7, 1.2, 0.5)
     quiet = np.round(samples_of(pcm) * gain).astype("<i2").tobytes()
 
     assert found(quiet) == [(pytest.approx(0.7, abs=0.002), pytest.approx(ends[0], abs=0.002))]
@@ -130,7 +130,7 @@ def test_a_voice_from_the_first_sample_on_is_heard() -> None:
 
 
 def test_events_are_stamped_with_the_end_of_the_block_that_told() -> None:
-    pcm, ends = utterances(0.7, 1.2, 0.5)
+    pcm, ends = alternate_speech(0.7, 1.2, 0.5)
 
     started, stopped = detect(pcm)
 
@@ -142,7 +142,7 @@ def test_events_are_stamped_with_the_end_of_the_block_that_told() -> None:
 
 @pytest.mark.parametrize("hangover", [0.06, 0.1, 0.2, 0.5])
 def test_a_stretch_ends_after_the_hangover(hangover: float) -> None:
-    pcm, ends = utterances(0.7, 1.2, 0.8)
+    pcm, ends = alternate_speech(0.7, 1.2, 0.8)
 
     (stopped,) = (e for e in detect(pcm, hangover=hangover) if isinstance(e, SpeechStopped))
 
@@ -151,7 +151,7 @@ def test_a_stretch_ends_after_the_hangover(hangover: float) -> None:
 
 def test_times_are_those_of_the_blocks() -> None:
     detector = EnergyDetector(AudioFormat(RATE), 0.2)
-    pcm, ends = utterances(0.7, 1.2, 0.5)
+    pcm, ends = alternate_speech(0.7, 1.2, 0.5)
 
     events = [
         event
@@ -166,7 +166,7 @@ def test_times_are_those_of_the_blocks() -> None:
     assert events[1].speech_end == pytest.approx(100 + ends[0], abs=0.0011)
 
 
-PCM = noisy(utterances(0.6137, 0.9, 0.45, 0.4, 0.5)[0], -50)
+PCM = noisy(alternate_speech(0.6137, 0.9, 0.45, 0.4, 0.5)[0], -50)
 
 
 @given(st.lists(st.integers(1, 4000), min_size=1, max_size=40))
@@ -201,7 +201,7 @@ def _place(event: Event) -> tuple[type, float]:
 )
 @settings(max_examples=40, deadline=None)
 def test_starts_and_stops_alternate_and_move_forward(durations: list[float], rate: int) -> None:
-    pcm, ends = utterances(*durations, rate=rate)
+    pcm, ends = alternate_speech(*durations, rate=rate)
 
     places = [_place(event) for event in detect(pcm + silence(0.5, rate), rate)]
 
@@ -275,7 +275,7 @@ def test_clicks_are_no_voice(phase: float) -> None:
 
 @pytest.mark.parametrize("after", [0.052, 0.11, 0.16])
 def test_a_click_does_not_prolong_the_voice_before_it(after: float) -> None:
-    pcm, ends = utterances(0.7, 1.2, 0.8)
+    pcm, ends = alternate_speech(0.7, 1.2, 0.8)
 
     events = detect(with_clicks(pcm, ends[0] + after))
 
@@ -287,7 +287,7 @@ def test_a_click_does_not_prolong_the_voice_before_it(after: float) -> None:
 
 
 def test_a_click_does_not_make_the_voice_after_it_silence() -> None:
-    pcm, ends = utterances(0.7, 1.2, 0.8)
+    pcm, ends = alternate_speech(0.7, 1.2, 0.8)
     quiet = np.round(samples_of(pcm) * 0.03).astype("<i2").tobytes()  # 40 dB below the click
 
     heard = found(with_clicks(quiet, 0.7 + SYLLABLE / 2))
@@ -297,7 +297,7 @@ def test_a_click_does_not_make_the_voice_after_it_silence() -> None:
 
 @pytest.mark.parametrize("offset", [-1500, -250, 250, 1500])
 def test_a_constant_offset_changes_nothing(offset: int) -> None:
-    pcm, ends = utterances(0.7137, 1.2, 0.5)
+    pcm, ends = alternate_speech(0.7137, 1.2, 0.5)
 
     # of a silent stream, too, from its first sample on
     assert found(offset_by(pcm, offset)) == [

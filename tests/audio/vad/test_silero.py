@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support import SPEECH
-from tests.support.speech_like import silence, utterances
+from tests.support.speech_like import alternate_speech, silence
 from voicecli.audio.pcm import samples_of
 from voicecli.audio.vad import SILERO_MISSING, create_detector, resolve_detector
 from voicecli.audio.vad.energy import EnergyDetector, find_stretches
@@ -273,7 +273,7 @@ def test_music_is_no_voice() -> None:
 
 
 def test_a_synthetic_voice_is_lost_on_the_network() -> None:
-    pcm, ends = utterances(*[1.0, 2.0] * 5)
+    pcm, ends = alternate_speech(*[1.0, 2.0] * 5)
 
     # why scripted conversations, whose voices are such tones, are heard by energy
     stops = [event for event in detect(pcm) if isinstance(event, SpeechStopped)]

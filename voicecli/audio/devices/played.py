@@ -26,7 +26,7 @@ class PlayedAudio:
         self._rate = rate
         self._waiting: deque[tuple[Seconds, SampleArray, int]] = deque()
         self._sounded_until: Seconds = -1.0
-        self._run: _Run | None = None
+        self._run: _BlockRun | None = None
         self._log = PlayedLog(rate)
 
     def __len__(self) -> int:
@@ -47,12 +47,12 @@ class PlayedAudio:
         while self._waiting:
             at, samples, rate = self._waiting.popleft()
             if self._run is None or not self._run.is_continued_at(at, rate):
-                self._run = _Run(at, rate, self._rate)
+                self._run = _BlockRun(at, rate, self._rate)
             self._log.add(*self._run.feed(samples))
         return self._log.take(start, count)
 
 
-class _Run:
+class _BlockRun:
     """Blocks without a gap: placed by the time of the first, one behind the other."""
 
     def __init__(self, start: Seconds, device_rate: int, rate: int) -> None:

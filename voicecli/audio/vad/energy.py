@@ -18,7 +18,7 @@ import numpy as np
 from typing_extensions import override
 
 from voicecli.audio.interfaces import Detector
-from voicecli.audio.pcm import SILENT_DBFS, LevelArray, SampleArray, samples_of, to_dbfs
+from voicecli.audio.pcm import SILENT_DBFS, Float64Array, SampleArray, samples_of, to_dbfs
 from voicecli.events import Event, SpeechStarted, SpeechStopped
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
@@ -76,7 +76,7 @@ class Frame:
         loud = self._measure(self.samples[len(self.samples) % size :], size) >= threshold
         return self.end - int(loud[::-1].argmax()) * size / self.rate
 
-    def _measure(self, samples: SampleArray, size: Samples) -> LevelArray:
+    def _measure(self, samples: SampleArray, size: Samples) -> Float64Array:
         """Levels of steps of ``size`` samples."""
         return to_dbfs(_average(np.square(samples.reshape(-1, size) - self.offset)))
 
@@ -227,7 +227,7 @@ def find_stretches(
             yield start, event.speech_end
 
 
-def _average(rows: LevelArray) -> LevelArray:
+def _average(rows: Float64Array) -> Float64Array:
     """Mean of each row; ``rows.mean(1)`` takes twice as long on a few short ones."""
-    means: LevelArray = np.add.reduce(rows, axis=1) / rows.shape[1]
+    means: Float64Array = np.add.reduce(rows, axis=1) / rows.shape[1]
     return means

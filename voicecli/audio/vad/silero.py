@@ -23,7 +23,7 @@ import soxr
 from typing_extensions import override
 
 from voicecli.audio.interfaces import Detector
-from voicecli.audio.pcm import SILENT_DBFS, FloatArray, samples_of
+from voicecli.audio.pcm import SILENT_DBFS, Float32Array, samples_of
 from voicecli.audio.vad.energy import FRAME, Frame, LevelMeter
 from voicecli.errors import UsageError
 from voicecli.events import Event, SpeechStarted, SpeechStopped, SpeechSuspected
@@ -54,15 +54,15 @@ BRIDGE: Seconds = 0.03  # bridges such a dip near the beginning or the end of a 
 class SileroNetwork:
     """The network and its state for one stream.  Raises UsageError without onnxruntime."""
 
-    _input: FloatArray
-    _state: FloatArray
+    _input: Float32Array
+    _state: Float32Array
 
     def __init__(self) -> None:
         self._session = load_session()
         self._rate = np.array(RATE, np.int64)
         self.reset()
 
-    def judge(self, window: FloatArray) -> float:
+    def judge(self, window: Float32Array) -> float:
         """Return the probability of a voice in ``window``: WINDOW samples between -1 and 1."""
         self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
         self._input[0, CONTEXT:] = window
@@ -194,7 +194,7 @@ class _WindowCutter:
     The resampler holds back a few milliseconds; that delays the windows but does not shift them.
     """
 
-    _rest: FloatArray
+    _rest: Float32Array
 
     def __init__(self, format: AudioFormat) -> None:
         self._rate = format.rate
@@ -203,7 +203,7 @@ class _WindowCutter:
         )
         self.reset()
 
-    def feed(self, block: AudioBlock) -> Iterator[tuple[FloatArray, Seconds]]:
+    def feed(self, block: AudioBlock) -> Iterator[tuple[Float32Array, Seconds]]:
         """Yield the windows that ``block`` completes, and when each ended at the microphone."""
         began = block.at - self._in / self._rate
         samples = samples_of(block.pcm)
