@@ -16,8 +16,6 @@ from voicecli.probe.compare import (
     find_changes,
     find_outliers,
 )
-from voicecli.probe.results import COUNTS, METRICS, list_expectations
-from voicecli.probe.text import sparkline
 
 
 def spread_about(middle: float, count: int = 30, seed: int = 1) -> list[float]:
@@ -107,25 +105,3 @@ def test_probes_of_different_things_are_refused() -> None:
         check_comparable({"basis": basis}, basis | {"workers": 4})
     with pytest.raises(UsageError, match=r"llm.model was None, and is 'gpt-4o-mini'"):
         check_comparable({}, basis)
-
-
-# ── names, and bars ──────────────────────────────────────────────────────────
-
-
-def test_every_name_is_one_that_can_be_expected_something_of() -> None:
-    known = list_expectations()
-    assert len(known) == len(set(known))
-    assert {"tts.ttfa.p95", "llm.ttft.p50", "stt.ttfs.p95", "mouth_to_ear.p95"} <= set(known)
-    assert set(COUNTS) <= set(known)
-    assert all(f"{name}.max" in known for name in METRICS)
-
-
-def test_a_sparkline_goes_from_the_least_to_the_greatest() -> None:
-    assert sparkline([1, 2, 3, 4, 5, 6, 7, 8]) == "▁▂▃▄▅▆▇█"
-    assert sparkline([5, 5, 5]) == "▁▁▁"
-    assert sparkline([]) == ""
-
-
-@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))
-def test_a_sparkline_has_a_bar_for_each_value(values: list[float]) -> None:
-    assert len(sparkline(values)) == len(values)

@@ -129,7 +129,7 @@ def test_a_hedge_bounds_the_tail() -> None:
     rest = 0.3 + 0.1 + 0.12 + 0.03
 
     assert expected(stalls, changed()).distribution.p90 == pytest.approx(6.0 + rest)
-    # The requests that win are as fast as ever, so the delay stays the least there is.
+    # The requests that win are fast, so the delay stays at its minimum.
     hedged = expected(stalls, changed(hedge="auto")).distribution
     assert hedged.p90 == pytest.approx(0.6 + 0.2 + rest)
     assert hedged.max == pytest.approx(6.0 + rest)  # both stalled

@@ -1,4 +1,4 @@
-"""Each service's figures against what its stand-in is told to do; cold told from warm."""
+"""Each service's figures against the script of its stand-in; the sound card; local engines."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def build_result(
 
 
 def load_result(file: Path) -> dict[str, Any]:
-    """Load a saved run; raises InputError if ``file`` holds none."""
+    """Load a saved run; raises InputError if ``file`` is not one."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

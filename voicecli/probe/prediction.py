@@ -4,7 +4,7 @@ A turn is simulated by drawing one sample of each service at random, independent
 through the profile's waits: the detector, the endpoint, the commit, the hedge.  20,000 turns make
 the distribution.  The seed is fixed, so that two predictions differ only by what they are made of.
 
-Left out: the program's own work (a few ms), the sound card if none was measured, and how the
+Left out: the program's own work (a few ms), the sound card unless it was measured, and how the
 services change under load.
 """
 

@@ -183,15 +183,15 @@ def estimate_probe_cost(profile: Profile, wanted: Sequence[Service], plan: Plan)
 
 # ── the sound card ───────────────────────────────────────────────────────────
 
-RECORDED: Seconds = 2.0
-"""Microphone audio to measure; none of it is kept."""
+CARD_TEST: Seconds = 2.0
+"""How long the microphone is measured; its audio is not kept."""
 
 SETTLING: Seconds = 0.5
 """Left out at the start: sound servers first deliver what they have stored."""
 
 
 async def measure_audio(profile: Profile, results: ProbeResults) -> None:
-    """Add ``AUDIO_METRICS`` to ``results``, or why there are none; never fails.
+    """Add ``AUDIO_METRICS`` to ``results``, or the reason why not; never fails.
 
     The loudspeaker's latency is what PortAudio reports.  ``voicecli devices test --loopback``
     measures it, with an audible sound.
@@ -217,15 +217,15 @@ async def _measure_card(profile: Profile, results: ProbeResults) -> None:
     ages: list[Seconds] = []
     delays: list[Seconds] = []
     async with open_microphone(audio.microphone, audio.sample_rate, audio.block) as microphone:
-        began, recorded = clock.now(), 0.0
+        began, received = clock.now(), 0.0
         async with aclosing(microphone.blocks()) as blocks:
             async for block in blocks:
                 length = microphone.format.seconds(len(block.pcm))
-                recorded += length
+                received += length
                 if clock.now() > began + SETTLING:
                     ages.append(clock.now() - (block.at + length))
-                    delays.append(clock.now() - recorded)
-                if clock.now() > began + RECORDED:
+                    delays.append(clock.now() - received)
+                if clock.now() > began + CARD_TEST:
                     break
         results.xruns = microphone.xruns
         name = microphone.name

@@ -32,7 +32,7 @@ class Sample:
     counts: what adds up over samples: usage, and what ``results.COUNTS`` derive from.
     cold: the first use of a new connection.
     text: the STT's transcript.
-    request_id: the service's id of the connection or request; "" if it gives none.
+    request_id: the service's id of the connection or request, or "".
     """
 
     service: Service

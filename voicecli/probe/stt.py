@@ -222,7 +222,7 @@ def count_word_errors(reference: str, text: str) -> tuple[int, int]:
 
 
 class SttTap:
-    """Sends audio to an open transcriber in real time, and records its events meanwhile.
+    """Sends audio to an open transcriber in real time, and collects its events meanwhile.
 
     Since ``forget``:
     events: what the transcriber reported.
