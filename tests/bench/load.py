@@ -19,7 +19,7 @@ from tests.bench.null_services import open_null_services
 from tests.bench.table import Check, format_table, print_checks
 from tests.support.conversations import profile
 from voicecli import clock
-from voicecli.audio.vad import available
+from voicecli.audio.vad import resolve_detector
 from voicecli.metrics.summary import describe
 from voicecli.standin import Endpoints
 from voicecli.units import Seconds
@@ -121,7 +121,7 @@ async def _measure(n: int, rate: int, endpoints: Endpoints) -> dict[str, Any]:
         if turn.stages and turn.at >= began
     )
     return {
-        "detector": available(settings.audio.vad),
+        "detector": resolve_detector(settings.audio.vad),
         "cpu": 100 * used / took,
         "rss": memory,
         "lag95": 1000 * (lag.p95 or 0),

@@ -107,7 +107,7 @@ async def converse(socket: ClientConnection, *moves: Moves, block: float = 0.02)
             received.closed_at = clock.now() - began
 
     async def send() -> None:
-        with suppress(ConnectionClosed):  # whoever receives sees why
+        with suppress(ConnectionClosed):  # the receiving task notes why
             await play()
 
     async def play() -> None:

@@ -80,7 +80,7 @@ async def converse(socket: ClientConnection, *moves: str | bytes | float) -> Rec
         received.closed_at = clock.now() - began
 
     async def send() -> None:
-        with suppress(ConnectionClosed):  # whoever receives sees why
+        with suppress(ConnectionClosed):  # the receiving task notes why
             for move in moves:
                 if isinstance(move, float):
                     await asyncio.sleep(move)
@@ -306,7 +306,7 @@ def test_a_flush_can_cut_the_connection() -> None:
 
 def test_a_flush_can_leave_the_connection_half_open() -> None:
     async def main() -> list[float]:
-        heard: list[float] = []
+        arrivals: list[float] = []
         fault = Fault("tts", "half_open", after=0.15)
         async with speaking(faults=(fault,)) as socket:
             await socket.recv()
@@ -317,8 +317,8 @@ def test_a_flush_can_leave_the_connection_half_open() -> None:
                 async with asyncio.timeout(60):
                     while True:
                         await socket.recv()
-                        heard.append(clock.now() - began)
-        return heard
+                        arrivals.append(clock.now() - began)
+        return arrivals
 
     assert clock.run(main(), virtual=True) == [pytest.approx(0.12), pytest.approx(0.14)]
 

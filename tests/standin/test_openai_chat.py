@@ -323,7 +323,7 @@ def test_a_bad_request_is_refused(
     assert answer.headers["x-request-id"]
 
 
-def test_a_key_is_wanted_only_if_the_server_was_told_so() -> None:
+def test_a_key_is_required_only_on_request() -> None:
     (open_to_all,) = chat(STREAM)
     (without,) = chat(STREAM, require_key=True)
     (with_key,) = chat(STREAM, require_key=True, key="abc")

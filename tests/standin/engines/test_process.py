@@ -1,27 +1,20 @@
-"""The worker process: it says where it serves, and never outlives its use."""
+"""The worker process: it prints its addresses, and never outlives its use."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import re
 import select
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import httpx2
 import pytest
-from typer.testing import CliRunner
 
 from voicecli import clock
-from voicecli.cli.models import models_app
-from voicecli.cli.serve import EngineKind, serve_command
-from voicecli.errors import ServiceError, UsageError
+from voicecli.errors import ServiceError
 from voicecli.standin import Endpoints
-from voicecli.standin.engines import models
 from voicecli.standin.engines.process import open_worker
 
 READY = """
@@ -201,113 +194,3 @@ def test_ctrl_c_at_the_terminal_reaches_the_parent_only() -> None:
             assert os.getsid(int(endpoints.openai)) != os.getsid(0)
 
     clock.run(main())
-
-
-# ── the command that the worker runs ─────────────────────────────────────────
-
-SERVE = [
-    *(sys.executable, "-c"),
-    "import typer; from voicecli.cli.serve import serve_command; typer.run(serve_command)",
-]
-
-
-def test_serve_speaks_both_protocols_and_ends_with_its_input() -> None:
-    async def main() -> tuple[list[str], int, int]:
-        command = [*SERVE, "--engine", "scripted", "--attached", "--json"]
-        async with (
-            open_worker(command) as endpoints,
-            httpx2.AsyncClient(trust_env=False) as client,
-        ):
-            models = (await client.get(f"{endpoints.openai}/models")).json()
-            deepgram = endpoints.deepgram.replace("ws:", "http:")
-            listen = (await client.get(f"{deepgram}/v1/listen")).status_code
-            elsewhere = (await client.get(f"{deepgram}/elsewhere")).status_code
-        return [model["id"] for model in models["data"]], listen, elsewhere
-
-    names, listen, elsewhere = clock.run(main())
-    assert "scripted" in names
-    assert (listen, elsewhere) == (426, 404)
-
-
-def test_serve_prints_shell_commands_and_ends_normally_with_ctrl_c() -> None:
-    with subprocess.Popen([*SERVE, "--engine", "scripted"], stdout=subprocess.PIPE) as serving:
-        assert serving.stdout
-        lines = [serving.stdout.readline().decode() for _ in range(2)]
-        serving.send_signal(signal.SIGINT)
-        assert serving.stdout.read() == b""
-    assert serving.returncode == 0
-    assert re.fullmatch(r"export DEEPGRAM_BASE_URL=ws://127\.0\.0\.1:\d+\n", lines[0])
-    assert re.fullmatch(r"export OPENAI_BASE_URL=http://127\.0\.0\.1:\d+/v1\n", lines[1])
-
-
-def test_an_attached_server_ends_with_its_input() -> None:
-    command = [*SERVE, "--engine", "scripted", "--attached"]
-    served = subprocess.run(command, input=b"", capture_output=True, timeout=20)
-    assert served.returncode == 0
-    assert served.stderr == b""
-    assert served.stdout.startswith(b"export DEEPGRAM_BASE_URL=")
-
-
-@pytest.mark.parametrize(
-    ("engine", "option", "value"),
-    [("local", "script", "demo"), ("scripted", "llm_model", Path("a")), ("scripted", "threads", 1)],
-)
-def test_an_option_of_the_other_engines_is_refused(engine: str, option: str, value: object) -> None:
-    with pytest.raises(UsageError, match=f"--engine {engine}"):
-        serve_command(engine=EngineKind(engine), **{option: value})
-
-
-@pytest.mark.local
-@pytest.mark.skipif(
-    not all(models.find(model) for model in models.MODELS), reason="run: voicecli models fetch"
-)
-def test_the_real_engines_serve_too() -> None:
-    async def main() -> str:
-        command = [*SERVE, "--engine", "local", "--attached", "--json"]
-        async with (
-            open_worker(command) as endpoints,
-            httpx2.AsyncClient(trust_env=False, timeout=20) as client,
-        ):
-            message = {"role": "user", "content": "What is the capital of Australia?"}
-            request = {"model": "local", "messages": [message], "temperature": 0}
-            answer = await client.post(f"{endpoints.openai}/chat/completions", json=request)
-            return str(answer.json()["choices"][0]["message"]["content"])
-
-    pytest.importorskip("xllamacpp")
-    assert "Canberra" in clock.run(main())
-
-
-# ── the models' commands ─────────────────────────────────────────────────────
-
-
-def test_the_list_of_models_says_what_is_here(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("VOICECLI_MODELS", str(tmp_path))
-    listed = json.loads(CliRunner().invoke(models_app, ["list", "--json"]).stdout)
-    assert [(row["name"], row["licence"], row["fetched"]) for row in listed] == [
-        ("moonshine-tiny-en", "MIT", False),
-        ("smollm2-135m-instruct", "Apache-2.0", False),
-    ]
-    assert listed[0]["path"] == str(tmp_path / "moonshine-tiny-en")
-    table = CliRunner().invoke(models_app, ["list"], env={"COLUMNS": "200"}).stdout
-    assert "44 MB" in table
-    assert "98 MB" in table
-
-
-def test_models_that_are_here_are_not_fetched(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("VOICECLI_MODELS", str(tmp_path))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
-    for model in models.MODELS:
-        (tmp_path / model.name).mkdir()
-        for file in model.files:
-            with (tmp_path / model.name / file.name).open("wb") as sparse:
-                sparse.truncate(file.size)
-    result = CliRunner().invoke(models_app, ["fetch"], catch_exceptions=False)
-    assert result.exit_code == 0
-    assert result.stdout.splitlines() == [
-        f"{model.name}: {tmp_path / model.name}" for model in models.MODELS
-    ]
