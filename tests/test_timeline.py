@@ -61,13 +61,13 @@ def refusal(path: Path) -> str:
 # ── in memory ────────────────────────────────────────────────────────────────
 
 
-def test_followers_are_told_of_what_comes_after_them_in_order():
-    told: list[tuple[str, Entry]] = []
+def test_followers_get_what_comes_after_them_in_order():
+    seen: list[tuple[str, Entry]] = []
     timeline = Timeline([HEARD])
-    timeline.follow(lambda entry: told.append(("first", entry)))
-    timeline.follow(lambda entry: told.append(("second", entry)))
+    timeline.follow(lambda entry: seen.append(("first", entry)))
+    timeline.follow(lambda entry: seen.append(("second", entry)))
     timeline.append(ASKED)
-    assert told == [("first", ASKED), ("second", ASKED)]
+    assert seen == [("first", ASKED), ("second", ASKED)]
     assert list(timeline) == [HEARD, ASKED]
     assert len(timeline) == 2
     assert timeline[-1] is ASKED
@@ -87,7 +87,7 @@ def test_every_event_and_every_action_has_a_name_of_its_own():
 
 
 @given(ENTRIES)
-def test_a_record_survives_the_way_to_json_and_back(entry: Entry):
+def test_an_entry_survives_the_way_to_json_and_back(entry: Entry):
     line = encode(entry)
     assert line.isascii()
     assert line.isprintable()

@@ -100,6 +100,11 @@ def test_the_recording_beside_it_is_checked(
     assert "error: measured, but not reliably: the recording says 810 ms" in captured.err
 
 
+def test_a_recording_that_cannot_be_read(session: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out/conversation.wav").write_bytes(b"RIFF")
+    assert "error: out/conversation.wav cannot be read: " in refusal(capsys, "out")
+
+
 def test_expectations(session: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert report("out", "--expect", "no_reply==0", "--expect", "mouth_to_ear.p50<1") == 1
     captured = capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,10 +11,11 @@ import typer
 from voicecli.cli.options import TIMELINE, Predicted, load_prediction, measure_session, print_result
 from voicecli.cli.replay import AsJson, Expect, Strict
 from voicecli.errors import InputError
-from voicecli.sanitize import sanitize_message
+from voicecli.sanitize import sanitize_line, sanitize_message
 
 if TYPE_CHECKING:
-    from voicecli.timeline import SavedTimeline
+    from voicecli.metrics.turns import Turn
+    from voicecli.timeline import SavedTimeline, Timeline
 
 Kept = Annotated[
     Path, typer.Argument(metavar="TIMELINE_OR_FOLDER", help=f"A {TIMELINE}, or its folder.")
@@ -47,10 +49,9 @@ def report(
     saved = _load(file)
     timeline = saved.timeline
     profile = restore_profile(saved.header.profile, f"{file}:1")
-    is_recorded = (file.parent / CONVERSATION).exists()
     result = SessionResult(
         timeline,
-        measure_session(timeline, file.parent if is_recorded else None),
+        _measure(timeline, file.parent / CONVERSATION),
         profile,
         ResultOptions(expectations=thresholds, strict=strict, predicted=prediction),
         environment={},
@@ -66,6 +67,19 @@ def report(
         result.judge()
     else:
         result.judge_live()
+
+
+def _measure(timeline: Timeline, recording: Path) -> Sequence[Turn]:
+    """Measure the turns, and check them against the recording if it exists."""
+    from soundfile import SoundFileError
+
+    try:
+        return measure_session(timeline, recording.parent if recording.exists() else None)
+    except SoundFileError as error:
+        raise InputError(
+            f"{recording} cannot be read: {sanitize_line(str(error))}",
+            hint=f"Name a copy of {TIMELINE} in another folder.",
+        ) from error
 
 
 def _load(file: Path) -> SavedTimeline:

@@ -153,7 +153,7 @@ class SessionResult:
         from voicecli.events import SpeechStarted
 
         if self.turns:
-            return "nothing of its replies was heard"
+            return "none of its replies was heard"
         spoken = any(isinstance(entry, SpeechStarted) for entry in self._timeline)
         return "what the user said was not understood" if spoken else "nobody spoke"
 

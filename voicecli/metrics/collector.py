@@ -89,7 +89,7 @@ class TurnTrace:
         )
 
     def _flush(self) -> Seconds | None:
-        """When the TTS was told to speak; if it spoke without, when it was sent the first words."""
+        """When the first flush was sent, or, if audio came before it, the first words."""
         flushes = [one.at for one in self.sent if one.flushed]
         if flushes and (self.audio is None or flushes[0] <= self.audio.at):
             return flushes[0]
@@ -240,6 +240,6 @@ def _at(entry: Entry | None) -> Seconds | None:
 
 
 def _first_sound(trace: TurnTrace) -> Seconds:
-    """When the reply was first heard, or else had ended."""
+    """When the reply was first heard; if it was not, when it ended."""
     last = trace.playback or trace.end
     return last.at if last else float("inf")

@@ -14,7 +14,7 @@ from typing import Any
 from voicecli.units import Seconds
 
 RAW_PREFIX = "raw."
-"""Tells the name of a raw duration from that of the stage."""
+"""Distinguishes the name of a raw duration from that of the stage."""
 
 
 @dataclass(frozen=True, slots=True)
