@@ -22,7 +22,6 @@ from voicecli.cli.app import (
     find_env_file,
     load_command,
     load_env_file,
-    read_env_file,
     run,
 )
 from voicecli.cli.errors import BUG, EXIT_CODES, UNREAD, print_error
@@ -292,7 +291,7 @@ def test_a_bug_is_one_line_with_its_place(
 ) -> None:
     monkeypatch.delenv("VOICECLI_DEBUG", raising=False)
     with pytest.raises(AttributeError) as bug:
-        read_env_file(None)  # type: ignore[arg-type]
+        load_env_file(None)  # type: ignore[arg-type]
     assert run([], raising(ExceptionGroup("", [LOST, bug.value]))) == BUG
     out, err = capsys.readouterr()
     assert out == ""
@@ -495,7 +494,7 @@ def ignore_ctrl_c() -> None:
     [(signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGTERM, ignore_ctrl_c)],
     ids=["Ctrl-C", "SIGTERM", "SIGTERM in the background"],
 )
-def test_serving_ends_normally_when_it_is_told_to(
+def test_serve_ends_normally_on_a_signal(
     home: Path, number: signal.Signals, before: Callable[[], None] | None
 ) -> None:
     with subprocess.Popen(

@@ -108,10 +108,10 @@ def test_mouth_to_ear_is_the_scripts_arithmetic(
     """
     ends = spoken(home / "in.wav", 0.5, 1.2, 0.8, 0.7, 0.8, 1.5)
     assert replay("in.wav", *FAST, *ENERGY, "--json", "--out", "out") == 0
-    told = result(capsys)
+    printed = result(capsys)
     waits = [200 + 100 + 200 + words * 15 + 120 for words in (6, 6, 3)]
-    assert [turn["mouth_to_ear_ms"] for turn in told["turns"]] == pytest.approx(waits, abs=5)
-    for turn, words in zip(told["turns"], (6, 6, 3), strict=True):
+    assert [turn["mouth_to_ear_ms"] for turn in printed["turns"]] == pytest.approx(waits, abs=5)
+    for turn, words in zip(printed["turns"], (6, 6, 3), strict=True):
         stages = turn["stages_ms"]
         assert stages["stt.ttfs"] == pytest.approx(300, abs=5)
         assert stages["llm.ttft"] == pytest.approx(200, abs=1)
@@ -139,7 +139,7 @@ def check_recording(path: Path, turns: int, waits: Sequence[float], tolerance: f
     block_ms=st.sampled_from([10, 20, 50, 100]),
     endpointing_ms=st.sampled_from([150, 200, 300, 500]),
 )
-def test_whatever_is_recorded_however(
+def test_any_speech_rate_and_block_size(
     tmp_path_factory: pytest.TempPathFactory,
     speech: float,
     rate: int,
@@ -189,7 +189,7 @@ def test_a_real_recording_at_every_profiles_rate(
         assert turn["reliable"]
 
 
-# ── what is told and kept ────────────────────────────────────────────────────
+# ── what is printed and kept ───────────────────────────────────────────────────
 
 
 def test_several_utterances_are_several_turns(
@@ -197,7 +197,7 @@ def test_several_utterances_are_several_turns(
 ) -> None:
     spoken(home / "in.wav", 0.5, 1.0, 0.8, 1.0, 0.8, 1.0)
     assert replay("in.wav", *FAST, *ENERGY) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for number, (said, reply) in enumerate(
         [
             ("What is the capital of Australia?", "The capital of Australia is Canberra."),
@@ -206,10 +206,10 @@ def test_several_utterances_are_several_turns(
         ],
         start=1,
     ):
-        assert re.search(rf'^#{number} you +"{re.escape(said)}"$', told, re.MULTILINE)
-        assert re.search(rf'^#{number} agent "{re.escape(reply)}', told, re.MULTILINE)
-        assert re.search(rf"^#{number} ⏱ mouth-to-ear \d+ ms = ", told, re.MULTILINE)
-    assert "3 turns: 3 answered" in told
+        assert re.search(rf'^#{number} you +"{re.escape(said)}"$', printed, re.MULTILINE)
+        assert re.search(rf'^#{number} agent "{re.escape(reply)}', printed, re.MULTILINE)
+        assert re.search(rf"^#{number} ⏱ mouth-to-ear \d+ ms = ", printed, re.MULTILINE)
+    assert "3 turns: 3 answered" in printed
 
 
 def test_a_pause_within_an_utterance_makes_no_second_turn(
@@ -227,14 +227,14 @@ def test_json_is_the_result_and_nothing_else(
     captured = capsys.readouterr()
     assert captured.err == ""
     assert captured.out == (home / "out" / "result.json").read_text()
-    told = json.loads(captured.out)
-    assert told["schema_version"] == 1
-    assert (told["program"], told["version"]) == ("voicecli", __version__)
-    assert told["profile"]["name"] == "scripted"
-    assert told["measurement"] == {"reliable": True, "reasons": []}
-    assert told["turns"][0]["mouth_to_ear_ms"] == told["summary"]["mouth_to_ear"]["p50_ms"]
-    assert told["summary"]["mouth_to_ear"]["n"] == 1
-    assert told["summary"]["mouth_to_ear"]["p95_ms"] is None  # withheld under 20 turns
+    printed = json.loads(captured.out)
+    assert printed["schema_version"] == 1
+    assert (printed["program"], printed["version"]) == ("voicecli", __version__)
+    assert printed["profile"]["name"] == "scripted"
+    assert printed["measurement"] == {"reliable": True, "reasons": []}
+    assert printed["turns"][0]["mouth_to_ear_ms"] == printed["summary"]["mouth_to_ear"]["p50_ms"]
+    assert printed["summary"]["mouth_to_ear"]["n"] == 1
+    assert printed["summary"]["mouth_to_ear"]["p95_ms"] is None  # withheld under 20 turns
 
 
 def test_out_holds_all_of_a_conversation(
@@ -319,7 +319,7 @@ def test_force_needs_a_folder_and_never_replaces_what_is_played(
         assert (home / "out" / name).read_bytes() == before
 
 
-def test_what_is_odd_about_a_file_is_told_beside_the_result(
+def test_warnings_about_a_file_go_to_standard_error(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = home / "cut \x1b[31m.wav"
@@ -331,7 +331,7 @@ def test_what_is_odd_about_a_file_is_told_beside_the_result(
     assert "\x1b" not in captured.err
 
 
-def test_a_program_of_its_own_says_the_same(home: Path) -> None:
+def test_a_separate_process_prints_the_same(home: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "voicecli", "replay", str(REAL), *FAST, "--json"],
         capture_output=True,
@@ -523,18 +523,18 @@ def test_real_speech_is_understood_and_answered_aloud(
     assert statistics.median(waits) <= 1500
 
 
-def test_what_a_probe_predicted_is_told_beside_what_was_measured(tmp_path: Path) -> None:
+def test_a_prediction_is_printed_beside_the_measurement(tmp_path: Path) -> None:
     saved = tmp_path / "probe.json"
     probing = ["probe", "--profile", "scripted", "--fast", "-n", "3", "--save", str(saved)]
     assert run(probing) == 0
     predicted = json.loads(saved.read_text())["prediction"]
-    told = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-m", "voicecli", "replay", REAL, *FAST, "--json", "--predicted", saved],
         capture_output=True,
         text=True,
         check=True,
     )
-    result = json.loads(told.stdout)
+    result = json.loads(ran.stdout)
     assert result["predicted"] == predicted
     measured = result["summary"]["mouth_to_ear"]["p50_ms"]
     assert measured == pytest.approx(predicted["p50_ms"], rel=0.1)

@@ -200,17 +200,6 @@ def load_env_file(file: Path, environ: MutableMapping[str, str] = os.environ) ->
     A variable of the shell wins even if it is empty; an empty one in the file is not set.
     Raises UsageError with the line number, but never with the line: it may hold a key.
     """
-    found = {
-        name: value
-        for name, value in read_env_file(file).items()
-        if value and name not in environ  # .env.example has empty keys
-    }
-    environ.update(found)
-    _log.info("%s sets %s", file, ", ".join(found) or "nothing")
-
-
-def read_env_file(file: Path) -> dict[str, str | None]:
-    """Return the variables of ``file``, None for a name without ``=``.  Raises UsageError."""
     from dotenv.main import DotEnv  # 30 ms, which a run without .env does not pay
     from dotenv.parser import parse_stream
 
@@ -224,7 +213,10 @@ def read_env_file(file: Path) -> dict[str, str | None]:
                 f"{file}:{line}: expected NAME=VALUE",
                 hint="Correct the line, or ignore the file with --no-env.",
             )
-    return DotEnv(None, stream=io.StringIO(text), override=False).dict()
+    variables = DotEnv(None, stream=io.StringIO(text), override=False).dict()
+    found = {name: value for name, value in variables.items() if value and name not in environ}
+    environ.update(found)
+    _log.info("%s sets %s", file, ", ".join(found) or "nothing")
 
 
 def _read_utf8(file: Path) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voicecli.errors import InputError, UsageError
+
 if TYPE_CHECKING:
     from voicecli.cli.result import SessionResult
     from voicecli.metrics.turns import Turn
@@ -47,7 +49,6 @@ def load_prediction(file: Path | None) -> Mapping[str, Any] | None:
     """Return the prediction of the saved probe ``file``; raises InputError if it has none."""
     if file is None:
         return None
-    from voicecli.errors import InputError
     from voicecli.probe.json_result import load_result
 
     found: Mapping[str, Any] | None = load_result(file)["prediction"]
@@ -61,8 +62,6 @@ def load_prediction(file: Path | None) -> Mapping[str, Any] | None:
 def check_fast(profile: Profile, fast: bool) -> None:
     """Raise UsageError if ``--fast`` is given and ``profile`` needs real time."""
     if fast and (profile.standin is None or profile.standin.engine != "scripted"):
-        from voicecli.errors import UsageError
-
         raise UsageError(
             "--fast runs in virtual time, in which no real service can keep up",
             hint="Choose a profile with scripted stand-ins: --profile scripted.",
@@ -72,18 +71,16 @@ def check_fast(profile: Profile, fast: bool) -> None:
 def check_out(out: Path | None, force: bool, source: Path | None = None) -> None:
     """Raise UsageError if ``--force`` has nothing to replace, or would replace ``source``."""
     from voicecli.audio.recorder import CONVERSATION, REPLY
-    from voicecli.errors import UsageError
 
-    if force and out is None:
-        raise UsageError("--force replaces a session in --out", hint="Add --out DIR.")
-    for name in (CONVERSATION, REPLY) if out is not None and source is not None else ():
-        assert out is not None
-        assert source is not None
-        kept = out / name
-        if kept.exists() and source.exists() and kept.samefile(source):
-            raise UsageError(
-                f"{source} would be overwritten while it is played", hint="Name another --out."
-            )
+    if out is None:
+        if force:
+            raise UsageError("--force replaces a session in --out", hint="Add --out DIR.")
+        return
+    kept = [file.resolve() for file in (out / CONVERSATION, out / REPLY) if file.exists()]
+    if source is not None and source.resolve() in kept:
+        raise UsageError(
+            f"{source} would be overwritten while it is played", hint="Name another --out."
+        )
 
 
 def create_header(profile: Profile) -> Header:
