@@ -101,7 +101,6 @@ def open_display(
                 yield JsonDisplay(writer.write_line)
             case "plain":
                 midnight = datetime.now() - timedelta(seconds=clock.now())
-
                 yield PlainLines(writer.write_line, midnight, profile.budgets, typed=typed)
             case "screen":
                 keys = TYPING_KEYS if typed else SPEAKING_KEYS
