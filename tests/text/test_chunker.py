@@ -1,4 +1,4 @@
-"""How a reply is cut for the TTS."""
+"""How a reply is cut into pieces for the TTS."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PIECES = st.sampled_from(
 
 
 def tokens_of(text: str) -> list[str]:
-    """As GPT's tokens are: a word begins with its space, a mark stands alone."""
+    """Split as GPT does: a word starts with its space, a mark stands alone."""
     return re.findall(r" ?\w+| ?[^\w\s]|\s", text)
 
 
@@ -107,7 +107,7 @@ def test_the_first_clause(reply: str, first: str):
     assert cut(reply)[0] == first
 
 
-def test_how_long_the_first_clause_is_at_least_can_be_chosen():
+def test_the_minimum_of_the_first_clause_is_an_option():
     reply = "Sure, I can, if you like, do that for you."
     assert cut(reply, ClauseChunker(1))[0] == "Sure, I can, "
     assert cut(reply, ClauseChunker(20))[0] == "Sure, I can, if you like, "
@@ -171,7 +171,7 @@ def test_batches():
 
 @UNHURRIED
 @given(REPLIES, st.integers(1, 200))
-def test_batches_are_as_long_as_asked_for(reply: str, chars: int):
+def test_batches_have_the_minimum_length(reply: str, chars: int):
     pieces = cut(reply, BatchChunker(chars))
     assert all(chars <= len(piece.rstrip()) for piece in pieces[:-1])
     assert all(len(piece) <= chars + MAX_SENTENCE_CHARS for piece in pieces)
@@ -203,7 +203,7 @@ def test_tokens_may_be_cut_anywhere(reply: str, make: Callable[[], Chunker], dat
 @example("x" * 1000)
 @example("你" * 500)
 @example("word " * 500)
-def test_no_more_is_held_back_than_a_long_sentence(reply: str):
+def test_at_most_a_long_sentence_is_held_back(reply: str):
     clauses = ClauseChunker(12)
     given_out = sum(len(piece) for token in tokens_of(reply) for piece in clauses.push(token))
     assert len(speakable(reply)) - given_out <= 2 * MAX_SENTENCE_CHARS
@@ -244,7 +244,7 @@ def test_a_clause_ends_where_a_word_does(reply: str):
         ("", None, ""),
     ],
 )
-def test_what_is_there_can_be_taken(there: str, taken: str | None, left: str):
+def test_the_text_so_far_can_be_taken(there: str, taken: str | None, left: str):
     clauses = ClauseChunker(12)
     assert clauses.push(there) == []
     assert clauses.take() == taken

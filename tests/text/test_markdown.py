@@ -1,4 +1,4 @@
-"""What of an LLM's writing is spoken."""
+"""Which part of an LLM's Markdown is spoken."""
 
 from __future__ import annotations
 

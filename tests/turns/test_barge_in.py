@@ -1,4 +1,4 @@
-"""A suspected interruption, from the first voiced frame to the cut or the false alarm."""
+"""A possible barge-in, from the first voiced frame to the cut or the false alarm."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_nothing_is_suspected_at_first():
     assert Interruption(POLICY).stage is Escalation.NONE
 
 
-def test_a_voice_ducks_and_is_next_to_be_held_and_then_to_cut():
+def test_speech_ducks_then_holds_then_cuts():
     interruption = ducked(3)
     assert interruption.stage is Escalation.DUCKED
     assert interruption.next_step == pytest.approx(3.15)
@@ -33,7 +33,7 @@ def test_a_voice_ducks_and_is_next_to_be_held_and_then_to_cut():
 
 
 @given(st.lists(st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)), min_size=1, max_size=8))
-def test_only_the_voice_counts_and_not_its_gaps(parts):
+def test_only_speech_counts_not_its_gaps(parts):
     interruption, now, gaps = Interruption(POLICY), 3.0, 0.0
     for voiced, gap in parts:
         interruption.start_speech(now)
@@ -44,7 +44,7 @@ def test_only_the_voice_counts_and_not_its_gaps(parts):
     assert interruption.next_step == pytest.approx(3 + POLICY.confirm + gaps)
 
 
-def test_a_voice_that_is_told_twice_has_no_gap():
+def test_speech_reported_twice_has_no_gap():
     interruption = ducked(3)
     interruption.start_speech(3.1)
     assert interruption.next_step == pytest.approx(3.15)
@@ -69,20 +69,20 @@ def test_no_words_and_back_channels_take_none(text):
     assert not ducked(3).is_confirmed_by(text)
 
 
-def test_words_that_may_become_a_back_channel_wait_for_the_others():
+def test_words_that_may_become_a_back_channel_are_awaited():
     interruption = ducked(3)
     assert not interruption.is_confirmed_by("I", interim=True)
     assert interruption.is_confirmed_by("I want", interim=True)
     assert interruption.is_confirmed_by("I")
 
 
-def test_as_many_words_as_are_wanted():
+def test_min_words_are_required():
     interruption = Interruption(BargeInPolicy(policy="headphones", min_words=3, backchannels=()))
     assert not interruption.is_confirmed_by("wait a")
     assert interruption.is_confirmed_by("wait a minute")
 
 
-def test_what_the_agent_says_takes_no_floor_from_it():
+def test_an_echo_of_the_agent_takes_no_floor():
     interruption = ducked(3)
     interruption.said = "The train to Rome leaves at noon. "
     assert not interruption.is_confirmed_by("train to Rome")
@@ -91,7 +91,7 @@ def test_what_the_agent_says_takes_no_floor_from_it():
     assert interruption.is_confirmed_by("Rome? No")
 
 
-def test_a_sound_is_suspected_once_and_again_after_a_voice():
+def test_a_sound_is_suspected_once_and_again_after_speech():
     interruption = Interruption(POLICY)
     assert interruption.suspect(3.0)
     assert interruption.stage is Escalation.SUSPECTED
@@ -104,7 +104,7 @@ def test_a_sound_is_suspected_once_and_again_after_a_voice():
     assert interruption.suspect(6.0)
 
 
-def test_a_suspected_sound_that_is_a_voice_counts_from_its_beginning():
+def test_a_suspected_sound_that_is_speech_counts_from_its_start():
     interruption = Interruption(POLICY)
     interruption.suspect(3.05)
     assert not interruption.is_speech

@@ -1,4 +1,4 @@
-"""What a pause means, and which words mean nothing."""
+"""Endings of transcripts, back-channels and echoes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat", "seven"
         "你好。",
     ],
 )
-def test_the_user_has_said_all(text: str):
+def test_complete_endings(text: str):
     assert classify_ending(text) == "complete"
 
 
@@ -83,7 +83,7 @@ def test_the_user_has_said_all(text: str):
         "I’m",
     ],
 )
-def test_the_user_will_go_on(text: str):
+def test_incomplete_endings(text: str):
     assert classify_ending(text) == "incomplete"
 
 
@@ -91,7 +91,7 @@ def test_the_user_will_go_on(text: str):
     "text",
     ["", "…!", "Turn it on.", "I live in.", "what is the weather", "I have seven", "number one"],
 )
-def test_neither_is_clear(text: str):
+def test_unclear_endings(text: str):
     assert classify_ending(text) == "default"
 
 
@@ -125,7 +125,7 @@ def test_no_backchannels(text: str):
     assert not is_backchannel(text, KNOWN)
 
 
-def test_a_backchannel_may_be_begun_only():
+def test_a_backchannel_may_be_incomplete():
     assert is_backchannel("I", ["i see", "yeah"], begun=True)
     assert is_backchannel("Yeah, I", ["i see", "yeah"], begun=True)
     assert not is_backchannel("I", ["i see", "yeah"])
@@ -150,23 +150,23 @@ SAID = "Sure, I can stop the music. Tomorrow it's sunny, with a high of twenty-t
 
 
 @pytest.mark.parametrize(
-    "heard",
+    "text",
     [
         "stop",
         "I can.",
         "Tomorrow it’s sunny",
-        "sunny with a hive of twenty two",  # one word misheard
-        "sunny with high of twenty-two",  # one word missed
-        "with a a high of",  # one word made up
-        "tomorrow its sunny with a high of twenty to degrees",  # two of nine misheard
+        "sunny with a hive of twenty two",  # one word wrong
+        "sunny with high of twenty-two",  # one word missing
+        "with a a high of",  # one word added
+        "tomorrow its sunny with a high of twenty to degrees",  # two of nine wrong
     ],
 )
-def test_an_echo(heard: str):
-    assert is_echo(heard, SAID)
+def test_an_echo(text: str):
+    assert is_echo(text, SAID)
 
 
 @pytest.mark.parametrize(
-    "heard",
+    "text",
     [
         "",
         "…",
@@ -180,8 +180,8 @@ def test_an_echo(heard: str):
         "what about the day after tomorrow",
     ],
 )
-def test_no_echo(heard: str):
-    assert not is_echo(heard, SAID)
+def test_no_echo(text: str):
+    assert not is_echo(text, SAID)
 
 
 def test_nothing_is_an_echo_of_silence():

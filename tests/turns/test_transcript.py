@@ -1,4 +1,4 @@
-"""Interims and finals become the words of a turn, each of them once."""
+"""Interims and finals become the words of a turn, each word once."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_finals_are_joined_and_the_open_segment_follows():
     assert not transcript.is_open
 
 
-def test_an_empty_final_closes_the_segment_and_takes_its_words_away():
+def test_an_empty_final_closes_the_segment_and_removes_its_words():
     transcript = transcribe(final("Hello", 1), interim("um", 2), final("", 2.1))
     assert transcript.text == "Hello"
     assert transcript.speech_end == 2
 
 
-def test_it_tells_whether_the_words_have_changed():
+def test_update_returns_whether_the_words_changed():
     transcript = TurnTranscript()
     assert not transcript.update(interim("", 0.5))
     assert transcript.update(interim("Hello", 1))
@@ -55,7 +55,7 @@ def test_it_tells_whether_the_words_have_changed():
     assert not transcript.update(final("", 3))
 
 
-def test_it_spans_its_words_and_no_silence():
+def test_it_ends_with_its_last_word():
     transcript = transcribe(
         interim("", 1), interim("well", 2.2, start=2), final("well then", 2.6, start=1.9)
     )
@@ -131,7 +131,7 @@ def test_what_is_put_back_alone_ends_when_it_did():
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["", "close", "take", "back"]))))
-def test_every_word_is_had_once_and_in_order(steps):
+def test_every_word_appears_once_and_in_order(steps):
     """Segments of words that are restated, closed, taken and put back at any time."""
     transcript, segment, taken = TurnTranscript(), [], ""
     words, had = 0, []
