@@ -32,7 +32,7 @@ from tests.support.virtual_audio import RATE, VirtualAudio, missing_programs
 from voicecli.audio import echo
 from voicecli.standin.engines import models
 
-MODELS = models.folder()
+MODELS = models.find_folder()
 
 pytestmark = pytest.mark.soundcard
 

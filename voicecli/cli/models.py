@@ -44,7 +44,7 @@ def list_command(
         names = ("name", "role", "size", "licence", "origin")
         rows = [
             {name: getattr(model, name) for name in names}
-            | {"path": str(models.folder() / model.name), "fetched": bool(models.find(model))}
+            | {"path": str(models.find_folder() / model.name), "fetched": bool(models.find(model))}
             for model in models.MODELS
         ]
         typer.echo(json.dumps(rows, indent=2))

@@ -192,7 +192,7 @@ class ListenConnection(ServedConnection):
                     deadline = clock.now() + IDLE_TIMEOUT
                 await self._receive(message)
         except TimeoutError:
-            await self._send(self._metadata("incomplete"))
+            await self._send(self._make_metadata("incomplete"))
             await self._socket.close(1011, NET_0001)
         except ConnectionClosed:
             return
@@ -266,7 +266,7 @@ class ListenConnection(ServedConnection):
             due = await self._due.get()
             match due.mark:
                 case None:
-                    await self._send(self._metadata(self._digest.hexdigest()))
+                    await self._send(self._make_metadata(self._digest.hexdigest()))
                     await self._socket.close(1000)
                 case ResultDue(result="interim") if not self._due.empty():
                     pass  # outdated: more is due already
@@ -292,7 +292,7 @@ class ListenConnection(ServedConnection):
             self._last_word_end = words[-1]["end"]
         await self._send(frame)
 
-    def _metadata(self, sha256: str) -> Frame:
+    def _make_metadata(self, sha256: str) -> Frame:
         """Make the Metadata frame that ends a stream; ``sha256`` is that of all the audio."""
         duration = self._segmenter.cursor / self._segmenter.rate
         frame = {

@@ -102,7 +102,7 @@ class Segmenter:
         self, at: Samples, result: Result = "final", *, from_finalize: bool = False
     ) -> ResultDue:
         """End the segment at ``at``; return its last result, of kind ``result``."""
-        due = self._result(at, result, speech_final=result == "final", from_finalize=from_finalize)
+        due = self._build(at, result, speech_final=result == "final", from_finalize=from_finalize)
         del self._pcm[: SAMPLE_SIZE * (at - self._start)]
         self._voiced = [(max(start, at), end) for start, end in self._voiced if end > at]
         if self._voice_from is not None:
@@ -135,17 +135,17 @@ class Segmenter:
         self._last_voice = end
 
     def _marks_due(self) -> Iterator[Mark]:
-        if (cut := self._forced_cut()) is not None:
+        if (cut := self._find_forced_cut()) is not None:
             yield self.cut(cut, "forced")
         if self._voice_from is None:
             yield from self._marks_due_in_silence()
         if self._interim_at is not None and self.cursor >= self._interim_at:
-            yield self._result(self.cursor, "interim")
+            yield self._build(self.cursor, "interim")
             self._interim_at += self._interim or 0
 
     def _marks_due_in_silence(self) -> Iterator[Mark]:
         if self._pause_at is not None and self.cursor >= self._pause_at:
-            yield self._result(self.cursor, "interim", shown=self._interim is not None)
+            yield self._build(self.cursor, "interim", shown=self._interim is not None)
             self._pause_at = None
         if self._voiced and self._endpointing is not None:
             endpoint = self._voiced[-1][1] + self._endpointing
@@ -159,7 +159,7 @@ class Segmenter:
                 self._last_voice = None
                 yield WordsEnded(at)
 
-    def _forced_cut(self) -> Samples | None:
+    def _find_forced_cut(self) -> Samples | None:
         """Where to cut a segment that has become too long; None if it has not."""
         first = self._voiced[0][0] if self._voiced else self._voice_from
         if first is None or self.cursor - first < CUT_AT_GAP_AFTER * self.rate:
@@ -170,7 +170,7 @@ class Segmenter:
             return (self._voiced[-1][1] + self._voice_from) // 2
         return self.cursor if self.cursor - first >= CUT_ANYWHERE_AFTER * self.rate else None
 
-    def _result(self, at: Samples, result: Result, **flags: bool) -> ResultDue:
+    def _build(self, at: Samples, result: Result, **flags: bool) -> ResultDue:
         open_stretch = [] if self._voice_from is None else [(self._voice_from, self.cursor)]
         voiced = tuple(
             ((start - self._start) / self.rate, (min(end, at) - self._start) / self.rate)

@@ -102,7 +102,7 @@ def _load_pins() -> Iterator[Model]:
 MODELS = MOONSHINE, SMOLLM2 = tuple(_load_pins())
 
 
-def folder(environ: Mapping[str, str] = os.environ) -> Path:
+def find_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """The models' folder: ``$VOICECLI_MODELS``, or ``models`` in the user's cache folder."""
     if own := environ.get("VOICECLI_MODELS"):
         return Path(own).expanduser().absolute()
@@ -114,7 +114,7 @@ def find(model: Model, environ: Mapping[str, str] = os.environ) -> Path | None:
 
     Only sizes are compared: a file gets its name after its sha256 was verified.
     """
-    here = folder(environ) / model.name
+    here = find_folder(environ) / model.name
     with suppress(OSError):
         if all((here / file.name).stat().st_size == file.size for file in model.files):
             return here
@@ -132,7 +132,7 @@ def fetch(
     """
     if (here := find(model, environ)) is not None:
         return here
-    root = folder(environ)
+    root = find_folder(environ)
     try:
         with _lock(root):
             if (here := find(model, environ)) is None:
@@ -178,7 +178,7 @@ def _lock(root: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A URL without its credentials, and these, which no message may show."""
+    """A URL, with its credentials apart: no message may show them."""
 
     url: str
     auth: tuple[str, str] | None = field(default=None, repr=False)
@@ -211,7 +211,7 @@ def read_pip_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]
     """Read pip's settings, by option name; the environment wins, then ``[install]``."""
     config = configparser.RawConfigParser(strict=False)
     try:
-        config.read(_config_files(environ), encoding="utf-8")
+        config.read(_list_config_files(environ), encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
         raise UsageError(f"pip's configuration cannot be read: {error}") from error
     settings: dict[str, str] = {}
@@ -224,8 +224,8 @@ def read_pip_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]
     return settings
 
 
-def _config_files(environ: Mapping[str, str]) -> list[Path]:
-    """In pip's order, the later ones winning; ``PIP_CONFIG_FILE=/dev/null`` means none."""
+def _list_config_files(environ: Mapping[str, str]) -> list[Path]:
+    """List pip's files, the later ones winning; ``PIP_CONFIG_FILE=/dev/null`` means none."""
     if (own := environ.get("PIP_CONFIG_FILE")) == os.devnull:
         return []
     home = Path(environ.get("HOME") or Path.home())
