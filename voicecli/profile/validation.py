@@ -85,59 +85,46 @@ def _build(value: Any, declared: Setting) -> Any:
 
 @cache
 def create_section(kind: Any) -> type[Section]:
-    """The model of a dataclass of settings."""
-    return _create(kind, {})
+    """Create the model of a dataclass of settings."""
+    return _create(kind, kind.__name__.removesuffix("Settings"))
 
 
 @cache
 def create_profile(stt: str, llm: str, tts: str) -> type[Section]:
-    """The model of a profile whose services are of these providers."""
+    """Create the model of a profile whose services are of these providers."""
     chosen = {"stt": stt, "llm": llm, "tts": tts}
-    return _create(
-        Profile, {role: find_provider(role, name).settings for role, name in chosen.items()}
-    )
+    services = {
+        role: _create(find_provider(role, name).settings, role.capitalize(), role)
+        for role, name in chosen.items()
+    }
+    return _create(Profile, "Profile", services=services)
 
 
-def _create(kind: Any, kinds: dict[str, Any]) -> type[Section]:
-    """kinds: the dataclasses of the sections that the type hint leaves open, by name."""
+def _create(
+    kind: Any, title: str, role: str = "", services: Mapping[str, type[Section]] | None = None
+) -> type[Section]:
+    """Create a model.
+
+    role: the service whose section it is; its ``provider`` is one of the names in the registry.
+    services: the models of the sections that the dataclass leaves open, by name.
+    """
     hints = get_type_hints(kind)
     defaults = {one.name: one for one in fields(kind)}
     definitions: dict[str, Any] = {}
     for name, key, declared in list_settings(kind):
-        if name in kinds:
-            model = _create_service(name, kinds[name])
-            definitions[key] = (model, model())
+        if services is not None and name in services:
+            definitions[key] = (services[name], services[name]())
             continue
         default = defaults[name].default
         if default is MISSING and (factory := defaults[name].default_factory) is not MISSING:
             default = factory()
         given = ... if default is MISSING else _default(default, declared)
+        names_provider = role and name == "provider"
+        hint = Literal[tuple(PROVIDERS[role])] if names_provider else hints[name]
         described = Field(given, description=declared.doc or None)
-        definitions[key] = (_allowed(hints[name], declared), described)
-    model = create_model(
-        kind.__name__.removesuffix("Settings"),
-        __base__=Section,
-        __doc__=(kind.__doc__ or "").splitlines()[0],
-        **definitions,
-    )
-    model.built_type = kind
-    return model
-
-
-def _create_service(role: str, kind: Any) -> type[Section]:
-    """The model of a service's section; ``provider`` is one of the names in the registry."""
-    base = create_section(kind)
-    declared = base.model_fields["provider"]
-    provider: Any = (
-        Literal[tuple(PROVIDERS[role])],
-        Field(declared.default, description=declared.description),
-    )
-    model = create_model(
-        role.capitalize(),
-        __base__=base,
-        __doc__=(kind.__doc__ or "").splitlines()[0],
-        provider=provider,
-    )
+        definitions[key] = (_allowed(hint, declared), described)
+    summary = (kind.__doc__ or "").splitlines()[0]
+    model = create_model(title, __base__=Section, __doc__=summary, **definitions)
     model.built_type = kind
     return model
 
