@@ -193,7 +193,7 @@ def _read_switch(words: tuple[Any, ...]) -> Any:
 
 @cache
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a profile, for editors."""
+    """Make the JSON schema of a profile, for editors; of services, the default providers'."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, **create_profile(**DEFAULT_PROVIDERS).model_json_schema()}
 

@@ -47,7 +47,7 @@ LAST_TRANSCRIPTS: Seconds = 5.0
 
 KEYTERM_TOKENS = 500
 CHARACTERS_PER_TOKEN = 4
-"""A usual estimate for English; the service counts exactly and refuses the connection."""
+"""Usual in English; the service counts exactly, and refuses the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +97,9 @@ class NovaSettings(SttSettings):
 
 
 _SWITCHES = (
-    "interim_results",
-    "vad_events",
-    "smart_format",
-    "punctuate",
-    "no_delay",
-    "numerals",
+    "interim_results", "vad_events", "smart_format", "punctuate", "no_delay", "numerals",
     "mip_opt_out",
-)
+)  # fmt: skip
 
 
 def build_query(settings: NovaSettings, sample_rate: int) -> list[tuple[str, str]]:
