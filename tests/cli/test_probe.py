@@ -85,6 +85,7 @@ def test_text_has_every_part(probe: Probe) -> None:
     ):
         assert part in shown.out
     assert "llm.ttft               20    200    200    200     200    200\n" in shown.out
+    assert "network, ms" not in shown.out  # in virtual time all phases take 0 ms
 
 
 def test_json_is_all_there_is_on_standard_output(probe: Probe) -> None:

@@ -61,7 +61,7 @@ def text_lines(
         if rows:
             rows[0][0] = title
             lines.extend(["", *(_markdown(rows) if as_markdown else format_table(rows))])
-        if as_markdown and below:
+        if below and (as_markdown or not rows):
             lines.append("")
         lines.extend(_item(line, as_markdown) for line in below)
 
@@ -112,17 +112,15 @@ def _diagnoses(results: ProbeResults) -> Iterator[str]:
 
 
 def _network_rows(results: ProbeResults) -> list[Row]:
-    """The median of each phase, a row per service."""
-    values = results.values()
-    phases = [
-        phase
-        for phase in PHASES
-        if any(f"net.{service}.{phase}" in values for service in results.wanted)
-    ]
+    """The median of each phase, a row per service; empty in virtual time, where all are 0."""
+    found = {name: took for name, took in results.values().items() if name in NETWORK_METRICS}
+    if not any(max(took) for took in found.values()):
+        return []
+    phases = [phase for phase in PHASES if any(name.endswith(f".{phase}") for name in found)]
     rows: list[Row] = []
     for service in results.wanted:
         if traces := results.traces_of(service):
-            took = (describe(values.get(f"net.{service}.{phase}", ())).p50 for phase in phases)
+            took = (describe(found.get(f"net.{service}.{phase}", ())).p50 for phase in phases)
             where = [f"{service} {traces[-1].host}", traces[-1].address or "–"]
             rows.append([*where, *(number(median, "ms") for median in took)])
     return [["", "address", *phases], *rows] if rows else []
