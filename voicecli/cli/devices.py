@@ -29,7 +29,7 @@ ProfileName = Annotated[
     str, typer.Option("--profile", metavar="NAME", help="Profile whose sample rates are checked.")
 ]
 DeviceName = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A device's name, a part of it, or its index.")
+    str | None, typer.Option(metavar="NAME", help="Its name, a part of it, or its index.")
 ]
 
 
@@ -41,8 +41,7 @@ class Tested(StrEnum):
 
 
 TestResult = tuple[dict[str, Any], list[str]]  # for JSON, and as lines of text
-_RATE = 48_000  # most hardware's own, so that nothing is resampled here
-_BLOCK = 0.02
+_RATE, _BLOCK = 48_000, 0.02  # most hardware's own rate, so that nothing is resampled here
 _NO_PREBUFFER = 0.0  # test signals are written at once
 _METER_WIDTH, _METER_FLOOR = 40, -60.0  # cells of the level meter, and the dBFS where it begins
 

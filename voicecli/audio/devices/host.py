@@ -10,13 +10,8 @@ from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import Any
 
-from voicecli.audio.devices.select import (
-    Device,
-    Direction,
-    make_import_error,
-    make_start_error,
-    parse_device,
-)
+from voicecli.audio.devices import select
+from voicecli.audio.devices.select import Device, Direction
 
 INPUT_UNDERFLOW, INPUT_OVERFLOW, OUTPUT_UNDERFLOW, OUTPUT_OVERFLOW = 1, 2, 4, 8
 """PortAudio's status flags; 16 means that a stream is being primed and is no fault."""
@@ -40,13 +35,13 @@ def start_portaudio() -> Library:
         with redirect_stdout(io.StringIO()):  # PyAudio prints before it raises
             import pyaudio
     except ImportError as error:
-        raise make_import_error(error) from error
+        raise select.make_import_error(error) from error
     _disable_library_output()
     try:
         with silence_stderr():
             return pyaudio.PyAudio()
     except OSError as error:
-        raise make_start_error(error) from error
+        raise select.make_start_error(error) from error
 
 
 def stop_portaudio(library: Library) -> None:
@@ -61,11 +56,12 @@ def list_devices(library: Library) -> list[Device]:
         _find_default(library.get_default_input_device_info),
         _find_default(library.get_default_output_device_info),
     ]
-    infos = map(library.get_device_info_by_index, range(library.get_device_count()))
-    return [
-        parse_device(info, library.get_host_api_info_by_index(info["hostApi"])["name"], *defaults)
-        for info in infos
-    ]
+    devices = []
+    for index in range(library.get_device_count()):
+        info = library.get_device_info_by_index(index)
+        host_api = library.get_host_api_info_by_index(info["hostApi"])["name"]
+        devices.append(select.parse_device(info, host_api, *defaults))
+    return devices
 
 
 def supports_rate(library: Library, device: Device, direction: Direction, rate: int) -> bool:

@@ -15,17 +15,9 @@ from typing import Any, TypeVar, TypeVarTuple
 import numpy as np
 
 from voicecli import clock
-from voicecli.audio.devices import host
+from voicecli.audio.devices import host, select
 from voicecli.audio.devices.sample_clock import BlockTime, RateMeter, captured_at, played_at
-from voicecli.audio.devices.select import (
-    NOUNS,
-    Device,
-    Direction,
-    choose_device,
-    is_format_refused,
-    make_loss_error,
-    make_open_error,
-)
+from voicecli.audio.devices.select import Device, Direction
 from voicecli.audio.pcm import SampleArray
 from voicecli.errors import DeviceError, VoiceError
 from voicecli.events import AudioGlitched, Event, Warned
@@ -97,7 +89,7 @@ class DeviceEvents:
 class Stream:
     """One direction of a device; can be opened again on another device.
 
-    wanted: as for ``choose_device``.
+    wanted: as for ``select.choose_device``.
     rate: the program's own in hertz, tried when the device refuses its default rate.
     block: seconds of sound in each callback.
     on_open: called with the device's rate before the first callback.
@@ -159,12 +151,12 @@ class Stream:
                 self._start(library, self.device, rate, channels)
             except (OSError, ValueError) as error:
                 refusal = error
-                if not is_format_refused(error):
+                if not select.is_format_refused(error):
                     break
             else:
                 return
         assert refusal is not None
-        raise make_open_error(refusal, self.device, self.direction, rates) from refusal
+        raise select.make_open_error(refusal, self.device, self.direction, rates) from refusal
 
     def close(self) -> None:
         """Stop the callbacks.  On ALSA, what is queued in the device is lost."""
@@ -175,11 +167,11 @@ class Stream:
 
     def _choose(self, devices: list[Device]) -> Device:
         if self.device is None:
-            return choose_device(devices, self.direction, self._wanted)
+            return select.choose_device(devices, self.direction, self._wanted)
         with suppress(DeviceError):
             if self._wanted is not None:  # by its name: the indices have changed
-                return choose_device(devices, self.direction, self.device.name)
-        return choose_device(devices, self.direction)
+                return select.choose_device(devices, self.direction, self.device.name)
+        return select.choose_device(devices, self.direction)
 
     def _start(self, library: host.Library, device: Device, rate: int, channels: int) -> None:
         import pyaudio
@@ -328,7 +320,7 @@ class DeviceHost:
 
     async def _replace(self, lost: list[Stream]) -> None:
         for stream in lost:
-            stream.events.warn(make_loss_error(stream.direction, stream.name))
+            stream.events.warn(select.make_loss_error(stream.direction, stream.name))
         give_up_at = clock.now() + _REOPEN_TIMEOUT
         while True:
             try:
@@ -336,10 +328,10 @@ class DeviceHost:
                 break
             except DeviceError as error:
                 if clock.now() >= give_up_at:
-                    raise make_loss_error(lost[0].direction, lost[0].name) from error
+                    raise select.make_loss_error(lost[0].direction, lost[0].name) from error
                 await asyncio.sleep(_REOPEN_INTERVAL)
         for stream in lost:
-            stream.events.warn(f"Switched to the {NOUNS[stream.direction]} {stream.name!r}.")
+            stream.events.warn(f"Switched to the {select.NOUNS[stream.direction]} {stream.name!r}.")
 
     def _open(self, stream: Stream) -> None:
         with _portaudio_lock:
