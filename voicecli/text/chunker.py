@@ -77,11 +77,8 @@ def find_boundary(text: str) -> Boundary:
     if re.fullmatch(r"\d{1,3}\.", word):
         counted = not before or before[-1] in _SENTENCE_MARKS + _CLAUSE_MARKS + "."
         return "abbreviation" if counted else "number"
-    if word == "I.":
-        return "sentence"
-    if _INITIALS.fullmatch(word) or _ABBREVIATIONS.fullmatch(word):
-        return "abbreviation"
-    return "sentence"
+    short = _INITIALS.fullmatch(word) or _ABBREVIATIONS.fullmatch(word)
+    return "abbreviation" if short and word != "I." else "sentence"
 
 
 class Chunker(ABC):
