@@ -3,9 +3,8 @@
     endpointing: Seconds | None = milliseconds(200, "…", ge=10, le=5000, off=False)
 
 declares the key ``endpointing_ms`` of a profile, a whole number from 10 to 5000 or false, and the
-attribute ``endpointing``, in seconds or None.  Profiles, command line and tables hold milliseconds;
-they are converted here and nowhere else.  The check of a profile, its JSON schema, ``default.yaml``
-and the README's table derive from these declarations.
+attribute ``endpointing``, in seconds or None; they are converted here and nowhere else.  The check
+of a profile, its JSON schema, ``default.yaml`` and the table of settings derive from it.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ PER_SECOND = {"_ms": 1000.0, "_s": 1.0, "minutes": 1 / 60}
 class SettingsConflict(ValueError):
     """Settings of one section contradict each other.
 
-    rule: the rule that is broken, a clause that follows the first key's name.
-    keys: the keys involved; the one that was set last is to blame.
+    rule: what is broken, a clause; keys: those involved, of which the one set last is to blame.
     """
 
     def __init__(self, rule: str, *keys: str) -> None:
@@ -42,7 +40,7 @@ class Setting:
     whole: whether a duration must be a whole number of its unit.
     empty: whether a text may be empty.
     max_length, pattern, example: of a text.
-    off: what a profile says where the attribute is None: null or false.
+    off: what a profile says for None: null or false.
     """
 
     doc: str
@@ -107,7 +105,7 @@ def section(kind: Any, *, key: str | None = None) -> Any:
 
 
 def list_settings(kind: Any) -> Iterator[tuple[str, str, Setting]]:
-    """Of each setting of a section: the attribute, the key in a profile, and the declaration."""
+    """List (attribute, key in a profile, declaration) of each setting of a section."""
     for one in fields(kind):
         if (declared := one.metadata.get("setting")) is not None:
             suffix = declared.unit if declared.unit.startswith("_") else ""

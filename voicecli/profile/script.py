@@ -10,6 +10,7 @@ from voicecli.profile.load import find_script, read_layer
 from voicecli.profile.validation import create_section, validate_layer
 from voicecli.settings import list_settings
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
+from voicecli.units import ms
 
 SECTIONS = {"stt": SttScript, "llm": LlmScript, "tts": TtsScript}
 
@@ -48,4 +49,4 @@ def _list_latencies() -> Iterator[tuple[str, str, float]]:
     for section, kind in SECTIONS.items():
         for name, key, _ in list_settings(kind):
             if isinstance(latency := getattr(kind(), name), Latency):
-                yield section, key, round(latency.p50 * 1000, 3)
+                yield section, key, round(ms(latency.p50), 3)

@@ -32,7 +32,7 @@ from voicecli.services.interfaces import (
     Transcriber,
 )
 from voicecli.settings import SettingsConflict, milliseconds, setting, timeout
-from voicecli.units import AudioBlock, AudioFormat, Seconds
+from voicecli.units import AudioBlock, AudioFormat, Seconds, ms
 
 if TYPE_CHECKING:
     from voicecli.services.deepgram.socket import Socket
@@ -128,7 +128,7 @@ def _text(value: object) -> str:
 
 
 def _milliseconds(duration: Seconds | None) -> str:
-    return "false" if duration is None else str(round(duration * 1000))
+    return "false" if duration is None else str(round(ms(duration)))
 
 
 class Nova(Transcriber):
