@@ -1,6 +1,6 @@
 """A simulated user, who says whole sentences, pauses included, and waits for each reply.
 
-A entrying that waits after each committed turn could never be cut off; this user finishes the
+A recording that waits after each committed turn could never be cut off; this user finishes the
 sentence whatever the agent does, as people do.
 """
 
