@@ -133,13 +133,18 @@ async def _open_standin(profile: Profile) -> AsyncGenerator[Endpoints, None]:
         yield endpoints
 
 
-_LAZY = ("anyio._backends._asyncio", "anyio._core._sockets", "anyio._core._streams", "httpcore2")
+_LAZY_IMPORTS = (
+    "anyio._backends._asyncio",
+    "anyio._core._sockets",
+    "anyio._core._streams",
+    "httpcore2",
+)
 """What the LLM's client imports when it first connects."""
 
 
 async def preload(profile: Profile) -> None:
     """Load what takes half a second, before a sound card would have to wait for it."""
-    for module in _LAZY:
+    for module in _LAZY_IMPORTS:
         import_module(module)
     await rehearse()
     create_detector(

@@ -65,18 +65,18 @@ _NO_WEBSOCKET = Refusal(
     "{host} answered, but opened no WebSocket", "Check the URL, and any proxy in between."
 )
 
-_OURS = "This is a fault of voicecli: please report it."
+_OUR_FAULT = "This is a fault of voicecli: please report it."
 _CLOSES = {
-    "DATA-0000": Refusal("the service made no sense of what was sent", _OURS),
+    "DATA-0000": Refusal("the service made no sense of what was sent", _OUR_FAULT),
     "DATA-0001": Refusal("too much text within a minute", "Wait a minute.", temporary=True),
     "NET-0000": Refusal("the service failed to answer in time", temporary=True),
     "NET-0001": Refusal("nothing from here reached the service in time", temporary=True),
     "NET-0002": Refusal("the service could not send", temporary=True),
     "NET-0003": Refusal("the connection reached its time limit", temporary=True),
-    1003: Refusal("the service takes no such message", _OURS),
+    1003: Refusal("the service takes no such message", _OUR_FAULT),
     1006: Refusal("the connection was lost", "Check the network.", temporary=True),
     1008: Refusal("the service refuses what was sent"),
-    1009: Refusal("a message was too long", _OURS),
+    1009: Refusal("a message was too long", _OUR_FAULT),
     1011: Refusal("the service failed", temporary=True),
     "ping": Refusal("the connection is dead", "Check the network.", temporary=True),
 }

@@ -1,7 +1,7 @@
 """The bookkeeping of one connection to Aura-2.  Pure: it is given the time and does no I/O.
 
 A flush that was asked for is *waiting*, then *in flight* with the Flush that carries it, then *due*
-as a FLUSHED to whoever asked.
+as a FLUSHED for its ``send``.
 """
 
 from __future__ import annotations
