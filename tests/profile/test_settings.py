@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
@@ -258,3 +260,12 @@ def test_another_service_takes_its_file_and_one_line(monkeypatch: pytest.MonkeyP
 def test_an_unknown_provider_is_refused():
     with pytest.raises(ProfileError, match=r'stt.provider should be "deepgram", not "x"'):
         load_profile("default", overrides=["stt.provider=x"], environ={})
+
+
+def test_loading_a_profile_loads_no_services_library():
+    code = (
+        "import sys; from voicecli.profile import load_profile; load_profile('default');"
+        "print(sorted({'websockets', 'openai', 'httpx2', 'numpy'} & sys.modules.keys()))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
