@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -103,6 +104,26 @@ def test_the_recording_beside_it_is_checked(
 def test_a_recording_that_cannot_be_read(session: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("out/conversation.wav").write_bytes(b"RIFF")
     assert "error: out/conversation.wav cannot be read: " in refusal(capsys, "out")
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 16_000), (3, 16_000), (2, 100)])
+def test_a_recording_of_another_program(
+    session: str, channels: int, rate: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write("out/conversation.wav", np.zeros((rate, channels)), rate)
+    assert refusal(capsys, "out") == (
+        f"error: out/conversation.wav is not a recording by voicecli (channels: {channels},"
+        f" {rate} Hz). Name a copy of timeline.jsonl in another folder.\n"
+    )
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_a_recording_that_does_not_show_the_conversation(
+    session: str, seconds: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write("out/conversation.wav", np.zeros((seconds * 16_000, 2)), 16_000)
+    assert report("out", "--strict") == 6
+    assert "not reliable: 3 of 3 turns" in capsys.readouterr().out
 
 
 def test_expectations(session: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,6 @@ from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.usage import Cost, Prices, count_usage, estimate_cost
 from voicecli.report.json_result import (
     JsonLines,
-    SessionContext,
     build_result,
     dump_result,
     encode_result_line,
@@ -45,9 +44,7 @@ def session(*exchanges: Exchange, more: tuple[Entry, ...] = ()) -> list[Entry]:
     return sorted([*entries, *more], key=lambda entry: entry.at)
 
 
-SETTING = SessionContext(
-    profile="default", resolved={"stt": {"model": "nova-3"}}, environment={"python": "3.11"}
-)
+RESOLVED = {"stt": {"model": "nova-3"}}
 
 
 def result_of(entries: list[Entry]) -> dict[str, Any]:
@@ -61,8 +58,10 @@ def result_of(entries: list[Entry]) -> dict[str, Any]:
         numbers,
         BUDGETS,
         estimate_cost(book, OURS),
-        context=SETTING,
-        verdicts=verdicts,
+        verdicts,
+        profile_name="default",
+        resolved=RESOLVED,
+        environment={"python": "3.11"},
     )
     text = dump_result(data)
     assert text.isascii()
@@ -77,7 +76,7 @@ def test_the_result():
     )
     assert data["schema_version"] == 1
     assert data["program"] == "voicecli"
-    assert data["profile"] == {"name": "default", "hash": hash_profile(SETTING.resolved)}
+    assert data["profile"] == {"name": "default", "hash": hash_profile(RESOLVED)}
     assert data["environment"] == {"python": "3.11"}
     assert data["measurement"] == {
         "reliable": False,
@@ -141,7 +140,8 @@ def test_a_failure_in_the_result_is_washed():
         summarize([], count_usage([], [])),
         BUDGETS,
         Cost(),
-        context=SETTING,
+        resolved={},
+        environment={},
     )
     assert data["turns"][0]["failure"] == {"service": "llm", "reason": "bad key [redacted]"}
 

@@ -22,6 +22,7 @@ from voicecli.audio.playout import FADE
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, UsageError
 from voicecli.metrics.turns import Turn
+from voicecli.sanitize import sanitize_line
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ SEARCH_RANGE: Seconds = 0.5
 commit."""
 
 _READ_LENGTH: Seconds = 1.0
+_LOWEST_RATE = 1_000  # hertz; at a lower one the detector's steps of 1 ms hold no sample
 
 
 def check_recording(turns: Sequence[Turn], recording: Path) -> list[Turn]:
@@ -197,15 +199,28 @@ def check_recording(turns: Sequence[Turn], recording: Path) -> list[Turn]:
     committed and first heard.  So errors in its measurements show.
 
     recording: stereo, the user left and the agent right, on the session's clock.
+
+    Raises InputError when it cannot be read or is another program's.
     """
     import soundfile
 
     if not any(turn.mouth_to_ear is not None for turn in turns):
         return list(turns)
-    with soundfile.SoundFile(recording) as file:
-        format = AudioFormat(file.samplerate)
-        voices = list(find_stretches(_read_user(file, format), format))
-        return [_check_turn(turn, file, voices) for turn in turns]
+    try:
+        with soundfile.SoundFile(recording) as file:
+            if file.channels != 2 or file.samplerate < _LOWEST_RATE:
+                what = f"channels: {file.channels}, {file.samplerate} Hz"
+                raise _make_read_error(f"{recording} is not a recording by voicecli ({what})")
+            format = AudioFormat(file.samplerate)
+            voices = list(find_stretches(_read_user(file, format), format))
+            return [_check_turn(turn, file, voices) for turn in turns]
+    except soundfile.SoundFileError as error:
+        why = sanitize_line(str(error))
+        raise _make_read_error(f"{recording} cannot be read: {why}") from error
+
+
+def _make_read_error(cause: str) -> InputError:
+    return InputError(cause, hint="Name a copy of timeline.jsonl in another folder.")
 
 
 def _read_user(file: soundfile.SoundFile, format: AudioFormat) -> Iterator[AudioBlock]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,10 +12,8 @@ import typer
 from voicecli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from voicecli.cli.result import SessionResult
-    from voicecli.metrics.turns import Turn
     from voicecli.profile import Profile
-    from voicecli.timeline import Header, Timeline
+    from voicecli.timeline import Header
 
 TIMELINE = "timeline.jsonl"
 RESULT = "result.json"
@@ -93,26 +91,3 @@ def create_header(profile: Profile) -> Header:
         clock_origin=clock.monotonic_origin(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def measure_session(timeline: Timeline, folder: Path | None) -> Sequence[Turn]:
-    """Measure the turns, and check them against the recording in ``folder`` if there is one."""
-    from voicecli.metrics.turns import measure_turns
-
-    turns = measure_turns(timeline)
-    if folder is None:
-        return turns
-    from voicecli.audio.recorder import CONVERSATION, check_recording
-
-    return check_recording(turns, folder / CONVERSATION)
-
-
-def print_result(result: SessionResult, out: Path | None) -> None:
-    """Print the summary, and what is kept in ``out``."""
-    from voicecli.audio.recorder import CONVERSATION, REPLY
-
-    typer.echo()
-    for line in result.format_lines():
-        typer.echo(line)
-    if out is not None:
-        typer.echo(f"\nkept in {out}: {CONVERSATION}, {REPLY}, {TIMELINE}, {RESULT}")

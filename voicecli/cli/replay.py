@@ -24,8 +24,6 @@ from voicecli.cli.options import (
     check_out,
     create_header,
     load_prediction,
-    measure_session,
-    print_result,
 )
 from voicecli.sanitize import sanitize_message
 
@@ -66,7 +64,7 @@ def replay(
     played.
     """
     from voicecli import clock
-    from voicecli.cli.result import ResultOptions, SessionResult
+    from voicecli.cli.result import SessionResult
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
 
@@ -82,21 +80,19 @@ def replay(
         timeline = clock.run(_play(file, settings, folder, force, print_line), virtual=fast)
         result = SessionResult(
             timeline,
-            measure_session(timeline, folder),
+            folder,
             settings,
-            ResultOptions(
-                profile_name=profile,
-                expectations=thresholds,
-                strict=strict,
-                predicted=prediction,
-            ),
+            profile_name=profile,
+            expectations=thresholds,
+            strict=strict,
+            predicted=prediction,
         )
         if out is not None:
             result.write(out / RESULT)
         if as_json:
             typer.echo(result.as_json())
         else:
-            print_result(result, out)
+            result.print_lines(out)
     result.judge()
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli.cli.options import TIMELINE, Predicted, load_prediction, measure_session, print_result
+from voicecli.cli.options import TIMELINE, Predicted, load_prediction
 from voicecli.cli.replay import AsJson, Expect, Strict
 from voicecli.errors import InputError
-from voicecli.sanitize import sanitize_line, sanitize_message
+from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
-    from voicecli.metrics.turns import Turn
-    from voicecli.timeline import SavedTimeline, Timeline
+    from voicecli.timeline import SavedTimeline
 
 Kept = Annotated[
     Path, typer.Argument(metavar="TIMELINE_OR_FOLDER", help=f"A {TIMELINE}, or its folder.")
@@ -37,7 +35,7 @@ def report(
     environment, which a timeline does not hold.
     """
     from voicecli.audio.recorder import CONVERSATION
-    from voicecli.cli.result import ResultOptions, SessionResult, find_columns
+    from voicecli.cli.result import SessionResult, find_columns
     from voicecli.events import InputEnded
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import restore_profile
@@ -47,13 +45,15 @@ def report(
     prediction = load_prediction(predicted)
     file = kept / TIMELINE if kept.is_dir() else kept
     saved = _load(file)
-    timeline = saved.timeline
+    timeline, folder = saved.timeline, file.parent
     profile = restore_profile(saved.header.profile, f"{file}:1")
     result = SessionResult(
         timeline,
-        _measure(timeline, file.parent / CONVERSATION),
+        folder if (folder / CONVERSATION).exists() else None,
         profile,
-        ResultOptions(expectations=thresholds, strict=strict, predicted=prediction),
+        expectations=thresholds,
+        strict=strict,
+        predicted=prediction,
         environment={},
     )
     if as_json:
@@ -62,24 +62,11 @@ def report(
         write_lines = TurnLines(typer.echo, profile.budgets, find_columns())
         for entry in timeline:
             write_lines(entry)
-        print_result(result, None)
+        result.print_lines(None)
     if any(isinstance(entry, InputEnded) for entry in timeline):
         result.judge()
     else:
         result.judge_live()
-
-
-def _measure(timeline: Timeline, recording: Path) -> Sequence[Turn]:
-    """Measure the turns, and check them against the recording if it exists."""
-    from soundfile import SoundFileError
-
-    try:
-        return measure_session(timeline, recording.parent if recording.exists() else None)
-    except SoundFileError as error:
-        raise InputError(
-            f"{recording} cannot be read: {sanitize_line(str(error))}",
-            hint=f"Name a copy of {TIMELINE} in another folder.",
-        ) from error
 
 
 def _load(file: Path) -> SavedTimeline:

@@ -7,82 +7,81 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import typer
+
+from voicecli.audio.recorder import CONVERSATION, REPLY, check_recording
+from voicecli.cli.options import RESULT, TIMELINE
 from voicecli.errors import NoReplyError, ServiceError, ThresholdError, UnreliableError
-
-if TYPE_CHECKING:
-    from voicecli.metrics.thresholds import Threshold, Verdict
-    from voicecli.metrics.turns import Turn
-    from voicecli.profile import Profile
-    from voicecli.timeline import Timeline
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultOptions:
-    """What the user asks of a session.
-
-    profile_name: "" where it is not known.
-    expectations: thresholds that its numbers must meet.
-    strict: whether every measurement must be reliable.
-    predicted: the prediction of a probe, if one was given.
-    """
-
-    profile_name: str = ""
-    expectations: Sequence[Threshold] = ()
-    strict: bool = False
-    predicted: Mapping[str, Any] | None = None
+from voicecli.events import ConnectionLost, SpeechStarted, UserQuit
+from voicecli.metrics.stages import MOUTH_TO_EAR
+from voicecli.metrics.summary import summarize
+from voicecli.metrics.thresholds import Threshold, evaluate
+from voicecli.metrics.turns import measure_turns
+from voicecli.metrics.usage import count_usage, estimate_cost
+from voicecli.profile import Profile
+from voicecli.report.format import to_ms
+from voicecli.report.json_result import build_result, dump_result
+from voicecli.report.summary_lines import format_summary, format_verdict
+from voicecli.timeline import Entry, Timeline
 
 
 class SessionResult:
     """The numbers of one session.
 
-    environment: what else is reported of it: platform and versions.
+    folder: holds a recording that the measured turns are checked against; None: there is none.
+    profile_name: "" where it is not known.
+    expectations: thresholds that the numbers must meet.
+    strict: whether every measurement must be reliable.
+    predicted: the prediction of a probe, if one was given.
+    environment: what else is reported of the session; None: platform and versions of this machine.
+
+    Raises InputError when the recording is not that of a session.
     """
 
     def __init__(
         self,
         timeline: Timeline,
-        turns: Sequence[Turn],
+        folder: Path | None,
         profile: Profile,
-        options: ResultOptions,
+        *,
+        profile_name: str = "",
+        expectations: Sequence[Threshold] = (),
+        strict: bool = False,
+        predicted: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        from voicecli.metrics.summary import summarize
-        from voicecli.metrics.thresholds import evaluate
-        from voicecli.metrics.usage import count_usage, estimate_cost
-
         self._timeline = timeline
         self._profile = profile
-        self._options = options
+        self._profile_name = profile_name
+        self._strict = strict
+        self._predicted = predicted
         self._environment = describe_environment() if environment is None else environment
-        self.turns = turns
-        self._usage = count_usage(timeline, turns)
-        self._summary = summarize(turns, self._usage)
+        self._turns = measure_turns(timeline)
+        if folder is not None:
+            self._turns = check_recording(self._turns, folder / CONVERSATION)
+        self._usage = count_usage(timeline, self._turns)
+        self._summary = summarize(self._turns, self._usage)
         self._cost = estimate_cost(self._usage, profile.find_prices())
-        self._verdicts: list[Verdict] = [
-            evaluate(one, self._summary) for one in options.expectations
-        ]
+        self._verdicts = [evaluate(one, self._summary) for one in expectations]
 
-    def format_lines(self) -> list[str]:
-        """Return the summary, the verdicts and the prediction."""
-        from voicecli.report.summary_lines import format_summary, format_verdict
-
+    def print_lines(self, out: Path | None) -> None:
+        """Print the summary, the verdicts, the prediction, and what is kept in ``out``."""
         budgets = self._profile.budgets
-        lines = format_summary(self.turns, self._usage, self._summary, budgets, self._cost)
-        return [*lines, *map(format_verdict, self._verdicts), *self._compare_prediction()]
+        lines = format_summary(self._turns, self._usage, self._summary, budgets, self._cost)
+        for line in ("", *lines, *map(format_verdict, self._verdicts), *self._compare_prediction()):
+            typer.echo(line)
+        if out is not None:
+            typer.echo(f"\nkept in {out}: {CONVERSATION}, {REPLY}, {TIMELINE}, {RESULT}")
 
     def _compare_prediction(self) -> list[str]:
-        from voicecli.metrics.stages import MOUTH_TO_EAR
-        from voicecli.report.format import to_ms
-
-        if (predicted := self._options.predicted) is None:
+        if self._predicted is None:
             return []
         measured = self._summary.distributions[MOUTH_TO_EAR.name]
         both = [
-            f"{name.upper()} {_ms(predicted[f'{name}_ms'])} predicted, "
+            f"{name.upper()} {_ms(self._predicted[f'{name}_ms'])} predicted, "
             f"{_ms(to_ms(getattr(measured, name)))} measured"
             for name in ("p50", "p95")
         ]
@@ -90,22 +89,18 @@ class SessionResult:
 
     def as_json(self) -> str:
         """Return everything as JSON, every turn included."""
-        from voicecli.report.json_result import SessionContext, build_result, dump_result
-
         numbers = build_result(
-            self.turns,
+            self._turns,
             self._usage,
             self._summary,
             self._profile.budgets,
             self._cost,
-            context=SessionContext(
-                profile=self._options.profile_name,
-                resolved=self._profile.resolved(),
-                environment=self._environment,
-            ),
-            verdicts=self._verdicts,
+            self._verdicts,
+            profile_name=self._profile_name,
+            resolved=self._profile.resolved(),
+            environment=self._environment,
         )
-        return dump_result(numbers | {"predicted": self._options.predicted})
+        return dump_result(numbers | {"predicted": self._predicted})
 
     def write(self, file: Path) -> None:
         """Write the JSON to ``file``."""
@@ -113,22 +108,19 @@ class SessionResult:
 
     def judge(self) -> None:
         """Raise the VoiceError that stands for the session's exit code, if it failed."""
-        failures = [turn.failure for turn in self.turns if turn.failure is not None]
-        if not any(turn.replied for turn in self.turns):
+        failures = [turn.failure for turn in self._turns if turn.failure is not None]
+        if not any(turn.replied for turn in self._turns):
             if failures:
                 raise ServiceError(failures[-1].service, _strip_service(failures[-1].reason))
             raise NoReplyError(f"the agent never answered: {self._explain_silence()}")
         self._check_numbers()
 
     def _check_numbers(self) -> None:
-        missed = [verdict for verdict in self._verdicts if not verdict.met]
+        missed = [f"{one.threshold.text} ({one.why})" for one in self._verdicts if not one.met]
         if missed:
-            raise ThresholdError(
-                "not as expected: "
-                + "; ".join(f"{one.threshold.text} ({one.why})" for one in missed)
-            )
-        doubts = [why for turn in self.turns for why in turn.unreliable]
-        if self._options.strict and doubts:
+            raise ThresholdError(f"not as expected: {'; '.join(missed)}")
+        doubts = [why for turn in self._turns for why in turn.unreliable]
+        if self._strict and doubts:
             raise UnreliableError(f"measured, but not reliably: {doubts[0]}")
 
     def judge_live(self) -> None:
@@ -137,25 +129,24 @@ class SessionResult:
         It also fails when a connection was lost, and not when the user said nothing or left before
         the answer.
         """
-        from voicecli.events import ConnectionLost, UserQuit
-
         for entry in self._timeline:
             if isinstance(entry, ConnectionLost):
                 raise ServiceError(entry.service, _strip_service(entry.reason))
-        left = any(isinstance(entry, UserQuit) for entry in self._timeline)
-        failed = any(turn.failure is not None for turn in self.turns)
-        if self.turns and (failed or not left):
+        failed = any(turn.failure is not None for turn in self._turns)
+        if self._turns and (failed or not self._has(UserQuit)):
             self.judge()
         else:
             self._check_numbers()
 
     def _explain_silence(self) -> str:
-        from voicecli.events import SpeechStarted
-
-        if self.turns:
+        if self._turns:
             return "none of its replies was heard"
-        spoken = any(isinstance(entry, SpeechStarted) for entry in self._timeline)
-        return "what the user said was not understood" if spoken else "nobody spoke"
+        if self._has(SpeechStarted):
+            return "what the user said was not understood"
+        return "nobody spoke"
+
+    def _has(self, kind: type[Entry]) -> bool:
+        return any(isinstance(entry, kind) for entry in self._timeline)
 
 
 def describe_environment() -> dict[str, str]:

@@ -19,8 +19,6 @@ from voicecli.cli.options import (
     Sets,
     check_out,
     load_prediction,
-    measure_session,
-    print_result,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +69,7 @@ def talk_command(
     The exit code is 0 unless a service failed and nothing was answered, or a connection was lost.
     """
     from voicecli.cli.conversation import TalkOptions
-    from voicecli.cli.result import ResultOptions, SessionResult, find_columns
+    from voicecli.cli.result import SessionResult, find_columns
     from voicecli.timeline import Timeline
 
     options = [*(overrides or ()), *_list_settings(mic, speaker, max_minutes, text)]
@@ -86,8 +84,7 @@ def talk_command(
     timeline = Timeline()
     failure = _hold(settings, talk_options, timeline)
     if len(timeline):
-        asked = ResultOptions(profile_name=profile, predicted=prediction)
-        result = SessionResult(timeline, measure_session(timeline, out), settings, asked)
+        result = SessionResult(timeline, out, settings, profile_name=profile, predicted=prediction)
         _print_result(result, out, as_json)
     if failure is not None:
         raise failure
@@ -163,4 +160,4 @@ def _print_result(result: SessionResult, out: Path | None, as_json: bool) -> Non
 
         typer.echo(encode_result_line(result.as_json()))
     else:
-        print_result(result, out)
+        result.print_lines(out)

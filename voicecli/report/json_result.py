@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from voicecli import __version__
@@ -30,38 +30,30 @@ cut_off cold"""
 """The fields of a turn that the result holds as they are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionContext:
-    """The conditions of a session.
-
-    profile: its name, or "".
-    resolved: the profile's settings as plain data, of which only a hash is reported.
-    environment: platform, versions.
-    """
-
-    profile: str = ""
-    resolved: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-
-
 def build_result(
     turns: Sequence[Turn],
     usage: SessionUsage,
     summary: Summary,
     budgets: Budgets,
     cost: Cost,
-    *,
-    context: SessionContext,
     verdicts: Sequence[Verdict] = (),
+    *,
+    profile_name: str = "",
+    resolved: Mapping[str, Any],
+    environment: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Build the result of a session as plain data."""
+    """Build the result of a session as plain data.
+
+    resolved: the profile's settings as plain data, of which only a hash is reported.
+    environment: platform, versions.
+    """
     doubts = [f"turn {turn.turn}: {why}" for turn in turns for why in turn.unreliable]
     return {
         "schema_version": SCHEMA_VERSION,
         "program": "voicecli",
         "version": __version__,
-        "profile": {"name": context.profile or None, "hash": hash_profile(context.resolved)},
-        "environment": dict(context.environment),
+        "profile": {"name": profile_name or None, "hash": hash_profile(resolved)},
+        "environment": dict(environment),
         "measurement": {"reliable": not doubts, "reasons": doubts},
         "turns": [_turn(turn, budgets) for turn in turns],
         "summary": {name: encode_distribution(one) for name, one in summary.distributions.items()},
