@@ -62,7 +62,7 @@ def report(
         write_lines = TurnLines(typer.echo, profile.budgets, find_columns())
         for entry in timeline:
             write_lines(entry)
-        result.print_lines(None)
+        result.print_lines()
     if any(isinstance(entry, InputEnded) for entry in timeline):
         result.judge()
     else:

@@ -67,7 +67,7 @@ class SessionResult:
         self._cost = estimate_cost(self._usage, profile.find_prices())
         self._verdicts = [evaluate(one, self._summary) for one in expectations]
 
-    def print_lines(self, out: Path | None) -> None:
+    def print_lines(self, out: Path | None = None) -> None:
         """Print the summary, the verdicts, the prediction, and what is kept in ``out``."""
         budgets = self._profile.budgets
         lines = format_summary(self._turns, self._usage, self._summary, budgets, self._cost)
