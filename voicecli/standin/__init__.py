@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from voicecli.errors import UsageError
-from voicecli.standin.deepgram import DeepgramServer, Route
+from voicecli.standin.deepgram import Route, open_deepgram_server
 from voicecli.standin.deepgram_stt import ListenConnection
 from voicecli.standin.deepgram_tts import SpeakConnection
 from voicecli.standin.engines import Engines
@@ -53,16 +53,13 @@ async def serve(
         "/v1/listen": ("stt", partial(ListenConnection, engines, schedule)),
         "/v1/speak": ("tts", partial(SpeakConnection, engines, schedule)),
     }
-    speech = DeepgramServer(routes, schedule, require_key=require_key)
+    speech = open_deepgram_server(routes, schedule, deepgram_port, require_key=require_key)
     chat = ChatService(engines, schedule, require_key=require_key)
     async with AsyncExitStack() as stack:
         try:
-            deepgram = await stack.enter_async_context(speech.listen(deepgram_port))
+            deepgram = await stack.enter_async_context(speech)
             openai = await stack.enter_async_context(open_http_server(chat.answer, openai_port))
         except OSError as error:
             hint = "Choose another port, or none: then the system chooses."
             raise UsageError(f"cannot serve: {error.strerror}", hint=hint) from error
-        yield Endpoints(
-            deepgram=f"ws://127.0.0.1:{deepgram.sockets[0].getsockname()[1]}",
-            openai=f"http://127.0.0.1:{openai}/v1",
-        )
+        yield Endpoints(f"ws://127.0.0.1:{deepgram}", f"http://127.0.0.1:{openai}/v1")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-from websockets.asyncio.server import Server, ServerConnection
-from websockets.asyncio.server import serve as serve_websockets
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -51,9 +51,8 @@ class QueryError(Exception):
 
 def unreadable(name: str, why: str) -> QueryError:
     """Refuse a parameter that cannot be read."""
-    return QueryError(
-        400, QueryError.INVALID, f"Failed to deserialize query parameters: {name}: {why}"
-    )
+    message = f"Failed to deserialize query parameters: {name}: {why}"
+    return QueryError(400, QueryError.INVALID, message)
 
 
 class Query:
@@ -111,62 +110,54 @@ Route = tuple[Service, Callable[[ServerConnection, Query, ActiveFaults], ServedC
 """What serves a path: the service, and what makes its connections or raises QueryError."""
 
 
-class DeepgramServer:
-    """Serves ``routes``, by path."""
+@asynccontextmanager
+async def open_deepgram_server(
+    routes: Mapping[str, Route], faults: FaultSchedule, port: int, *, require_key: bool
+) -> AsyncGenerator[int, None]:
+    """Serve ``routes``, by path, on 127.0.0.1; yield the port.
 
-    def __init__(
-        self, routes: Mapping[str, Route], faults: FaultSchedule, *, require_key: bool
-    ) -> None:
-        self._routes = routes
-        self._faults = faults
-        self._require_key = require_key
-        self._accepted: dict[UUID, tuple[ServedConnection, ActiveFaults]] = {}
+    port: 0 lets the system choose.
+    """
+    accepted: dict[UUID, tuple[ServedConnection, ActiveFaults]] = {}
 
-    def listen(self, port: int) -> Server:
-        """The server on 127.0.0.1, to be used as an async context manager."""
-        return serve_websockets(
-            self._serve,
-            "127.0.0.1",
-            port,
-            compression=None,
-            process_request=self._answer_handshake,
-            process_response=_add_request_id,
-            select_subprotocol=_select_subprotocol,
-            ping_interval=None,  # the service answers pings, it sends none
-            close_timeout=1.0,  # the longest wait for a client that is gone
-        )
-
-    def _answer_handshake(self, socket: ServerConnection, request: Request) -> Response | None:
-        """Accept the handshake (None), or return the refusal."""
+    def answer_handshake(socket: ServerConnection, request: Request) -> Response | None:
         try:
-            self._accepted[socket.id] = self._accept(socket, request)
+            query = Query(request.path)
+            if query.path not in routes:
+                raise QueryError(404)
+            service, connect = routes[query.path]
+            active = faults.begin(service, "connection")
+            if refuse := active.find("refuse"):
+                raise QueryError(refuse.status)
+            _check_key(request.headers, required=require_key)
+            accepted[socket.id] = connect(socket, query, active), active
         except QueryError as error:
             return _refuse(socket, error)
         return None
 
-    def _accept(
-        self, socket: ServerConnection, request: Request
-    ) -> tuple[ServedConnection, ActiveFaults]:
-        query = Query(request.path)
-        if (route := self._routes.get(query.path)) is None:
-            raise QueryError(404)
-        service, connect = route
-        faults = self._faults.begin(service, "connection")
-        if refuse := faults.find("refuse"):
-            raise QueryError(refuse.status)
-        _check_key(request.headers, required=self._require_key)
-        return connect(socket, query, faults), faults
-
-    async def _serve(self, socket: ServerConnection) -> None:
-        connection, faults = self._accepted.pop(socket.id)
+    async def run(socket: ServerConnection) -> None:
+        connection, active = accepted.pop(socket.id)
         try:
-            await faults.run(connection.run())
+            await active.run(connection.run())
         except* ConnectionBroken as broken:
             if broken.subgroup(lambda error: getattr(error, "half_open", False)):
                 socket.transport.pause_reading()
                 await socket.wait_closed()
             else:
                 socket.transport.abort()
+
+    async with serve(
+        run,
+        "127.0.0.1",
+        port,
+        compression=None,
+        process_request=answer_handshake,
+        process_response=_add_request_id,
+        select_subprotocol=_select_subprotocol,
+        ping_interval=None,  # the service answers pings, it sends none
+        close_timeout=1.0,  # the longest wait for a client that is gone
+    ) as server:
+        yield server.sockets[0].getsockname()[1]
 
 
 def parse_message(message: str) -> Any:

@@ -45,13 +45,9 @@ DIARIZE_CONFLICT = "diarize_model cannot be used together with diarize or diariz
 
 @dataclass(frozen=True, slots=True)
 class ListenQuery:
-    """The options of a connection.
+    """The options of a connection; without a named encoding, the service expects a container."""
 
-    rate: of the linear16 audio, in hertz; None when no encoding was named: then the service expects
-        a container.
-    """
-
-    rate: int | None
+    rate: int | None  # Hz, of the linear16 audio; None for a container
     keyterms: bool
     interim_results: bool
     endpointing: Seconds | None
@@ -129,21 +125,23 @@ def _parse_utterance_end(query: Query) -> Seconds | None:
 
 # ── the connection ───────────────────────────────────────────────────────────
 
+Due = tuple[Seconds, Mark | None]
+"""An answer, and the time before which it must not be sent; None ends the stream."""
+
 IDLE_TIMEOUT: Seconds = 10.0
 """The longest gap between two audio messages or, once there was audio, messages of any kind."""
+
+Frame = dict[str, Any]
+
+MODEL_UUID = "00000000-0000-4000-8000-000000000003"
+MODEL_INFO = {"name": "general-nova-3", "version": "2025-04-17.21547", "arch": "nova-3"}
+CONFIDENCE = 0.98
+ROUNDING: Seconds = 1e-9  # more than the rounding errors of a sum of durations
 
 NET_0001 = (
     "Deepgram did not receive audio data or a text message within the timeout window. "
     "See https://dpgr.am/net0001"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """An answer that must not leave before ``when``; a mark of None ends the stream."""
-
-    when: Seconds
-    mark: Mark | None
 
 
 class ListenConnection(ServedConnection):
@@ -163,7 +161,7 @@ class ListenConnection(ServedConnection):
         self._stt = engines.stt()
         self._faults = faults
         self._active = active
-        self._due: asyncio.Queue[_Due] = asyncio.Queue()
+        self._due: asyncio.Queue[Due] = asyncio.Queue()
         self._segmenter = Segmenter(
             options.rate or min(RATES),
             endpointing=options.endpointing,
@@ -236,21 +234,21 @@ class ListenConnection(ServedConnection):
                     at = to_float32(mark.at / self._segmenter.rate)
                     await self._send({"type": "SpeechStarted", "channel": [0, 1], "timestamp": at})
             elif isinstance(mark, ResultDue) and mark.result != "interim":
-                self._due.put_nowait(_Due(instant + self._pace.final(), mark))
+                self._due.put_nowait((instant + self._pace.final(), mark))
             else:
-                self._due.put_nowait(_Due(instant, mark))
+                self._due.put_nowait((instant, mark))
 
     def _finalize(self) -> None:
         lost = self._faults.begin("stt", "finalize").find("finalize_lost")
         cut = self._segmenter.cut(self._segmenter.cursor, from_finalize=True)
         if not lost and (cut.segment.voiced or self._pace.finalize_silence):
-            self._due.put_nowait(_Due(clock.now() + self._pace.finalize(), cut))
+            self._due.put_nowait((clock.now() + self._pace.finalize(), cut))
 
     def _finish(self) -> None:
         if self._segmenter.cursor:
             cut = self._segmenter.cut(self._segmenter.cursor)
-            self._due.put_nowait(_Due(clock.now() + self._pace.finalize(), cut))
-        self._due.put_nowait(_Due(clock.now(), None))
+            self._due.put_nowait((clock.now() + self._pace.finalize(), cut))
+        self._due.put_nowait((clock.now(), None))
 
     async def _configure(self, keyterms: list[str] | None) -> None:
         answer: Frame = {"type": "ConfigureSuccess", "request_id": str(self._socket.id)}
@@ -263,34 +261,62 @@ class ListenConnection(ServedConnection):
 
     async def _send_answers(self) -> None:
         while True:
-            due = await self._due.get()
-            match due.mark:
+            when, mark = await self._due.get()
+            match mark:
                 case None:
                     await self._send(self._make_metadata(self._digest.hexdigest()))
                     await self._socket.close(1000)
                 case ResultDue(result="interim") if not self._due.empty():
                     pass  # outdated: more is due already
                 case ResultDue():
-                    await self._answer(due.mark, due.when)
+                    await self._answer(mark, when)
                 case WordsEnded() if self._last_word_end is not None:
-                    await clock.sleep_until(due.when)
+                    await clock.sleep_until(when)
                     end = {"channel": [0, 1], "last_word_end": self._last_word_end}
                     await self._send({"type": "UtteranceEnd", **end})
                     self._last_word_end = None
 
     async def _answer(self, due: ResultDue, when: Seconds) -> None:
-        text = ""
-        if due.segment.voiced:
-            text = await self._stt.recognise(due.segment, due.result)
+        text = await self._stt.recognise(due.segment, due.result) if due.segment.voiced else ""
         await clock.sleep_until(when)
         if not due.shown:
             return
-        frame = results_frame(
-            due, text, punctuated=self._options.punctuated, request_id=str(self._socket.id)
-        )
+        frame = self._make_results(due, text)
         if words := frame["channel"]["alternatives"][0]["words"]:
             self._last_word_end = words[-1]["end"]
         await self._send(frame)
+
+    def _make_results(self, due: ResultDue, text: str) -> Frame:
+        """Make a Results frame; ``text`` has punctuation and capitals, as the client may want."""
+        segment, start = due.segment, due.start / due.segment.rate
+        words: list[Frame] = [
+            {
+                "word": word.strip(string.punctuation).lower() or word,
+                "start": to_float32(start + begin),
+                "end": to_float32(start + end),
+                "confidence": CONFIDENCE,
+            }
+            | ({"punctuated_word": word} if self._options.punctuated else {})
+            for word, begin, end in place_words(text.split(), segment.voiced)
+        ]
+        shown = "punctuated_word" if self._options.punctuated else "word"
+        alternative = {
+            "transcript": " ".join(word[shown] for word in words),
+            "confidence": CONFIDENCE if words else 0.0,
+            "words": words,
+        }
+        model = {"model_info": MODEL_INFO, "model_uuid": MODEL_UUID}
+        return {
+            "type": "Results",
+            "channel_index": [0, 1],
+            "duration": to_float32((due.at - due.start) / segment.rate),
+            "start": to_float32(start),
+            "is_final": due.result != "interim",
+            "speech_final": due.speech_final,
+            "channel": {"alternatives": [alternative]},
+            "metadata": {"request_id": str(self._socket.id), **model},
+            "from_finalize": due.from_finalize,
+        }
 
     def _make_metadata(self, sha256: str) -> Frame:
         """Make the Metadata frame that ends a stream; ``sha256`` is that of all the audio."""
@@ -314,69 +340,21 @@ class ListenConnection(ServedConnection):
             await self._socket.send(self._active.corrupt(json.dumps(frame)))
 
 
-# ── the frames ───────────────────────────────────────────────────────────────
-
-Frame = dict[str, Any]
-
-MODEL_UUID = "00000000-0000-4000-8000-000000000003"
-MODEL_INFO = {"name": "general-nova-3", "version": "2025-04-17.21547", "arch": "nova-3"}
-CONFIDENCE = 0.98
-
-
-def results_frame(due: ResultDue, text: str, *, punctuated: bool, request_id: str) -> Frame:
-    """Make a Results frame.
-
-    text: the segment's words, with punctuation and capitals.
-    punctuated: whether the client asked for these.
-    """
-    segment, start = due.segment, due.start / due.segment.rate
-    words: list[Frame] = [
-        {
-            "word": word.strip(string.punctuation).lower() or word,
-            "start": to_float32(start + begin),
-            "end": to_float32(start + end),
-            "confidence": CONFIDENCE,
-        }
-        | ({"punctuated_word": word} if punctuated else {})
-        for word, begin, end in place_words(text.split(), segment.voiced)
-    ]
-    transcript = " ".join(text.split() if punctuated else (word["word"] for word in words))
-    confidence = CONFIDENCE if words else 0.0
-    alternative = {"transcript": transcript, "confidence": confidence, "words": words}
-    return {
-        "type": "Results",
-        "channel_index": [0, 1],
-        "duration": to_float32((due.at - due.start) / segment.rate),
-        "start": to_float32(start),
-        "is_final": due.result != "interim",
-        "speech_final": due.speech_final,
-        "channel": {"alternatives": [alternative]},
-        "metadata": {"request_id": request_id, "model_info": MODEL_INFO, "model_uuid": MODEL_UUID},
-        "from_finalize": due.from_finalize,
-    }
-
-
 def place_words(
     words: list[str], voiced: tuple[tuple[Seconds, Seconds], ...]
 ) -> Iterator[tuple[str, Seconds, Seconds]]:
-    """Spread ``words`` evenly over the voiced time; yield each with its start and end."""
-    total = sum(end - start for start, end in voiced)
-    for index, word in enumerate(words):
-        begin = _place(total * index / len(words), voiced)
-        end = _place(total * (index + 1) / len(words), voiced, is_end=True)
-        yield word, begin, end
+    """Spread ``words`` evenly over the voiced time; yield each with its start and end.
 
-
-def _place(
-    spoken: Seconds, voiced: tuple[tuple[Seconds, Seconds], ...], *, is_end: bool = False
-) -> Seconds:
-    """Map voiced time to time in the segment; at a pause, ends lie before and starts after it."""
-    for start, end in voiced:
-        length = end - start
-        if spoken < length - 1e-9 or (is_end and spoken <= length + 1e-9):
-            return start + spoken
-        spoken -= length
-    return voiced[-1][1] if voiced else 0.0
+    Where a word ends at a pause, it ends before the pause, and the next one starts after it.
+    """
+    if words:
+        starts, ends = np.array(voiced).T
+        spoken = np.cumsum(ends - starts)  # voiced time until each stretch ends
+        at = np.linspace(0, spoken[-1], len(words) + 1)
+        first = np.searchsorted(spoken, at[:-1] + ROUNDING, side="right")
+        last = np.searchsorted(spoken, at[1:] - ROUNDING, side="left")
+        offsets = ends - spoken
+        yield from zip(words, at[:-1] + offsets[first], at[1:] + offsets[last], strict=True)
 
 
 def to_float32(seconds: Seconds) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,44 +21,35 @@ from voicecli.standin.script import ActiveFaults, FaultSchedule
 from voicecli.units import Seconds
 
 MODELS = re.compile(r"aura(-2)?-[a-z]+-[a-z]{2}")
+NO_SUCH_MODEL = "Bad Request: No such model/version combination found."
 RATES = {
     "linear16": (8000, 16000, 24000, 32000, 48000),
     "mulaw": (8000, 16000),
     "alaw": (8000, 16000),
 }
-MODEL_INFO = {
-    "model_version": "2025-04-07.0",
-    "model_uuid": "00000000-0000-4000-8000-000000000002",
-}
+MODEL_INFO = {"model_version": "2025-04-07.0", "model_uuid": "00000000-0000-4000-8000-000000000002"}
 
 WINDOW: Seconds = 60.0
 FLUSHES, CHARACTERS = 20, 2400
 """Accepted per WINDOW; a Flush too many is answered with a Warning, text too long with a close."""
 
-SPEAK_CHARACTERS = 2000
-"""Accepted per Speak message."""
-
-MAX_AGE: Seconds = 3600.0
-"""A connection is closed at this age, even an active one."""
+SPEAK_CHARACTERS = 2000  # per Speak message
+MAX_AGE: Seconds = 3600.0  # a connection is closed at this age, even an active one
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakQuery:
-    """The options of a connection.  ``speed`` is validated, but no engine implements it.
-
-    rate: of the linear16 audio, in hertz.
-    """
+    """The options of a connection.  ``speed`` is validated, but no engine implements it."""
 
     model: str
-    rate: int
+    rate: int  # Hz, of the linear16 audio
 
 
 def parse_speak_query(query: Query) -> SpeakQuery:
     """Parse the options; raise QueryError where the service would."""
     model = query.text("model", "aura-asteria-en")
     if not MODELS.fullmatch(model):
-        message = "Bad Request: No such model/version combination found."
-        raise QueryError(400, "Bad Request", message)
+        raise QueryError(400, "Bad Request", NO_SUCH_MODEL)
     encoding = query.text("encoding", "linear16")
     if encoding not in RATES:
         raise _unsupported(f"`encoding` must be one of {list(RATES)}")
@@ -187,24 +177,17 @@ class SpeakConnection(ServedConnection):
 
     async def _speak(self, flush: _Flush) -> None:
         if flush.text.strip():
-            async with aclosing(self._audio(flush)) as frames:
-                async for frame in frames:
-                    await self._send(frame, flush.faults)
+            is_odd = flush.faults.find("odd_frames") is not None
+            kept = b""
+            async with aclosing(self._tts.speak(flush.text, self._options.rate)) as chunks:
+                async for chunk in chunks:
+                    audio = kept + chunk
+                    end = len(audio) - (is_odd and len(audio) % 2 == 0)
+                    kept = audio[end:]
+                    await self._send(audio[:end], flush.faults)
+            if kept:
+                await self._send(kept, flush.faults)
         await self._send({"type": "Flushed", "sequence_id": flush.number}, flush.faults)
-
-    async def _audio(self, flush: _Flush) -> AsyncGenerator[bytes, None]:
-        odd = b""
-        async with aclosing(self._tts.speak(flush.text, self._options.rate)) as chunks:
-            async for chunk in chunks:
-                if not flush.faults.find("odd_frames"):
-                    yield chunk
-                    continue
-                audio = odd + chunk
-                end = len(audio) - 1 + len(audio) % 2  # an odd number of bytes
-                yield audio[:end]
-                odd = audio[end:]
-        if odd:
-            yield odd
 
     async def _send(
         self, message: dict[str, Any] | bytes, faults: ActiveFaults | None = None
