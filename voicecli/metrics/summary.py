@@ -10,7 +10,8 @@ The names are the one vocabulary of tables, JSON, ``--expect`` and ``--slo``:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from math import ceil, floor
 
 from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR, RAW, RAW_PREFIX, STAGES
 from voicecli.metrics.turns import Turn
@@ -20,9 +21,6 @@ from voicecli.units import Seconds
 
 MIN_COUNT = {"p95": 20, "p99": 100}
 """A percentile of fewer values is withheld: it would be little else than the largest one."""
-
-STATISTICS = ("n", "min", "p50", "p90", "p95", "p99", "max")
-"""The names of a distribution's numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +36,9 @@ class Distribution:
     max: float | None = None
 
 
+STATISTICS = tuple(one.name for one in fields(Distribution))
+
+
 def compute_percentile(ordered: Sequence[float], share: float) -> float:
     """Compute the value that ``share`` (0 to 1) of the values in ``ordered`` do not exceed.
 
@@ -47,27 +48,20 @@ def compute_percentile(ordered: Sequence[float], share: float) -> float:
     ordered: ascending, at least one value.
     """
     rank = share * (len(ordered) - 1)
-    below = min(int(rank), len(ordered) - 1)
-    above = min(below + 1, len(ordered) - 1)
-    low, high = ordered[below], ordered[above]
-    return min(low + (rank - below) * (high - low), high)
+    low, high = ordered[floor(rank)], ordered[ceil(rank)]
+    return min(low + rank % 1 * (high - low), high)
 
 
 def describe(values: Iterable[float]) -> Distribution:
     """Describe the distribution of ``values``, given in any order."""
-    ordered = sorted(values)
-    count = len(ordered)
-    if not count:
+    if not (ordered := sorted(values)):
         return Distribution()
-    return Distribution(
-        n=count,
-        min=ordered[0],
-        p50=compute_percentile(ordered, 0.5),
-        p90=compute_percentile(ordered, 0.9),
-        p95=compute_percentile(ordered, 0.95) if count >= MIN_COUNT["p95"] else None,
-        p99=compute_percentile(ordered, 0.99) if count >= MIN_COUNT["p99"] else None,
-        max=ordered[-1],
-    )
+    percentiles = {
+        f"p{percent}": compute_percentile(ordered, percent / 100)
+        for percent in (50, 90, 95, 99)
+        if len(ordered) >= MIN_COUNT.get(f"p{percent}", 1)
+    }
+    return Distribution(n=len(ordered), min=ordered[0], max=ordered[-1], **percentiles)
 
 
 METRICS = (MOUTH_TO_EAR.name, *STAGES, *(f"{RAW_PREFIX}{name}" for name in RAW))

@@ -27,8 +27,6 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 
 _FORM = re.compile(r"\s*([a-z][\w.]*)\s*(<=|>=|==|!=|<|>)\s*(-?\d+(?:\.\d+)?)\s*", re.ASCII)
 
-_ENDING = re.compile(rf"\.({'|'.join(STATISTICS)})$")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
@@ -106,5 +104,5 @@ def _suggest_name(name: str, known: Sequence[str]) -> str:
         return f"Did you mean {' or '.join(f'{name}.{statistic}' for statistic in STATISTICS)}?"
     if hint := suggest(name, known, limit=3):
         return hint
-    metrics = dict.fromkeys(_ENDING.sub("", one) for one in known)
+    metrics = dict.fromkeys(re.sub(rf"\.({'|'.join(STATISTICS)})$", "", one) for one in known)
     return f"There are {', '.join(metrics)}; durations with .{', .'.join(STATISTICS)}."

@@ -10,15 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from voicecli.events import (
-    MAX_LAG,
-    CommitReply,
-    EndReason,
-    ReplyFailed,
-    ReplyFinished,
-    Service,
-    TurnId,
-)
+from voicecli import events
+from voicecli.events import MAX_LAG, TurnId
 from voicecli.metrics.collector import TraceCollector, TurnTrace
 from voicecli.metrics.stages import measure_raw, measure_stages
 from voicecli.timeline import Entry
@@ -33,14 +26,6 @@ discarded: the words are in a later turn.
 
 MAX_DISAGREEMENT: Seconds = 0.150
 """How far detector and STT may be apart on when the user stopped; the field's threshold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Which service failed, and why, in one sentence."""
-
-    service: Service
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +48,12 @@ class Turn:
     turn: TurnId
     at: Seconds
     user_text: str
-    reason: EndReason
+    reason: events.EndReason
     outcome: Outcome
     said: str = ""
     heard: Seconds = 0.0
     heard_at: Seconds | None = None
-    failure: Failure | None = None
+    failure: events.ReplyFailed | None = None
     mouth_to_ear: Seconds | None = None
     stages: Mapping[str, Seconds] = field(default_factory=dict)
     raw: Mapping[str, Seconds] = field(default_factory=dict)
@@ -108,7 +93,7 @@ class TurnReader:
         trace = self._traces.note(entry)
         if trace is None or trace.commit is None or trace.end is not entry:
             return None
-        return _measure(trace, trace.commit, self._traces)
+        return _measure(trace, self._traces)
 
     def measure_raw(self, turn: TurnId) -> Mapping[str, Seconds]:
         """Return the raw durations of a reply under way that are known so far."""
@@ -116,11 +101,7 @@ class TurnReader:
 
     def list_turns(self) -> list[Turn]:
         """All turns up to now, in order; one that has not ended counts as it stands."""
-        return [
-            _measure(trace, trace.commit, self._traces)
-            for trace in self._traces.committed
-            if trace.commit is not None
-        ]
+        return [_measure(trace, self._traces) for trace in self._traces.committed]
 
 
 def measure_turns(timeline: Iterable[Entry]) -> list[Turn]:
@@ -131,10 +112,11 @@ def measure_turns(timeline: Iterable[Entry]) -> list[Turn]:
     return reader.list_turns()
 
 
-def _measure(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) -> Turn:
-    end = trace.end
-    finished = end if isinstance(end, ReplyFinished) else None
-    failed = end if isinstance(end, ReplyFailed) else None
+def _measure(trace: TurnTrace, traces: TraceCollector) -> Turn:
+    commit, end = trace.commit, trace.end
+    assert commit is not None
+    finished = end if isinstance(end, events.ReplyFinished) else None
+    failed = end if isinstance(end, events.ReplyFailed) else None
     outcome = _classify(trace)
     milestones = trace.collect_milestones()
     measured = outcome != "discarded" and not (failed and milestones.clause is None)
@@ -147,7 +129,7 @@ def _measure(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) -> T
         said=end.said if end else "",
         heard=end.heard if end else 0.0,
         heard_at=trace.playback.at if trace.playback is not None else None,
-        failure=Failure(service=failed.service, reason=failed.reason) if failed else None,
+        failure=failed,
         mouth_to_ear=milestones.mouth_to_ear if measured else None,
         stages=measure_stages(milestones) if measured else {},
         raw=measure_raw(milestones),
@@ -161,21 +143,21 @@ def _measure(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) -> T
         underruns=finished.underruns if finished else 0,
         cut_off=trace.cut_off or outcome == "discarded",
         cold=trace is traces.committed[0],
-        unreliable=_find_doubts(trace, commit, traces) if outcome != "discarded" else (),
+        unreliable=_find_doubts(trace, traces) if outcome != "discarded" else (),
     )
 
 
 def _classify(trace: TurnTrace) -> Outcome:
     if trace.cancel is not None and trace.cancel.heard_nothing:
         return "discarded"
-    if isinstance(trace.end, ReplyFailed):
+    if isinstance(trace.end, events.ReplyFailed):
         return "failed"
     if trace.playback is None and not (trace.end and trace.end.heard):
         return "silent"
-    return "answered" if isinstance(trace.end, ReplyFinished) else "interrupted"
+    return "answered" if isinstance(trace.end, events.ReplyFinished) else "interrupted"
 
 
-def _find_doubts(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) -> tuple[str, ...]:
+def _find_doubts(trace: TurnTrace, traces: TraceCollector) -> tuple[str, ...]:
     doubts = []
     if xruns := traces.count_xruns(trace):
         doubts.append(f"the sound card lost samples (xruns: {xruns})")
@@ -183,7 +165,7 @@ def _find_doubts(trace: TurnTrace, commit: CommitReply, traces: TraceCollector) 
         doubts.append(f"the event loop was {ms(lag):.0f} ms late")
     if trace.playback is not None and trace.playback.estimated:
         doubts.append("the sound card gives no times, so the start of the reply is an estimate")
-    if commit.reason == "typed":
+    if trace.commit is not None and trace.commit.reason == "typed":
         return tuple(doubts)
     voice, words, stopped = trace.voice_end, trace.words_end, trace.speech_end
     if stopped is None:

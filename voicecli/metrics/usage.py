@@ -5,26 +5,15 @@ A count or rate is declared in one place: its name, what it means and how it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar, get_args
+from operator import attrgetter
+from typing import Any, get_args
 
-from voicecli.events import (
-    AudioGlitched,
-    CancelReply,
-    ClauseSent,
-    ConnectionOpened,
-    DraftReply,
-    LlmRequested,
-    ReplyEvent,
-    ReplyFinished,
-    Resume,
-)
+from voicecli import events
 from voicecli.metrics.turns import Outcome, Turn
 from voicecli.timeline import Entry
 from voicecli.units import Seconds
-
-T = TypeVar("T", bound=Turn | Entry)
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 """Each turn has exactly one; their counts sum to the turns."""
@@ -32,17 +21,18 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 def _count(
     description: str,
-    kind: type[T],
-    value: Callable[[T], int | None] = lambda _: 1,
+    kind: type[Turn | Entry],
+    value: str | Callable[[Any], int | None] = lambda _: 1,
     default: int | None = 0,
 ) -> Any:
     """Declare a count: the sum of ``value`` over the turns or entries of ``kind``.
 
-    default: the count of nothing; a ``value`` of None is nothing.
+    value: an attribute, or a function; None counts as nothing.
+    default: the count of nothing.
     """
-    return field(
-        default=default, metadata={"description": description, "kind": kind, "value": value}
-    )
+    get_value = attrgetter(value) if isinstance(value, str) else value
+    metadata = {"description": description, "kind": kind, "value": get_value}
+    return field(default=default, metadata=metadata)
 
 
 def _count_outcome(outcome: Outcome, description: str) -> Any:
@@ -53,10 +43,10 @@ def _time(description: str) -> Any:
     return field(default=0.0, metadata={"description": description})
 
 
-def _count_unreported(event: ReplyEvent) -> int:
-    if isinstance(event, ReplyFinished):
+def _count_unreported(event: events.ReplyEvent) -> int:
+    if isinstance(event, events.ReplyFinished):
         return -(event.prompt_tokens is not None)
-    return isinstance(event, LlmRequested)
+    return isinstance(event, events.LlmRequested)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,41 +67,35 @@ class SessionUsage:
     cutoffs: int = _count(
         "turns whose user spoke again before the reply was heard or soon after the commitment",
         Turn,
-        lambda turn: turn.cut_off,
+        "cut_off",
     )
-    false_alarms: int = _count("sounds that held a reply and did not take the floor", Resume)
-    drafts: int = _count("replies that were prepared", DraftReply)
+    false_alarms: int = _count("sounds that held a reply and did not take the floor", events.Resume)
+    drafts: int = _count("replies that were prepared", events.DraftReply)
     drafts_discarded: int = _count(
-        "drafts that were never committed", CancelReply, lambda cancel: not cancel.committed
+        "drafts that were never committed", events.CancelReply, lambda cancel: not cancel.committed
     )
-    llm_requests: int = _count("requests to the LLM", LlmRequested)
-    hedges: int = _count(
-        "requests that raced a late one", LlmRequested, lambda request: request.hedge
-    )
-    retries: int = _count("requests that followed a failed one", Turn, lambda turn: turn.retries)
+    llm_requests: int = _count("requests to the LLM", events.LlmRequested)
+    hedges: int = _count("requests that raced a late one", events.LlmRequested, "hedge")
+    retries: int = _count("requests that followed a failed one", Turn, "retries")
     tokens: int | None = _count(
-        "completion tokens that the LLM reported", ReplyFinished, lambda end: end.tokens, None
+        "completion tokens that the LLM reported", events.ReplyFinished, "tokens", None
     )
     prompt_tokens: int | None = _count(
-        "prompt tokens that the LLM reported", ReplyFinished, lambda end: end.prompt_tokens, None
+        "prompt tokens that the LLM reported", events.ReplyFinished, "prompt_tokens", None
     )
     uncounted: int = _count(
-        "requests for which the LLM reported no tokens", ReplyEvent, _count_unreported
+        "requests for which the LLM reported no tokens", events.ReplyEvent, _count_unreported
     )
-    flushes: int = _count("flushes of the TTS", ClauseSent, lambda clause: clause.flushed)
+    flushes: int = _count("flushes of the TTS", events.ClauseSent, "flushed")
     characters: int = _count(
         "characters sent to the TTS, greeting and apologies included",
-        ClauseSent,
+        events.ClauseSent,
         lambda clause: len(clause.text),
     )
     underruns: int = _count(
-        "times that the loudspeaker ran dry within a reply",
-        ReplyFinished,
-        lambda end: end.underruns,
+        "times that the loudspeaker ran dry within a reply", events.ReplyFinished, "underruns"
     )
-    xruns: int = _count(
-        "times that the sound card lost samples", AudioGlitched, lambda glitch: glitch.xruns
-    )
+    xruns: int = _count("times that the sound card lost samples", events.AudioGlitched, "xruns")
     seconds: Seconds = _time("length of the session, in seconds")
     listened: Seconds = _time("time for which the STT was connected, in seconds")
 
@@ -131,17 +115,14 @@ class SessionUsage:
         return _divide(self.interrupted, self.answered + self.interrupted)
 
 
-RATES: Mapping[str, str] = {
+RATES = {
     name: f"s{one.__doc__[1:-1]}"
     for name, one in vars(SessionUsage).items()
     if isinstance(one, property) and one.__doc__
 }
 """What each rate (0 to 1) means, by name; a share of nothing is None."""
 
-COUNTS: Mapping[str, str] = {
-    **{one.name: one.metadata["description"] for one in fields(SessionUsage)},
-    **RATES,
-}
+COUNTS = {one.name: one.metadata["description"] for one in fields(SessionUsage)} | RATES
 """What each number of a session means, by name."""
 
 
@@ -154,14 +135,11 @@ def count_usage(timeline: Iterable[Entry], turns: Sequence[Turn]) -> SessionUsag
             items = (item for item in (*turns, *entries) if isinstance(item, kind))
             known = [n for n in map(one.metadata["value"], items) if n is not None]
             counts[one.name] = sum(known) if known else one.default
-    end = max((entry.at for entry in entries), default=0.0)
-    connections = (one for one in entries if isinstance(one, ConnectionOpened))
-    opened = [one.at for one in connections if one.service == "stt"]
-    return SessionUsage(
-        **counts,
-        seconds=end - min((entry.at for entry in entries), default=end),
-        listened=end - (opened[0] if opened else end),
-    )
+    times = [entry.at for entry in entries]
+    end = max(times, default=0.0)
+    connections = (one for one in entries if isinstance(one, events.ConnectionOpened))
+    connected = next((one.at for one in connections if one.service == "stt"), end)
+    return SessionUsage(**counts, seconds=end - min(times, default=end), listened=end - connected)
 
 
 def _divide(part: int, whole: int) -> float | None:
