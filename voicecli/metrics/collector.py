@@ -73,13 +73,13 @@ class TurnTrace:
     def collect_milestones(self) -> Milestones:
         """When things happened."""
         first = self.requests[0].at if self.requests else None
-        won = [one.at for one in self.requests if self.token and one.attempt == self.token.attempt]
+        answered = self.token and self.token.attempt
         return Milestones(
             speech_end=self.speech_end,
             text=self.text_at,
             commit=_at(self.commit),
             request=first,
-            winner=won[0] if won else first,
+            winner=next((one.at for one in self.requests if one.attempt == answered), first),
             token=_at(self.token),
             clause=_at(self.clause),
             flush=self._flush(),
@@ -113,7 +113,9 @@ class TraceCollector:
         """Take the next entry; return the trace of the reply that it is about, if it is."""
         match entry:
             case events.DraftReply():
-                return self._note_draft(entry)
+                trace = self.find_trace(entry.turn)
+                trace.text_at = self._speech.find_text_time(entry.at)
+                return trace
             case events.CommitReply():
                 return self._note_commit(entry)
             case events.CancelReply():
@@ -121,7 +123,7 @@ class TraceCollector:
                 trace.cancel = trace.cancel or entry
                 return trace
             case events.ReplyEvent():
-                return self._note_reply(entry, self.find_trace(entry.turn))
+                return self._note_reply(entry)
             case events.AudioGlitched():
                 self._glitches.append(entry)
             case events.LoopLagged():
@@ -149,11 +151,6 @@ class TraceCollector:
             self._traces[turn] = TurnTrace(begin=last.at if last else 0.0)
         return self._traces[turn]
 
-    def _note_draft(self, draft: events.DraftReply) -> TurnTrace:
-        trace = self.find_trace(draft.turn)
-        trace.text_at = self._speech.find_text_time(draft.at)
-        return trace
-
     def _note_commit(self, commit: events.CommitReply) -> TurnTrace:
         trace = self.find_trace(commit.turn)
         if trace.commit is None:
@@ -165,7 +162,8 @@ class TraceCollector:
         self._speech.voice_end = self._speech.words_end = None
         return trace
 
-    def _note_reply(self, event: events.ReplyEvent, trace: TurnTrace) -> TurnTrace:
+    def _note_reply(self, event: events.ReplyEvent) -> TurnTrace:
+        trace = self.find_trace(event.turn)
         match event:
             case events.LlmRequested():
                 trace.requests.append(event)
@@ -184,26 +182,23 @@ class TraceCollector:
         return trace
 
 
+@dataclass(slots=True)
 class _SpeechTrace:
     """What detector and STT reported about the user since the last commitment.
 
     voice_end, words_end: when the user stopped, by the detector and by the STT; None: not reported.
     """
 
-    def __init__(self) -> None:
-        self.voice_end: Seconds | None = None
-        self.words_end: Seconds | None = None
-        self._final_at: Seconds | None = None
-        self._speaking = False
-        self._start: Seconds = 0.0
-        self._start_after: TurnTrace | None = None
-        self._earlier_end: Seconds | None = None
+    voice_end: Seconds | None = None
+    words_end: Seconds | None = None
+    _final_at: Seconds | None = None
+    _speaking: bool = False
+    _start: Seconds = 0.0
+    _start_after: TurnTrace | None = None
+    _earlier_end: Seconds | None = None
 
     def find_text_time(self, drafted: Seconds) -> Seconds:
-        """When the text of a reply that was drafted at ``drafted`` was known.
-
-        Words that never became final were taken as they were, at ``drafted``.
-        """
+        """When the text of a reply was known; text that is not final counts from ``drafted``."""
         return drafted if self._final_at is None else self._final_at
 
     def note(self, entry: Entry, last: TurnTrace | None) -> None:
