@@ -13,6 +13,7 @@ On a terminal the last line becomes a bar of the stages, in proportion and colou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Literal, NamedTuple
 
@@ -43,6 +44,7 @@ class Segment(NamedTuple):
 _COLOURS = {"met": "\x1b[32m", "over": "\x1b[31m"}  # green, red
 
 
+@dataclass(slots=True)
 class TurnLines:
     """A follower of a timeline that writes the lines of each entry.
 
@@ -50,22 +52,16 @@ class TurnLines:
     columns: the width of the terminal; None for plain text.
     """
 
-    def __init__(
-        self,
-        write: Callable[[str], None],
-        budgets: Budgets | None = None,
-        columns: int | None = None,
-    ) -> None:
-        self._write = write
-        self._budgets = budgets or Budgets()
-        self._columns = columns
-        self._reader = TurnReader()
+    write: Callable[[str], None]
+    budgets: Budgets = Budgets()
+    columns: int | None = None
+    _reader: TurnReader = field(default_factory=TurnReader, init=False)
 
     def __call__(self, entry: Entry) -> None:
         """Write the lines of the next entry."""
         turn = self._reader.note(entry)
-        for line in format_entry(entry, turn, self._budgets, self._columns):
-            self._write(line)
+        for line in format_entry(entry, turn, self.budgets, self.columns):
+            self.write(line)
 
 
 def format_entry(
@@ -124,11 +120,8 @@ def draw_stages(turn: Turn, budgets: Budgets, columns: int) -> list[list[Segment
     total = Segment(f"{format_ms(turn.mouth_to_ear)} ms", style(MOUTH_TO_EAR.name))
     length = min(BAR_COLUMNS, max(columns - len(head) - len(total.text) - 1, 0))
     cells = round_parts(turn.stages, turn.mouth_to_ear, length / turn.mouth_to_ear)
-    drawn = [(name, count) for name, count in cells.items() if count]
-    bar = [
-        Segment(glyph * count, style(name))
-        for glyph, (name, count) in zip(cycle("█▓"), drawn, strict=False)
-    ]
+    glyphs = cycle("█▓")
+    bar = [Segment(next(glyphs) * count, style(name)) for name, count in cells.items() if count]
     took = round_parts(turn.stages, turn.mouth_to_ear, 1000)
     numbers = [Segment(f"{name} {one}", style(name)) for name, one in took.items() if one]
     marks = [Segment(mark) for mark in list_marks(turn, budgets)]
@@ -146,12 +139,13 @@ def _wrap(
     """Append ``items`` to ``line``, and go on in further lines when it is full."""
     lines = [line]
     for item in items:
-        used = sum(len(one.text) for one in lines[-1])
-        begun = "".join(one.text for one in lines[-1]).strip()
-        if begun and used + len(between) + len(item.text) > columns:
-            lines.append([Segment(indent)])
-            begun = ""
-        lines[-1] += [Segment(between), item] if begun else [item]
+        text = "".join(one.text for one in lines[-1])
+        if not text.strip():
+            lines[-1].append(item)
+        elif len(text) + len(between) + len(item.text) <= columns:
+            lines[-1] += [Segment(between), item]
+        else:
+            lines.append([Segment(indent), item])
     return lines
 
 
@@ -168,14 +162,13 @@ def _explain_wait(turn: Turn) -> str:
         parts = round_parts(turn.stages, turn.mouth_to_ear, 1000)
         terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
         return f"mouth-to-ear {format_ms(turn.mouth_to_ear)} ms = {terms or 0}"
-    match turn.outcome:
-        case "discarded":
-            return "not answered: the user continued, and the words are in a later turn"
-        case "failed":
-            return "no reply"
-        case "silent":
-            return "no reply: no audio was played"
-    return "not measured: typed, not spoken" if turn.reason == "typed" else "not measured"
+    unmeasured = "not measured: typed, not spoken" if turn.reason == "typed" else "not measured"
+    reasons = {
+        "discarded": "not answered: the user continued, and the words are in a later turn",
+        "failed": "no reply",
+        "silent": "no reply: no audio was played",
+    }
+    return reasons.get(turn.outcome, unmeasured)
 
 
 def list_marks(turn: Turn, budgets: Budgets) -> list[str]:
