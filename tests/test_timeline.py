@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.timelines import any_entry
+from tests.support.timelines import any_entry, save
 from voicecli import events
 from voicecli.errors import InputError, UsageError
 from voicecli.events import (
@@ -35,7 +35,6 @@ from voicecli.timeline import (
     encode,
     load,
     open_writer,
-    save,
 )
 
 HEADER = Header(profile={"stt": {"model": "nova-3"}}, clock_origin=5231.5, started="2026-11-25")

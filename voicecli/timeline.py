@@ -1,4 +1,4 @@
-"""The timeline of a session: every event and every action, in order.  Append, follow, save, load.
+"""The timeline of a session: every event and every action, in order.  Append, follow, write, load.
 
 A session is its timeline: metrics, transcript, chat history and reports are folds over it.  On disk
 it is JSON lines, a header first:
@@ -19,7 +19,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TextIO, TypeVar, Union, overload
+from typing import Any, Literal, TextIO, TypeVar, Union
 
 from voicecli import __version__, events
 from voicecli.errors import InputError, UsageError, suggest
@@ -62,10 +62,6 @@ class Timeline:
     def __len__(self) -> int:
         return len(self._entries)
 
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
     def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
         return self._entries[index]
 
@@ -123,13 +119,8 @@ def _build(kind: type[T], values: Mapping[str, Any]) -> T:
 @cache
 def _describe(kind: Any) -> tuple[dict[str, Any], list[str]]:
     """The types of a dataclass's fields, and the names of the required ones."""
-    optional = {
-        one.name
-        for one in fields(kind)
-        if one.default is not MISSING or one.default_factory is not MISSING
-    }
-    hints = typing.get_type_hints(kind)
-    return hints, [name for name in hints if name not in optional]
+    required = [one.name for one in fields(kind) if one.default is one.default_factory is MISSING]
+    return typing.get_type_hints(kind), required
 
 
 def _fits(value: object, hint: Any) -> bool:
@@ -242,13 +233,6 @@ def open_writer(path: Path, header: Header) -> Iterator[TimelineWriter]:
         writer.close()
     if writer.failure is not None:
         raise _write_error(path, writer.failure)
-
-
-def save(timeline: Iterable[Entry], path: Path, header: Header) -> None:
-    """Write ``timeline`` to ``path``; raises UsageError."""
-    with open_writer(path, header) as writer:
-        for entry in timeline:
-            writer(entry)
 
 
 def load(path: Path) -> SavedTimeline:

@@ -12,12 +12,12 @@ import pytest
 import soundfile
 
 from tests.support.speech_like import alternate_speech
-from tests.support.timelines import Exchange
+from tests.support.timelines import Exchange, save
 from voicecli.audio.pcm import samples_of
 from voicecli.cli.app import run
 from voicecli.events import ConnectionLost, InputEnded, UserQuit
 from voicecli.profile import load_profile
-from voicecli.timeline import Entry, Header, save
+from voicecli.timeline import Entry, Header
 
 FAST = ("--profile", "scripted", "--fast", "--set", "audio.vad=energy")
 KEPT = "kept in out: conversation.wav, reply.wav, timeline.jsonl, result.json"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ from voicecli.events import (
     SpeechStopped,
 )
 from voicecli.metrics.turns import Turn, measure_turns
-from voicecli.timeline import KINDS, Entry
+from voicecli.timeline import KINDS, Entry, Header, open_writer
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -212,6 +213,13 @@ def transcript(text: str, *, final: bool = True) -> Entry:
     """Words of the user at 9 s."""
     kind: Any = FinalTranscript if final else InterimTranscript
     return kind(at=9.0, text=text, speech_start=8.0, speech_end=8.5)
+
+
+def save(timeline: Iterable[Entry], path: Path, header: Header) -> None:
+    """Write ``timeline`` to ``path``."""
+    with open_writer(path, header) as writer:
+        for entry in timeline:
+            writer(entry)
 
 
 PLAIN = Exchange()

@@ -65,10 +65,9 @@ class TurnTrace:
 
     def note_speech(self, at: Seconds) -> None:
         """The user speaks, after the commitment."""
-        if self.commit is None or self.end is not None:
-            return
-        if self.playback is None or at <= self.commit.at + CUT_OFF_WINDOW:
-            self.cut_off = True
+        if self.commit is not None and self.end is None:
+            soon = self.playback is None or at <= self.commit.at + CUT_OFF_WINDOW
+            self.cut_off = self.cut_off or soon
 
     def collect_milestones(self) -> Milestones:
         """When things happened."""

@@ -89,38 +89,33 @@ class Milestones:
 
 _DESCRIPTIONS = {one.name: one.metadata["description"] for one in fields(Milestones)}
 
+
+def _stage(
+    name: str, start: str, end: str, note: str = "", *, waited_from: str = "", budget: str = ""
+) -> Metric:
+    """Declare a stage, which begins where its raw duration does unless ``waited_from`` is given."""
+    begin = waited_from or start
+    return Metric(name, note, start=start, end=end, waited_from=begin, budget=budget)
+
+
 MOUTH_TO_EAR = Metric(
     "mouth_to_ear", "the sum of the stages", start="speech_end", end="sound", budget="total"
 )
 ENDPOINTING = Metric("endpointing", start="speech_end", end="commit")
-STT_TTFS = Metric(
-    "stt.ttfs",
-    "endpointing included",
-    start="speech_end",
-    end="text",
-    waited_from="speech_end",
-    budget="stt",
-)
-TURN_COMMIT = Metric("turn.commit", start="text", end="commit", waited_from="text")
-LLM_TTFT = Metric(
+STT_TTFS = _stage("stt.ttfs", "speech_end", "text", "endpointing included", budget="stt")
+TURN_COMMIT = _stage("turn.commit", "text", "commit")
+LLM_TTFT = _stage(
     "llm.ttft",
+    "winner",
+    "token",
     "the stage includes failed requests",
-    start="winner",
-    end="token",
     waited_from="request",
     budget="llm",
 )
-LLM_CLAUSE = Metric("llm.clause", start="token", end="clause", waited_from="token")
+LLM_CLAUSE = _stage("llm.clause", "token", "clause")
 TTS_TTFB = Metric("tts.ttfb", "audible or not", start="flush", end="byte")
-TTS_TTFA = Metric(
-    "tts.ttfa",
-    "skipped silence included",
-    start="flush",
-    end="audio",
-    waited_from="flush",
-    budget="tts",
-)
-PLAYOUT = Metric("playout", start="audio", end="sound", waited_from="audio")
+TTS_TTFA = _stage("tts.ttfa", "flush", "audio", "skipped silence included", budget="tts")
+PLAYOUT = _stage("playout", "audio", "sound")
 PIPELINE = Metric("pipeline", "what is left over: voicecli's own share")
 
 _SPANS = (ENDPOINTING, STT_TTFS, TURN_COMMIT, LLM_TTFT, LLM_CLAUSE, TTS_TTFB, TTS_TTFA, PLAYOUT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from voicecli import __version__
@@ -131,6 +131,7 @@ def encode_verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+@dataclass
 class JsonLines:
     """A follower of a timeline that writes every entry as a line of JSON.
 
@@ -141,12 +142,11 @@ class JsonLines:
     write: takes one line, without its end.
     """
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
+    write: Callable[[str], None]
 
     def __call__(self, entry: Entry) -> None:
         """Write the next entry."""
-        self._write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(entry)[1:]}')
+        self.write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(entry)[1:]}')
 
 
 def encode_result_line(result: str) -> str:
