@@ -117,14 +117,35 @@ def test_the_default_profile_is_the_one_the_declarations_make():
     assert (PROFILES / "default.yaml").read_text(encoding="utf-8") == render_default_profile()
 
 
+def list_sections(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The schema of a section and of all sections within it."""
+    if "properties" in node:
+        yield node
+    for inner in (*node.get("properties", {}).values(), *node.get("anyOf", ())):
+        yield from list_sections(inner)
+
+
+def test_the_schema_describes_every_key_and_allows_no_other():
+    sections = [*list_sections(json_schema())]
+    undescribed = [
+        name
+        for section in sections
+        for name, key in section["properties"].items()
+        if "description" not in key and name != "standin"
+    ]
+    assert undescribed == []
+    assert all(section["additionalProperties"] is False for section in sections)
+    assert len(sections) == 13
+
+
 def test_the_schema_has_the_declared_defaults_and_meanings():
     schema = json_schema()
     for part in sections(Profile()):
         for name, key, declared in list_settings(type(part)):
             found = [
                 node["properties"][key]
-                for node in (schema, *schema["$defs"].values())
-                if node.get("properties", {}).get(key, {}).get("description") == declared.doc
+                for node in list_sections(schema)
+                if node["properties"].get(key, {}).get("description") == declared.doc
             ]
             if declared.doc and key != "extends":
                 default = declared.encode(getattr(part, name))

@@ -10,7 +10,7 @@ import typer
 
 from voicecli.cli.options import Sets
 
-# The commands import voicecli.profile: it brings pydantic, 0.1 s, which --help does not pay.
+# The commands import voicecli.profile, which takes 0.1 s that --help does not pay.
 
 app = typer.Typer(help="List, show and validate profiles.", no_args_is_help=True)
 
@@ -73,14 +73,9 @@ def print_schema(
     ] = False,
 ) -> None:
     """Print the JSON schema of a profile, for editors."""
-    from voicecli.profile import json_schema, render_default_profile
+    from voicecli.profile import json_schema, render_default_profile, script_schema
 
     if as_yaml:
         typer.echo(render_default_profile(), nl=False)
-        return
-    if script:
-        from voicecli.profile.script import script_schema
-
-        typer.echo(json.dumps(script_schema(), indent=2))
     else:
-        typer.echo(json.dumps(json_schema(), indent=2))
+        typer.echo(json.dumps(script_schema() if script else json_schema(), indent=2))

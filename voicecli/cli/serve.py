@@ -103,7 +103,7 @@ def _open_local(llm_model: Path | None, threads: int | None) -> Opening:
 
 
 def _open_scripted(name: str) -> Opening:
-    from voicecli.profile.script import load_script
+    from voicecli.profile import load_script
     from voicecli.standin.engines.scripted import create_scripted_engines
 
     script = load_script(name)

@@ -120,7 +120,7 @@ async def _open_standin(profile: Profile) -> AsyncGenerator[Endpoints, None]:
         ) as endpoints:
             yield endpoints
         return
-    from voicecli.profile.script import load_script
+    from voicecli.profile import load_script
     from voicecli.standin import serve
     from voicecli.standin.engines.scripted import create_scripted_engines
 

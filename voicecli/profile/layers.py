@@ -200,6 +200,8 @@ class _Reader:
         try:
             value = node.value if node.tag == TIMESTAMP else self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError):
+            value = b""
+        if isinstance(value, bytes):
             self.refuse(key, f"{join_key(key)} is not a plain YAML value")
             return None
         if isinstance(value, str) and has_secret(value):

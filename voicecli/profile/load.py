@@ -1,4 +1,5 @@
 """Finds profiles and loads them: a profile over the one it extends, the environment, the options.
+Loads the stand-ins' scripts, too: YAML files that are checked as strictly.
 
 A name is looked up in the project's folder, the user's, and the package's; the first one counts.
 """
@@ -7,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import platformdirs
 
@@ -23,9 +25,17 @@ from voicecli.profile.layers import (
     read_yaml,
 )
 from voicecli.profile.model import SERVICE_SETTINGS, Profile
-from voicecli.profile.validation import validate_profile
+from voicecli.profile.validation import (
+    create_json_schema,
+    create_schema,
+    validate_layer,
+    validate_profile,
+)
 from voicecli.sanitize import escape_controls
 from voicecli.settings import list_settings
+
+if TYPE_CHECKING:
+    from voicecli.standin.script import Script
 
 PREFIX = "VOICECLI_"
 
@@ -236,3 +246,50 @@ def _resolve_paths(layer: Layer, folder: Path) -> Layer:
         if isinstance(values, dict) and is_path(values.get(name)):
             values[name] = str((folder / Path(values[name]).expanduser()).absolute())
     return layer
+
+
+# ── scripts ──────────────────────────────────────────────────────────────────
+
+# Importing voicecli.standin takes 0.1 s, which a profile without stand-ins does not pay.
+
+
+def load_script(name: str, cwd: Path | None = None) -> Script:
+    """Load a stand-in's script, named as in ``standin.script``; raises ProfileError.
+
+    A number in the place of a latency is its p50; a latency without p50 has the default one.
+    """
+    from voicecli.standin.script import Script
+
+    cwd = cwd or Path.cwd()
+    layer = read_layer(find_script(name, cwd), cwd, kind="script")
+    for section in [key for key, value in layer.values.items() if value is None]:
+        del layer.values[section]  # a heading without keys below it
+    for section, key, p50 in _list_latencies(Script()):
+        if isinstance(values := layer.values.get(section), dict) and key in values:
+            given = values[key]
+            values[key] = {"p50": p50} | (given if isinstance(given, dict) else {"p50": given})
+    script = validate_layer(layer, create_schema(Script))
+    assert isinstance(script, Script)
+    return script
+
+
+def script_schema() -> dict[str, Any]:
+    """Make the JSON schema of a script, for editors."""
+    from voicecli.standin.script import Script
+
+    schema = create_json_schema(create_schema(Script))
+    for section, key, p50 in _list_latencies(Script()):
+        declared = schema["properties"][section]["properties"][key]
+        del declared["required"]
+        keys = ("title", "type", "properties", "additionalProperties")
+        latency = {name: declared.pop(name) for name in keys}
+        declared |= {"anyOf": [{"type": "number", "minimum": 0}, latency], "default": p50}
+    return schema
+
+
+def _list_latencies(script: Script) -> Iterator[tuple[str, str, float]]:
+    """List the latencies of a script: section, key, default p50 in milliseconds."""
+    for section, kind in (("stt", script.stt), ("llm", script.llm), ("tts", script.tts)):
+        for name, key, declared in list_settings(type(kind)):
+            if is_dataclass(latency := getattr(kind, name)):
+                yield section, key, declared.encode(latency)["p50"]

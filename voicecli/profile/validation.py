@@ -1,206 +1,189 @@
 """The check of YAML values against the declared settings, and the messages for what is wrong.
 
-The pydantic models derive from the declarations (``voicecli.settings``): they check a profile in
-its own units, then build the frozen dataclasses that the program uses.
+A schema of pydantic's core derives from the declarations (``voicecli.settings``): it checks a
+profile in its own units and builds the frozen dataclasses that the program uses.  The rest of
+pydantic only writes the JSON schema; importing it takes 50 ms.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
-from types import GenericAlias, NoneType, UnionType
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    Self,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
+from pydantic_core import (
+    CoreConfig,
+    CoreSchema,
+    ErrorDetails,
+    PydanticCustomError,
+    SchemaValidator,
     ValidationError,
-    create_model,
-    model_validator,
+    core_schema,
 )
-from pydantic.types import Strict
-from pydantic_core import ErrorDetails, PydanticCustomError
 
 from voicecli.errors import suggest
 from voicecli.profile.layers import Key, Layer, Place, Problem, join_key, profile_error
-from voicecli.profile.model import DEFAULT_PROVIDERS, Profile
+from voicecli.profile.model import DEFAULT_PROVIDERS, SERVICE_SETTINGS, Profile
 from voicecli.services import PROVIDERS, find_provider
-from voicecli.settings import Setting, SettingsConflict, encode_section, list_settings
+from voicecli.settings import Setting, SettingsConflict, list_settings
 
 Node = Mapping[str, Any]
 
-# ── models ───────────────────────────────────────────────────────────────────
+CONFIG = CoreConfig(strict=True, allow_inf_nan=False, extra_fields_behavior="forbid")
+"""Nothing is converted silently, and no unknown key is allowed."""
+
+# ── schemas ──────────────────────────────────────────────────────────────────
 
 
-class Section(BaseModel):
-    """The model of a section.  It converts nothing silently and allows no unknown key.
+def create_schema(kind: Any, services: Mapping[str, Any] | None = None) -> CoreSchema:
+    """Create the schema of a dataclass of settings, with the keys and units of a profile.
 
-    built_type: the dataclass that it checks the values of.
+    services: the dataclasses of the sections that depend on a provider, by name.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-    built_type: ClassVar[type[Any]]
-
-    def build(self) -> Any:
-        """The section as the program uses it."""
-        values = {}
-        for name, key, declared in list_settings(self.built_type):
-            value = getattr(self, key)
-            values[name] = _build(value, declared)
-        return self.built_type(**values)
-
-    @model_validator(mode="after")
-    def _check_conflicts(self) -> Self:
-        if (check := getattr(self.built_type, "check", None)) is not None:
-            try:
-                check(self.build())
-            except SettingsConflict as error:
-                context = {"rule": error.rule, "keys": error.keys}
-                raise PydanticCustomError("conflict", "{rule}", context) from None
-        return self
-
-
-def _build(value: Any, declared: Setting) -> Any:
-    if isinstance(value, Section):
-        return value.build()
-    if isinstance(value, tuple) and any(isinstance(one, Section) for one in value):
-        return tuple(_build(one, declared) for one in value)
-    return declared.decode(value)
-
-
-@cache
-def create_section(kind: Any) -> type[Section]:
-    """Create the model of a dataclass of settings."""
-    return _create(kind, kind.__name__.removesuffix("Settings"))
-
-
-@cache
-def create_profile(stt: str, llm: str, tts: str) -> type[Section]:
-    """Create the model of a profile whose services are of these providers."""
-    chosen = {"stt": stt, "llm": llm, "tts": tts}
-    services = {
-        role: _create(find_provider(role, name).settings, role.capitalize(), role)
-        for role, name in chosen.items()
-    }
-    return _create(Profile, "Profile", services=services)
-
-
-def _create(
-    kind: Any, title: str, role: str = "", services: Mapping[str, type[Section]] | None = None
-) -> type[Section]:
-    """Create a model.
-
-    role: the service whose section it is; its ``provider`` is one of the names in the registry.
-    services: the models of the sections that the dataclass leaves open, by name.
-    """
-    hints = get_type_hints(kind)
-    defaults = {one.name: one for one in fields(kind)}
-    definitions: dict[str, Any] = {}
+    services = services or {}
+    roles = [role for role, base in SERVICE_SETTINGS.items() if issubclass(kind, base)]
+    hints = get_type_hints(kind) | dict(services)
+    if roles:
+        hints["provider"] = Literal[tuple(PROVIDERS[roles[0]])]
+    defaults = {one.name: _find_default(one) for one in fields(kind)}
+    defaults |= {name: service() for name, service in services.items()}
+    arguments = []
     for name, key, declared in list_settings(kind):
-        if services is not None and name in services:
-            definitions[key] = (services[name], services[name]())
-            continue
-        default = defaults[name].default
-        if default is MISSING and (factory := defaults[name].default_factory) is not MISSING:
-            default = factory()
-        given = ... if default is MISSING else _default(default, declared)
-        names_provider = role and name == "provider"
-        hint = Literal[tuple(PROVIDERS[role])] if names_provider else hints[name]
-        described = Field(given, description=declared.doc or None)
-        definitions[key] = (_allowed(hint, declared), described)
-    summary = (kind.__doc__ or "").splitlines()[0]
-    model = create_model(title, __base__=Section, __doc__=summary, **definitions)
-    model.built_type = kind
-    return model
+        schema = _allow(hints[name], declared)
+        schema = core_schema.no_info_after_validator_function(declared.decode, schema)
+        document = {"description": declared.doc} if declared.doc else {}
+        if (default := defaults[name]) is not MISSING:
+            schema = core_schema.with_default_schema(schema, default=default)
+            document["default"] = declared.encode(default)
+        arguments.append(
+            core_schema.dataclass_field(
+                name, schema, validation_alias=key, metadata=_annotate(document)
+            )
+        )
+    title = roles[0].capitalize() if roles else kind.__name__.removesuffix("Settings")
+    document = {"title": title, "description": (kind.__doc__ or "").splitlines()[0]}
+    schema = core_schema.dataclass_schema(
+        kind,
+        core_schema.dataclass_args_schema(title, arguments),
+        list(hints),
+        slots=True,
+        strict=False,  # profiles have mappings
+        config=CONFIG,
+        metadata=_annotate(document),
+    )
+    if hasattr(kind, "check"):
+        return core_schema.no_info_after_validator_function(_check_conflicts, schema)
+    return schema
 
 
-def _default(value: Any, declared: Setting) -> Any:
-    """The default of a setting as a profile would say it."""
-    if is_dataclass(value):
-        kind: Any = type(value)
-        return create_section(kind).model_validate(encode_section(value))
-    encoded = declared.encode(value)
-    return tuple(encoded) if isinstance(value, tuple) else encoded
+def _find_default(one: Field[Any]) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()
 
 
-def _allowed(hint: Any, declared: Setting) -> Any:
-    """What a profile may say for an attribute of the type ``hint``."""
-    if get_origin(hint) in (Union, UnionType):
-        return Union[tuple(_allowed(one, declared) for one in get_args(hint))]  # noqa: UP007
-    if hint is NoneType:
-        return None if declared.off is None else Annotated[Literal[False], _NO_ZERO]
+def _annotate(document: dict[str, Any]) -> dict[str, Any]:
+    """The metadata that adds ``document`` to the JSON schema."""
+    return {"pydantic_js_updates": document}
+
+
+def _check_conflicts(section: Any) -> Any:
+    try:
+        section.check()
+    except SettingsConflict as error:
+        context = {"rule": error.rule, "keys": error.keys}
+        raise PydanticCustomError("conflict", "{rule}", context) from None
+    return section
+
+
+def _allow(hint: Any, declared: Setting) -> CoreSchema:
+    """The schema of what a profile may say for an attribute of the type ``hint``."""
+    origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
-        kind: Any = hint
-        return create_section(kind)
-    limits = {name: getattr(declared, name) for name in ("ge", "gt", "le")}
+        return create_schema(hint)
+    if origin in (Union, UnionType):
+        if arguments[1:] == (NoneType,) and declared.off is None:
+            # A union would not take a mapping for a section.
+            return core_schema.nullable_schema(_allow(arguments[0], declared))
+        return core_schema.union_schema([_allow(one, declared) for one in arguments])
+    if origin is Literal:
+        return _allow_words(*arguments)
+    if origin is tuple:
+        items = [_allow(one, declared) for one in arguments if one is not ...]
+        variadic = 0 if ... in arguments else None
+        # Not strict, for YAML has lists.
+        return core_schema.tuple_schema(items, variadic_item_index=variadic, strict=False)
+    if origin is list:
+        return core_schema.list_schema(_allow(arguments[0], declared))
+    if arguments:  # a mapping, of texts that may be empty
+        values = _allow(arguments[1], Setting(doc="", empty=True))
+        return core_schema.dict_schema(core_schema.str_schema(), values)
+    return _allow_scalar(hint, declared)
+
+
+def _allow_scalar(hint: Any, declared: Setting) -> CoreSchema:
+    limits: Any = {name: getattr(declared, name) for name in ("ge", "gt", "le")}
+    if hint is NoneType:
+        return core_schema.none_schema() if declared.off is None else _allow_words(False)
+    if hint is bool:
+        return core_schema.bool_schema()
+    if hint is int or (hint is float and declared.unit == "_ms" and declared.whole):
+        return core_schema.int_schema(**limits)
     if hint is float:
-        number = int if declared.unit == "_ms" and declared.whole else float
-        return Annotated[number, Field(**limits)]
-    if hint is int:
-        return Annotated[int, Field(**limits)]
+        return core_schema.float_schema(**limits)
     if hint is str:
-        return Annotated[
-            str,
-            Field(
-                min_length=None if declared.empty else 1,
-                max_length=declared.max_length,
-                pattern=declared.pattern,
-                examples=[declared.example] if declared.example else None,
-            ),
-        ]
-    if get_origin(hint) is Literal:
-        return Annotated[hint, BeforeValidator(_read_switch(get_args(hint)))]
-    if get_origin(hint) is tuple:
-        items = [one if one is ... else _allowed(one, declared) for one in get_args(hint)]
-        return Annotated[GenericAlias(tuple, tuple(items)), Strict(False)]  # YAML has lists
-    if get_args(hint):  # a mapping
-        values = get_args(hint)[1]
-        return GenericAlias(dict, (str, JsonValue if values is Any else values))
-    return hint
+        return core_schema.str_schema(
+            min_length=None if declared.empty else 1,
+            max_length=declared.max_length,
+            pattern=declared.pattern,
+            metadata=_annotate({"examples": [declared.example]} if declared.example else {}),
+        )
+    assert hint is Any
+    return core_schema.no_info_after_validator_function(_check_json, core_schema.any_schema())
 
 
-_NO_ZERO = BeforeValidator(lambda value: value if value is False else None)
-"""0 would pass as False."""
-
-
-def _read_switch(words: tuple[Any, ...]) -> Any:
-    """YAML 1.1 reads a bare ``on`` or ``off`` as true or false."""
-
+def _allow_words(*words: Any) -> CoreSchema:
     def read(value: Any) -> Any:
-        word = "on" if value is True else "off" if value is False else None
-        return word if word in words else value
+        if isinstance(value, bool):  # YAML 1.1 reads a bare ``on`` or ``off`` so
+            word = "on" if value else "off"
+            return word if word in words else value
+        return None if value == 0 else value  # 0 would pass as False
 
-    return read
+    return core_schema.no_info_before_validator_function(read, core_schema.literal_schema([*words]))
+
+
+def _check_json(value: Any) -> Any:
+    json.dumps(value, allow_nan=False)  # raises ValueError
+    return value
+
+
+def create_json_schema(schema: CoreSchema) -> dict[str, Any]:
+    """Create the JSON schema of what ``schema`` accepts, for editors."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    dialect = GenerateJsonSchema.schema_dialect
+    return {"$schema": dialect, **GenerateJsonSchema().generate(schema)}
 
 
 # ── check ────────────────────────────────────────────────────────────────────
 
 
 @cache
+def _create_profile_schema(stt: str, llm: str, tts: str) -> CoreSchema:
+    chosen = {"stt": stt, "llm": llm, "tts": tts}
+    services = {role: find_provider(role, name).settings for role, name in chosen.items()}
+    return create_schema(Profile, services)
+
+
 def json_schema() -> dict[str, Any]:
     """Make the JSON schema of a profile, for editors; of services, the default providers'."""
-    dialect = "https://json-schema.org/draft/2020-12/schema"
-    return {"$schema": dialect, **create_profile(**DEFAULT_PROVIDERS).model_json_schema()}
+    return create_json_schema(_create_profile_schema(**DEFAULT_PROVIDERS))
 
 
 def validate_profile(layer: Layer) -> Profile:
     """Build the profile that ``layer`` describes; raises ProfileError that lists every problem."""
-    profile = validate_layer(layer, create_profile(**_find_providers(layer.values)))
+    profile = validate_layer(layer, _create_profile_schema(**_find_providers(layer.values)))
     assert isinstance(profile, Profile)
     return profile
 
@@ -215,15 +198,15 @@ def _find_providers(values: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def validate_layer(layer: Layer, model: type[Section]) -> Any:
-    """Build the dataclass that ``model`` stands for from the values of ``layer``.
+def validate_layer(layer: Layer, schema: CoreSchema) -> Any:
+    """Build the dataclass that ``schema`` stands for from the values of ``layer``.
 
     Raises ProfileError that lists every problem, at the place where its key was written.
     """
     try:
-        return model.model_validate(layer.values).build()
+        return SchemaValidator(schema, CONFIG).validate_python(layer.values)
     except ValidationError as error:
-        report = _Report(layer, model.model_json_schema())
+        report = _Report(layer, create_json_schema(schema))
         found: dict[Key, Problem] = {}
         for detail in error.errors(include_url=False):
             key, value = _find_written(detail["loc"], layer.values)
@@ -261,7 +244,7 @@ class _Report:
                 return Problem(self._layer.place(written[-1] if written else key), what)
             case "missing":
                 return Problem(place, f"{join_key(detail['loc'])} is missing")
-            case "extra_forbidden":
+            case "unexpected_keyword_argument":
                 return Problem(place, f"unknown key {join_key(key)}", self._suggest(key))
         text = json.dumps(value, ensure_ascii=False, default=str)
         text = text if len(text) <= 40 else f"{text[:39]}…"
@@ -287,18 +270,13 @@ class _Report:
         """The schema of the value at ``key``; empty where anything is allowed."""
         node = self._schema
         for part in key:
-            free = node.get("items") or node.get("additionalProperties") or {}
-            node = resolve(node.get("properties", {}).get(part, free), self._schema)
+            free = node.get("items") or node.get("additionalProperties")
+            node = node.get("properties", {}).get(part, free)
+            if not isinstance(node, Mapping):  # true or false
+                return {}
+            # A section may be null.
+            node = next((one for one in node.get("anyOf", ()) if "properties" in one), node)
         return node
-
-
-def resolve(node: Node, schema: Node) -> Node:
-    """The section that ``node`` refers to, or else itself."""
-    for option in node.get("anyOf", [node]):
-        if "$ref" in option:
-            section: Node = schema["$defs"][option["$ref"].rpartition("/")[2]]
-            return section
-    return node
 
 
 def describe_type(node: Node) -> str:

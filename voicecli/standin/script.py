@@ -1,6 +1,6 @@
 """Scripts: what the scripted engines recognise, answer and speak, and what the stand-ins do wrong.
 
-``profile.script`` reads them from YAML files.
+``profile.load`` reads them from YAML files.
 """
 
 from __future__ import annotations
