@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from voicecli.audio.recorder import CONVERSATION, DRIFT, LONGEST, LONGEST_PAUSE, REPLY, Recorder
-from voicecli.errors import InputError, UsageError
+from voicecli.errors import UsageError
 from voicecli.units import AudioBlock
 
 Sound = NDArray[np.int16]
@@ -191,9 +191,9 @@ def test_reply_is_what_the_agent_said_with_short_gaps(
 # ── files ────────────────────────────────────────────────────────────────────
 
 
-def recorder_to(folder: Path, rate: int = 8_000, *, overwrite: bool = False) -> Recorder:
+def recorder_to(folder: Path, rate: int = 8_000) -> Recorder:
     agent = Agent(np.full(10 * rate, 500, np.int16), rate)
-    return Recorder(folder, rate, agent=agent, user_rate=rate, overwrite=overwrite)
+    return Recorder(folder, rate, agent=agent, user_rate=rate)
 
 
 def record(folder: Path, duration: float, failure: Exception | None = None) -> None:
@@ -213,21 +213,10 @@ def test_the_files_are_plain_16_bit_wave(tmp_path: Path) -> None:
         assert (info.format, info.subtype) == ("WAV", "PCM_16")
 
 
-@pytest.mark.parametrize("name", [CONVERSATION, REPLY])
-def test_nothing_is_overwritten_unasked(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"dear to somebody")
-    with pytest.raises(InputError, match=rf"{name} exists") as caught:
-        recorder_to(tmp_path).__enter__()
-    assert str(tmp_path / name) in caught.value.cause
-    assert caught.value.hint
-    assert (tmp_path / name).read_bytes() == b"dear to somebody"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_an_earlier_recording_is_replaced_when_asked(tmp_path: Path) -> None:
+def test_an_earlier_recording_is_replaced(tmp_path: Path) -> None:
     for name in (CONVERSATION, REPLY):
         (tmp_path / name).write_bytes(b"of yesterday")
-    with recorder_to(tmp_path, overwrite=True) as recorder:
+    with recorder_to(tmp_path) as recorder:
         recorder.add_user(AudioBlock(bytes(16_000), 0.0))
     for name in (CONVERSATION, REPLY):
         assert soundfile.info(tmp_path / name).frames == 8_000

@@ -300,10 +300,43 @@ def test_an_earlier_session_is_replaced_only_with_force(
     assert not load(home / "out" / "timeline.jsonl").torn
 
 
-def test_a_failed_replacement_leaves_no_old_result(home: Path) -> None:
+@pytest.mark.parametrize("name", ["conversation.wav", "reply.wav"])
+def test_no_file_is_overwritten_without_force(
+    home: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    file = home / "out" / name
+    file.parent.mkdir()
+    file.write_bytes(b"dear to somebody")
+    assert replay(REAL, *FAST, "--out", "out") == 2
+    assert f"error: out/{name} exists. Replace it with --force" in capsys.readouterr().err
+    assert file.read_bytes() == b"dear to somebody"
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("base_url", [None, "ws://127.0.0.1:1"])
+def test_a_start_that_fails_keeps_the_earlier_session(
+    home: Path, monkeypatch: pytest.MonkeyPatch, base_url: str | None
+) -> None:
+    """No key, or nobody who answers."""
     assert replay(REAL, *FAST, "--out", "out") == 0
-    assert replay(REAL, "--out", "out", "--force") == 3  # no key
+    before = {file.name: file.read_bytes() for file in (home / "out").iterdir()}
+    assert len(before) == 4
+    if base_url is not None:
+        monkeypatch.setenv("DEEPGRAM_BASE_URL", base_url)
+        monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert replay(REAL, "--out", "out", "--force") == (3 if base_url is None else 5)
+    assert {file.name: file.read_bytes() for file in (home / "out").iterdir()} == before
+
+
+def test_a_session_that_fails_later_leaves_no_old_result(home: Path) -> None:
+    assert replay(REAL, *FAST, "--out", "out") == 0
+    before = (home / "out" / "timeline.jsonl").read_bytes()
+    refused = "faults: [{service: llm, kind: refuse, status: 401, on: every}]\n"
+    options = script(home / "script.yaml", SCRIPT + refused)
+    assert replay(REAL, *FAST, *options, "--out", "out", "--force") == 3
     assert not (home / "out" / "result.json").exists()
+    assert (home / "out" / "timeline.jsonl").read_bytes() != before
 
 
 def test_force_needs_a_folder_and_never_replaces_what_is_played(

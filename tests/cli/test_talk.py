@@ -269,6 +269,9 @@ def test_a_conversation_is_kept(tmp_path: Path):
     again = talk("--out", "kept", typed="What is the time?\n")
     assert again.returncode == 2
     assert "conversation.wav exists. Replace it with --force" in again.stderr
+    before = {file.name: file.read_bytes() for file in kept.iterdir()}
+    assert talk("--out", "kept", "--force", profile="default").returncode == 3  # no key
+    assert {file.name: file.read_bytes() for file in kept.iterdir()} == before
     replaced = talk("--out", "kept", "--force", typed="What is the time?\n")
     assert replaced.returncode == 0
     assert len(load(kept / "timeline.jsonl").timeline) > 0

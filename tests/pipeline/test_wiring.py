@@ -267,10 +267,10 @@ def talk(
                     source,
                     VirtualSpeaker(settings.tts.sample_rate, settings.audio.prebuffer),
                     timeline=timeline,
-                    tap=tapped.append,
                     recorded=True,
                 ) as session,
             ):
+                session.add_tap(tapped.append)
                 await session.run()
                 assert session.timeline is timeline
 

@@ -48,9 +48,8 @@ class Recorder:
 
     agent: is asked for what the loudspeaker played, once and in order.
     longest: frames after which nothing more is recorded.
-    overwrite: whether to replace a recording in the folder.
 
-    Raises InputError when the folder already holds a recording, UsageError when it cannot be
+    An earlier recording in the folder is replaced.  Raises UsageError when the folder cannot be
     written to; a later failure to write is raised at the end, so that it does not end the
     conversation.
     """
@@ -63,14 +62,12 @@ class Recorder:
         agent: PlayedReader,
         user_rate: int,
         longest: Samples = LONGEST,
-        overwrite: bool = False,
     ) -> None:
         self._folder = folder
         self._format = AudioFormat(rate)
         self._user_format = AudioFormat(user_rate)
         self._agent = agent
         self._longest = longest
-        self._overwrite = overwrite
         self._user = np.zeros(0, np.int16)
         self._position: Samples = 0  # of the first sample of self._user
         self._run_at: Seconds = 0.0  # blocks without a gap: their start and their length
@@ -83,12 +80,6 @@ class Recorder:
     def __enter__(self) -> Self:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for name in (CONVERSATION, REPLY):
-                if not self._overwrite and (self._folder / name).exists():
-                    raise InputError(
-                        f"{self._folder / name} exists",
-                        hint="Replace it with --force, or name another folder.",
-                    )
             self._conversation = self._open(CONVERSATION, channels=2)
             self._reply = self._open(REPLY, channels=1)
         except OSError as error:

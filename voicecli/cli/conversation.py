@@ -24,9 +24,9 @@ from voicecli import clock
 from voicecli.audio.devices import open_loudspeaker, open_microphone
 from voicecli.audio.echo import EchoCancellingSource, is_wanted
 from voicecli.audio.interfaces import Sink, Source
-from voicecli.audio.recorder import PlayedReader, Recorder
+from voicecli.audio.recorder import PlayedReader
 from voicecli.audio.virtual import SilentSource, VirtualSpeaker
-from voicecli.cli.options import RESULT, TIMELINE, create_header
+from voicecli.cli.options import open_recording
 from voicecli.cli.output import DisplayKind, KeyBindings, open_display, silence_libraries, stdin
 from voicecli.errors import INTERRUPTED, DeviceError
 from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
@@ -35,8 +35,7 @@ from voicecli.terminal.keys import open_keys, owns_terminal, preload_keys
 from voicecli.terminal.screen import Screen
 from voicecli.terminal.streams import LineReader
 from voicecli.terminal.view import Display
-from voicecli.timeline import Entry, Timeline, open_writer
-from voicecli.units import AudioBlock
+from voicecli.timeline import Entry, Timeline
 
 if TYPE_CHECKING:
     from voicecli.pipeline.session import Session
@@ -49,14 +48,12 @@ class TalkOptions:
 
     typed: whether the user types instead of speaking.
     out: the folder for the recording.
-    force: whether to replace an earlier session there.
     warnings: shown once the conversation has begun.
     """
 
     typed: bool = False
     display: DisplayKind = "screen"
     out: Path | None = None
-    force: bool = False
     warnings: Sequence[str] = ()
 
 
@@ -65,14 +62,10 @@ async def run_conversation(profile: Profile, options: TalkOptions, timeline: Tim
 
     Raises VoiceError, possibly in a group, and BrokenPipeError if nobody reads the output.
     """
-    bindings, session, taps = KeyBindings(), None, list[Callable[[AudioBlock], None]]()
+    bindings, session = KeyBindings(), None
 
     def heard() -> str:
         return session.heard if session is not None else ""
-
-    def tap(block: AudioBlock) -> None:
-        for each in taps:
-            each(block)
 
     async with AsyncExitStack() as stack:
         stack.enter_context(silence_libraries())
@@ -102,15 +95,13 @@ async def run_conversation(profile: Profile, options: TalkOptions, timeline: Tim
                 devices.source,
                 devices.sink,
                 timeline=timeline,
-                tap=tap,
                 typed=options.typed,
             )
         )
         if options.out is not None:
-            recording = _open_recording(options.out, options.force, profile, devices, timeline)
-            taps.append(stack.enter_context(recording))
+            stack.enter_context(open_recording(options.out, profile, devices.played, session))
         if not options.typed:
-            taps.append(display.feed)
+            session.add_tap(display.feed)
         for source in devices.events:
             session.add_event_source(source)
         asyncio.get_running_loop().call_soon(_begin, session, bindings, options, devices)
@@ -126,26 +117,6 @@ def _begin(
     for text in (*options.warnings, *devices.warnings):
         session.post(Warned(at=clock.now(), service="audio", text=text))
     bindings.connect(session.post)
-
-
-@contextmanager
-def _open_recording(
-    folder: Path, force: bool, profile: Profile, devices: SoundDevices, timeline: Timeline
-) -> Iterator[Callable[[AudioBlock], None]]:
-    """Write the recording and the timeline to ``folder``; yields what takes microphone blocks."""
-    with (
-        Recorder(
-            folder,
-            profile.tts.sample_rate,
-            agent=devices.played,
-            user_rate=profile.audio.sample_rate,
-            overwrite=force,
-        ) as recorder,
-        open_writer(folder / TIMELINE, create_header(profile)) as writer,
-    ):
-        (folder / RESULT).unlink(missing_ok=True)  # of the session that is replaced
-        timeline.follow(writer)
-        yield recorder.add_user
 
 
 def _open_input(

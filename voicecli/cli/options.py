@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +13,9 @@ import typer
 from voicecli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from voicecli.audio.recorder import PlayedReader
+    from voicecli.pipeline.session import Session
     from voicecli.profile import Profile
-    from voicecli.timeline import Header
 
 TIMELINE = "timeline.jsonl"
 RESULT = "result.json"
@@ -67,27 +69,53 @@ def check_fast(profile: Profile, fast: bool) -> None:
 
 
 def check_out(out: Path | None, force: bool, source: Path | None = None) -> None:
-    """Raise UsageError if ``--force`` has nothing to replace, or would replace ``source``."""
+    """Check that a session may be recorded to ``out``, while ``source`` is played.
+
+    Raises InputError if a session is kept there and ``force`` is off; UsageError if ``force`` has
+    no folder to replace, or if ``source`` is what it would replace.
+    """
     from voicecli.audio.recorder import CONVERSATION, REPLY
 
     if out is None:
         if force:
             raise UsageError("--force replaces a session in --out", hint="Add --out DIR.")
         return
-    kept = [file.resolve() for file in (out / CONVERSATION, out / REPLY) if file.exists()]
-    if source is not None and source.resolve() in kept:
+    kept = [file for file in (out / CONVERSATION, out / REPLY) if file.exists()]
+    if source is not None and source.resolve() in [file.resolve() for file in kept]:
         raise UsageError(
             f"{source} would be overwritten while it is played", hint="Name another --out."
         )
+    if kept and not force:
+        raise InputError(
+            f"{kept[0]} exists", hint="Replace it with --force, or name another folder."
+        )
 
 
-def create_header(profile: Profile) -> Header:
-    """Return the header of a timeline that starts now."""
+@contextmanager
+def open_recording(
+    folder: Path, profile: Profile, played: PlayedReader, session: Session
+) -> Iterator[None]:
+    """Write audio and timeline of ``session``, which has not begun, to ``folder``.
+
+    They replace an earlier session, so open this last: a start that fails must leave that alone.
+
+    played: returns what the agent's loudspeaker played.
+    """
     from voicecli import clock
-    from voicecli.timeline import Header
+    from voicecli.audio.recorder import Recorder
+    from voicecli.timeline import Header, open_writer
 
-    return Header(
+    rate, user_rate = profile.tts.sample_rate, profile.audio.sample_rate
+    header = Header(
         profile=profile.resolved(),
         clock_origin=clock.monotonic_origin(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    with (
+        Recorder(folder, rate, agent=played, user_rate=user_rate) as recorder,
+        open_writer(folder / TIMELINE, header) as writer,
+    ):
+        (folder / RESULT).unlink(missing_ok=True)
+        session.timeline.follow(writer)
+        session.add_tap(recorder.add_user)
+        yield

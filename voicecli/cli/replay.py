@@ -22,8 +22,8 @@ from voicecli.cli.options import (
     Sets,
     check_fast,
     check_out,
-    create_header,
     load_prediction,
+    open_recording,
 )
 from voicecli.sanitize import sanitize_message
 
@@ -77,7 +77,7 @@ def replay(
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
         print_line: Callable[[str], None] = (lambda _: None) if as_json else typer.echo
-        timeline = clock.run(_play(file, settings, folder, force, print_line), virtual=fast)
+        timeline = clock.run(_play(file, settings, folder, print_line), virtual=fast)
         result = SessionResult(
             timeline,
             folder,
@@ -97,52 +97,31 @@ def replay(
 
 
 async def _play(
-    file: Path,
-    profile: Profile,
-    folder: Path,
-    overwrite: bool,
-    print_line: Callable[[str], None],
+    file: Path, profile: Profile, folder: Path, print_line: Callable[[str], None]
 ) -> Timeline:
     """Play ``file`` to the agent until its last reply has been played; record into ``folder``."""
-    from voicecli.audio.recorder import CONVERSATION, Recorder
+    from voicecli.audio.recorder import CONVERSATION
     from voicecli.audio.virtual import VirtualSpeaker
     from voicecli.audio.wav import open_wav
     from voicecli.cli.result import find_columns
     from voicecli.pipeline.wiring import open_services, open_session
     from voicecli.report.turn_lines import TurnLines
-    from voicecli.timeline import Timeline, open_writer
+    from voicecli.timeline import Timeline
 
     audio, timeline = profile.audio, Timeline()
     timeline.follow(TurnLines(print_line, profile.budgets, find_columns()))
     is_ours = file.name == CONVERSATION and (file.parent / TIMELINE).exists()
     channel = 0 if is_ours else None  # the user is on the left of what we recorded
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
-    with (
-        open_wav(file, audio.sample_rate, audio.block, channel) as source,
-        Recorder(
-            folder,
-            profile.tts.sample_rate,
-            agent=speaker.take,
-            user_rate=audio.sample_rate,
-            overwrite=overwrite,
-        ) as recorder,
-        open_writer(folder / TIMELINE, create_header(profile)) as writer,
-    ):
-        (folder / RESULT).unlink(missing_ok=True)  # of the session that is replaced
-        timeline.follow(writer)
+    with open_wav(file, audio.sample_rate, audio.block, channel) as source:
         async with (
             open_services(profile) as services,
             open_session(
-                profile,
-                services,
-                source,
-                speaker,
-                timeline=timeline,
-                tap=recorder.add_user,
-                recorded=True,
+                profile, services, source, speaker, timeline=timeline, recorded=True
             ) as session,
         ):
-            await session.run()
+            with open_recording(folder, profile, speaker.take, session):
+                await session.run()
     for warning in source.warnings:
         typer.echo(sanitize_message(f"! {warning}"), err=True)
     return timeline

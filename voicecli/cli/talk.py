@@ -80,7 +80,7 @@ def talk_command(
     display: DisplayKind = (
         "json" if as_json else "screen" if find_columns() is not None and not plain else "plain"
     )
-    talk_options = TalkOptions(typed=text, display=display, out=out, force=force, warnings=warnings)
+    talk_options = TalkOptions(typed=text, display=display, out=out, warnings=warnings)
     timeline = Timeline()
     failure = _hold(settings, talk_options, timeline)
     if len(timeline):

@@ -37,7 +37,6 @@ class Components:
 
     stt: the first connection; None when the user types, and nothing is transcribed.
     reconnect: opens another one.
-    tap: receives every microphone block, transcribed or not.
     """
 
     source: Source
@@ -46,7 +45,6 @@ class Components:
     reconnect: Connect
     responder: Responder
     sink: Sink
-    tap: Callable[[AudioBlock], None] | None = None
 
 
 class Session:
@@ -78,6 +76,7 @@ class Session:
         self.timeline = timeline if timeline is not None else Timeline()
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._event_sources: list[AsyncGenerator[Event, None]] = []
+        self._taps: list[Callable[[AudioBlock], None]] = []
         self._transcriber = ReconnectingTranscriber(
             components.stt, components.reconnect, components.source.format, self.post
         )
@@ -104,6 +103,10 @@ class Session:
     def add_event_source(self, source: AsyncGenerator[Event, None]) -> None:
         """Merge the events of a device into the session.  Call before ``run``."""
         self._event_sources.append(source)
+
+    def add_tap(self, tap: Callable[[AudioBlock], None]) -> None:
+        """Pass every microphone block to ``tap``, transcribed or not.  Call before ``run``."""
+        self._taps.append(tap)
 
     async def run(self) -> None:
         """Converse until the input is over and answered, a limit is reached or the user quits.
@@ -271,12 +274,11 @@ class Session:
     # ── the microphone ───────────────────────────────────────────────────────
 
     async def _read_source(self) -> None:
-        """Pass every block to the tap, and while listening to the detector and the STT."""
-        tap = self._components.tap
+        """Pass every block to the taps, and while listening to the detector and the STT."""
         async with aclosing(self._components.source.blocks()) as blocks:
             async for block in blocks:
                 self._report_lag(block.came)
-                if tap is not None:
+                for tap in self._taps:
                     tap(block)
                 if self._is_listening(block.at):
                     for event in self._components.detector.feed(block):

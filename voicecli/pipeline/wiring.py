@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -37,7 +37,7 @@ from voicecli.services.openai import rehearse
 from voicecli.standin import Endpoints
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import TurnMachine
-from voicecli.units import AudioBlock, AudioFormat
+from voicecli.units import AudioFormat
 
 # ── services ─────────────────────────────────────────────────────────────────
 
@@ -163,7 +163,6 @@ async def open_session(
     sink: Sink,
     *,
     timeline: Timeline | None = None,
-    tap: Callable[[AudioBlock], None] | None = None,
     recorded: bool = False,
     typed: bool = False,
 ) -> AsyncGenerator[Session, None]:
@@ -196,7 +195,6 @@ async def open_session(
                     speak_drafts=profile.turn.draft == "llm+tts",
                 ),
                 sink=sink,
-                tap=tap,
             ),
             TurnMachine(
                 profile.turn, profile.interrupt, finalize_timeout=profile.stt.finalize_timeout
