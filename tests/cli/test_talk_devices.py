@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from tests.support import SPEECH
 from tests.support.live_talk import (
+    DIP,
     TALK,
     Talk,
     ask_questions,
@@ -27,7 +29,7 @@ from tests.support.live_talk import (
     speak,
 )
 from tests.support.recorded_bus import HEARD_EARLY, Bus, loud, stretches
-from tests.support.sound_cards import running_virtual_audio  # noqa: F401
+from tests.support.sound_cards import running_virtual_audio, until  # noqa: F401
 from tests.support.virtual_audio import RATE, VirtualAudio, missing_programs
 from voicecli.audio import echo
 from voicecli.standin.engines import models
@@ -92,13 +94,20 @@ def test_a_reply_takes_as_long_as_printed(virtual_audio: VirtualAudio, tmp_path:
 
 
 def test_what_is_kept_is_what_sounded(virtual_audio: VirtualAudio, tmp_path: Path):
+    file = tmp_path / "kept" / "conversation.wav"
+
+    def has_end_of_reply() -> bool:
+        kept, rate = soundfile.read(file, dtype="int16")
+        samples = loud(kept[:, 1])
+        return len(samples) > 0 and len(kept) - samples[-1] > DIP * rate
+
     with Bus(virtual_audio) as bus, Talk("--out", "kept") as talk:
         talk.until("you can speak now")
         speak(virtual_audio)
         talk.until("you can speak now")
-        time.sleep(0.3)  # the recording ends with what the microphone has delivered
+        asyncio.run(until(has_end_of_reply))  # it is written up to the microphone's last block
         talk.quit()
-    kept, rate = soundfile.read(tmp_path / "kept" / "conversation.wav", dtype="int16")
+    kept, rate = soundfile.read(file, dtype="int16")
     assert kept.shape[1] == 2
 
     def spans(signal: NDArray[np.int16], rate: int) -> tuple[float, float]:

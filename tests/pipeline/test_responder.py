@@ -32,7 +32,7 @@ from voicecli.metrics.turns import measure_turns
 from voicecli.pipeline import Post, ReplyHandle, Responder
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import CascadeResponder
-from voicecli.pipeline.session import Components, Session
+from voicecli.pipeline.session import Session
 from voicecli.services.interfaces import Message, Transcriber
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import TurnMachine
@@ -218,20 +218,19 @@ def converse(responder: Responder, *user: Speech) -> Timeline:
     timeline = Timeline()
 
     async def main() -> None:
-        components = Components(
+        duplex = BargeInPolicy(policy="headphones")
+        await Session(
             source=Microphone(user),
             detector=ScriptedDetector(user),
             stt=ScriptedStt(user),
             reconnect=reconnect,
             responder=responder,
             sink=VirtualSpeaker(24_000, 0.06),
-        )
-        duplex = BargeInPolicy(policy="headphones")
-        machine = TurnMachine(TurnPolicy(detect="vad"), duplex, finalize_timeout=0.35)
-        history = ChatHistory("Be brief.")
-        limits = SessionLimits(idle=None)
-        await Session(
-            components, machine, history, limits=limits, interims=True, timeline=timeline
+            machine=TurnMachine(TurnPolicy(detect="vad"), duplex, finalize_timeout=0.35),
+            history=ChatHistory("Be brief."),
+            limits=SessionLimits(idle=None),
+            interims=True,
+            timeline=timeline,
         ).run()
 
     clock.run(main(), virtual=True)

@@ -321,7 +321,9 @@ def test_a_key_that_is_refused_ends_it_before_it_began(tmp_path: Path) -> None:
             mine = profile("audio.sample_rate=16000", *urls)
             with open_wav(path, 16_000, 0.02) as source:
                 keyless = Services(profile=mine, environ={"OPENAI_API_KEY": "x"})
-                async with open_session(mine, keyless, source, VirtualSpeaker(24_000, 0.06)):
+                async with open_session(
+                    mine, keyless, source, VirtualSpeaker(24_000, 0.06), timeline=Timeline()
+                ):
                     pytest.fail("it opened")
 
     with pytest.raises(BaseExceptionGroup) as caught:

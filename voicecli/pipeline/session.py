@@ -31,12 +31,16 @@ WARM_AFTER: Seconds = 60.0
 """Without speech for this long, idle connections may have been dropped on the way."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Components:
-    """What a conversation is made of.
+@dataclass(eq=False, kw_only=True)
+class Session:
+    """One conversation; ``run`` conducts it.
 
     stt: the first connection; None when the user types, and nothing is transcribed.
     reconnect: opens another one.
+    limits: None for a recorded user: nothing but the input ends the session, and in half duplex
+        the source pauses from a commit to the end of the reply.
+    interims: the STT sends interim transcripts, so silence after speech means it is lost.
+    timeline: everything that has happened so far.
     """
 
     source: Source
@@ -45,40 +49,20 @@ class Components:
     reconnect: Connect
     responder: Responder
     sink: Sink
+    machine: TurnMachine
+    history: ChatHistory
+    limits: SessionLimits | None
+    interims: bool
+    timeline: Timeline
 
-
-class Session:
-    """One conversation; ``run`` conducts it.
-
-    limits: None for a recorded user: nothing but the input ends the session, and in half duplex
-        the source pauses from a commit to the end of the reply.
-    interims: the STT sends interim transcripts, so silence after speech means it is lost.
-    timeline: everything that has happened so far.
-    """
-
-    def __init__(
-        self,
-        components: Components,
-        machine: TurnMachine,
-        history: ChatHistory,
-        *,
-        limits: SessionLimits | None,
-        interims: bool,
-        timeline: Timeline | None = None,
-    ) -> None:
-        self._components = components
-        self._machine = machine
-        self._history = history
-        self._limits = limits
-        self._interims = interims
-        self._half_duplex = not machine.barge_in.allowed
-        self._pause_while_replying = limits is None and self._half_duplex
-        self.timeline = timeline if timeline is not None else Timeline()
+    def __post_init__(self) -> None:
+        self._half_duplex = not self.machine.barge_in.allowed
+        self._pause_while_replying = self.limits is None and self._half_duplex
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._event_sources: list[AsyncGenerator[Event, None]] = []
         self._taps: list[Callable[[AudioBlock], None]] = []
         self._transcriber = ReconnectingTranscriber(
-            components.stt, components.reconnect, components.source.format, self.post
+            self.stt, self.reconnect, self.source.format, self.post
         )
         self._reply: ReplyHandle | None = None
         self._reply_task: asyncio.Task[None] | None = None
@@ -114,10 +98,10 @@ class Session:
         Raises ServiceError or DeviceError, possibly in a group, if that ends the conversation.
         """
         self._started_at = self._active_at = clock.now()
-        self.timeline.follow(self._history)
-        if self._components.stt is not None:
-            self.post(self._components.stt.opened)
-        for opened in self._components.responder.opened:
+        self.timeline.follow(self.history)
+        if self.stt is not None:
+            self.post(self.stt.opened)
+        for opened in self.responder.opened:
             self.post(opened)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -135,7 +119,7 @@ class Session:
             tasks.create_task(self._transcriber.receive(), name="receive transcripts"),
             *(tasks.create_task(self._forward(one), name="events") for one in self._event_sources),
         ]
-        while self._machine.phase is not Phase.ENDED:
+        while self.machine.phase is not Phase.ENDED:
             await self._process(await self._next_event(), tasks)
         await self._transcriber.finish()
         for task in inputs:
@@ -150,7 +134,7 @@ class Session:
 
     async def _next_event(self) -> Event:
         """Wait for the inbox, the machine's deadline or a limit of the session."""
-        deadline, limit = self._machine.deadline, self._session_limit()
+        deadline, limit = self.machine.deadline, self._session_limit()
         due = min((at for at in (deadline, limit and limit[0]) if at is not None), default=None)
         try:
             async with asyncio.timeout_at(due):
@@ -165,17 +149,17 @@ class Session:
 
     def _session_limit(self) -> tuple[Seconds, str] | None:
         """Return the earliest session limit as (time, reason), or None."""
-        limits, due = self._limits, []
+        limits, due = self.limits, []
         if limits and limits.longest is not None:
             due.append((self._started_at + limits.longest, "time is up"))
-        if limits and limits.idle is not None and self._machine.phase is Phase.LISTENING:
+        if limits and limits.idle is not None and self.machine.phase is Phase.LISTENING:
             due.append((self._active_at + limits.idle, "idle"))
         return min(due, default=None)
 
     async def _process(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         self.timeline.append(event)
         self._react(event, tasks)
-        for action in self._machine.handle(event):
+        for action in self.machine.handle(event):
             self.timeline.append(action)
             await self._perform(action, tasks)
 
@@ -196,14 +180,14 @@ class Session:
                     self._transcriber.drop_before(event.speech_start - SOFT_ONSET)
                     self._turn_is_silent = False
                 if event.at - self._active_at > WARM_AFTER:
-                    tasks.create_task(self._components.responder.warm(), name="warm responder")
+                    tasks.create_task(self.responder.warm(), name="warm responder")
                 self._active_at = event.at
-            case events.SpeechStopped() if self._interims:
+            case events.SpeechStopped() if self.interims:
                 self._transcriber.arm_watchdog()
             case events.MicrophoneMuted():
                 self._muted = event.muted
                 self._transcriber.disarm_watchdog()
-                self._components.detector.reset()
+                self.detector.reset()
 
     def _is_of_reply(self, event: events.ReplyEvent) -> bool:
         """Whether ``event`` is about the current reply; events of a cancelled one may follow it."""
@@ -221,9 +205,9 @@ class Session:
         if self._listening_paused:
             self._listening_paused, self._turn_is_silent = False, True
             self._listen_from = clock.now()
-            self._components.detector.reset()
+            self.detector.reset()
         if self._pause_while_replying:
-            self._components.source.resume()
+            self.source.resume()
 
     # ── actions ──────────────────────────────────────────────────────────────
 
@@ -233,7 +217,7 @@ class Session:
                 self._start_reply(action, tasks)
             case events.CommitReply():
                 if self._pause_while_replying:
-                    self._components.source.pause()
+                    self.source.pause()
                 if self._reply is not None:
                     self._reply.commit()
                     self._pause_listening()
@@ -242,18 +226,18 @@ class Session:
             case events.Finalize():
                 await self._transcriber.finalize()
             case events.Duck():
-                self._components.sink.duck()
+                self.sink.duck()
             case events.Hold():
-                self._components.sink.hold()
+                self.sink.hold()
             case events.Resume():
-                self._components.sink.resume()
+                self.sink.resume()
 
     def _start_reply(self, draft: events.DraftReply, tasks: asyncio.TaskGroup) -> None:
         self._reply_has_audio = False
-        self._reply = self._components.responder.draft(
+        self._reply = self.responder.draft(
             draft.turn,
-            self._history.messages(draft.user_text, turn=draft.turn),
-            sink=self._components.sink,
+            self.history.messages(draft.user_text, turn=draft.turn),
+            sink=self.sink,
             post=self.post,
         )
         self._reply_task = tasks.create_task(self._reply.run(), name=f"reply {draft.turn}")
@@ -263,10 +247,10 @@ class Session:
         reply, task = self._reply, self._reply_task
         if reply is None or task is None or task.done():
             return
-        played = self._components.sink.clear()
+        played = self.sink.clear()
         task.cancel()
         await asyncio.wait([task])
-        await self._components.responder.clear()
+        await self.responder.clear()
         cancelled = reply.cancelled(played)
         self.timeline.append(cancelled)
         self._react(cancelled, tasks)
@@ -275,20 +259,20 @@ class Session:
 
     async def _read_source(self) -> None:
         """Pass every block to the taps, and while listening to the detector and the STT."""
-        async with aclosing(self._components.source.blocks()) as blocks:
+        async with aclosing(self.source.blocks()) as blocks:
             async for block in blocks:
                 self._report_lag(block.came)
                 for tap in self._taps:
                     tap(block)
                 if self._is_listening(block.at):
-                    for event in self._components.detector.feed(block):
+                    for event in self.detector.feed(block):
                         self.post(event)
                     self._transcriber.add(block)
                 if block.last:
                     self.post(events.InputEnded(at=clock.now()))
 
     def _is_listening(self, at: Seconds) -> bool:
-        if self._components.stt is None or self._muted or self._listening_paused:
+        if self.stt is None or self._muted or self._listening_paused:
             return False
         return at >= self._listen_from
 

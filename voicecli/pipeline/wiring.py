@@ -23,7 +23,7 @@ from voicecli.events import Service, Warned
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import CascadeResponder
-from voicecli.pipeline.session import Components, Session
+from voicecli.pipeline.session import Session
 from voicecli.profile import Profile
 from voicecli.services import find_llm, find_provider, find_stt, find_tts
 from voicecli.services.interfaces import (
@@ -162,7 +162,7 @@ async def open_session(
     source: Source,
     sink: Sink,
     *,
-    timeline: Timeline | None = None,
+    timeline: Timeline,
     recorded: bool = False,
     typed: bool = False,
 ) -> AsyncGenerator[Session, None]:
@@ -182,24 +182,22 @@ async def open_session(
             tts = tasks.create_task(stack.enter_async_context(services.open_tts()))
             tasks.create_task(llm.warm())
         session = Session(
-            Components(
-                source=source,
-                detector=create_detector(audio.vad, source.format, audio.hangover),
-                stt=stt.result(),
-                reconnect=services.open_stt,
-                responder=CascadeResponder(
-                    llm=llm,
-                    tts=tts.result(),
-                    hedge=HedgeDelay(profile.llm.hedge),
-                    settings=profile.tts,
-                    speak_drafts=profile.turn.draft == "llm+tts",
-                ),
-                sink=sink,
+            source=source,
+            detector=create_detector(audio.vad, source.format, audio.hangover),
+            stt=stt.result(),
+            reconnect=services.open_stt,
+            responder=CascadeResponder(
+                llm=llm,
+                tts=tts.result(),
+                hedge=HedgeDelay(profile.llm.hedge),
+                settings=profile.tts,
+                speak_drafts=profile.turn.draft == "llm+tts",
             ),
-            TurnMachine(
+            sink=sink,
+            machine=TurnMachine(
                 profile.turn, profile.interrupt, finalize_timeout=profile.stt.finalize_timeout
             ),
-            ChatHistory(profile.llm.system_prompt),
+            history=ChatHistory(profile.llm.system_prompt),
             limits=None if recorded else profile.limits,
             interims=profile.stt.interim_results,
             timeline=timeline,
