@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from voicecli.probe.results import COUNTS, METRICS, diagnose, list_expectations
+from voicecli.metrics.summary import list_metrics
+from voicecli.probe.results import COUNTS, METRICS, diagnose
 from voicecli.probe.trace import ConnectionTrace
 
 
 def test_every_name_is_one_that_can_be_expected_something_of() -> None:
-    known = list_expectations()
+    known = list_metrics(METRICS, COUNTS)
     assert len(known) == len(set(known))
     assert {"tts.ttfa.p95", "llm.ttft.p50", "stt.ttfs.p95", "mouth_to_ear.p95"} <= set(known)
     assert set(COUNTS) <= set(known)

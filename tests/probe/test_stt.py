@@ -10,8 +10,7 @@ import pytest
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import ConnectionOpened, Event, FinalTranscript, InterimTranscript
-from voicecli.probe.clips import load_clips
-from voicecli.probe.stt import SttTap
+from voicecli.probe.stt import SttTap, load_clips
 from voicecli.units import AudioBlock, AudioFormat
 
 FORMAT = AudioFormat(16_000)

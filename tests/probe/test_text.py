@@ -24,13 +24,14 @@ def test_the_network_has_a_row_per_service() -> None:
     results = ProbeResults(wanted=("stt", "llm"), traces=traces)
     evaluation = Evaluation(
         summary=Summary(counts=dict.fromkeys(COUNTS, 0)),
+        cost=Cost(),
         prediction=None,
         best=None,
         budgets=(),
         expectations=(),
     )
     context = RunContext(profile="default", profile_hash="", plan=Plan(), basis={})
-    lines = text_lines(results, evaluation, Cost(), context)
+    lines = text_lines(results, evaluation, context)
 
     assert lines[2:6] == [
         "network, ms       address  dns  tcp  open",

@@ -306,7 +306,7 @@ def given_up(
             profile = scripted(folder, {}, f"{service}.base_url={url}")
             async with open_services(profile) as services:
                 plan = Plan(count=1, warmup=0)
-                return await Probe(profile, services, ("stt", "llm", "tts"), plan).run()
+                return await Probe(profile, services, ProbeResults(), plan).run()
 
     found = clock.run(main(), virtual=True)
     assert list(found.given_up) == [service]

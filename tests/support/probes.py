@@ -39,7 +39,10 @@ def scripted(folder: Path, script: dict[str, object], *settings: str) -> Profile
 def run_probe(profile: Profile, wanted: Sequence[Service] = SERVICES, **plan: int) -> ProbeResults:
     """Probe ``profile`` in virtual time."""
     return run_with_services(
-        profile, lambda services: Probe(profile, services, wanted, Plan(**plan)).run()
+        profile,
+        lambda services: Probe(
+            profile, services, ProbeResults(wanted=tuple(wanted)), Plan(**plan)
+        ).run(),
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,18 +14,18 @@ import typer
 from voicecli.cli.errors import print_error
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.options import Fast, ProfileName, Sets, check_fast
+from voicecli.cli.result import describe_environment
 from voicecli.errors import CredentialsError, InputError, ThresholdError, UsageError, VoiceError
 from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
-    from voicecli.events import Service
     from voicecli.metrics.thresholds import Threshold
-    from voicecli.metrics.usage import Cost
     from voicecli.pipeline.wiring import Services
     from voicecli.probe.compare import Change
     from voicecli.probe.json_result import RunContext
     from voicecli.probe.prediction import Evaluation
-    from voicecli.probe.run import Observer, Probe
+    from voicecli.probe.results import ProbeResults
+    from voicecli.probe.run import Observer
     from voicecli.probe.schedule import Plan
     from voicecli.profile import Profile
 
@@ -110,27 +109,37 @@ def probe_command(
 
     Speech is sent in real time: 20 readings take about four minutes.
     """
+    from voicecli.metrics.summary import list_metrics
     from voicecli.metrics.thresholds import parse_threshold
-    from voicecli.probe.results import SERVICES, list_expectations
+    from voicecli.probe.json_result import load_result
+    from voicecli.probe.results import COUNTS, METRICS, SERVICES, ProbeResults
     from voicecli.profile import load_profile
 
     output = _choose_format(as_json, as_csv, as_markdown)
-    known = list_expectations() if slo else []
+    known = list_metrics(METRICS, COUNTS)
     thresholds = [parse_threshold(text, known) for text in slo or ()]
     settings = load_profile(profile, overrides=overrides or ())
-    _check(settings, fast=fast, watch=watch, output=output, compare=compare)
+    check_fast(settings, fast)
+    if watch is not None and (output is not Format.TEXT or compare is not None):
+        other = "--compare" if compare is not None else f"--{output}"
+        raise UsageError(f"--watch and {other} contradict each other", hint="Leave one out.")
     fetch_models_of(settings)
-    options = ProbeOptions(
+    before = None if compare is None else load_result(compare)
+    if save is not None and not save.absolute().parent.is_dir():
+        raise InputError(f"there is no folder {save.absolute().parent}")
+    wanted = tuple(service for service in SERVICES if what in (ProbeTarget.ALL, service))
+    command = _Command(
         profile_name=profile,
-        wanted=[service for service in SERVICES if what in (ProbeTarget.ALL, service)],
+        profile=settings,
         plan=_make_plan(count, warmup, concurrency, watch),
+        results=ProbeResults(wanted=wanted),
         output=output,
         save=save,
-        compare=compare,
+        before=before,
         thresholds=thresholds,
         fast=fast,
     )
-    raise typer.Exit(_Command(settings, options).run())
+    raise typer.Exit(command.run())
 
 
 def _choose_format(as_json: bool, as_csv: bool, as_markdown: bool) -> Format:
@@ -142,15 +151,6 @@ def _choose_format(as_json: bool, as_csv: bool, as_markdown: bool) -> Format:
     return chosen[0] if chosen else Format.TEXT
 
 
-def _check(
-    profile: Profile, *, fast: bool, watch: float | None, output: Format, compare: Path | None
-) -> None:
-    check_fast(profile, fast)
-    if watch is not None and (output is not Format.TEXT or compare is not None):
-        other = "--compare" if compare is not None else f"--{output}"
-        raise UsageError(f"--watch and {other} contradict each other", hint="Leave one out.")
-
-
 def _make_plan(count: int | None, warmup: int, workers: int, watch: float | None) -> Plan:
     from voicecli.probe.schedule import Plan
 
@@ -159,116 +159,100 @@ def _make_plan(count: int | None, warmup: int, workers: int, watch: float | None
     return Plan(count=count or 20, warmup=warmup, workers=workers)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeOptions:
-    """What the command line asks for."""
+@dataclass(kw_only=True)
+class _Command:
+    """One run of the command; before: the saved run to compare with."""
 
     profile_name: str
-    wanted: Sequence[Service]
+    profile: Profile
     plan: Plan
-    output: Format = Format.TEXT
-    save: Path | None = None
-    compare: Path | None = None
-    thresholds: Sequence[Threshold] = ()
-    fast: bool = False
-
-
-class _Command:
-    """One run of the command."""
-
-    def __init__(self, profile: Profile, options: ProbeOptions) -> None:
-        from voicecli.probe.json_result import load_result
-        from voicecli.probe.results import ProbeResults
-
-        self._profile = profile
-        self._options = options
-        self._results = ProbeResults(wanted=tuple(options.wanted))
-        self._basis: dict[str, Any] = {}
-        self._before = None if options.compare is None else load_result(options.compare)
-        if options.save is not None and not options.save.absolute().parent.is_dir():
-            raise InputError(f"there is no folder {options.save.absolute().parent}")
+    results: ProbeResults
+    output: Format
+    save: Path | None
+    before: dict[str, Any] | None
+    thresholds: Sequence[Threshold]
+    fast: bool
+    _basis: dict[str, Any] = field(default_factory=dict, init=False)
 
     def run(self) -> int:
         """Probe, report and check; returns the exit code."""
         from voicecli import clock
 
-        watching = self._options.plan.every is not None
         try:
-            clock.run(self._watch() if watching else self._probe(), virtual=self._options.fast)
+            clock.run(self._probe(), virtual=self.fast)
         except KeyboardInterrupt:
-            if not watching:
+            if self.plan.every is None:
                 raise
         return self._report()
 
     async def _probe(self) -> None:
         from voicecli.pipeline.wiring import open_services
-        from voicecli.probe.run import measure_audio
+        from voicecli.probe.run import Probe, measure_audio
 
-        quiet = self._options.output is not Format.TEXT
-        async with open_services(self._profile) as services:
-            self._check_comparable(services)
-            self._announce_cost()
-            with _open_progress(quiet=quiet) as observer:
-                probe = self._create_probe(services, observer)
-                if len(self._options.wanted) > 1:
-                    await measure_audio(self._profile, self._results)
-                await probe.run()
-
-    async def _watch(self) -> None:
-        from voicecli.pipeline.wiring import open_services
-        from voicecli.probe.text import WatchTable
-
-        async with open_services(self._profile) as services:
-            self._check_comparable(services)
-            self._announce_cost()
-            with _open_live() as (show, say):
-                await self._create_probe(services, WatchTable(show, say)).run_side_by_side()
-
-    def _create_probe(self, services: Services, observer: Observer | None) -> Probe:
-        from voicecli.probe.run import Probe
-
-        options, standin = self._options, self._profile.standin
-        probe = Probe(self._profile, services, options.wanted, options.plan, observer)
-        self._results = probe.results
+        standin = self.profile.standin
         # Scripted transcripts are not of the words that were sent.
-        self._results.word_errors = standin is None or standin.engine != "scripted"
-        return probe
+        self.results.word_errors = standin is None or standin.engine != "scripted"
+        watching = self.plan.every is not None
+        observing: AbstractContextManager[Observer | None] = (
+            _open_watch() if watching else _open_progress(quiet=self.output is not Format.TEXT)
+        )
+        async with open_services(self.profile) as services:
+            self._check_comparable(services)
+            self._announce_cost()
+            with observing as observer:
+                probe = Probe(self.profile, services, self.results, self.plan, observer)
+                if watching:
+                    await probe.run_side_by_side()
+                    return
+                if len(self.results.wanted) > 1:
+                    await measure_audio(self.profile, self.results)
+                await probe.run()
 
     def _check_comparable(self, services: Services) -> None:
         """Raise UsageError before money is spent on a run that cannot be compared."""
         from voicecli.probe.compare import check_comparable
         from voicecli.probe.run import describe_basis
 
-        self._basis = describe_basis(self._profile, services, self._options.plan.workers)
-        if self._before is not None:
-            check_comparable(self._before, self._basis)
+        self._basis = describe_basis(self.profile, services, self.plan.workers)
+        if self.before is not None:
+            check_comparable(self.before, self._basis)
 
     def _announce_cost(self) -> None:
         from voicecli.probe.run import estimate_probe_cost
 
-        plan = self._options.plan
-        total = estimate_probe_cost(self._profile, self._options.wanted, plan).total
+        total = estimate_probe_cost(self.profile, self.results.wanted, self.plan).total
         if total is None or total > CHEAP:
-            unit = "" if plan.count is not None else " an hour"
+            unit = "" if self.plan.count is not None else " an hour"
             known = f"about ${total or 0:.2f}{unit} (estimated, list prices)"
             typer.echo(f"cost of this probe: {'not known' if total is None else known}", err=True)
 
     # ── report ───────────────────────────────────────────────────────────────
 
     def _report(self) -> int:
-        from voicecli.metrics.usage import estimate_cost
         from voicecli.probe.compare import compare_results
-        from voicecli.probe.json_result import build_result
+        from voicecli.probe.json_result import build_result, encode_changes
         from voicecli.probe.prediction import evaluate_results
+        from voicecli.probe.text import as_csv, text_lines
+        from voicecli.report.json_result import dump_result
 
-        profile, results, context = self._profile, self._results, self._make_context()
-        evaluation = evaluate_results(results, profile, self._options.thresholds)
-        cost = estimate_cost(results.count_usage(), profile.find_prices())
-        data = build_result(results, evaluation, cost, context)
-        changes = None if self._before is None else compare_results(self._before, data)
-        if self._options.save is not None:
-            self._save(self._options.save, data)
-        self._print(evaluation, cost, context, changes)
+        results, output, context = self.results, self.output, self._make_context()
+        evaluation = evaluate_results(results, self.profile, self.thresholds)
+        data = build_result(results, evaluation, context)
+        changes = None if self.before is None else compare_results(self.before, data)
+        if self.save is not None:
+            try:
+                self.save.write_text(dump_result(data) + "\n", encoding="ascii")
+            except OSError as error:
+                raise InputError(f"{self.save} cannot be written: {error.strerror}") from error
+        if output is Format.JSON:
+            comparison = None if changes is None else encode_changes(changes)
+            typer.echo(dump_result(data | {"comparison": comparison}))
+        elif output is Format.CSV:
+            typer.echo(as_csv(results, evaluation), nl=False)
+        else:
+            as_markdown = output is Format.MARKDOWN
+            for line in text_lines(results, evaluation, context, changes, as_markdown=as_markdown):
+                typer.echo(sanitize_message(line))
         return self._report_failures(evaluation, changes or ())
 
     def _make_context(self) -> RunContext:
@@ -276,51 +260,16 @@ class _Command:
         from voicecli.report.json_result import hash_profile
 
         return RunContext(
-            profile=self._options.profile_name,
-            profile_hash=hash_profile(self._profile.resolved()),
-            plan=self._options.plan,
+            profile=self.profile_name,
+            profile_hash=hash_profile(self.profile.resolved()),
+            plan=self.plan,
             basis=self._basis,
-            environment={
-                "python": platform.python_version(),
-                "platform": f"{platform.system()} {platform.machine()}",
-                "clock": "virtual" if self._options.fast else "monotonic",
-            },
+            environment=describe_environment() | {"clock": "virtual" if self.fast else "monotonic"},
         )
-
-    def _save(self, file: Path, data: dict[str, Any]) -> None:
-        from voicecli.report.json_result import dump_result
-
-        try:
-            file.write_text(dump_result(data) + "\n", encoding="ascii")
-        except OSError as error:
-            raise InputError(f"{file} cannot be written: {error.strerror}") from error
-
-    def _print(
-        self,
-        evaluation: Evaluation,
-        cost: Cost,
-        context: RunContext,
-        changes: Sequence[Change] | None,
-    ) -> None:
-        from voicecli.probe.json_result import build_result
-        from voicecli.probe.text import as_csv, text_lines
-        from voicecli.report.json_result import dump_result
-
-        results, output = self._results, self._options.output
-        if output is Format.JSON:
-            typer.echo(dump_result(build_result(results, evaluation, cost, context, changes)))
-        elif output is Format.CSV:
-            typer.echo(as_csv(results, evaluation), nl=False)
-        else:
-            as_markdown = output is Format.MARKDOWN
-            for line in text_lines(
-                results, evaluation, cost, context, changes, as_markdown=as_markdown
-            ):
-                typer.echo(sanitize_message(line))
 
     def _report_failures(self, evaluation: Evaluation, changes: Sequence[Change]) -> int:
         """Print each failure on standard error, a line each; returns the exit code."""
-        failures: list[VoiceError] = list(self._results.given_up.values())
+        failures: list[VoiceError] = list(self.results.given_up.values())
         missed = [verdict for verdict in evaluation.expectations if not verdict.met]
         worse = [change for change in changes if change.worse]
         if missed:
@@ -354,14 +303,16 @@ def _open_progress(*, quiet: bool) -> Iterator[Observer | None]:
 
 
 @contextmanager
-def _open_live() -> Iterator[tuple[Callable[[Any], None], Callable[[str], None]]]:
+def _open_watch() -> Iterator[Observer]:
     """A live table on standard output if that is a terminal, else a line per value."""
     from rich.console import Console
     from rich.live import Live
 
+    from voicecli.probe.text import WatchTable
+
     console = Console()
     if not console.is_terminal:
-        yield lambda _: None, lambda line: typer.echo(sanitize_message(line))
+        yield WatchTable(lambda _: None, lambda line: typer.echo(sanitize_message(line)))
         return
     with Live(console=console, transient=True, refresh_per_second=4) as live:
-        yield live.update, lambda _: None
+        yield WatchTable(live.update, lambda _: None)

@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voicecli.errors import UsageError
 from voicecli.metrics.summary import MIN_COUNT
@@ -21,13 +20,13 @@ from voicecli.probe.results import METRICS
 MIN_CHANGES: Mapping[str, float] = {"ms": 20.0, "tokens/s": 5.0, "× real time": 0.05}
 """By unit: a smaller change is ignored.  This machine's own loop may be 20 ms late."""
 
-HIGHER_IS_BETTER = ("llm.rate", "cold.llm.rate")
+HIGHER_IS_BETTER = ("llm.rate",)
 
 OUTLIER_SCORE = 3.5
 """Modified z-score (Iglewicz and Hoaglin, 1993)."""
 
 MIN_VALUES = 5
-"""For outliers, and for a change of the median."""
+"""Fewer have no outliers, and no median to compare."""
 
 MIN_RELATIVE_SPREAD = 0.02
 """Of the median: the values of a narrow distribution do not make others outliers."""
@@ -39,6 +38,8 @@ MAX_OUTLIERS = 0.2
 """Share of the values."""
 
 RESAMPLES = 2000
+"""How often the values of each side are drawn again, with replacement."""
+
 SEED = 1
 
 MIN_RELATIVE_CHANGE = 0.10
@@ -105,49 +106,37 @@ def find_outliers(values: Sequence[float]) -> list[int]:
     if len(values) < MIN_VALUES:
         return []
     middle = median(values)
-    deviation = median(abs(value - middle) for value in values)
-    deviation = max(deviation, MIN_RELATIVE_SPREAD * abs(middle), MIN_DEVIATION)
-    outliers = [
-        index
-        for index, value in enumerate(values)
-        if 0.6745 * abs(value - middle) / deviation > OUTLIER_SCORE
-    ]
+    distances = np.abs(np.array(values) - middle)
+    deviation = max(np.median(distances), MIN_RELATIVE_SPREAD * abs(middle), MIN_DEVIATION)
+    outliers: list[int] = np.flatnonzero(0.6745 * distances / deviation > OUTLIER_SCORE).tolist()
     return outliers if len(outliers) <= MAX_OUTLIERS * len(values) else []
 
 
 def find_changes(metric: str, before: Sequence[float], after: Sequence[float]) -> list[Change]:
     """Compare the median, and P95 if there are enough values; empty if a side has too few."""
-    unit = METRICS[metric].unit
     found = []
+    unit, old, new = METRICS[metric].unit, np.array(before), np.array(after)
     for statistic, share in (("p50", 50.0), ("p95", 95.0)):
-        if min(len(before), len(after)) < MIN_COUNT.get(statistic, MIN_VALUES):
+        if min(len(old), len(new)) < MIN_COUNT.get(statistic, MIN_VALUES):
             continue
         rng = np.random.default_rng(SEED)
-        old, new = np.array(before), np.array(after)
-        resampled = _bootstrap(new, share, rng) - _bootstrap(old, share, rng)
-        low, high = (float(edge) for edge in np.percentile(resampled, [2.5, 97.5]))
-        was, now = float(np.percentile(old, share)), float(np.percentile(new, share))
-        change = abs(now - was)
-        certain = low > 0 or high < 0
-        large = change > MIN_CHANGES[unit] and change > MIN_RELATIVE_CHANGE * abs(was)
-        found.append(
-            Change(
-                metric=metric,
-                unit=unit,
-                statistic=statistic,
-                before=was,
-                after=now,
-                low=low,
-                high=high,
-                beyond_noise=certain and large,
-            )
+        after_drawn, before_drawn = (
+            np.percentile(rng.choice(values, (RESAMPLES, len(values))), share, axis=1)
+            for values in (new, old)
         )
+        low, high = np.percentile(after_drawn - before_drawn, [2.5, 97.5]).tolist()
+        was, now = float(np.percentile(old, share)), float(np.percentile(new, share))
+        certain = low > 0 or high < 0
+        large = abs(now - was) > max(MIN_CHANGES[unit], MIN_RELATIVE_CHANGE * abs(was))
+        change = Change(
+            metric=metric,
+            unit=unit,
+            statistic=statistic,
+            before=was,
+            after=now,
+            low=low,
+            high=high,
+            beyond_noise=certain and large,
+        )
+        found.append(change)
     return found
-
-
-def _bootstrap(
-    values: NDArray[np.float64], share: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """The percentile of RESAMPLES samples drawn from ``values`` with replacement."""
-    samples = rng.choice(values, (RESAMPLES, len(values)))
-    return np.asarray(np.percentile(samples, share, axis=1))

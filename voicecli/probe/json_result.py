@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from voicecli import __version__
-from voicecli.errors import InputError, ServiceError
+from voicecli.errors import InputError
 from voicecli.events import Service
-from voicecli.metrics.summary import STATISTICS, describe
-from voicecli.metrics.usage import Cost
+from voicecli.metrics.summary import describe
 from voicecli.probe.compare import Change, find_outliers
-from voicecli.probe.prediction import BudgetCheck, Evaluation
+from voicecli.probe.prediction import Evaluation
 from voicecli.probe.results import METRICS, ProbeResults, diagnose, is_duration
 from voicecli.probe.schedule import FailedSample, Plan
 from voicecli.report.format import to_ms
@@ -45,13 +44,9 @@ class RunContext:
 
 
 def build_result(
-    results: ProbeResults,
-    evaluation: Evaluation,
-    cost: Cost,
-    context: RunContext,
-    changes: Sequence[Change] | None = None,
+    results: ProbeResults, evaluation: Evaluation, context: RunContext
 ) -> dict[str, Any]:
-    """The run as plain data; changes: compared with a saved run, or None."""
+    """The run as plain data, not compared with another."""
     doubts = list_doubts(results)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -72,12 +67,28 @@ def build_result(
             if name.rpartition(".")[0] not in METRICS
         },
         "prediction": _prediction(evaluation),
-        "budgets": [_budget(check) for check in evaluation.budgets],
-        "cost": encode_cost(cost),
+        "budgets": [
+            {
+                "name": check.name,
+                "metric": check.metric,
+                "budget_ms": to_ms(check.budget),
+                "p50_ms": to_ms(check.p50),
+                "p95_ms": to_ms(check.p95),
+                "judged_by": check.judged_by,
+                "met": check.met,
+            }
+            for check in evaluation.budgets
+        ],
+        "cost": encode_cost(evaluation.cost),
         "notes": [sanitize_line(note) for note in results.notes],
         "expectations": [encode_verdict(verdict) for verdict in evaluation.expectations],
-        "comparison": None if changes is None else [_change(change) for change in changes],
+        "comparison": None,
     }
+
+
+def encode_changes(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """What changed since a saved run, as plain data."""
+    return [asdict(change) | {"worse": change.worse} for change in changes]
 
 
 def load_result(file: Path) -> dict[str, Any]:
@@ -123,38 +134,30 @@ def _service(results: ProbeResults, service: Service) -> dict[str, Any]:
 
 
 def _failure(failure: FailedSample) -> dict[str, Any]:
-    error = failure.error
-    known = error if isinstance(error, ServiceError) else None
     return {
         "at_s": round(failure.at, 3),
         "cold": failure.cold,
-        "error": sanitize_line(str(error)),
-        "status": known.status if known else None,
-        "request_id": known.request_id if known else None,
+        "error": sanitize_line(str(failure.error)),
+        "status": getattr(failure.error, "status", None),
+        "request_id": getattr(failure.error, "request_id", None),
     }
 
 
 def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
     distribution = describe(values)
-    outliers = {"outliers": find_outliers(values)}
-    if not is_duration(name):
-        statistics = {of: getattr(distribution, of) for of in STATISTICS}
-        return {"unit": METRICS[name].unit, **statistics, **outliers, "values": list(values)}
-    return {
-        "unit": "ms",
-        **encode_distribution(distribution),
-        **outliers,
-        "values_ms": [to_ms(value) for value in values],
-    }
+    statistics = encode_distribution(distribution) if is_duration(name) else asdict(distribution)
+    encoded = {"unit": METRICS[name].unit, **statistics, "outliers": find_outliers(values)}
+    if is_duration(name):
+        return encoded | {"values_ms": [to_ms(value) for value in values]}
+    return encoded | {"values": list(values)}
 
 
 def _prediction(evaluation: Evaluation) -> dict[str, Any] | None:
     prediction, best = evaluation.prediction, evaluation.best
     if prediction is None:
         return None
-    distribution = prediction.distribution
     return {
-        **encode_distribution(distribution),
+        **encode_distribution(prediction.distribution),
         "mean_ms": to_ms(prediction.mean),
         "mean_stages_ms": {name: to_ms(took) for name, took in prediction.stages.items()},
         "biggest_lever": best
@@ -164,20 +167,4 @@ def _prediction(evaluation: Evaluation) -> dict[str, Any] | None:
             "p50_ms": to_ms(best.prediction.distribution.p50),
             "p95_ms": to_ms(best.prediction.distribution.p95),
         },
-    }
-
-
-def _change(change: Change) -> dict[str, Any]:
-    return {**asdict(change), "worse": change.worse}
-
-
-def _budget(check: BudgetCheck) -> dict[str, Any]:
-    return {
-        "name": check.name,
-        "metric": check.metric,
-        "budget_ms": to_ms(check.budget),
-        "p50_ms": to_ms(check.p50),
-        "p95_ms": to_ms(check.p95),
-        "judged_by": check.judged_by,
-        "met": check.met,
     }

@@ -41,12 +41,10 @@ DIALOGUE = (
 def make_prompt(system_prompt: str, number: int) -> list[Message]:
     """The messages of sample ``number``."""
     turn = number % len(DIALOGUE)
-    history = [
-        message
-        for question, answer in DIALOGUE[:turn]
-        for message in (Message("user", question), Message("assistant", answer))
-    ]
-    return [Message("system", system_prompt), *history, Message("user", DIALOGUE[turn][0])]
+    messages = [Message("system", system_prompt)]
+    for question, answer in DIALOGUE[:turn]:
+        messages += Message("user", question), Message("assistant", answer)
+    return [*messages, Message("user", DIALOGUE[turn][0])]
 
 
 class LlmProber(Prober):
@@ -58,11 +56,6 @@ class LlmProber(Prober):
         self._system_prompt = profile.llm.system_prompt
         self._tts = profile.tts
         self._services = services
-
-    @property
-    @override
-    def kinds(self) -> int:
-        return 1
 
     @override
     async def measure_cold(self, number: int) -> Sample:
@@ -115,7 +108,7 @@ class LlmProber(Prober):
 
 @dataclass(slots=True)
 class _TimedRequest:
-    """One request; pieces: when they arrived."""
+    """A request; pieces: when they arrived."""
 
     at: Seconds
     pieces: list[Seconds] = field(default_factory=list)

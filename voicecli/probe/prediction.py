@@ -12,21 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicecli.metrics.stages import BUDGETED, Metric
-from voicecli.metrics.summary import (
-    MIN_COUNT,
-    ROUNDING,
-    Budgets,
-    Distribution,
-    Summary,
-    describe,
-)
+from voicecli.metrics.stages import BUDGETED
+from voicecli.metrics.summary import MIN_COUNT, ROUNDING, Budgets, Distribution, Summary, describe
 from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
+from voicecli.metrics.usage import Cost, estimate_cost
 from voicecli.pipeline.generation import MAX_HEDGE_DELAY, MIN_HEDGE_DELAY
 from voicecli.turns.end_of_turn import Ending
 from voicecli.units import Seconds, ms
@@ -92,14 +86,9 @@ def predict(measurements: Measurements, profile: Profile) -> Prediction | None:
         return None
     turns = simulate(measurements, profile)
     total = np.sum(list(turns.values()), axis=0)
-    distribution = describe(total.tolist())
+    withheld = {name: None for name, least in MIN_COUNT.items() if count < least}
     return Prediction(
-        distribution=replace(
-            distribution,
-            n=count,
-            p95=distribution.p95 if count >= MIN_COUNT["p95"] else None,
-            p99=distribution.p99 if count >= MIN_COUNT["p99"] else None,
-        ),
+        distribution=replace(describe(total.tolist()), n=count, **withheld),
         mean=float(total.mean()),
         stages={name: float(took.mean()) for name, took in turns.items()},
     )
@@ -154,13 +143,11 @@ def _simulate_llm(
 ) -> tuple[Times, Times]:
     """Request → first token, a hedge included; → what is to be spoken first."""
     ttft = measurements.ttft
-    by_clause = profile.tts.flush == "clauses"
-    rest = measurements.clause if by_clause else measurements.total - ttft
+    rest = measurements.clause if profile.tts.flush == "clauses" else measurements.total - ttft
     first = rng.integers(len(ttft), size=DRAWS)
-    if profile.llm.hedge is None:
+    if (delay := profile.llm.hedge) is None:
         return ttft[first], rest[first]
     second = rng.integers(len(ttft), size=DRAWS)
-    delay = profile.llm.hedge
     if delay == "auto":
         delay = _learn_hedge_delay(ttft[first], ttft[second])
     wins = delay + ttft[second] < ttft[first]
@@ -173,7 +160,7 @@ def _learn_hedge_delay(first: Times, second: Times) -> Seconds:
     delay = MIN_HEDGE_DELAY
     for _ in range(HEDGE_ROUNDS):
         won = np.where(delay + second < first, second, first)
-        delay = min(max(float(np.percentile(won, 90)), MIN_HEDGE_DELAY), MAX_HEDGE_DELAY)
+        delay = float(np.clip(np.percentile(won, 90), MIN_HEDGE_DELAY, MAX_HEDGE_DELAY))
     return delay
 
 
@@ -195,8 +182,7 @@ class Advice:
 
 def find_advice(measurements: Measurements, profile: Profile) -> list[Advice]:
     """All changes that save MIN_SAVING or more, the best first: by P95 if known, else by P50."""
-    now = predict(measurements, profile)
-    if now is None:
+    if (now := predict(measurements, profile)) is None:
         return []
     found = []
     for change, changed, other in _list_changes(measurements, profile):
@@ -215,41 +201,29 @@ def _list_changes(
     measurements: Measurements, profile: Profile
 ) -> Iterator[tuple[str, Measurements, Profile]]:
     """Each change in words, with the measurements and the profile after it."""
-    turn, llm, tts = profile.turn, profile.llm, profile.tts
-    better_turn = {
-        ("endpointing", turn.draft): ("turn.detect: vad", replace(turn, detect="vad")),
-        ("vad", "off"): ("turn.draft: llm", replace(turn, draft="llm")),
-        ("vad", "llm"): ("turn.draft: llm+tts", replace(turn, draft="llm+tts")),
-    }
-    if found := better_turn.get((turn.detect, turn.draft)):
-        yield found[0], measurements, replace(profile, turn=found[1])
-    if llm.hedge is None:
-        changed = replace(profile, llm=replace(llm, hedge="auto"))
-        yield "llm.hedge_ms: auto", measurements, changed
-    if tts.flush == "end":
-        changed = replace(profile, tts=replace(tts, flush="clauses"))
-        yield "tts.flush: clauses", measurements, changed
-    for change, better in _list_faster_services(measurements, profile.budgets):
-        yield change, better, profile
-
-
-def _list_faster_services(
-    measurements: Measurements, budgets: Budgets
-) -> Iterator[tuple[str, Measurements]]:
-    """The measurements with one service never over its budget, for each service that is."""
-    old = measurements
+    turn, budgets, old = profile.turn, profile.budgets, measurements
+    if turn.detect == "endpointing":
+        yield "turn.detect: vad", old, replace(profile, turn=replace(turn, detect="vad"))
+    elif turn.draft != "llm+tts":
+        draft: Literal["llm", "llm+tts"] = "llm" if turn.draft == "off" else "llm+tts"
+        yield f"turn.draft: {draft}", old, replace(profile, turn=replace(turn, draft=draft))
+    if profile.llm.hedge is None:
+        hedged = replace(profile, llm=replace(profile.llm, hedge="auto"))
+        yield "llm.hedge_ms: auto", old, hedged
+    if profile.tts.flush == "end":
+        by_clause = replace(profile, tts=replace(profile.tts, flush="clauses"))
+        yield "tts.flush: clauses", old, by_clause
     if (over := np.maximum(old.ttft - budgets.llm, 0.0)).any():
         llm = replace(old, ttft=old.ttft - over, total=old.total - over)
-        yield _within_budget("an LLM", "llm.ttft", budgets.llm), llm
+        yield _within_budget("an LLM", "llm.ttft", budgets.llm), llm, profile
     if (old.ttfa > budgets.tts).any():
         tts = replace(old, ttfa=np.minimum(old.ttfa, budgets.tts))
-        yield _within_budget("a TTS", "tts.ttfa", budgets.tts), tts
+        yield _within_budget("a TTS", "tts.ttfa", budgets.tts), tts, profile
     rest = np.maximum(budgets.stt - old.noticed, 0.0)
     if (old.endpoint > budgets.stt).any() or not (old.final <= rest).all():
-        stt = replace(
-            old, final=np.fmin(old.final, rest), endpoint=np.minimum(old.endpoint, budgets.stt)
-        )
-        yield _within_budget("an STT", "stt.ttfs", budgets.stt), stt
+        endpoint = np.minimum(old.endpoint, budgets.stt)
+        stt = replace(old, final=np.fmin(old.final, rest), endpoint=endpoint)
+        yield _within_budget("an STT", "stt.ttfs", budgets.stt), stt, profile
 
 
 def _within_budget(service: str, metric: str, budget: Seconds) -> str:
@@ -259,7 +233,7 @@ def _within_budget(service: str, metric: str, budget: Seconds) -> str:
 # ── evaluation ───────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class BudgetCheck:
     """One line of the budget table."""
 
@@ -286,6 +260,7 @@ class Evaluation:
     """What a run amounts to; best: the change that would help most, or None."""
 
     summary: Summary
+    cost: Cost
     prediction: Prediction | None
     best: Advice | None
     budgets: Sequence[BudgetCheck]
@@ -295,29 +270,22 @@ class Evaluation:
 def evaluate_results(
     results: ProbeResults, profile: Profile, thresholds: Sequence[Threshold] = ()
 ) -> Evaluation:
-    """Predict mouth-to-ear, find the best advice, and check budgets and thresholds."""
+    """Predict mouth-to-ear, find the best advice, estimate the cost, check budgets, thresholds."""
     measurements = results.measurements()
     prediction = predict(measurements, profile)
     advice = find_advice(measurements, profile)
     summary = results.summarize(prediction)
     return Evaluation(
         summary=summary,
+        cost=estimate_cost(results.count_usage(), profile.find_prices()),
         prediction=prediction,
         best=advice[0] if advice else None,
-        budgets=[
-            _check_budget(name, metric, profile.budgets, summary)
-            for name, metric in BUDGETED.items()
-        ],
+        budgets=list(_check_budgets(profile.budgets, summary)),
         expectations=[evaluate(one, summary) for one in thresholds],
     )
 
 
-def _check_budget(name: str, metric: Metric, budgets: Budgets, summary: Summary) -> BudgetCheck:
-    distribution = summary.distributions.get(metric.name)
-    return BudgetCheck(
-        name=name,
-        metric=metric.name,
-        budget=getattr(budgets, name),
-        p50=distribution.p50 if distribution else None,
-        p95=distribution.p95 if distribution else None,
-    )
+def _check_budgets(budgets: Budgets, summary: Summary) -> Iterator[BudgetCheck]:
+    for name, metric in BUDGETED.items():
+        found = summary.distributions.get(metric.name, Distribution())
+        yield BudgetCheck(name, metric.name, getattr(budgets, name), found.p50, found.p95)

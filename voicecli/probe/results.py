@@ -26,7 +26,7 @@ from voicecli.metrics.stages import (
     Metric,
     index_metrics,
 )
-from voicecli.metrics.summary import STATISTICS, Summary, describe
+from voicecli.metrics.summary import Summary, describe
 from voicecli.metrics.usage import SessionUsage
 from voicecli.probe.prediction import Measurements, Prediction, Times
 from voicecli.probe.schedule import FailedSample, Sample
@@ -116,15 +116,16 @@ COUNTS: Mapping[str, str] = {
 }
 """One number per run."""
 
+SHARES = {
+    "stt.wer": ("stt.wrong", "stt.words"),
+    "stt.finalize_rate": ("stt.answered", "stt.asked"),
+}
+"""The ``COUNTS`` that are a quotient of two counts of the samples."""
+
 
 def is_duration(name: str) -> bool:
     """Whether the metric ``name`` is measured in milliseconds."""
     return METRICS[name].unit == "ms"
-
-
-def list_expectations() -> list[str]:
-    """Every name that ``--slo`` accepts."""
-    return [*(f"{metric}.{statistic}" for metric in METRICS for statistic in STATISTICS), *COUNTS]
 
 
 # ── results ──────────────────────────────────────────────────────────────────
@@ -152,12 +153,12 @@ class ProbeResults:
     word_errors: bool = True
     notes: list[str] = field(default_factory=list)
 
-    def add(self, sample: Sample | FailedSample) -> None:
+    def add(self, sample: Sample) -> None:
         """Add a sample, taken or failed."""
-        if isinstance(sample, Sample):
-            self.samples.append(sample)
-        else:
+        if isinstance(sample, FailedSample):
             self.failures.append(sample)
+        else:
+            self.samples.append(sample)
 
     def note(self, text: str) -> None:
         """Add a sentence for the user, once."""
@@ -187,17 +188,15 @@ class ProbeResults:
     def counts(self) -> Mapping[str, float]:
         """The sum of all samples' counts."""
         sums: dict[str, float] = {}
-        samples: list[Sample | FailedSample] = [*self.samples, *self.failures]
-        for sample in samples:
+        for sample in (*self.samples, *self.failures):
             for name, count in sample.counts.items():
                 sums[name] = sums.get(name, 0) + count
         return sums
 
     def measurements(self) -> Measurements:
         """The warm samples, as a prediction needs them."""
-        warm = [sample for sample in self.samples if not sample.cold]
         stt, endpoint, llm, tts = (
-            [sample for sample in warm if name in sample.values]
+            [sample for sample in self.samples if not sample.cold and name in sample.values]
             for name in ("stt.noticed", "stt.endpoint", LLM_CLAUSE.name, TTS_TTFA.name)
         )
         return Measurements(
@@ -233,10 +232,9 @@ class ProbeResults:
                 yield name, self.xruns
             elif service not in self.wanted or (name == "stt.wer" and not self.word_errors):
                 yield name, None
-            elif name == "stt.wer":
-                yield name, _share(sums.get("stt.wrong", 0), sums.get("stt.words", 0))
-            elif name == "stt.finalize_rate":
-                yield name, _share(sums.get("stt.answered", 0), sums.get("stt.asked", 0))
+            elif name in SHARES:
+                part, whole = (sums.get(one, 0) for one in SHARES[name])
+                yield name, part / whole if whole else None
             else:
                 yield name, sums.get(name, 0)
 
@@ -261,10 +259,6 @@ class ProbeResults:
 
 def _column(samples: Sequence[Sample], name: str) -> Times:
     return np.array([sample.values.get(name, np.nan) for sample in samples])
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
 
 
 # ── what the phases mean ─────────────────────────────────────────────────────
@@ -300,42 +294,32 @@ def diagnose(traces: Sequence[ConnectionTrace]) -> str:
     host = traces[0].host.rpartition(":")[0] or traces[0].host
     if is_loopback(host.strip("[]")):
         return "this machine: there is no network in between"
-    return _find_slowest(traces) or _describe_distance(traces)
-
-
-def _median(traces: Sequence[ConnectionTrace], phase: str) -> Seconds:
-    """The median of a phase; 0 if it was never completed."""
-    took = [trace.phases[phase] for trace in traces if phase in trace.phases]
-    return median(took) if took else 0.0
-
-
-def _find_slowest(traces: Sequence[ConnectionTrace]) -> str:
-    """What is unusually slow, the worst for a conversation first; "" if nothing is."""
-    round_trip = _median(traces, "tcp") or _median(traces, "trip")
-    tls = _median(traces, "tls")
-    beyond = _median(traces, "open") - round_trip
+    phases = ("dns", "tcp", "proxy", "tls", "open", "trip")
+    dns, tcp, proxy, tls, opened, trip = (_median(traces, phase) for phase in phases)
+    round_trip = tcp or trip
     if round_trip >= LONG_ROUND_TRIP:
-        nearer = " (api.eu.deepgram.com?)" if "deepgram" in traces[0].host else ""
+        nearer = " (api.eu.deepgram.com?)" if "deepgram" in host else ""
         return (
             f"the host is {ms(round_trip):.0f} ms away, and every answer takes that longer: "
             f"look for a nearer one{nearer}"
         )
-    if beyond >= SLOW_ANSWER:
+    if (beyond := opened - round_trip) >= SLOW_ANSWER:
         return f"the service takes {ms(beyond):.0f} ms to answer, beyond the round trip: it is busy"
     if tls > max(SLOW_TLS * round_trip, 0.1):
         return (
             f"TLS takes {tls / max(round_trip, 1e-3):.1f} round trips: something in between "
             "decrypts, or this machine is busy"
         )
-    if (names := _median(traces, "dns")) >= SLOW_NAMES:
+    if dns >= SLOW_NAMES:
         return (
-            f"resolving the name takes {ms(names):.0f} ms: only new connections pay for it, "
+            f"resolving the name takes {ms(dns):.0f} ms: only new connections pay for it, "
             "and a local cache helps"
         )
-    return ""
+    away, new = ms(trip or tcp), ms(dns + tcp + proxy + tls + opened)
+    return f"{away:.0f} ms away, nothing in the way; a new connection costs {new:.0f} ms, once"
 
 
-def _describe_distance(traces: Sequence[ConnectionTrace]) -> str:
-    trip = ms(_median(traces, "trip") or _median(traces, "tcp"))
-    new = ms(sum(_median(traces, name) for name in ("dns", "tcp", "proxy", "tls", "open")))
-    return f"{trip:.0f} ms away, nothing in the way; a new connection costs {new:.0f} ms, once"
+def _median(traces: Sequence[ConnectionTrace], phase: str) -> Seconds:
+    """The median of a phase; 0 if it was never completed."""
+    took = [trace.phases[phase] for trace in traces if phase in trace.phases]
+    return median(took) if took else 0.0

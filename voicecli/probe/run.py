@@ -18,7 +18,7 @@ from voicecli.metrics.usage import Cost, SessionUsage, estimate_cost
 from voicecli.pipeline.wiring import Services
 from voicecli.probe.llm import DIALOGUE, LlmProber
 from voicecli.probe.results import SERVICES, ProbeResults
-from voicecli.probe.schedule import FailedSample, Plan, Prober, Sample, take_samples
+from voicecli.probe.schedule import Plan, Prober, Sample, take_samples
 from voicecli.probe.stt import SttProber, endpoint_matters
 from voicecli.probe.trace import ConnectionTarget, trace_connection
 from voicecli.probe.tts import CLAUSES, MAX_CLEARS, TO_CLEAR, TtsProber
@@ -38,7 +38,7 @@ class Observer:
     def service_started(self, service: Service, steps: int | None) -> None:
         """``service`` is going to be probed in ``steps`` samples; None: until interrupted."""
 
-    def sample_taken(self, sample: Sample | FailedSample) -> None:
+    def sample_taken(self, sample: Sample) -> None:
         """A sample was taken, or failed."""
 
     def note(self, text: str) -> None:
@@ -49,7 +49,7 @@ class Observer:
 
 
 class Probe:
-    """Probes services and collects the results; results: up to now.
+    """Probes the services that ``results`` wants, and collects the samples there.
 
     Raises ProfileError when a URL of the profile is invalid.
     """
@@ -58,31 +58,31 @@ class Probe:
         self,
         profile: Profile,
         services: Services,
-        wanted: Sequence[Service],
+        results: ProbeResults,
         plan: Plan,
         observer: Observer | None = None,
     ) -> None:
-        self._wanted = wanted
+        self._results = results
         self._plan = plan
         self._observer = observer or Observer()
-        self.results = ProbeResults(wanted=tuple(wanted))
-        self._targets = {service: find_target(service, services) for service in wanted}
+        self._targets = {service: find_target(service, services) for service in results.wanted}
         self._probers = {
-            service: _create_prober(service, profile, services, self._note) for service in wanted
+            service: _create_prober(service, profile, services, self._note)
+            for service in results.wanted
         }
 
     async def run(self) -> ProbeResults:
         """Probe one service after the other, as a conversation uses them."""
-        for service in self._wanted:
+        for service in self._results.wanted:
             await self.probe(service)
-        return self.results
+        return self._results
 
     async def run_side_by_side(self) -> ProbeResults:
         """Probe all services at once, to watch them."""
         async with asyncio.TaskGroup() as tasks:
-            for service in self._wanted:
+            for service in self._results.wanted:
                 tasks.create_task(self.probe(service), name=f"watch {service}")
-        return self.results
+        return self._results
 
     async def probe(self, service: Service) -> None:
         """Probe one service; failures are part of the results."""
@@ -90,24 +90,23 @@ class Probe:
         steps = None if plan.count is None else plan.cold + plan.count * prober.kinds
         self._observer.service_started(service, steps)
         await self._trace(service)
-        error = await take_samples(prober, plan, self._post)
-        if error is not None:
-            self.results.given_up[service] = error
+        if (error := await take_samples(prober, plan, self._post)) is not None:
+            self._results.given_up[service] = error
         self._observer.service_done(service)
 
     async def _trace(self, service: Service) -> None:
         for _ in range(TRACES):
             trace = await trace_connection(self._targets[service])
-            self.results.traces.append(trace)
+            self._results.traces.append(trace)
             if trace.failed:
                 return
 
-    def _post(self, sample: Sample | FailedSample) -> None:
-        self.results.add(sample)
+    def _post(self, sample: Sample) -> None:
+        self._results.add(sample)
         self._observer.sample_taken(sample)
 
     def _note(self, text: str) -> None:
-        self.results.note(text)
+        self._results.note(text)
         self._observer.note(text)
 
 
@@ -132,9 +131,7 @@ def find_target(service: Service, services: Services) -> ConnectionTarget:
     with suppress(CredentialsError):
         check_key(service, endpoint, address.key, address.key_env)
         may_ask = True
-    return ConnectionTarget(
-        service=service, endpoint=endpoint, handshake=handshake, may_ask=may_ask
-    )
+    return ConnectionTarget(service, endpoint, handshake, may_ask)
 
 
 def describe_basis(profile: Profile, services: Services, workers: int) -> dict[str, Any]:
@@ -227,10 +224,11 @@ async def _measure_card(profile: Profile, results: ProbeResults) -> None:
                     delays.append(clock.now() - received)
                 if clock.now() > began + CARD_TEST:
                     break
-        results.xruns = microphone.xruns
-        name = microphone.name
-    results.audio["audio.input"] = ages
-    results.audio["audio.output"] = [speaker.output_latency]
-    results.audio["audio.jitter"] = [delay - min(delays) for delay in delays]
+        results.xruns, name = microphone.xruns, microphone.name
+    results.audio = {
+        "audio.input": ages,
+        "audio.output": [speaker.output_latency],
+        "audio.jitter": [delay - min(delays) for delay in delays],
+    }
     lost = f", samples lost {results.xruns} times" if results.xruns else ""
     results.devices = f"microphone {name!r}, loudspeaker {speaker.name!r}{lost}"

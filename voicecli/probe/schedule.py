@@ -1,7 +1,4 @@
-"""Takes samples of one service: how many, on how many connections, and when to give up.
-
-``Probe`` and ``SttTap`` make tasks, too.
-"""
+"""Takes samples of one service: how many, on how many connections, and when to give up."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ class Sample:
 
     service: Service
     at: Seconds
-    values: Mapping[str, float]
+    values: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, float] = field(default_factory=dict)
     cold: bool = False
     text: str = ""
@@ -45,20 +42,13 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedSample:
-    """A sample that failed.
+class FailedSample(Sample):
+    """A sample that failed and has no values, but counts."""
 
-    counts: as in Sample; the request may have been repeated before it failed for good.
-    """
-
-    service: Service
-    at: Seconds
     error: VoiceError
-    counts: Mapping[str, float] = field(default_factory=dict)
-    cold: bool = False
 
 
-Post = Callable[[Sample | FailedSample], None]
+Post = Callable[[Sample], None]
 
 
 class TicketCounter:
@@ -80,9 +70,8 @@ class TicketCounter:
             return None
         number = self._next
         self._next += 1
-        if self._began is None:
-            self._began = clock.now()
         if self._every is not None:
+            self._began = clock.now() if self._began is None else self._began
             await asyncio.sleep(max(0.0, self._began + number * self._every - clock.now()))
         return number
 
@@ -113,10 +102,8 @@ class Prober(Protocol):
     """Measures one service.  Raises VoiceError when a sample fails."""
 
     service: Service
-
-    @property
-    def kinds(self) -> int:
-        """How many samples, of different kinds, make one sample of the plan."""
+    kinds: int = 1
+    """How many samples, of different kinds, make one sample of the plan."""
 
     async def measure_cold(self, number: int) -> Sample:
         """Take one sample on a new connection."""
@@ -127,8 +114,7 @@ class Prober(Protocol):
 
 async def take_samples(prober: Prober, plan: Plan, post: Post) -> VoiceError | None:
     """Take all samples of one service, cold ones first; returns why it was given up, if it was."""
-    error = await _take_cold(prober, plan.cold, post)
-    if error is not None:
+    if (error := await _take_cold(prober, plan.cold, post)) is not None:
         return error
     count = None if plan.count is None else plan.count * prober.kinds
     tickets = TicketCounter(count, plan.every)
@@ -163,7 +149,7 @@ async def _take_warm(
     """Work on one connection, and on another when it fails."""
     failures = 0
 
-    def post_success(sample: Sample | FailedSample) -> None:
+    def post_success(sample: Sample) -> None:
         nonlocal failures
         failures = 0
         post(sample)

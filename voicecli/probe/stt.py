@@ -2,20 +2,32 @@
 
 There are two kinds of samples.  ``finalize``: speech, and Finalize where it ends.  ``endpoint``:
 speech, and silence until the service itself reports the end; only if the profile waits for that.
+
+The speech is two sentences from LibriVox, see ``data/librivox.LICENSE``.  They hold no number, name
+or spelling that a service could write in two ways, and no pause as long as an endpoint.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+import io
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.vad import create_detector
+from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import ServiceError, find_first_error
 from voicecli.events import (
     MAX_LAG,
@@ -26,10 +38,10 @@ from voicecli.events import (
     SpeechStopped,
     UtteranceEnded,
 )
-from voicecli.probe.clips import LEAD, Clip, load_clips
 from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter
 from voicecli.services.interfaces import Transcriber
-from voicecli.units import AudioBlock, AudioFormat, Seconds
+from voicecli.turns.end_of_turn import split_words
+from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 if TYPE_CHECKING:
     from voicecli.pipeline.wiring import Services
@@ -60,29 +72,21 @@ class SttProber(Prober):
         self._finalize_timeout = profile.stt.finalize_timeout
         self._detect = turn.detect
         self._each_final_ends = turn.each_final_is_a_turn
-        self._with_endpoint = endpoint_matters(profile)
+        self.kinds = 2 if endpoint_matters(profile) else 1
         self._detector = create_detector(audio.vad, format, audio.hangover)
         self._clips = load_clips(format)
 
-    @property
-    @override
-    def kinds(self) -> int:
-        return 2 if self._with_endpoint else 1
-
     @override
     async def measure_cold(self, number: int) -> Sample:
-        async with self._open_tap() as tap:
+        async with self._services.open_stt() as transcriber:
+            tap = SttTap(transcriber, self._format, self._block)
             return await tap.run(lambda: self._measure_finalize(tap, number, cold=True))
 
     @override
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
-        async with self._open_tap() as tap:
-            await tap.run(lambda: self._measure_all(tap, warmup, tickets, post))
-
-    @asynccontextmanager
-    async def _open_tap(self) -> AsyncGenerator[SttTap, None]:
         async with self._services.open_stt() as transcriber:
-            yield SttTap(transcriber, self._format, self._block)
+            tap = SttTap(transcriber, self._format, self._block)
+            await tap.run(lambda: self._measure_all(tap, warmup, tickets, post))
 
     async def _measure_all(
         self, tap: SttTap, warmup: int, tickets: TicketCounter, post: Post
@@ -103,7 +107,10 @@ class SttProber(Prober):
         lags = list(tap.lags)
         asked = clock.now()
         await tap.transcriber.finalize()
-        answer = await tap.wait_for(_answers_finalize, FINALIZE_TIMEOUT)
+        answer = await tap.wait_for(
+            lambda event: isinstance(event, FinalTranscript) and event.from_finalize,
+            FINALIZE_TIMEOUT,
+        )
         values = {"stt.lag": median(lags)} if lags else {}
         if cold:
             values["stt.open"] = tap.transcriber.opened.took
@@ -136,12 +143,9 @@ class SttProber(Prober):
         return self._make_sample(tap, clip, sent, values)
 
     def _is_endpoint(self, event: Event) -> bool:
-        match event:
-            case FinalTranscript():
-                return bool(event.text) and (event.speech_final or self._each_final_ends)
-            case UtteranceEnded():
-                return True
-        return False
+        if isinstance(event, FinalTranscript):
+            return bool(event.text) and (event.speech_final or self._each_final_ends)
+        return isinstance(event, UtteranceEnded)
 
     def _choose_speech(self, number: int) -> tuple[Clip, bytes]:
         """A clip, and its audio with a lead that varies where in a block the speech ends."""
@@ -200,10 +204,6 @@ def endpoint_matters(profile: Profile) -> bool:
     return endpointing is not None and endpointing <= noticed
 
 
-def _answers_finalize(event: Event) -> bool:
-    return isinstance(event, FinalTranscript) and event.from_finalize
-
-
 def join_transcripts(events: Sequence[Event]) -> str:
     """The text of all finals, or of the last interim if there is no final."""
     finals = [event.text for event in events if isinstance(event, FinalTranscript)]
@@ -215,12 +215,11 @@ def count_word_errors(reference: str, text: str) -> tuple[int, int]:
     """Substituted, missing and extra words of ``text``; and the words of the reference."""
     import jiwer
 
-    from voicecli.turns.end_of_turn import split_words
-
     found = jiwer.process_words(reference, " ".join(split_words(text)))
     return found.substitutions + found.deletions + found.insertions, len(reference.split())
 
 
+@dataclass(eq=False)
 class SttTap:
     """Sends audio to an open transcriber in real time, and collects its events meanwhile.
 
@@ -230,14 +229,13 @@ class SttTap:
     late: blocks that went out late because this machine was busy.
     """
 
-    def __init__(self, transcriber: Transcriber, format: AudioFormat, block: Seconds) -> None:
-        self.transcriber = transcriber
-        self.events: list[Event] = []
-        self.lags: list[Seconds] = []
-        self.late = 0
-        self._format = format
-        self._block = block
-        self._news = asyncio.Event()
+    transcriber: Transcriber
+    format: AudioFormat
+    block: Seconds
+    events: list[Event] = field(default_factory=list, init=False)
+    lags: list[Seconds] = field(default_factory=list, init=False)
+    late: int = field(default=0, init=False)
+    _received: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run ``work`` while collecting events; raises ServiceError if the connection is lost."""
@@ -257,11 +255,11 @@ class SttTap:
 
         since: when the first sample is due; None for now.
         """
-        size = len(self._format.silence(self._block))
+        size = len(self.format.silence(self.block))
         at = clock.now() if since is None else since
         for start in range(0, len(pcm), size):
             piece = pcm[start : start + size]
-            end = at + self._format.seconds(len(piece))
+            end = at + self.format.seconds(len(piece))
             await asyncio.sleep(max(0.0, end - clock.now()))
             self.late += clock.now() - end > MAX_LAG
             await self.transcriber.send(AudioBlock(piece, at))
@@ -276,15 +274,14 @@ class SttTap:
 
     async def wait_for(self, wanted: Callable[[Event], bool], timeout: Seconds) -> Event | None:
         """Wait for the first event since ``forget`` that is wanted; None after ``timeout``."""
-        deadline = clock.now() + timeout
-        while (found := next(filter(wanted, self.events), None)) is None:
-            self._news.clear()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._news.wait()
-            except TimeoutError:
-                return None
-        return found
+        try:
+            async with asyncio.timeout(timeout):
+                while (found := next(filter(wanted, self.events), None)) is None:
+                    self._received.clear()
+                    await self._received.wait()
+                return found
+        except TimeoutError:
+            return None
 
     async def _collect(self) -> None:
         async with aclosing(self.transcriber.events()) as events:
@@ -293,4 +290,69 @@ class SttTap:
                 lag = self.transcriber.interim_lag
                 if isinstance(event, InterimTranscript) and lag is not None:
                     self.lags.append(lag)
-                self._news.set()
+                self._received.set()
+
+
+# ── the clips ────────────────────────────────────────────────────────────────
+
+_CLIPS = {
+    "librivox-0880": "he was not an ill disposed young man",
+    "librivox-0930": "he might even have been made amiable himself",
+}
+
+LEAD: Seconds = 0.5
+"""Room noise before the speech: recognisers need a pause between two segments."""
+
+ROOM_NOISE: Seconds = 0.1
+"""Length of the noise that is repeated, forward and backward, to make silence."""
+
+ATTENUATION = 4
+"""Of the noise, so that its repetition is not taken for syllables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A sentence at some sample rate.
+
+    words: in lower case, without punctuation.
+    speech: from the first voiced sample to the last.
+    room: noise of the same room.
+    """
+
+    words: str
+    format: AudioFormat
+    speech: NDArray[np.int16]
+    room: NDArray[np.int16]
+
+    def with_lead(self, lead: Seconds) -> bytes:
+        """Room noise, then the speech to its last sample."""
+        return self.silence(lead) + self.speech.tobytes()
+
+    def silence(self, duration: Seconds) -> bytes:
+        """Room noise instead of digital silence."""
+        forward_and_backward = np.concatenate([self.room, self.room[::-1]])
+        count = self.format.samples(duration)
+        return np.resize(forward_and_backward, count).astype("<i2").tobytes()
+
+
+@cache
+def load_clips(format: AudioFormat) -> tuple[Clip, ...]:
+    """Load the clips, resampled to ``format``."""
+    return tuple(_load_clip(name, words, format) for name, words in _CLIPS.items())
+
+
+def _load_clip(name: str, words: str, format: AudioFormat) -> Clip:
+    recording = files("voicecli").joinpath("data", f"{name}.flac").read_bytes()
+    samples, rate = soundfile.read(io.BytesIO(recording), dtype="int16")
+    stretches = list(find_stretches([AudioBlock(samples.tobytes(), 0.0)], AudioFormat(rate)))
+    begin, end = round(stretches[0][0] * rate), round(stretches[-1][1] * rate)
+    quiet = _find_quietest(samples[:begin], round(ROOM_NOISE * rate)) // ATTENUATION
+    speech, room = (soxr.resample(one, rate, format.rate) for one in (samples[begin:end], quiet))
+    return Clip(words, format, speech, room)
+
+
+def _find_quietest(samples: NDArray[np.int16], count: Samples) -> NDArray[np.int16]:
+    """The quietest stretch of ``count`` samples: without a breath or a click."""
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    begin = int(np.argmin(energy[count:] - energy[:-count]))
+    return samples[begin : begin + count]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -14,7 +14,6 @@ from voicecli import clock
 from voicecli.events import Service
 from voicecli.metrics.stages import MOUTH_TO_EAR
 from voicecli.metrics.summary import MIN_COUNT, Distribution, describe
-from voicecli.metrics.usage import Cost
 from voicecli.probe.compare import Change, find_outliers
 from voicecli.probe.json_result import RunContext, list_doubts
 from voicecli.probe.prediction import Evaluation
@@ -42,13 +41,15 @@ Row = list[str]
 
 STATISTICS = ("n", "min", "p50", "p90", "p95", "max")
 
+WITHHELD = f"n < {MIN_COUNT['p95']}"
+"""Shown instead of P95."""
+
 # ── text and Markdown ────────────────────────────────────────────────────────
 
 
 def text_lines(
     results: ProbeResults,
     evaluation: Evaluation,
-    cost: Cost,
     context: RunContext,
     changes: Sequence[Change] | None = None,
     *,
@@ -56,28 +57,26 @@ def text_lines(
 ) -> list[str]:
     """The whole report, in the order of interest to a user whose agent is slow."""
     lines = [_title(context)]
+    bullet = "- " if as_markdown else ""
 
-    def add_section(title: str, rows: list[Row], *below: str) -> None:
+    def add_section(title: str, table: Iterable[Row], *below: str) -> None:
+        headings, *rows = table
         if rows:
-            rows[0][0] = title
-            lines.extend(["", *(_markdown(rows) if as_markdown else format_table(rows))])
+            whole = [[title, *headings], *rows]
+            lines.extend(["", *(_markdown(whole) if as_markdown else format_table(whole))])
         if below and (as_markdown or not rows):
             lines.append("")
-        lines.extend(_item(line, as_markdown) for line in below)
+        lines.extend(f"{bullet}{line}" for line in below)
 
     add_section("network, ms", _network_rows(results), *_diagnoses(results))
     add_section("ms", _metric_rows(results, cold=False), *_service_lines(results, evaluation))
     add_section("first use of a new connection, ms", _metric_rows(results, cold=True))
     add_section("budgets, ms", _budget_rows(evaluation))
     if changes is not None:
-        add_section("compared, P50 and P95", _change_rows(changes), _count_changes(changes))
-    lines.append("")
-    lines += [_item(line, as_markdown) for line in _closing_lines(results, evaluation, cost)]
-    return lines
-
-
-def _item(line: str, as_markdown: bool) -> str:
-    return f"- {line}" if as_markdown else line
+        count = sum(change.beyond_noise for change in changes)
+        summary = f"{count or 'none'} of {len(changes)} statistics compared changed beyond noise."
+        add_section("compared, P50 and P95", _change_rows(changes), summary)
+    return [*lines, "", *(f"{bullet}{line}" for line in _closing_lines(results, evaluation))]
 
 
 def _markdown(rows: Sequence[Row]) -> list[str]:
@@ -111,46 +110,49 @@ def _diagnoses(results: ProbeResults) -> Iterator[str]:
             yield f"{service}: {diagnose(traces)}."
 
 
-def _network_rows(results: ProbeResults) -> list[Row]:
-    """The median of each phase, a row per service; empty in virtual time, where all are 0."""
+def _network_rows(results: ProbeResults) -> Iterator[Row]:
+    """The median of each phase, a row per service; none in virtual time, where all are 0."""
     found = {name: took for name, took in results.values().items() if name in NETWORK_METRICS}
-    if not any(max(took) for took in found.values()):
-        return []
     phases = [phase for phase in PHASES if any(name.endswith(f".{phase}") for name in found)]
-    rows: list[Row] = []
+    yield ["address", *phases]
+    if not any(map(max, found.values())):
+        return
     for service in results.wanted:
         if traces := results.traces_of(service):
             took = (describe(found.get(f"net.{service}.{phase}", ())).p50 for phase in phases)
             where = [f"{service} {traces[-1].host}", traces[-1].address or "–"]
-            rows.append([*where, *(number(median, "ms") for median in took)])
-    return [["", "address", *phases], *rows] if rows else []
+            yield [*where, *(number(median, "ms") for median in took)]
 
 
-def _metric_rows(results: ProbeResults, *, cold: bool) -> list[Row]:
+def _metric_rows(results: ProbeResults, *, cold: bool) -> Iterator[Row]:
     """A row per metric of the services and the sound card: either the cold ones or the others."""
-    rows: list[Row] = []
+    yield ["n", "min", "P50", "P90", "P95", "max", "outliers"]
     for name, values in results.values().items():
         if name in NETWORK_METRICS or name.startswith(COLD_PREFIX) is not cold:
             continue
         distribution, unit = describe(values), METRICS[name].unit
-        p95 = number(distribution.p95, unit, f"n < {MIN_COUNT['p95']}")
-        first = [
-            number(value, unit) for value in (distribution.min, distribution.p50, distribution.p90)
+        yield [
+            name if unit == "ms" else f"{name} ({unit})",
+            str(distribution.n),
+            number(distribution.min, unit),
+            number(distribution.p50, unit),
+            number(distribution.p90, unit),
+            number(distribution.p95, unit, WITHHELD),
+            number(distribution.max, unit),
+            str(len(find_outliers(values)) or ""),
         ]
-        outliers = str(len(find_outliers(values)) or "")
-        shown = name if unit == "ms" else f"{name} ({unit})"
-        rows.append(
-            [shown, str(distribution.n), *first, p95, number(distribution.max, unit), outliers]
-        )
-    return [["", "n", "min", "P50", "P90", "P95", "max", "outliers"], *rows] if rows else []
 
 
 def _service_lines(results: ProbeResults, evaluation: Evaluation) -> Iterator[str]:
     """What was counted, a line per service."""
-    counts, sums = evaluation.summary.counts, results.counts()
+    sums = results.counts()
     parts: dict[Service, list[str]] = {service: [] for service in SERVICES}
+
+    def count(service: Service, what: str) -> str:
+        return format_count(round(sums.get(f"{service}.{what}", 0)), what)
+
     if asked := sums.get("stt.asked"):
-        answered, rate = sums["stt.answered"], counts["stt.wer"]
+        answered, rate = sums["stt.answered"], evaluation.summary.counts["stt.wer"]
         parts["stt"] = [
             f"Finalize answered {answered:.0f} of {asked:.0f} times",
             "word error rate not applicable (the stand-in's transcripts are scripted)"
@@ -158,71 +160,48 @@ def _service_lines(results: ProbeResults, evaluation: Evaluation) -> Iterator[st
             else f"word error rate {rate * 100:.1f} % "
             f"({sums['stt.wrong']:.0f} of {sums['stt.words']:.0f})",
         ]
-    if requests := sums.get("llm.requests"):
+    if sums.get("llm.requests"):
         parts["llm"] = [
-            format_count(round(requests), "requests"),
-            *(
-                format_count(round(counts[f"llm.{what}"] or 0), what)
-                for what in ("retries", "refusals", "stalls")
-            ),
+            *(count("llm", what) for what in ("requests", "retries", "refusals", "stalls")),
             f"{sums['llm.prompt_tokens']:.0f} + {sums['llm.tokens']:.0f} tokens",
         ]
-    if flushes := sums.get("tts.flushes"):
-        parts["tts"] = [
-            format_count(round(flushes), "flushes"),
-            format_count(round(sums["tts.characters"]), "characters"),
-        ]
+    if sums.get("tts.flushes"):
+        parts["tts"] = [count("tts", what) for what in ("flushes", "characters")]
     for service in results.wanted:
-        errors = format_count(round(counts[f"{service}.errors"] or 0), "errors")
-        yield f"{service}: {', '.join([*parts[service], errors])}."
+        yield f"{service}: {', '.join([*parts[service], count(service, 'errors')])}."
 
 
-def _budget_rows(evaluation: Evaluation) -> list[Row]:
+def _budget_rows(evaluation: Evaluation) -> Iterator[Row]:
     """A row per budget of what was measured."""
-    rows = [
-        [
-            f"{check.name} ({check.metric})",
-            number(check.budget, "ms"),
-            number(check.p50, "ms"),
-            number(check.p95, "ms", f"n < {MIN_COUNT['p95']}"),
-            "pass" if check.met else "FAIL",
-            check.judged_by,
-        ]
-        for check in evaluation.budgets
-        if check.met is not None
-    ]
-    return [["", "budget", "P50", "P95", "", "by"], *rows] if rows else []
+    yield ["budget", "P50", "P95", "", "by"]
+    for check in evaluation.budgets:
+        if check.met is not None:
+            shown = number(check.budget, "ms"), number(check.p50, "ms")
+            p95, verdict = number(check.p95, "ms", WITHHELD), "pass" if check.met else "FAIL"
+            yield [f"{check.name} ({check.metric})", *shown, p95, verdict, check.judged_by]
 
 
-def _change_rows(changes: Sequence[Change]) -> list[Row]:
+def _change_rows(changes: Sequence[Change]) -> Iterator[Row]:
     """A row per change beyond noise."""
-    rows = [
-        [
-            f"{change.metric}.{change.statistic}",
-            f"{change.before:.1f}",
-            f"{change.after:.1f}",
-            f"{change.low:+.1f} to {change.high:+.1f} {change.unit}",
-            "worse" if change.worse else "better",
-        ]
-        for change in changes
-        if change.beyond_noise
-    ]
-    return [["", "before", "now", "change, 95 % interval", ""], *rows] if rows else []
+    yield ["before", "now", "change, 95 % interval", ""]
+    for change in changes:
+        if change.beyond_noise:
+            name, verdict = (
+                f"{change.metric}.{change.statistic}",
+                "worse" if change.worse else "better",
+            )
+            interval = f"{change.low:+.1f} to {change.high:+.1f} {change.unit}"
+            yield [name, f"{change.before:.1f}", f"{change.after:.1f}", interval, verdict]
 
 
-def _count_changes(changes: Sequence[Change]) -> str:
-    count = sum(change.beyond_noise for change in changes)
-    return f"{count or 'none'} of {len(changes)} statistics compared changed beyond noise."
-
-
-def _closing_lines(results: ProbeResults, evaluation: Evaluation, cost: Cost) -> Iterator[str]:
+def _closing_lines(results: ProbeResults, evaluation: Evaluation) -> Iterator[str]:
     yield from _prediction_lines(evaluation)
     if results.devices:
         yield f"audio: {sanitize_line(results.devices)}"
     for note in (*results.notes, *list_doubts(results)):
         yield sanitize_line(note)
     yield from map(format_verdict, evaluation.expectations)
-    yield format_cost(cost)
+    yield format_cost(evaluation.cost)
 
 
 def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
@@ -230,9 +209,8 @@ def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
     if prediction is None:
         return
     distribution = prediction.distribution
-    p95 = (
-        "withheld (n < 20)" if distribution.p95 is None else f"{number(distribution.p95, 'ms')} ms"
-    )
+    unknown = distribution.p95 is None
+    p95 = f"withheld ({WITHHELD})" if unknown else f"{number(distribution.p95, 'ms')} ms"
     yield f"expected mouth-to-ear: P50 {number(distribution.p50, 'ms')} ms, P95 {p95}"
     parts = round_parts(prediction.stages, prediction.mean, per_second=1000)
     terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
@@ -241,10 +219,8 @@ def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
         yield "no single change would make it faster by more than 10 ms"
         return
     then = best.prediction.distribution
-    after = f"P50 {number(then.p50, 'ms')} ms"
-    if then.p95 is not None:
-        after += f", P95 {number(then.p95, 'ms')} ms"
-    yield f"what would help most: {best.change}: {after}"
+    p95 = "" if then.p95 is None else f", P95 {number(then.p95, 'ms')} ms"
+    yield f"what would help most: {best.change}: P50 {number(then.p50, 'ms')} ms{p95}"
 
 
 # ── CSV ──────────────────────────────────────────────────────────────────────
@@ -293,7 +269,7 @@ class ProgressBars(Observer):
         self._tasks[service] = self._progress.add_task(f"probing {service}", total=steps)
 
     @override
-    def sample_taken(self, sample: Sample | FailedSample) -> None:
+    def sample_taken(self, sample: Sample) -> None:
         if isinstance(sample, FailedSample):
             self.note(str(sample.error))
         elif "tts.clear" in sample.values:  # not among the steps
@@ -337,7 +313,7 @@ class WatchTable(Observer):
         self._errors[service] = 0
 
     @override
-    def sample_taken(self, sample: Sample | FailedSample) -> None:
+    def sample_taken(self, sample: Sample) -> None:
         if isinstance(sample, FailedSample):
             self._errors[sample.service] += 1
             self.note(str(sample.error))

@@ -18,14 +18,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
 from typing_extensions import override
+from websockets import exceptions
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidMessage,
-    InvalidProxyStatus,
-    InvalidStatus,
-    WebSocketException,
-)
 from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
@@ -42,7 +36,7 @@ T = TypeVar("T")
 _SILENT = logging.Logger("voicecli.probe.silent", logging.CRITICAL + 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ConnectionTarget:
     """What to connect to; may_ask: without a usable key, only TCP and TLS are traced."""
 
@@ -110,7 +104,7 @@ def find_proxy(target: ConnectionTarget) -> str:
 
 
 _LIBRARY_ERRORS = (
-    WebSocketException,
+    exceptions.WebSocketException,
     httpcore2.ProtocolError,
     httpcore2.NetworkError,
     httpcore2.ProxyError,
@@ -138,14 +132,13 @@ class _Tracer:
         self.phases[self.current] = clock.now() - self._began
 
     async def run(self) -> None:
-        target = self._target
         scheme = urlsplit(self._proxy).scheme
         if self._proxy and scheme not in ("http", "https"):
             self.current = "proxy"
             raise ValueError(f"a {scheme} proxy cannot be traced")
-        if not target.may_ask:
+        if not self._target.may_ask:
             await self._trace_transport()
-        elif target.handshake.websocket:
+        elif self._target.handshake.websocket:
             await self._trace_websocket()
         else:
             await self._trace_http()
@@ -190,21 +183,16 @@ class _Tracer:
 
     async def _trace_http(self) -> None:
         """A GET, and the same again on its connection if the server keeps it open."""
-        target = self._target
-        url = f"{target.endpoint.http_url()}{target.handshake.path}"
+        url = f"{self._target.endpoint.http_url()}{self._target.handshake.path}"
+        headers = list(self._target.handshake.headers.items())
+        proxy = _http_proxy(self._proxy) if self._proxy else None
         backend = _TimedBackend(self)
-        async with httpcore2.AsyncConnectionPool(
-            proxy=_http_proxy(self._proxy) if self._proxy else None, network_backend=backend
-        ) as pool:
+        async with httpcore2.AsyncConnectionPool(proxy=proxy, network_backend=backend) as pool:
             for phase in ("open", "trip"):
                 self.begin(phase)
+                hooks = {"trace": self._http_hook(phase)}
                 async with asyncio.timeout(self._timeout):
-                    response = await pool.request(
-                        "GET",
-                        url,
-                        headers=list(target.handshake.headers.items()),
-                        extensions={"trace": self._http_hook(phase)},
-                    )
+                    response = await pool.request("GET", url, headers=headers, extensions=hooks)
                 self.end()
                 self.status = response.status
                 if not any(connection.is_idle() for connection in pool.connections):
@@ -232,35 +220,27 @@ class _Tracer:
 
     async def _trace_websocket(self) -> None:
         """The upgrade, a ping, and the service's first message."""
-        target = self._target
-        connection = await self._open_websocket()
-        if connection is None:
+        if (connection := await self._open_websocket()) is None:
             return
+        goodbye = self._target.handshake.goodbye
         try:
-            if not target.handshake.goodbye:
-                await self._receive(connection)
-            self.begin("trip")
-            async with asyncio.timeout(self._timeout):
-                await (await connection.ping())
-            self.end()
-            if target.handshake.goodbye:
-                await self._receive(connection, target.handshake.goodbye)
+            for phase in ("trip", "message") if goodbye else ("message", "trip"):
+                self.begin(phase)
+                async with asyncio.timeout(self._timeout):
+                    if phase == "trip":
+                        await (await connection.ping())
+                    else:
+                        if goodbye:
+                            await connection.send(goodbye)
+                        await connection.recv()
+                self.end()
         finally:
             connection.transport.abort()
             await connection.wait_closed()
 
-    async def _receive(self, connection: ClientConnection, prompt: str = "") -> None:
-        self.begin("message")
-        async with asyncio.timeout(self._timeout):
-            if prompt:
-                await connection.send(prompt)
-            await connection.recv()
-        self.end()
-
     async def _open_websocket(self) -> ClientConnection | None:
         """Open the WebSocket; None if the service refused, which is a complete trace, too."""
-        target, tracer = self._target, self
-        endpoint = target.endpoint
+        tracer, endpoint, handshake = self, self._target.endpoint, self._target.handshake
 
         class TimedConnection(ClientConnection):
             """Made when TCP (and the proxy) are connected, and notified after TLS."""
@@ -278,26 +258,24 @@ class _Tracer:
                 super().connection_made(transport)
 
         options: dict[str, Any] = {
-            "additional_headers": dict(target.handshake.headers),
+            "additional_headers": dict(handshake.headers),
             "compression": None,
             "open_timeout": self._timeout,
             "ping_interval": None,
             "logger": _SILENT,
             "create_connection": TimedConnection,
         }
-        url = endpoint.websocket_url(target.handshake.path)
+        url = endpoint.websocket_url(handshake.path)
         try:
             if self._proxy:
                 connection = await self._connect_through_proxy(url, options)
             else:
-                parts = urlsplit(endpoint.http_url())
-                options |= {"proxy": None, "port": _port(parts)}
+                port = _port(urlsplit(endpoint.http_url()))
+                options |= {"proxy": None, "port": port}
                 connection = await self.connect(
-                    endpoint.host,
-                    _port(parts),
-                    lambda address: connect(url, host=address, **options),
+                    endpoint.host, port, lambda address: connect(url, host=address, **options)
                 )
-        except InvalidStatus as error:
+        except exceptions.InvalidStatus as error:
             self.status = error.response.status_code
             self.end()
             return None
@@ -349,17 +327,17 @@ def _port(parts: SplitResult) -> int:
 def _explain(error: Exception) -> str:
     """The cause of a failed phase, in a clause."""
     match error:
-        case InvalidProxyStatus():
+        case exceptions.InvalidProxyStatus():
             answer = error.response
             return f"the proxy answered {answer.status_code} {answer.reason_phrase}"
         case httpcore2.ProxyError():
             return f"the proxy answered {error}"
-        case InvalidMessage():
+        case exceptions.InvalidMessage():
             hung_up = isinstance(error.__cause__, EOFError)
             return "it hung up" if hung_up else "the answer is not HTTP"
         case httpcore2.RemoteProtocolError():
             return "it hung up" if error.__cause__ is None else "the answer is not HTTP"
-        case ConnectionClosed():
+        case exceptions.ConnectionClosed():
             return "it hung up"
     root: BaseException = error
     while (cause := root.__cause__ or root.__context__) is not None:

@@ -10,10 +10,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
 from typing_extensions import override
 
 from voicecli import clock
@@ -65,11 +64,6 @@ class TtsProber(Prober):
         self._services = services
         self._note = note
 
-    @property
-    @override
-    def kinds(self) -> int:
-        return 1
-
     @override
     async def measure_cold(self, number: int) -> Sample:
         async with self._services.open_tts() as tts:
@@ -80,10 +74,8 @@ class TtsProber(Prober):
         taken = 0
         async with self._services.open_tts() as tts:
             for number in range(warmup):
-                await self._wait_for_limits(tts, _clause(number))
                 await self._measure_clause(tts, number)
             while (ticket := await tickets.take()) is not None:
-                await self._wait_for_limits(tts, _clause(ticket))
                 post(await self._measure_clause(tts, ticket))
                 taken += 1
         if taken:
@@ -102,8 +94,9 @@ class TtsProber(Prober):
             await asyncio.sleep(wait)
 
     async def _measure_clause(self, tts: Synthesizer, number: int, *, cold: bool = False) -> Sample:
-        text = _clause(number)
+        text = CLAUSES[number % len(CLAUSES)]
         chunks: list[Chunk] = []
+        await self._wait_for_limits(tts, text)
         flushed = clock.now()
         await tts.send(text, flush=True)
         async with aclosing(tts.audio()) as audio:
@@ -134,10 +127,6 @@ class TtsProber(Prober):
         return _make_sample(tts, {"tts.clear": clock.now() - asked}, TO_CLEAR)
 
 
-def _clause(number: int) -> str:
-    return CLAUSES[number % len(CLAUSES)]
-
-
 def _make_sample(
     tts: Synthesizer, values: dict[str, float], text: str, *, cold: bool = False
 ) -> Sample:
@@ -155,42 +144,27 @@ def compute_values(
     chunks: Sequence[Chunk], flushed: Seconds, format: AudioFormat, prebuffer: Seconds
 ) -> dict[str, float]:
     """The values of one clause; empty if nothing is audible."""
-    found = _find_audible(chunks)
-    if found is None:
+    audible = first_audible(b"".join(chunk.pcm for chunk in chunks))
+    if audible is None:
         return {}
-    index, audible = found
-    lead = audible + sum(len(one.pcm) for one in chunks[:index]) // SAMPLE_SIZE
-    before = format.seconds(sum(len(one.pcm) for one in chunks[:-1]))
-    first, last = chunks[0].at, chunks[-1].at
+    arrived = np.array([chunk.at for chunk in chunks]) - chunks[0].at
+    ends = np.cumsum([len(chunk.pcm) // SAMPLE_SIZE for chunk in chunks])
+    begins = np.array([0, *ends[:-1]])
+    first = int(np.searchsorted(ends, audible, side="right"))  # the chunk with that sample
     values = {
-        "tts.ttfb": first - flushed,
-        "tts.ttfa": chunks[index].at - flushed,
-        "tts.lead": lead / format.rate,
-        "tts.buffer": _find_buffer(chunks, format),
-        "playout": _simulate_playout(chunks[index:], audible, format, prebuffer),
+        "tts.ttfb": chunks[0].at - flushed,
+        "tts.ttfa": chunks[first].at - flushed,
+        "tts.lead": audible / format.rate,
+        "tts.buffer": float(np.max(arrived - begins / format.rate)),
+        "playout": _simulate_playout(
+            chunks[first:], audible - int(begins[first]), format, prebuffer
+        ),
     }
-    if before:
-        gaps = [b.at - a.at for a, b in pairwise(chunks)]
-        values["tts.rtf"] = (last - first) / before
-        values["tts.jitter"] = max(gaps) - median(gaps)
+    if begins[-1]:
+        gaps = np.diff(arrived)
+        values["tts.rtf"] = float(arrived[-1] / (begins[-1] / format.rate))
+        values["tts.jitter"] = float(gaps.max() - np.median(gaps))
     return values
-
-
-def _find_audible(chunks: Sequence[Chunk]) -> tuple[int, Samples] | None:
-    """The index of the chunk with the first audible sample, and its place in the chunk."""
-    for index, chunk in enumerate(chunks):
-        if (sample := first_audible(chunk.pcm)) is not None:
-            return index, sample
-    return None
-
-
-def _find_buffer(chunks: Sequence[Chunk], format: AudioFormat) -> Seconds:
-    """How long after the first chunk playing must begin, so that it never runs dry."""
-    needed = played = 0.0
-    for chunk in chunks:
-        needed = max(needed, chunk.at - chunks[0].at - played)
-        played += format.seconds(len(chunk.pcm))
-    return needed
 
 
 def _simulate_playout(
