@@ -43,7 +43,7 @@ class HttpConnection:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 if self._http.they_are_waiting_for_100_continue:
-                    await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+                    await self.send(h11.InformationalResponse(status_code=100, headers=[]))
                 self._http.receive_data(await self._reader.read(READ_SIZE))
             elif isinstance(event, h11.Request):
                 head = event
@@ -55,23 +55,22 @@ class HttpConnection:
             else:
                 return None
 
-    async def respond(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+    async def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole answer."""
-        await self.start(status, {**headers, "content-length": str(len(body))})
-        await self.write(body)
-        await self.finish()
+        sized = {**headers, "content-length": str(len(body))}
+        await self.start(status, sized)
+        await self.send(h11.Data(data=body), h11.EndOfMessage())
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Start an answer; without a content-length it is sent in chunks."""
-        await self._send(h11.Response(status_code=status, headers=list(headers.items())))
+        await self.send(h11.Response(status_code=status, headers=list(headers.items())))
 
-    async def write(self, data: bytes) -> None:
-        """Send a part of the answer's body."""
-        await self._send(h11.Data(data=data))
-
-    async def finish(self) -> None:
-        """End the answer."""
-        await self._send(h11.EndOfMessage())
+    async def send(self, *events: h11.Event) -> None:
+        """Send parts of an answer."""
+        for event in events:
+            if data := self._http.send(event):
+                self._writer.write(data)
+        await self._writer.drain()
 
     def start_next_cycle(self) -> bool:
         """Prepare for another request; return whether the connection may carry one."""
@@ -97,11 +96,6 @@ class HttpConnection:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._writer.wait_closed()
         self.abort()
-
-    async def _send(self, event: h11.Event) -> None:
-        if data := self._http.send(event):
-            self._writer.write(data)
-            await self._writer.drain()
 
 
 Answer = Callable[[HttpRequest, HttpConnection], Coroutine[Any, Any, None]]

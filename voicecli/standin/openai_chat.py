@@ -6,11 +6,13 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import h11
 
 from voicecli.standin.engines import Engines
 from voicecli.standin.http import HttpConnection, HttpRequest
@@ -20,11 +22,15 @@ Body = dict[str, Any]
 
 # ── the request ──────────────────────────────────────────────────────────────
 
-REASONING = re.compile(r"o\d|gpt-[5-9]")
-"""Models that reject ``max_tokens``."""
+REASONING = re.compile(r"o\d|gpt-[5-9]")  # models that reject ``max_tokens``
+
+OLD_LIMIT = (
+    "Unsupported parameter: 'max_tokens' is not supported with this model. "
+    "Use 'max_completion_tokens' instead."
+)
+TWO_LIMITS = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
-
 
 ERRORS = {
     401: ("Incorrect API key provided.", "invalid_api_key"),
@@ -55,13 +61,10 @@ class ChatError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A validated request.
-
-    messages: as sent, every ``content`` a string.
-    """
+    """A validated request; ``messages`` are as sent, but every ``content`` is a string."""
 
     model: str
-    messages: list[dict[str, Any]]
+    messages: list[Body]
     stream: bool
     include_usage: bool
     obfuscate: bool
@@ -98,7 +101,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     )
 
 
-def _parse_messages(request: dict[str, Any]) -> list[dict[str, Any]]:
+def _parse_messages(request: Body) -> list[Body]:
     messages = request.get("messages")
     if messages is None:
         message = "Missing required parameter: 'messages'."
@@ -108,7 +111,7 @@ def _parse_messages(request: dict[str, Any]) -> list[dict[str, Any]]:
     return [_parse_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 
-def _parse_message(message: Any, where: str) -> dict[str, Any]:
+def _parse_message(message: Any, where: str) -> Body:
     if not isinstance(message, dict):
         raise _invalid(where, "an object")
     if message.get("role") not in ROLES:
@@ -123,17 +126,13 @@ def _parse_message(message: Any, where: str) -> dict[str, Any]:
     raise _invalid(f"{where}.content", "a string or an array of text parts")
 
 
-def _parse_max_tokens(request: dict[str, Any], model: str) -> int | None:
+def _parse_max_tokens(request: Body, model: str) -> int | None:
     old, new = request.get("max_tokens"), request.get("max_completion_tokens")
     if old is not None and REASONING.match(model):
-        message = "Unsupported parameter: 'max_tokens' is not supported with this model. "
-        message += "Use 'max_completion_tokens' instead."
-        raise ChatError(400, message, param="max_tokens", code="unsupported_parameter")
+        raise ChatError(400, OLD_LIMIT, param="max_tokens", code="unsupported_parameter")
     if old is not None and new is not None:
-        message = (
-            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
-        )
-        raise ChatError(400, message, param="max_tokens", code="invalid_parameter_combination")
+        code = "invalid_parameter_combination"
+        raise ChatError(400, TWO_LIMITS, param="max_tokens", code=code)
     limit = old if new is None else new
     if limit is not None and not (isinstance(limit, int) and _is_number(limit, 1, 1 << 20)):
         raise _invalid("max_tokens" if new is None else "max_completion_tokens", "an integer >= 1")
@@ -153,17 +152,25 @@ def _invalid(param: str, expected: str) -> ChatError:
 # ── the answer ───────────────────────────────────────────────────────────────
 
 MODEL = "gpt-4o-mini"
-MODEL_PREFIX = "gpt-"
-"""A model whose name does not begin so is not found, except the engines' own."""
+MODEL_PREFIX = "gpt-"  # no other model is found, except the engines' own
+
+USAGE_DETAILS = {
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "completion_tokens_details": {
+        "reasoning_tokens": 0,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    },
+}
 
 
+@dataclass(frozen=True, slots=True)
 class ChatService:
     """Answers HTTP requests with ``engines``."""
 
-    def __init__(self, engines: Engines, faults: FaultSchedule, *, require_key: bool) -> None:
-        self._engines = engines
-        self._faults = faults
-        self._require_key = require_key
+    engines: Engines
+    faults: FaultSchedule
+    require_key: bool
 
     async def answer(self, request: HttpRequest, client: HttpConnection) -> None:
         """Answer one request."""
@@ -171,7 +178,7 @@ class ChatService:
         try:
             self._check_key(request)
             if path == "/v1/chat/completions" and request.method == "POST":
-                faults = self._faults.begin("llm", "request")
+                faults = self.faults.begin("llm", "request")
                 await faults.run(self._complete(request.body, client, faults))
             elif path.startswith("/v1/models") and request.method == "GET":
                 await _respond(client, 200, self._list_models(path.removeprefix("/v1/models")))
@@ -186,70 +193,68 @@ class ChatService:
 
     def _check_key(self, request: HttpRequest) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if self._require_key and not (scheme.lower() == "bearer" and key.strip()):
+        if self.require_key and not (scheme.lower() == "bearer" and key.strip()):
             message = "You didn't provide an API key."
             raise ChatError(401, message, code="invalid_api_key")
 
     def _list_models(self, name: str) -> Body:
-        known = [
-            {"id": model, "object": "model", "created": 0, "owned_by": "voicecli"}
-            for model in (MODEL, self._engines.name)
-        ]
+        known = {
+            model: {"id": model, "object": "model", "created": 0, "owned_by": "voicecli"}
+            for model in (MODEL, self.engines.name)
+        }
         if name in ("", "/"):
-            return {"object": "list", "data": known}
-        for model in known:
-            if model["id"] == name[1:]:
-                return model
-        raise _not_found(name[1:])
+            return {"object": "list", "data": list(known.values())}
+        if name[1:] not in known:
+            raise _not_found(name[1:])
+        return known[name[1:]]
 
     async def _complete(self, body: bytes, client: HttpConnection, faults: ActiveFaults) -> None:
         if refuse := faults.find("refuse"):
             raise ChatError(refuse.status)
         request = parse_chat_request(body)
-        if not (request.model.startswith(MODEL_PREFIX) or request.model == self._engines.name):
+        if not (request.model.startswith(MODEL_PREFIX) or request.model == self.engines.name):
             raise _not_found(request.model)
-        if request.stream:
-            await self._stream(request, client, faults)
-            return
-        async with aclosing(self._generate(request)) as generated:
-            tokens = [token async for token in generated]
-        await faults.wait_out_stall()
         completion = CompletionFormat(request)
-        await _respond(client, 200, completion.format(tokens))
+        reply = self.engines.llm.reply(
+            request.messages, max_tokens=request.max_tokens, temperature=request.temperature
+        )
+        async with aclosing(reply) as tokens:
+            if request.stream:
+                await self._stream(completion, tokens, client, faults)
+                return
+            text = [token async for token in tokens]
+        await faults.wait_out_stall()
+        await _respond(client, 200, completion.format(text))
 
     async def _stream(
-        self, request: ChatRequest, client: HttpConnection, faults: ActiveFaults
+        self,
+        completion: CompletionFormat,
+        tokens: AsyncIterator[str],
+        client: HttpConnection,
+        faults: ActiveFaults,
     ) -> None:
         async def send(data: str) -> None:
             await faults.wait_out_stall()
-            await client.write(f"data: {faults.corrupt(data)}\n\n".encode())
+            await client.send(h11.Data(data=f"data: {faults.corrupt(data)}\n\n".encode()))
 
-        completion = CompletionFormat(request)
         headers = {"content-type": "text/event-stream; charset=utf-8", **_request_id()}
         await client.start(200, headers)
         await send(completion.format_chunk({"role": "assistant", "content": ""}))
         count = 0
-        async with aclosing(self._generate(request)) as tokens:
-            async for token in tokens:
-                count += 1
-                await send(completion.format_chunk({"content": token}))
+        async for token in tokens:
+            count += 1
+            await send(completion.format_chunk({"content": token}))
         await send(completion.format_chunk({}, finish=completion.finish_reason(count)))
-        if request.include_usage:
+        if completion.request.include_usage:
             await send(completion.format_chunk(None, tokens=count))
-        await client.write(b"data: [DONE]\n\n")
-        await client.finish()
-
-    def _generate(self, request: ChatRequest) -> AsyncGenerator[str, None]:
-        return self._engines.llm.reply(
-            request.messages, max_tokens=request.max_tokens, temperature=request.temperature
-        )
+        await client.send(h11.Data(data=b"data: [DONE]\n\n"), h11.EndOfMessage())
 
 
 class CompletionFormat:
     """Formats one completion as JSON."""
 
     def __init__(self, request: ChatRequest) -> None:
-        self._request = request
+        self.request = request
         self._head = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "created": int(datetime.now(UTC).timestamp()),
@@ -275,31 +280,24 @@ class CompletionFormat:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         body = self._head | {"object": "chat.completion.chunk"}
         body["choices"] = [] if delta is None else [choice]
-        if self._request.include_usage:
+        if self.request.include_usage:
             body["usage"] = None if tokens is None else self._count_usage(tokens)
-        if self._request.obfuscate:  # padding that hides the length of the token
+        if self.request.obfuscate:  # padding that hides the length of the token
             text = delta.get("content", "") if delta else ""
             body["obfuscation"] = uuid.uuid4().hex[: max(0, 16 - len(text))]
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
     def finish_reason(self, tokens: int) -> str:
         """Why a reply of ``tokens`` tokens ended."""
-        limit = self._request.max_tokens
+        limit = self.request.max_tokens
         return "length" if limit is not None and tokens >= limit else "stop"
 
     def _count_usage(self, tokens: int) -> Body:
         """Count the usage; the prompt in words, since the real tokenizer is not here."""
-        prompt = sum(len(message["content"].split()) for message in self._request.messages)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": tokens,
-            "total_tokens": prompt + tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {
-                f"{kind}_tokens": 0
-                for kind in ("reasoning", "accepted_prediction", "rejected_prediction")
-            },
-        }
+        prompt = sum(len(message["content"].split()) for message in self.request.messages)
+        total = prompt + tokens
+        counts = {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": total}
+        return counts | USAGE_DETAILS
 
 
 def _not_found(model: str) -> ChatError:
@@ -313,4 +311,4 @@ def _request_id() -> dict[str, str]:
 
 async def _respond(client: HttpConnection, status: int, body: Body) -> None:
     headers = {"content-type": "application/json", **_request_id()}
-    await client.respond(status, json.dumps(body).encode(), headers)
+    await client.respond(status, headers, json.dumps(body).encode())
