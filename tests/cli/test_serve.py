@@ -66,7 +66,7 @@ def test_an_attached_server_ends_with_its_input() -> None:
 )
 def test_an_option_of_the_other_engines_is_refused(engine: str, option: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"--engine {engine}"):
-        serve_command(engine=EngineKind(engine), **{option: value})
+        serve_command(engine=engine, **{option: value})
 
 
 @pytest.mark.local

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,45 +24,39 @@ if TYPE_CHECKING:
 # The engines, their servers and the clock (numpy) take 0.2 s: the command imports them, not --help.
 
 
-class EngineKind(StrEnum):
-    """What is behind the stand-ins."""
-
-    LOCAL = "local"
-    SCRIPTED = "scripted"
-
-
-EngineName = Annotated[EngineKind, typer.Option("--engine", help="Small real models, or a script.")]
-ScriptName = Annotated[
-    str | None, typer.Option("--script", help="For the scripted engines: a name, or a YAML file.")
-]
-LlmModel = Annotated[
-    Path | None, typer.Option(help="For the local engines: a GGUF file to answer with.")
-]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="Of the local LLM; by default all cores but one.")
-]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")]
-RequireKey = Annotated[bool, typer.Option("--require-key", help="Refuse a client without a key.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, not shell commands.")]
-Attached = Annotated[bool, typer.Option("--attached", help="End with standard input.", hidden=True)]
 
 
 def serve_command(
-    engine: EngineName = EngineKind.LOCAL,
-    script: ScriptName = None,
-    llm_model: LlmModel = None,
-    threads: Threads = None,
+    engine: Annotated[
+        Literal["local", "scripted"], typer.Option(help="Small real models, or a script.")
+    ] = "local",
+    script: Annotated[
+        str | None, typer.Option(help="For the scripted engines: a name, or a YAML file.")
+    ] = None,
+    llm_model: Annotated[
+        Path | None, typer.Option(help="For the local engines: a GGUF file to answer with.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of the local LLM; by default all cores but one.")
+    ] = None,
     deepgram_port: Port = 0,
     openai_port: Port = 0,
-    require_key: RequireKey = False,
-    as_json: AsJson = False,
-    attached: Attached = False,
+    require_key: Annotated[
+        bool, typer.Option("--require-key", help="Refuse a client without a key.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON, not shell commands.")
+    ] = False,
+    attached: Annotated[
+        bool, typer.Option("--attached", help="End with standard input.", hidden=True)
+    ] = False,
 ) -> None:
     """Speak Deepgram's and OpenAI's protocols on this machine, until Ctrl-C."""
     from voicecli import clock
     from voicecli.standin import serve
 
-    is_local = engine is EngineKind.LOCAL
+    is_local = engine == "local"
     foreign = {"--script": script} if is_local else {"--llm-model": llm_model, "--threads": threads}
     for option, value in foreign.items():
         if value is not None:

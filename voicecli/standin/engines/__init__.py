@@ -8,7 +8,7 @@ computing at once.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from voicecli.units import Seconds
@@ -62,10 +62,6 @@ class TtsEngine(Protocol):
         """Generate ``text`` as linear16, mono, at ``rate`` hertz, in chunks of whole samples."""
 
 
-def _no_delay() -> Seconds:
-    return 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class Pace:
     """When the STT engine is asked, and the delay added to its answers.
@@ -80,8 +76,8 @@ class Pace:
 
     interim: Seconds = 1.0
     pause: Seconds | None = None
-    final: Callable[[], Seconds] = _no_delay
-    finalize: Callable[[], Seconds] = _no_delay
+    final: Callable[[], Seconds] = lambda: 0.0
+    finalize: Callable[[], Seconds] = lambda: 0.0
     finalize_silence: bool = True
 
 
@@ -97,4 +93,4 @@ class Engines:
     stt: Callable[[], SttEngine]
     llm: LlmEngine
     tts: TtsEngine
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace = Pace()

@@ -15,6 +15,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,27 +41,19 @@ MARGIN: Seconds = 0.1
 MIN_VOICE: Seconds = 0.15
 """A segment with less voice has no words: Moonshine turns a click or a breath into "Mm-hmm"."""
 
-GAIN = 1.8
-"""hibari's voice peaks at 0.5."""
-
-CONTEXT = 4096
-"""Tokens of context: 94 MB of keys and values in SmolLM2-135M, and some sixty turns."""
-
+GAIN = 1.8  # hibari's voice peaks at 0.5
+CONTEXT = 4096  # tokens: 94 MB of keys and values in SmolLM2-135M, and some sixty turns
 TEMPERATURE = 0.3
 SAMPLING = {"top_p": 0.9, "repeat_penalty": 1.1}
-
-MAX_REPLY_TOKENS = 256
-"""Limit for a client that sets none; a model this small may not stop."""
+MAX_REPLY_TOKENS = 256  # for a client that sets no limit; a model this small may not stop
 
 
 def require_packages() -> None:
     """Raise UsageError unless the extra ``local`` is installed; import none of its packages."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(
-            f"the local engines need packages that are not installed ({', '.join(missing)})",
-            hint="Install them: pip install 'voicecli[local]'.",
-        )
+        cause = f"the local engines need packages that are not installed ({', '.join(missing)})"
+        raise UsageError(cause, hint="Install them: pip install 'voicecli[local]'.")
 
 
 @asynccontextmanager
@@ -94,6 +87,7 @@ async def open_local(
         )
 
 
+@dataclass(eq=False)
 class LocalStt(SttEngine):
     """Moonshine, for one connection.
 
@@ -101,10 +95,9 @@ class LocalStt(SttEngine):
     valid when the pause has become the endpoint, and the final costs nothing.
     """
 
-    def __init__(self, model: Moonshine, thread: Executor) -> None:
-        self._model = model
-        self._thread = thread
-        self._known: tuple[NDArray[np.float32], str] | None = None
+    model: Moonshine
+    thread: Executor
+    _known: tuple[NDArray[np.float32], str] | None = field(default=None, init=False)
 
     @override
     async def recognise(self, segment: Segment, result: Result) -> str:
@@ -113,12 +106,12 @@ class LocalStt(SttEngine):
         samples = _extract_voice(segment)
         if self._known is None or not np.array_equal(self._known[0], samples):
             run = asyncio.get_running_loop().run_in_executor
-            text = await run(self._thread, self._transcribe, samples, segment.rate)
+            text = await run(self.thread, self._transcribe, samples, segment.rate)
             self._known = samples, text
         return self._known[1]
 
     def _transcribe(self, samples: NDArray[np.float32], rate: int) -> str:
-        return self._model.transcribe(soxr.resample(samples, rate, self._model.rate))
+        return self.model.transcribe(soxr.resample(samples, rate, self.model.rate))
 
 
 def _extract_voice(segment: Segment) -> NDArray[np.float32]:
@@ -163,8 +156,7 @@ class Llama:
     ) -> None:
         """Call ``on_token`` for each token of the reply, until it returns True.
 
-        Raises ServiceError when the model refuses the request, for instance when the messages are
-        longer than CONTEXT.
+        Raises ServiceError when the model refuses, for instance messages longer than CONTEXT.
         """
         refusals: list[dict[str, Any]] = []
 
@@ -195,15 +187,15 @@ def _refused(why: str, status: int = 400) -> ServiceError:
     return ServiceError("llm", f"the local model refuses the request: {why}", status=status)
 
 
+@dataclass(frozen=True)
 class LocalLlm(LlmEngine):
     """A Llama that answers one request after the other; closing a reply stops it at a token.
 
     ``reply`` raises ServiceError when the model refuses the request.
     """
 
-    def __init__(self, model: Llama, thread: Executor) -> None:
-        self._model = model
-        self._thread = thread
+    model: Llama
+    thread: Executor
 
     @override
     async def reply(
@@ -220,11 +212,11 @@ class LocalLlm(LlmEngine):
 
         def answer() -> None:
             try:
-                self._model.answer(messages, post, max_tokens=max_tokens, temperature=temperature)
+                self.model.answer(messages, post, max_tokens=max_tokens, temperature=temperature)
             finally:
                 post(None)
 
-        answering = loop.run_in_executor(self._thread, answer)
+        answering = loop.run_in_executor(self.thread, answer)
         try:
             while (token := await tokens.get()) is not None:
                 yield token
@@ -234,31 +226,30 @@ class LocalLlm(LlmEngine):
             answering.cancel()
 
 
+@dataclass(frozen=True)
 class LocalTts(TtsEngine):
     """hibari, a chunk for each sentence; closing it stops after the sentence under way."""
 
-    def __init__(self, model: Any, thread: Executor) -> None:
-        self._model = model
-        self._thread = thread
+    model: Any
+    thread: Executor
 
     @override
     async def speak(self, text: str, rate: int) -> AsyncGenerator[bytes, None]:
         run = asyncio.get_running_loop().run_in_executor
         chunks = self._synthesise(text, rate)
-        while (pcm := await run(self._thread, next, chunks, None)) is not None:
+        while (pcm := await run(self.thread, next, chunks, None)) is not None:
             if pcm:
                 yield pcm
 
     def _synthesise(self, text: str, rate: int) -> Iterator[bytes]:
-        resampler = soxr.ResampleStream(self._model.sample_rate, rate, 1, dtype="float32")
-        for samples in self._model.stream(text):
+        resampler = soxr.ResampleStream(self.model.sample_rate, rate, 1, dtype="float32")
+        for samples in self.model.stream(text):
             yield _to_pcm(resampler.resample_chunk(samples))
         yield _to_pcm(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
 
 
 def _to_pcm(samples: NDArray[np.float32]) -> bytes:
-    pcm: bytes = (np.clip(samples * GAIN, -1, 1) * 32767).astype("<i2").tobytes()
-    return pcm
+    return bytes((np.clip(samples * GAIN, -1, 1) * 32767).astype("<i2"))
 
 
 # ── loading, in the engine's thread: half of it is importing ─────────────────
@@ -289,9 +280,8 @@ def _load_hibari() -> Any:
 
 def _find_model(model: Model) -> Path:
     if (folder := find(model)) is None:
-        raise InputError(
-            f"the model {model.name} has not been fetched", hint="Run: voicecli models fetch."
-        )
+        cause = f"the model {model.name} has not been fetched"
+        raise InputError(cause, hint="Run: voicecli models fetch.")
     return folder
 
 

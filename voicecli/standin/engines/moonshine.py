@@ -50,10 +50,8 @@ class Moonshine:
             for i in self._decoder.get_inputs()
             if i.name.startswith("past_key_values")
         }
-        self._cached = [
-            output.name.replace("present", "past_key_values")
-            for output in self._decoder.get_outputs()[1:]
-        ]
+        presents = [output.name for output in self._decoder.get_outputs()[1:]]
+        self._cached = [name.replace("present", "past_key_values") for name in presents]
 
     def transcribe(self, samples: NDArray[np.float32]) -> str:
         """Return the text of ``samples``, at ``rate`` and from -1 to 1."""
@@ -81,9 +79,8 @@ class Moonshine:
                 "use_cache_branch": np.array([bool(tokens)]),
                 **cache,
             }
-            logits, *present = self._decoder.run(
-                None, {name: inputs[name] for name in self._decoder_inputs}
-            )
+            wanted = {name: inputs[name] for name in self._decoder_inputs}
+            logits, *present = self._decoder.run(None, wanted)
             token = int(logits[0, -1].argmax())
             if token == END:
                 break

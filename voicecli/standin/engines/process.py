@@ -13,7 +13,7 @@ import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -23,20 +23,14 @@ from voicecli.standin import Endpoints
 from voicecli.standin.engines.local import require_packages
 from voicecli.units import Seconds
 
-READY_TIMEOUT: Seconds = 60.0
-"""The worker is ready after about two seconds, on a slow disk after many times that."""
-
-END_TIMEOUT: Seconds = 2.0
-"""How long the worker may take to end before it is killed."""
-
-QUOTED_LINES = 5
-"""Lines of a failed worker's standard error that the error message quotes."""
+READY_TIMEOUT: Seconds = 60.0  # a worker takes two seconds, on a slow disk many times that
+END_TIMEOUT: Seconds = 2.0  # how long the worker may take to end before it is killed
+QUOTED_LINES = 5  # of a failed worker's standard error
 
 
-@asynccontextmanager
-async def open_local_endpoints(
+def open_local_endpoints(
     llm_model: Path | None = None, threads: int | None = None, *, require_key: bool = False
-) -> AsyncIterator[Endpoints]:
+) -> AbstractAsyncContextManager[Endpoints]:
     """Start a worker process with the local engines; yield its addresses when it is warm.
 
     llm_model, threads: as in ``local.open_local``.
@@ -48,13 +42,10 @@ async def open_local_endpoints(
     # --no-env: the environment has been set from .env already
     command = [sys.executable, "-m", "voicecli", "--no-env", "serve", "--attached", "--json"]
     command += ["--engine", "local"]
-    if llm_model is not None:
-        command += ["--llm-model", str(llm_model)]
-    if threads is not None:
-        command += ["--threads", str(threads)]
+    command += [f"--llm-model={llm_model}"] * (llm_model is not None)
+    command += [f"--threads={threads}"] * (threads is not None)
     command += ["--require-key"] * require_key
-    async with open_worker(command) as endpoints:
-        yield endpoints
+    return open_worker(command)
 
 
 @asynccontextmanager
@@ -123,6 +114,5 @@ def _failure(cause: str, log: IO[bytes]) -> ServiceError:
     log.seek(0)
     lines = [sanitize_short(line) for line in log.read().decode("utf-8", "replace").split("\n")]
     output = " / ".join([line for line in lines if line][-QUOTED_LINES:])
-    return ServiceError(
-        "local", f"the engines {cause}" + (f"; last output: {output}" if output else "")
-    )
+    detail = f"; last output: {output}" if output else ""
+    return ServiceError("local", f"the engines {cause}{detail}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -21,22 +22,14 @@ from voicecli.standin.engines import Engines, LlmEngine, Pace, Result, Segment, 
 from voicecli.standin.script import LlmScript, Script, SttScript, TtsScript
 from voicecli.units import AudioFormat, Samples, Seconds
 
-MICROSECOND: Seconds = 1e-6
-"""Less than a sample, more than a rounding error."""
-
-WORDS_PER_SECOND = 3
-"""Words that an interim has of a stretch of voice that goes on; a usual rate of speech."""
-
-CHUNK: Seconds = 0.08
-"""Duration of a chunk of speech."""
+MICROSECOND: Seconds = 1e-6  # less than a sample, more than a rounding error
+WORDS_PER_SECOND = 3  # what an interim has of a stretch of voice that goes on; a usual rate
+CHUNK: Seconds = 0.08  # of speech
 
 PITCH = 140.0  # Hz
-HARMONICS = 6
+HARMONICS = range(1, 7)
 SYLLABLES_PER_SECOND = 4.0
-
-NOISE = 0.3
-"""Noise added to the tone, as in a voice: echo cancellers lost a pure tone after another tone."""
-
+NOISE = 0.3  # added to the tone, as in a voice: echo cancellers lost a pure tone after another tone
 PEAK = 8000
 
 
@@ -58,14 +51,13 @@ def create_scripted_engines(script: Script) -> Engines:
     )
 
 
+@dataclass
 class ScriptedStt(SttEngine):
     """Recognises the next item of the script in each stretch of voice."""
 
-    def __init__(self, script: SttScript) -> None:
-        self._script = script
-        self._next = 0
-        self._used = 0
-        """Words of the next item that a forced final contained."""
+    script: SttScript
+    _next: int = field(default=0, init=False)
+    _used: int = field(default=0, init=False)  # words of the next item that a forced final had
 
     @override
     async def recognise(self, segment: Segment, result: Result) -> str:
@@ -74,7 +66,7 @@ class ScriptedStt(SttEngine):
         words: list[str] = []
         count = 0
         for index, (start, end) in enumerate(stretches):
-            item = self._script.hears[(self._next + index) % len(self._script.hears)].split()
+            item = self.script.hears[(self._next + index) % len(self.script.hears)].split()
             first = 0 if index else self._used
             count = len(item)
             if index == len(stretches) - 1 and self._is_open(segment, end, result):
@@ -89,7 +81,7 @@ class ScriptedStt(SttEngine):
     def _join_stretches(self, segment: Segment) -> list[tuple[Seconds, Seconds]]:
         joined: list[tuple[Seconds, Seconds]] = []
         for start, end in segment.voiced:
-            if joined and start - joined[-1][1] < self._script.gap - MICROSECOND:
+            if joined and start - joined[-1][1] < self.script.gap - MICROSECOND:
                 start = joined.pop()[0]
             joined.append((start, end))
         return joined
@@ -99,59 +91,57 @@ class ScriptedStt(SttEngine):
         silence = AudioFormat(segment.rate).seconds(len(segment.pcm)) - end
         if result == "forced":  # cut in the middle of a gap
             silence *= 2
-        return result != "final" and silence < self._script.gap - MICROSECOND
+        return result != "final" and silence < self.script.gap - MICROSECOND
 
 
+@dataclass(frozen=True)
 class ScriptedLlm(LlmEngine):
     """Answers the n-th user message of a request with the script's n-th reply, a word a token."""
 
-    def __init__(self, script: LlmScript, rng: random.Random) -> None:
-        self._script = script
-        self._rng = rng
+    script: LlmScript
+    rng: random.Random
 
     @override
     async def reply(
         self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
     ) -> AsyncGenerator[str, None]:
         asked = sum(message["role"] == "user" for message in messages)
-        text = self._script.says[max(0, asked - 1) % len(self._script.says)]
-        due = clock.now() + self._script.ttft.draw(self._rng)
+        text = self.script.says[max(0, asked - 1) % len(self.script.says)]
+        due = clock.now() + self.script.ttft.draw(self.rng)
         for token in re.findall(r"\s*\S+", text)[:max_tokens]:
             await clock.sleep_until(due)
             yield token
-            due += self._script.token.draw(self._rng)
+            due += self.script.token.draw(self.rng)
 
 
+@dataclass(frozen=True)
 class ScriptedTts(TtsEngine):
     """Speaks a tone with syllables, audible from its first sample on."""
 
-    def __init__(self, script: TtsScript, rng: random.Random) -> None:
-        self._script = script
-        self._rng = rng
+    script: TtsScript
+    rng: random.Random
 
     @override
     async def speak(self, text: str, rate: int) -> AsyncGenerator[bytes, None]:
-        due = clock.now() + self._script.ttfb.draw(self._rng)
+        due = clock.now() + self.script.ttfb.draw(self.rng)
         format = AudioFormat(rate)
-        lead = format.samples(self._script.lead)
-        end = lead + format.samples(self._script.char * len(text.strip()))
+        lead = format.samples(self.script.lead)
+        end = lead + format.samples(self.script.char * len(text.strip()))
         step = format.samples(CHUNK)
         for start in range(0, end, step):
-            await clock.sleep_until(due + start / rate / self._script.speed)
+            await clock.sleep_until(due + start / rate / self.script.speed)
             yield make_tone(start - lead, min(step, end - start), rate)
 
 
 def make_tone(start: Samples, count: Samples, rate: int) -> bytes:
     """Make ``count`` samples of a speech-like tone from sample ``start``; it begins at sample 0."""
     time = (start + np.arange(count)) / rate
-    harmonics = range(1, HARMONICS + 1)
-    voice = sum(np.cos(2 * np.pi * PITCH * n * time) / n for n in harmonics)
+    voice = sum(np.cos(2 * np.pi * PITCH * n * time) / n for n in HARMONICS)
     # Detectors rely on the dips of speech: 40 ms of silence between two syllables.
-    loudness = np.clip(2.2 + 2.5 * np.cos(2 * np.pi * SYLLABLES_PER_SECOND * time), 0, 1) * (
-        time >= 0
-    )
+    loudness = np.clip(2.2 + 2.5 * np.cos(2 * np.pi * SYLLABLES_PER_SECOND * time), 0, 1)
+    loudness[time < 0] = 0
     voice += NOISE * np.take(_noise(rate), start + np.arange(count), mode="wrap")
-    peak = sum(1 / n for n in harmonics) + NOISE
+    peak = sum(1 / n for n in HARMONICS) + NOISE
     return (PEAK / peak * voice * loudness).astype("<i2").tobytes()
 
 
