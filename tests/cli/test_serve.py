@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from voicecli import clock
-from voicecli.cli.serve import EngineKind, serve_command
+from voicecli.cli.serve import serve_command
 from voicecli.errors import UsageError
 from voicecli.standin.engines import models
 from voicecli.standin.engines.process import open_worker

@@ -19,8 +19,6 @@ from voicecli.errors import UsageError
 if TYPE_CHECKING:
     from voicecli.standin import Engines, Fault
 
-    Opening = tuple[AbstractAsyncContextManager[Engines], Sequence[Fault]]
-
 # The engines, their servers and the clock (numpy) take 0.2 s: the command imports them, not --help.
 
 
@@ -61,9 +59,20 @@ def serve_command(
     for option, value in foreign.items():
         if value is not None:
             raise UsageError(f"{option} does not apply to --engine {engine}", hint="Leave it out.")
-    opening, faults = (
-        _open_local(llm_model, threads) if is_local else _open_scripted(script or "demo")
-    )
+    opening: AbstractAsyncContextManager[Engines]
+    faults: Sequence[Fault] = ()
+    if is_local:
+        from voicecli.standin.engines.local import open_local, require_packages
+
+        require_packages()
+        fetch_models(llm_model)
+        opening = open_local(llm_model, threads)
+    else:
+        from voicecli.profile import load_script
+        from voicecli.standin.engines.scripted import create_scripted_engines
+
+        loaded = load_script(script or "demo")
+        opening, faults = nullcontext(create_scripted_engines(loaded)), loaded.faults
 
     async def run() -> None:
         async with (
@@ -85,22 +94,6 @@ def serve_command(
 
     with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
         clock.run(run())
-
-
-def _open_local(llm_model: Path | None, threads: int | None) -> Opening:
-    from voicecli.standin.engines.local import open_local, require_packages
-
-    require_packages()
-    fetch_models(llm_model)
-    return open_local(llm_model, threads), ()
-
-
-def _open_scripted(name: str) -> Opening:
-    from voicecli.profile import load_script
-    from voicecli.standin.engines.scripted import create_scripted_engines
-
-    script = load_script(name)
-    return nullcontext(create_scripted_engines(script)), script.faults
 
 
 async def _wait_input_end() -> None:

@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from voicecli.events import Service
-from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule
+from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule, HalfOpen
 
 REFUSALS = {
     401: ("INVALID_AUTH", "Invalid credentials."),
@@ -139,12 +139,11 @@ async def open_deepgram_server(
         connection, active = accepted.pop(socket.id)
         try:
             await active.run(connection.run())
-        except* ConnectionBroken as broken:
-            if broken.subgroup(lambda error: getattr(error, "half_open", False)):
-                socket.transport.pause_reading()
-                await socket.wait_closed()
-            else:
-                socket.transport.abort()
+        except* HalfOpen:
+            socket.transport.pause_reading()
+            await socket.wait_closed()
+        except* ConnectionBroken:
+            socket.transport.abort()
 
     async with serve(
         run,

@@ -16,7 +16,7 @@ import h11
 
 from voicecli.standin.engines import Engines
 from voicecli.standin.http import HttpConnection, HttpRequest
-from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule
+from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule, HalfOpen
 
 Body = dict[str, Any]
 
@@ -186,9 +186,9 @@ class ChatService:
                 raise ChatError(404, f"Invalid URL ({request.method} {path})")
         except ChatError as error:
             await _respond(client, error.status, error.body)
-        except ConnectionBroken as broken:
-            if broken.half_open:
-                await asyncio.get_running_loop().create_future()  # until the client hangs up
+        except HalfOpen:
+            await asyncio.get_running_loop().create_future()  # until the client hangs up
+        except ConnectionBroken:
             client.abort()
 
     def _check_key(self, request: HttpRequest) -> None:

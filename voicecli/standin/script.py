@@ -18,8 +18,7 @@ from voicecli.events import Service
 from voicecli.settings import SettingsConflict, milliseconds, section, setting
 from voicecli.units import Seconds
 
-Z95 = 1.6449
-"""The 95th percentile of the normal distribution, in standard deviations."""
+Z95 = 1.6449  # the 95th percentile of the normal distribution, in standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +169,11 @@ class Script:
 
 
 class ConnectionBroken(Exception):
-    """A fault ends the connection: the server must drop it or leave it half open."""
+    """A fault ends the connection: the server must drop it."""
 
-    def __init__(self, kind: FaultKind) -> None:
-        super().__init__(kind)
-        self.half_open = kind == "half_open"
+
+class HalfOpen(ConnectionBroken):
+    """The server must leave the connection open, and neither read nor send any more."""
 
 
 class FaultSchedule:
@@ -198,7 +197,7 @@ class FaultSchedule:
 class ActiveFaults:
     """The faults of one occasion; their times count from its start."""
 
-    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, faults: Iterable[Fault]) -> None:
         self._faults = list(faults)
         self._began = clock.now()
 
@@ -220,7 +219,7 @@ class ActiveFaults:
         except TimeoutError:
             if end is None or not limit.expired():
                 raise
-            raise ConnectionBroken(end.kind) from None
+            raise (ConnectionBroken if end.kind == "drop" else HalfOpen) from None
 
     async def wait_out_stall(self) -> None:
         """Wait, before something is sent, until no stall is under way."""

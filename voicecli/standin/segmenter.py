@@ -125,14 +125,11 @@ class Segmenter:
                 if not self._voiced:
                     yield VoiceStarted(self._voice_from)
             elif isinstance(event, SpeechStopped):
-                self._voice_stopped(round(event.speech_end * self.rate))
-
-    def _voice_stopped(self, end: Samples) -> None:
-        if self._voice_from is not None and end > self._voice_from:
-            self._voiced.append((self._voice_from, end))
-            self._pause_at = self._pause and end + self._pause
-        self._voice_from = None
-        self._last_voice = end
+                end = round(event.speech_end * self.rate)
+                if self._voice_from is not None and end > self._voice_from:
+                    self._voiced.append((self._voice_from, end))
+                    self._pause_at = self._pause and end + self._pause
+                self._voice_from, self._last_voice = None, end
 
     def _marks_due(self) -> Iterator[Mark]:
         if (cut := self._find_forced_cut()) is not None:
