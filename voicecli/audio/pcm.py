@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from voicecli.units import Samples
+from voicecli.units import Samples, Seconds
 
 SampleArray = NDArray[np.int16]
 Float32Array = NDArray[np.float32]
@@ -23,7 +23,6 @@ AUDIBLE_DBFS = -45.0
 """A sample at or above this level is audible; the field's threshold for "first audible sample"."""
 
 SILENT_DBFS = -100.0  # the level of digital silence
-_AUDIBLE = 32768.0 * 10 ** (AUDIBLE_DBFS / 20)
 
 
 def samples_of(pcm: bytes) -> SampleArray:
@@ -33,9 +32,8 @@ def samples_of(pcm: bytes) -> SampleArray:
 
 def find_audible(samples: SampleArray) -> Samples | None:
     """Return the index of the first sample at or above AUDIBLE_DBFS; None if there is none."""
-    loud = np.abs(samples.astype(np.int32)) >= _AUDIBLE
-    index = int(loud.argmax()) if loud.size else 0
-    return index if loud.size and loud[index] else None
+    loud = np.abs(samples.astype(np.int32)) >= 32768 * 10 ** (AUDIBLE_DBFS / 20)
+    return int(loud.argmax()) if loud.any() else None
 
 
 def first_audible(pcm: bytes) -> Samples | None:
@@ -53,8 +51,7 @@ def measure_level(samples: SampleArray) -> float:
 def to_dbfs(power: Float64Array) -> Float64Array:
     """Convert mean squares of samples to dBFS."""
     silent = 10 ** (SILENT_DBFS / 10)
-    levels: Float64Array = 10 * np.log10(np.maximum(power / 32768.0**2, silent))
-    return levels
+    return 10 * np.log10(np.maximum(power / 32768.0**2, silent))
 
 
 _ZERO_CROSSINGS = 24  # of the sinc on either side: 1 ms at 24 kHz, 1.5 ms at 16 kHz
@@ -77,10 +74,17 @@ class Resampler:
     def __init__(self, source_rate: int, rate: int) -> None:
         divisor = gcd(source_rate, rate)
         self._up, self._down = rate // divisor, source_rate // divisor
+        self._source_rate = source_rate
         self._filters = _design_filters(self._up, self._down)
         self._half = self._filters.shape[1] // 2
         self._kept = np.zeros(self._half - 1, np.float32)  # the first output is the first input's
         self._phase = 0  # of the next output, in 1 / up of an input sample, from the first kept
+
+    @property
+    def lag(self) -> Seconds:
+        """How much earlier the next output sample is than the next input sample."""
+        waiting: float = len(self._kept) - self._half + 1 - self._phase / self._up
+        return waiting / self._source_rate
 
     def feed(self, samples: SampleArray) -> SampleArray:
         """Add ``samples`` and return the output that can be computed by now."""
@@ -105,9 +109,8 @@ class Resampler:
     def _filter(self, known: Float32Array, steps: range) -> SampleArray:
         positions = np.arange(steps.start, steps.stop, steps.step)
         windows = sliding_window_view(known, 2 * self._half)[positions // self._up]
-        values = np.einsum("ij,ij->i", windows, self._filters[positions % self._up])
-        rounded: SampleArray = np.rint(values).clip(-32768, 32767).astype(np.int16)
-        return rounded
+        values: Float32Array = np.einsum("ij,ij->i", windows, self._filters[positions % self._up])
+        return np.rint(values).clip(-32768, 32767).astype(np.int16)
 
 
 @cache
@@ -123,5 +126,4 @@ def _design_filters(up: int, down: int) -> Float32Array:
     window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, 1)))
     rows = np.sinc(distance * _CUTOFF / stretch) * window / np.i0(_KAISER_BETA)
     rows /= rows.sum(axis=1, keepdims=True)  # equal gain at every place
-    result: Float32Array = rows.astype(np.float32)
-    return result
+    return rows.astype(np.float32)

@@ -39,12 +39,7 @@ class PlayoutBuffer:
     """
 
     def __init__(
-        self,
-        rate: int,
-        prebuffer: Seconds,
-        fade: Seconds = FADE,
-        *,
-        fade_before_dry: bool = True,
+        self, rate: int, prebuffer: Seconds, fade: Seconds = FADE, *, fade_before_dry: bool = True
     ) -> None:
         self.rate = rate
         self.prebuffer = self._least_prebuffer = prebuffer
@@ -55,9 +50,10 @@ class PlayoutBuffer:
 
     def _reset(self) -> None:
         self._queue = bytearray()
-        self._position: Samples = 0  # of the queue's first sample
-        self._drawn: deque[tuple[Seconds, Samples, Samples]]  # time, position and length of blocks
-        self._drawn = deque(maxlen=_DRAWN_BLOCKS)
+        self.drawn: Samples = 0
+        """Samples of the reply drawn so far: the position of the queue's first."""
+        # times, positions and lengths of what was drawn
+        self._blocks = deque[tuple[Seconds, Samples, Samples]](maxlen=_DRAWN_BLOCKS)
         self._gain = self._goal = 1.0
         self._ramp = self._fade  # samples in which the gain goes from 0 to 1
         self._flowing = self._held = self._ended = self._dry = False
@@ -86,7 +82,7 @@ class PlayoutBuffer:
         if self._ended or not samples.size:
             return
         if self._audible is None and (index := find_audible(samples)) is not None:
-            self._audible = self._position + self._queued + index
+            self._audible = self.drawn + self._queued + index
         self._queue += samples.tobytes()
         self._flow()
 
@@ -119,7 +115,7 @@ class PlayoutBuffer:
         self._cut()
         self._queue.clear()
         self._ended = True
-        return self._position
+        return self.drawn
 
     def draw(self, count: Samples, at: Seconds) -> SampleArray:
         """Return the next ``count`` samples, silence included; the first will sound at ``at``."""
@@ -127,11 +123,6 @@ class PlayoutBuffer:
         sound = self._draw(count, at)
         out[: len(sound)] = sound
         return out
-
-    @property
-    def drawn(self) -> Samples:
-        """Samples of the reply drawn so far."""
-        return self._position
 
     @property
     def queued(self) -> Seconds:
@@ -151,18 +142,18 @@ class PlayoutBuffer:
     @property
     def ends_at(self) -> Seconds | None:
         """When the last sample drawn so far has sounded; None before the first."""
-        if not self._drawn:
+        if not self._blocks:
             return None
-        at, _, count = self._drawn[-1]
+        at, _, count = self._blocks[-1]
         return at + count / self.rate
 
     def count_heard(self, now: Seconds) -> Samples:
         """Count the samples that have sounded by ``now``, which must not go back."""
-        while len(self._drawn) > 1 and self._drawn[1][0] <= now:
-            self._drawn.popleft()
-        if not self._drawn:
+        while len(self._blocks) > 1 and self._blocks[1][0] <= now:
+            self._blocks.popleft()
+        if not self._blocks:
             return 0
-        at, position, count = self._drawn[0]
+        at, position, count = self._blocks[0]
         return position + min(max(round((now - at) * self.rate), 0), count)
 
     @property
@@ -194,11 +185,11 @@ class PlayoutBuffer:
         runs_dry = not self._ended and self._queued < count + self._dry_fade
         samples = self._peek(count)
         if length := len(samples):
-            self._drawn.append((at, self._position, length))
+            self._blocks.append((at, self.drawn, length))
         first = self._audible
-        if self._audible_at is None and first is not None and first < self._position + length:
-            self._audible_at = at + (first - self._position) / self.rate
-        self._position += length
+        if self._audible_at is None and first is not None and first < self.drawn + length:
+            self._audible_at = at + (first - self.drawn) / self.rate
+        self.drawn += length
         del self._queue[: SAMPLE_SIZE * length]
         fade = min(self._dry_fade, length) if runs_dry else 0
         if self._gain != 1.0 or self._goal != 1.0 or fade:
@@ -221,13 +212,12 @@ class PlayoutBuffer:
         """Return the gains of the next ``count`` samples, on the way to the gain wanted."""
         distance = self._goal - self._gain
         steps = np.arange(count + 1) / self._ramp if self._ramp else np.full(count + 1, np.inf)
-        gains = self._gain + np.sign(distance) * np.minimum(steps, abs(distance))
+        gains: Float64Array = self._gain + np.sign(distance) * np.minimum(steps, abs(distance))
         if steps[-1] < abs(distance):
             self._gain = float(gains[-1])
         else:
             self._gain, self._ramp = self._goal, self._fade
-        result: Float64Array = gains[:-1]
-        return result
+        return gains[:-1]
 
     def _cut(self) -> Samples:
         """Turn what would flow next into a fade-out; return its length, 0 if nothing flows.
@@ -268,7 +258,7 @@ class ClockedPlayout(PlayoutBuffer):
             return round(self._audible_at * self.rate) / self.rate
         if self._audible is None or not self._flowing:
             return None
-        return (self._tick + self._audible - self._position) / self.rate
+        return (self._tick + self._audible - self.drawn) / self.rate
 
     @property
     @override

@@ -12,18 +12,19 @@ import os
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from voicecli.audio.pcm import AUDIBLE_DBFS, Float64Array, Resampler, SampleArray, samples_of
+from voicecli.audio.pcm import Resampler, SampleArray, find_audible, samples_of
 from voicecli.audio.playout import FADE
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, UsageError
 from voicecli.metrics.turns import Turn
 from voicecli.sanitize import sanitize_line
-from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
+from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds, ms
 
 if TYPE_CHECKING:
     import soundfile
@@ -65,13 +66,12 @@ class Recorder:
     ) -> None:
         self._folder = folder
         self._format = AudioFormat(rate)
-        self._user_format = AudioFormat(user_rate)
+        self._user_rate = user_rate
         self._agent = agent
         self._longest = longest
         self._user = np.zeros(0, np.int16)
         self._position: Samples = 0  # of the first sample of self._user
-        self._run_at: Seconds = 0.0  # blocks without a gap: their start and their length
-        self._run: Samples = 0
+        self._run_end: Seconds = -inf  # of blocks without a gap
         self._overlap: Samples = 0  # how much of what comes precedes the end of what is there
         self._resampler = Resampler(user_rate, rate)
         self._quiet: Samples | None = None  # silence at the agent's end; None before any sound
@@ -103,10 +103,9 @@ class Recorder:
     def add_user(self, block: AudioBlock) -> None:
         """Add a block of the microphone; a gap since the last one becomes silence."""
         samples = samples_of(block.pcm)
-        run_end = self._run_at + self._run / self._user_format.rate
-        if not self._run or abs(block.at - run_end) > DRIFT:
+        if abs(block.at - self._run_end) > DRIFT:
             self._begin_run(block.at)
-        self._run += len(samples)
+        self._run_end += len(samples) / self._user_rate
         self._append(self._resampler.feed(samples))
         if len(self._user) >= self._format.samples(WRITE_LENGTH):
             self._write(len(self._user))
@@ -114,8 +113,8 @@ class Recorder:
     def _begin_run(self, at: Seconds) -> None:
         """Place what comes next at ``at``, whatever there was before."""
         self._append(self._resampler.flush())
-        self._resampler = Resampler(self._user_format.rate, self._format.rate)
-        self._run_at, self._run = at, 0
+        self._resampler = Resampler(self._user_rate, self._format.rate)
+        self._run_end = at
         gap = self._format.samples(at) - self._position - len(self._user)
         self._overlap = max(0, -gap)
         self._append(np.zeros(max(0, gap), np.int16))
@@ -158,9 +157,7 @@ class Recorder:
     def _open(self, name: str, *, channels: int) -> wave.Wave_write:
         # Unlike soundfile, wave keeps the header valid after every write.
         file = wave.open(str(self._folder / name), "wb")  # noqa: SIM115
-        file.setnchannels(channels)
-        file.setsampwidth(2)
-        file.setframerate(self._format.rate)
+        file.setparams((channels, 2, self._format.rate, 0, "NONE", ""))
         file.writeframes(b"")
         return file
 
@@ -171,14 +168,10 @@ class Recorder:
         )
 
 
-# ── cross-check: mouth-to-ear from the recording alone ───────────────────────
-
 TOLERANCE: Seconds = 0.020  # a larger disagreement with the timeline makes a turn unreliable
 SEARCH_RANGE: Seconds = 0.5
-"""A reply's first audible sample is looked for this far around its reported time, after the
-commit."""
+"""How far around its reported time, after the commit, a reply's first audible sample is sought."""
 
-_READ_LENGTH: Seconds = 1.0
 _LOWEST_RATE = 1_000  # hertz; at a lower one the detector's steps of 1 ms hold no sample
 
 
@@ -215,11 +208,9 @@ def _make_read_error(cause: str) -> InputError:
 
 
 def _read_user(file: soundfile.SoundFile, format: AudioFormat) -> Iterator[AudioBlock]:
-    file.seek(0)
-    at = 0
-    for piece in file.blocks(format.samples(_READ_LENGTH), dtype="int16", always_2d=True):
-        yield AudioBlock(piece[:, 0].tobytes(), at / format.rate)
-        at += len(piece)
+    size = format.samples(1.0)
+    for index, piece in enumerate(file.blocks(size, dtype="int16", always_2d=True)):
+        yield AudioBlock(piece[:, 0].tobytes(), index * size / format.rate)
 
 
 def _check_turn(
@@ -233,11 +224,11 @@ def _check_turn(
     since = max(turn.at + FADE, turn.heard_at - SEARCH_RANGE)
     audible_at = _find_audible(file, since, turn.heard_at + SEARCH_RANGE)
     if not ends or audible_at is None:
-        return replace(turn, unreliable=(*turn.unreliable, "the recording does not show it"))
-    recorded = audible_at - ends[-1]
-    if abs(recorded - turn.mouth_to_ear) <= TOLERANCE:
+        doubt = "the recording does not show it"
+    elif abs((recorded := audible_at - ends[-1]) - turn.mouth_to_ear) > TOLERANCE:
+        doubt = f"the recording says {ms(recorded):.0f} ms"
+    else:
         return turn
-    doubt = f"the recording says {recorded * 1000:.0f} ms"
     return replace(turn, unreliable=(*turn.unreliable, doubt))
 
 
@@ -248,6 +239,5 @@ def _find_audible(file: soundfile.SoundFile, since: Seconds, until: Seconds) -> 
     if not 0 <= start < min(stop, len(file)):
         return None
     file.seek(start)
-    agent: Float64Array = file.read(stop - start, always_2d=True)[:, 1]
-    loud = np.abs(agent) >= 10 ** (AUDIBLE_DBFS / 20)
-    return (start + int(loud.argmax())) / rate if loud.any() else None
+    index = find_audible(file.read(stop - start, dtype="int16", always_2d=True)[:, 1])
+    return None if index is None else (start + index) / rate

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from itertools import count
 
 from typing_extensions import override
 
@@ -121,8 +122,7 @@ class SilentSource(Source):
     @override
     async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
         start, pcm = clock.now(), self.format.silence(_SILENT_BLOCK)
-        length, count = self.format.seconds(len(pcm)), 0
-        while True:
-            await asyncio.sleep(start + (count + 1) * length - clock.now())
-            yield AudioBlock(pcm, start + count * length)
-            count += 1
+        length = self.format.seconds(len(pcm))
+        for index in count():
+            await asyncio.sleep(start + (index + 1) * length - clock.now())
+            yield AudioBlock(pcm, start + index * length)

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -47,19 +48,18 @@ class WavSource(Source):
     """
 
     def __init__(
-        self,
-        path: Path,
-        file: _SequentialFile,
-        rate: int,
-        block: Seconds,
-        channels: slice = slice(None),
+        self, path: Path, file: _SequentialFile, rate: int, block: Seconds, channels: slice
     ) -> None:
         self.format = AudioFormat(rate)
         self._channels = channels
         self.duration: Seconds = file.frames / file.samplerate
         self.peak = 0.0
         self.warnings: list[str] = []
-        self._truncated = _is_truncated(file.extra_info)
+        log = file.extra_info
+        promised = _PROMISED_BYTES.search(log)
+        self._truncated = (promised is not None and int(promised[1]) < _UNKNOWN_LENGTH) or (
+            "lacks an end-of-stream bit" in log
+        )
         self._path = path
         self._file = file
         self._block = self.format.samples(block)
@@ -67,16 +67,16 @@ class WavSource(Source):
 
     @override
     async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
-        start, count = clock.now(), 0
+        start = clock.now()
         recording = self._read_blocks()
         silence = bytes(2 * self._block)
         pcm = next(recording, None)
-        while True:
-            at = start + count * self._block / self.format.rate
-            due = start + (count + 1) * self._block / self.format.rate
+        for index in count():
+            at = start + index * self._block / self.format.rate
+            due = start + (index + 1) * self._block / self.format.rate
             if (delay := due - clock.now()) > 0:
                 await asyncio.sleep(delay)
-            if pcm is None and not count:  # damaged from its first sample on
+            if pcm is None and not index:  # damaged from its first sample on
                 yield AudioBlock(silence, at, last=True, came=due)
             elif self._paused or pcm is None:
                 yield AudioBlock(silence, at, came=due)
@@ -84,7 +84,6 @@ class WavSource(Source):
                 following = next(recording, None)
                 yield AudioBlock(pcm, at, last=following is None, came=due)
                 pcm = following
-            count += 1
 
     @override
     def pause(self) -> None:
@@ -113,7 +112,9 @@ class WavSource(Source):
         rate = self._file.samplerate
         stream = soxr.ResampleStream(rate, self.format.rate, 1, dtype="float32")
         for piece in self._read(max(1, round(_READ_LENGTH * rate))):
-            mono = _limit(piece[:, self._channels]).mean(axis=1)
+            # floating-point files may hold NaN, infinities and overloads
+            finite = np.nan_to_num(piece[:, self._channels], posinf=0.0, neginf=0.0)
+            mono = finite.clip(-1, 1).mean(axis=1)
             self.peak = max(self.peak, float(np.abs(mono).max(initial=0.0)))
             yield _to_int16(mono if rate == self.format.rate else stream.resample_chunk(mono))
         if rate != self.format.rate:
@@ -132,18 +133,6 @@ class WavSource(Source):
                 return
             count += len(piece)
             yield piece
-
-
-def _is_truncated(log: str) -> bool:
-    """Whether libsndfile's log calls the file truncated."""
-    promised = _PROMISED_BYTES.search(log)
-    short = promised is not None and int(promised[1]) < _UNKNOWN_LENGTH
-    return short or "lacks an end-of-stream bit" in log
-
-
-def _limit(samples: Float32Array) -> Float32Array:
-    """Replace the NaN, infinities and overloads that floating-point files may hold."""
-    return np.nan_to_num(samples, posinf=0.0, neginf=0.0).clip(-1, 1)
 
 
 def _to_int16(samples: Float32Array) -> SampleArray:

@@ -42,7 +42,6 @@ class Tested(StrEnum):
 
 TestResult = tuple[dict[str, Any], list[str]]  # for JSON, and as lines of text
 _RATE, _BLOCK = 48_000, 0.02  # most hardware's own rate, so that nothing is resampled here
-_NO_PREBUFFER = 0.0  # test signals are written at once
 _METER_WIDTH, _METER_FLOOR = 40, -60.0  # cells of the level meter, and the dBFS where it begins
 
 
@@ -107,31 +106,24 @@ def _list_rows(profile_name: str) -> list[dict[str, Any]]:
     from voicecli.profile import load_profile
 
     profile = load_profile(profile_name)
-    rates: dict[Direction, int] = {
-        "input": profile.audio.sample_rate,
-        "output": profile.tts.sample_rate,
-    }
+    audio, tts = profile.audio, profile.tts
+    rates: dict[Direction, int] = {"input": audio.sample_rate, "output": tts.sample_rate}
+    rows = []
     with open_portaudio() as library:
-        return [
-            {
-                "index": device.index,
-                "name": device.name,
-                "host_api": device.host_api,
-                "input_channels": device.inputs,
-                "output_channels": device.outputs,
-                "default_rate": device.rate,
-                "input_latency_ms": _round_ms(device.input_latency) if device.inputs else None,
-                "output_latency_ms": _round_ms(device.output_latency) if device.outputs else None,
-                "default_input": device.default_input,
-                "default_output": device.default_output,
-                **{
-                    f"{direction}_rates": {rate: supports_rate(library, device, direction, rate)}
-                    for direction, rate in rates.items()
-                    if device.channels(direction)
-                },
-            }
-            for device in list_devices(library)
-        ]
+        for device in list_devices(library):
+            row: dict[str, Any] = {"index": device.index, "name": device.name}
+            row |= {"host_api": device.host_api, "default_rate": device.rate}
+            for direction, rate in rates.items():
+                usable = device.channels[direction] > 0
+                latency = _round_ms(device.latency[direction]) if usable else None
+                row[f"{direction}_channels"] = device.channels[direction]
+                row[f"{direction}_latency_ms"] = latency
+                row[f"default_{direction}"] = device.default[direction]
+                if usable:
+                    supported = supports_rate(library, device, direction, rate)
+                    row[f"{direction}_rates"] = {rate: supported}
+            rows.append(row)
+    return rows
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -145,11 +137,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         for heading in ("", "#", "name", "host API", "channels", "rate", "latency"):
             right = heading in ("#", "channels", "rate", "latency")
             table.add_column(heading, justify="right" if right else "left", overflow="fold")
-        rates = able[0][f"{direction}_rates"] if able else {}
-        for rate in rates:
+        for rate in able[0][f"{direction}_rates"] if able else ():
             table.add_column(f"{rate} Hz")
         for row in able:
-            supported = row[f"{direction}_rates"].values()
             table.add_row(
                 "*" if row[f"default_{direction}"] else "",
                 str(row["index"]),
@@ -158,68 +148,58 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
                 str(row[f"{direction}_channels"]),
                 f"{row['default_rate']} Hz",
                 f"{row[f'{direction}_latency_ms']:g} ms",
-                *("yes" if rate else "no" for rate in supported),
+                *("yes" if usable else "no" for usable in row[f"{direction}_rates"].values()),
             )
         Console().print(table)
 
 
 async def _test_loudspeaker(name: str | None) -> TestResult:
-    from voicecli.audio.devices import open_loudspeaker
-    from voicecli.audio.devices.selftest import run_loudspeaker_test
+    from voicecli.audio.devices import open_loudspeaker, selftest
 
-    async with open_loudspeaker(name, _RATE, _NO_PREBUFFER) as loudspeaker:
-        status, delay = await run_loudspeaker_test(loudspeaker)
+    async with open_loudspeaker(name, _RATE, prebuffer=0) as loudspeaker:
+        status, delay = await selftest.run_loudspeaker_test(loudspeaker)
     result = {**asdict(status), "delay_ms": _round_ms(delay)}
-    sentence = f"  the first sample was heard {result['delay_ms']:g} ms after it was written"
-    return result, [*_describe("loudspeaker", status), sentence]
+    delayed = f"  the first sample was heard {result['delay_ms']:g} ms after it was written"
+    return result, [*_describe("loudspeaker", status), delayed]
 
 
 async def _test_microphone(name: str | None, seconds: float) -> TestResult:
-    from voicecli.audio.devices import open_microphone
-    from voicecli.audio.devices.select import make_silence_error
-    from voicecli.audio.devices.selftest import run_microphone_test
+    from voicecli.audio.devices import open_microphone, select, selftest
     from voicecli.audio.pcm import SILENT_DBFS
 
     async with open_microphone(name, _RATE, _BLOCK) as microphone:
         with _open_meter() as show:
-            status, level = await run_microphone_test(microphone, seconds, show)
+            status, level = await selftest.run_microphone_test(microphone, seconds, show)
         if level.peak <= SILENT_DBFS:
-            raise make_silence_error(microphone.name)
-    result = {
-        **asdict(status),
-        "rms_dbfs": round(level.rms, 1),
-        "peak_dbfs": round(level.peak, 1),
-        "clipped": level.clipped,
-    }
+            raise select.make_silence_error(microphone.name)
+    result = asdict(status) | {"rms_dbfs": round(level.rms, 1), "peak_dbfs": round(level.peak, 1)}
+    result["clipped"] = level.clipped
     clipped = f"{level.clipped} samples clipped: turn it down" if level.clipped else "none clipped"
     sentence = f"  level {level.rms:.1f} dBFS, peak {level.peak:.1f} dBFS, {clipped}"
     return result, [*_describe("microphone", status), sentence]
 
 
 async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | None) -> TestResult:
-    from voicecli.audio.devices import open_loudspeaker, open_microphone
-    from voicecli.audio.devices.select import make_silence_error
-    from voicecli.audio.devices.selftest import run_loopback_test
+    from voicecli.audio.devices import open_loudspeaker, open_microphone, select, selftest
     from voicecli.audio.pcm import AUDIBLE_DBFS
 
     async with (
         open_microphone(microphone_name, _RATE, _BLOCK) as microphone,
-        open_loudspeaker(loudspeaker_name, _RATE, _NO_PREBUFFER) as loudspeaker,
+        open_loudspeaker(loudspeaker_name, _RATE, prebuffer=0) as loudspeaker,
     ):
-        measured = await run_loopback_test(microphone, loudspeaker)
+        measured = await selftest.run_loopback_test(microphone, loudspeaker)
         if measured.silent:
-            raise make_silence_error(microphone.name)
+            raise select.make_silence_error(microphone.name)
     result: dict[str, Any] = {"found": measured.found, "played": measured.played}
     result |= dict.fromkeys(("path_ms", "round_trip_ms", "attenuation_db"))
     lines = [f"loopback: {measured.found} of {measured.played} chirps found"]
     if measured.found:
-        result["path_ms"] = _round_ms(measured.path)
-        result["round_trip_ms"] = _round_ms(measured.round_trip)
-        result["attenuation_db"] = round(measured.attenuation, 1)
+        path, round_trip = _round_ms(measured.path), _round_ms(measured.round_trip)
+        attenuation = round(measured.attenuation, 1)
+        result |= {"path_ms": path, "round_trip_ms": round_trip, "attenuation_db": attenuation}
         lines += [
-            f"  from loudspeaker to microphone {result['path_ms']:g} ms, "
-            f"from write to read {result['round_trip_ms']:g} ms",
-            f"  the echo is {result['attenuation_db']:g} dB softer than what is played",
+            f"  from loudspeaker to microphone {path:g} ms, from write to read {round_trip:g} ms",
+            f"  the echo is {attenuation:g} dB softer than what is played",
         ]
     # A voice peaks at full scale: 45 dB softer, it is below what counts as audible here.
     if not measured.found or measured.attenuation >= -AUDIBLE_DBFS:
@@ -230,15 +210,11 @@ async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | No
 
 
 def _describe(noun: str, status: DeviceStatus) -> list[str]:
-    lines = [
-        f"{noun} {status.device!r} ({status.host_api}): {status.rate} Hz, "
-        f"{status.channels} channel{'s' if status.channels > 1 else ''}"
-    ]
+    channels = f"{status.channels} channel{'s' if status.channels > 1 else ''}"
+    lines = [f"{noun} {status.device!r} ({status.host_api}): {status.rate} Hz, {channels}"]
     if status.measured_rate is not None:
-        error = 100 * (status.measured_rate / status.rate - 1)
-        lines.append(
-            f"  runs at {status.measured_rate:.0f} Hz by this machine's clock ({error:+.2f} %)"
-        )
+        rate, error = status.measured_rate, 100 * (status.measured_rate / status.rate - 1)
+        lines.append(f"  runs at {rate:.0f} Hz by this machine's clock ({error:+.2f} %)")
     if status.xruns:
         times = "once" if status.xruns == 1 else f"{status.xruns} times"
         lines.append(f"  lost samples {times}: the machine may be too busy")

@@ -227,7 +227,7 @@ async def _measure_card(profile: Profile, results: ProbeResults) -> None:
         results.xruns, name = microphone.xruns, microphone.name
     results.audio = {
         "audio.input": ages,
-        "audio.output": [speaker.output_latency],
+        "audio.output": [speaker.latency["output"]],
         "audio.jitter": [delay - min(delays) for delay in delays],
     }
     lost = f", samples lost {results.xruns} times" if results.xruns else ""

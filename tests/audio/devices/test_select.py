@@ -30,13 +30,10 @@ def device(
         index=index,
         name=name,
         host_api=host_api,
-        inputs=inputs,
-        outputs=outputs,
         rate=48_000,
-        input_latency=0.01,
-        output_latency=0.01,
-        default_input=default and inputs > 0,
-        default_output=default and outputs > 0,
+        channels={"input": inputs, "output": outputs},
+        latency={"input": 0.01, "output": 0.01},
+        default={"input": default and inputs > 0, "output": default and outputs > 0},
     )
 
 
@@ -129,9 +126,9 @@ def test_a_name_is_fit_for_the_terminal():
         "defaultLowInputLatency": 0.01,
         "defaultLowOutputLatency": -1.0,
     }
-    found = parse_device(info, "ALSA", 3, None)
+    found = parse_device(info, "ALSA", {"input": 3, "output": None})
     assert found.name == "Caf\ufffd mic"
-    assert (found.default_input, found.default_output, found.rate) == (True, False, 44_100)
+    assert (found.default, found.rate) == ({"input": True, "output": False}, 44_100)
 
 
 @pytest.mark.parametrize(

@@ -52,15 +52,12 @@ def stop_portaudio(library: Library) -> None:
 
 def list_devices(library: Library) -> list[Device]:
     """Return all devices that were there when PortAudio started."""
-    defaults = [
-        _find_default(library.get_default_input_device_info),
-        _find_default(library.get_default_output_device_info),
-    ]
+    defaults = {direction: _find_default(library, direction) for direction in select.NOUNS}
     devices = []
     for index in range(library.get_device_count()):
         info = library.get_device_info_by_index(index)
         host_api = library.get_host_api_info_by_index(info["hostApi"])["name"]
-        devices.append(select.parse_device(info, host_api, *defaults))
+        devices.append(select.parse_device(info, host_api, defaults))
     return devices
 
 
@@ -102,12 +99,11 @@ def silence_stderr() -> Iterator[int | None]:
         os.close(saved)
 
 
-def _find_default(ask: Any) -> int | None:
+def _find_default(library: Library, direction: Direction) -> int | None:
     try:
-        index: int = ask()["index"]
+        return int(getattr(library, f"get_default_{direction}_device_info")()["index"])
     except OSError:  # how PyAudio reports that there is none
         return None
-    return index
 
 
 @cache  # keeps the callbacks alive, as the libraries go on calling them

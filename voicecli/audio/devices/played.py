@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
+from typing_extensions import override
+
 from voicecli.audio.pcm import Resampler, SampleArray
 from voicecli.audio.playout import PlayedLog
 from voicecli.units import Samples, Seconds
@@ -26,7 +28,8 @@ class PlayedAudio:
         self._rate = rate
         self._waiting: deque[tuple[Seconds, SampleArray, int]] = deque()
         self._sounded_until: Seconds = -1.0
-        self._run: _BlockRun | None = None
+        self._device_rate = 0
+        self._run_end: Seconds = -inf  # of blocks without a gap: each begins where the last ended
         self._log = PlayedLog(rate)
 
     def __len__(self) -> int:
@@ -46,31 +49,13 @@ class PlayedAudio:
         """Return what sounds in the ``count`` samples from ``start``; see ``PlayedLog.take``."""
         while self._waiting:
             at, samples, rate = self._waiting.popleft()
-            if self._run is None or not self._run.is_continued_at(at, rate):
-                self._run = _BlockRun(at, rate, self._rate)
-            self._log.add(*self._run.feed(samples))
+            if rate != self._device_rate or abs(at - self._run_end) > _JITTER:
+                self._device_rate, self._run_end = rate, at
+                self._resampler = Resampler(rate, self._rate)
+            begin = self._run_end - self._resampler.lag
+            self._log.add(begin, self._resampler.feed(samples))
+            self._run_end += len(samples) / rate
         return self._log.take(start, count)
-
-
-class _BlockRun:
-    """Blocks without a gap: placed by the time of the first, one behind the other."""
-
-    def __init__(self, start: Seconds, device_rate: int, rate: int) -> None:
-        self._start, self._device_rate, self._rate = start, device_rate, rate
-        self._resampler = Resampler(device_rate, rate)
-        self._in = self._out = 0  # samples
-
-    def is_continued_at(self, at: Seconds, device_rate: int) -> bool:
-        end = self._start + self._in / self._device_rate
-        return device_rate == self._device_rate and abs(at - end) <= _JITTER
-
-    def feed(self, samples: SampleArray) -> tuple[Seconds, SampleArray]:
-        """Return when the first of the resampled samples sounds, and the samples."""
-        at = self._start + self._out / self._rate
-        resampled = self._resampler.feed(samples)
-        self._in += len(samples)
-        self._out += len(resampled)
-        return at, resampled
 
 
 _GAP: Seconds = 0.05  # a block this far from the end of the one before does not continue it
@@ -86,36 +71,33 @@ fifth of this, but after an xrun PulseAudio's times were 10 ms wrong for seconds
 _RESAMPLER_DELAY: Seconds = 0.002
 
 
-class EchoReference:
-    """A ``PlayedAudio`` without gaps: its blocks follow each other, however their times jitter.
+class EchoReference(PlayedAudio):
+    """Without gaps: its blocks follow each other, however their times jitter.
 
     More precise than those times from one moment to the next, less so against the clock: only
     silence, where a shift is inaudible, is used to bring the two together.
     """
 
     def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._played = PlayedAudio(rate)
+        super().__init__(rate)
         self._end: Seconds = -inf  # of what was added
         self._blocks = self._silent = 0  # since the last gap; and the silent ones of them
 
+    @override
     def add(self, at: Seconds, samples: SampleArray, rate: int) -> None:
-        """Add ``samples`` of the device, at its ``rate``, reported to sound from ``at`` on.
-
-        May be called in another thread than ``take``.
-        """
         length = len(samples) / rate
         begin = self._place(at, length, bool(samples.any()))
-        self._played.add(begin, samples, rate)
+        super().add(begin, samples, rate)
         self._end = begin + length
 
+    @override
     def take(self, start: Seconds, count: Samples) -> SampleArray:
         """Return what sounds in the ``count`` samples from ``start``; fewer where not yet known.
 
         Consecutive calls must move forward: what lies before ``start`` is forgotten.
         """
         known = (self._end - _RESAMPLER_DELAY - start) * self._rate
-        return self._played.take(start, int(min(max(known, 0), count)))
+        return super().take(start, int(min(max(known, 0), count)))
 
     def _place(self, at: Seconds, length: Seconds, sounds: bool) -> Seconds:
         """Decide when a block begins that is reported to begin at ``at``."""

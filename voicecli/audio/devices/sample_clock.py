@@ -81,7 +81,7 @@ class _CallbackClock:
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._count: Samples = 0
-        self._distance: Seconds | None = None
+        self._distance: Seconds = inf  # from due to the converter, by the last steady times
         self._begin()
 
     def _begin(self) -> None:
@@ -91,7 +91,7 @@ class _CallbackClock:
         self._off_level = 0  # windows since the last one near the level
         self._window_ends: Seconds | None = None
 
-    def add(self, count: Samples, time: BlockTime) -> Seconds:
+    def _add(self, count: Samples, time: BlockTime) -> Seconds:
         """Add a callback with ``count`` samples; return when it was due."""
         if time.broken:
             self._begin()
@@ -105,6 +105,10 @@ class _CallbackClock:
             self._end_window()
         self._earliest = min(self._earliest, time.called - begun)
         self._first_due = min(self._first_due, self._earliest)
+        if time.called - self._reported[0][0] > 0.9 * self._WINDOW:
+            first, median, third = quantiles(at for _, at in self._reported)
+            if third - first <= self._STEADY:
+                self._distance = median - self._first_due
         return begun + self._first_due
 
     def _end_window(self) -> None:
@@ -113,54 +117,29 @@ class _CallbackClock:
             self._windows += 1
             self._off_level += 1
             drifted = abs(moved) <= self._DRIFT * self._off_level
-            lost = moved > self._LOSS
-            if drifted or lost or self._windows <= self._SETTLING_WINDOWS:
-                self._first_due += moved
-                self._level, self._off_level = self._earliest, 0
-            elif self._off_level == self._ACCEPT_AFTER:
+            follow = drifted or moved > self._LOSS or self._windows <= self._SETTLING_WINDOWS
+            self._first_due += moved if follow else 0
+            if follow or self._off_level == self._ACCEPT_AFTER:
                 self._level, self._off_level = self._earliest, 0
             self._first_due = min(self._first_due + self._CORRECTION, self._earliest)
         else:
             self._level = self._earliest
         self._earliest = inf
 
-    @property
-    def blocks(self) -> int:
-        """Number of blocks in the current window."""
-        return len(self._reported)
 
-    @property
-    def distance(self) -> Seconds | None:
-        """From when a callback is due to the time at the converter.
-
-        The last steady value; None until there is one.
-        """
-        if self._reported[-1][0] - self._reported[0][0] > 0.9 * self._WINDOW:
-            first, median, third = quantiles(at for _, at in self._reported)
-            if third - first <= self._STEADY:
-                self._distance = median - self._first_due
-        return self._distance
-
-
-class CaptureClock:
+class CaptureClock(_CallbackClock):
     """Dates the samples of a microphone, more steadily than single blocks do.
 
     Never later than the callbacks allow; earlier by what the device's steady times say.
     """
 
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._callbacks = _CallbackClock(rate)
-
     def place(self, count: Samples, time: BlockTime) -> Seconds:
         """Return when the first of the next ``count`` samples was at the microphone."""
-        due = self._callbacks.add(count, time)
-        distance = self._callbacks.distance
-        length = count / self._rate
-        return due + min(distance if distance is not None else -length, -length)
+        due = self._add(count, time)
+        return due + min(self._distance, -count / self._rate)
 
 
-class PlaybackClock:
+class PlaybackClock(_CallbackClock):
     """Dates the samples of a loudspeaker, more steadily than single blocks do.
 
     Behind PulseAudio, single DAC times are 5 ms late on a busy machine.
@@ -170,16 +149,11 @@ class PlaybackClock:
     """Blocks after a break until callbacks are on time: after an xrun, PulseAudio asks for the
     first three at once and dates them 8 ms early."""
 
-    def __init__(self, rate: int) -> None:
-        self._callbacks = _CallbackClock(rate)
-
     def place(self, count: Samples, time: BlockTime) -> Seconds:
         """Return when the first of the next ``count`` samples will be at the loudspeaker."""
-        due = self._callbacks.add(count, time)
-        distance = self._callbacks.distance
-        if distance is None or self._callbacks.blocks <= self._CATCHING_UP:
-            return time.at
-        return due + distance
+        due = self._add(count, time)
+        unsteady = self._distance == inf or len(self._reported) <= self._CATCHING_UP
+        return time.at if unsteady else due + self._distance
 
 
 class RateMeter:
@@ -201,10 +175,8 @@ class RateMeter:
         self._count += count
         behind = called - self._count / self._nominal
         second = int(called - self._began)
-        if second < len(self._earliest):
-            self._earliest[second] = min(self._earliest[second], behind)
-        else:
-            self._earliest += [behind] * (second + 1 - len(self._earliest))
+        self._earliest += [behind] * (second + 1 - len(self._earliest))
+        self._earliest[second] = min(self._earliest[second], behind)
 
     @property
     def measured(self) -> float | None:

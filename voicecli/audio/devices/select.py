@@ -25,34 +25,23 @@ class Device:
     index: PortAudio's; changes when devices come and go.
     name: sanitized for the terminal.
     host_api: the system's interface to it: ALSA, Core Audio, Windows WASAPI …
-    inputs, outputs: channels; 0 where it has no such direction.
     rate: its default, in hertz.
-    input_latency, output_latency: the lowest that PortAudio promises; not measured.
-    default_input, default_output: whether it is used unless another is named.
+    channels: 0 where it has no such direction.
+    latency: the lowest that PortAudio promises; not measured.
+    default: whether it is used unless another is named.
     """
 
     index: int
     name: str
     host_api: str
-    inputs: int
-    outputs: int
     rate: int
-    input_latency: Seconds
-    output_latency: Seconds
-    default_input: bool
-    default_output: bool
-
-    def channels(self, direction: Direction) -> int:
-        """Channels in that direction."""
-        return self.inputs if direction == "input" else self.outputs
-
-    def is_default(self, direction: Direction) -> bool:
-        """Whether it is used in that direction unless another is named."""
-        return self.default_input if direction == "input" else self.default_output
+    channels: Mapping[Direction, int]
+    latency: Mapping[Direction, Seconds]
+    default: Mapping[Direction, bool]
 
 
 def parse_device(
-    info: Mapping[str, Any], host_api: str, default_input: int | None, default_output: int | None
+    info: Mapping[str, Any], host_api: str, defaults: Mapping[Direction, int | None]
 ) -> Device:
     """Build a Device from one of PyAudio's dictionaries and the indices of the defaults."""
     name = info["name"]  # bytes where it is not UTF-8
@@ -61,13 +50,13 @@ def parse_device(
         index=info["index"],
         name=sanitize_short(text),
         host_api=sanitize_short(host_api),
-        inputs=info["maxInputChannels"],
-        outputs=info["maxOutputChannels"],
         rate=round(info["defaultSampleRate"]),
-        input_latency=info["defaultLowInputLatency"],
-        output_latency=info["defaultLowOutputLatency"],
-        default_input=info["index"] == default_input,
-        default_output=info["index"] == default_output,
+        channels={"input": info["maxInputChannels"], "output": info["maxOutputChannels"]},
+        latency={
+            "input": info["defaultLowInputLatency"],
+            "output": info["defaultLowOutputLatency"],
+        },
+        default={direction: info["index"] == index for direction, index in defaults.items()},
     )
 
 
@@ -80,15 +69,15 @@ def choose_device(
     default wins, then the first.  Raises DeviceError.
     """
     noun = NOUNS[direction]
-    able = [device for device in devices if device.channels(direction)]
+    able = [device for device in devices if device.channels[direction]]
+    defaults = [device for device in able if device.default[direction]]
     if not able:
         raise DeviceError(
             f"there is no {noun}", hint="Connect one, or check the system's sound settings."
         )
     if wanted is None:
-        for device in able:
-            if device.is_default(direction):
-                return device
+        if defaults:
+            return defaults[0]
         hint = f"Name one of: {', '.join(_list_names(able))}."
         raise DeviceError(f"there is no default {noun}", hint=hint)
     exact = [device for device in able if device.name.casefold() == wanted.casefold()]
@@ -103,8 +92,10 @@ def choose_device(
             hint="Give more of the name, or the index.",
         )
     if found:
-        return next((device for device in found if device.is_default(direction)), found[0])
-    raise DeviceError(f"there is no {noun} {sanitize_short(wanted)!r}", hint=_suggest(wanted, able))
+        return next((device for device in found if device in defaults), found[0])
+    names = _list_names(able)
+    hint = suggest(wanted, names, limit=3, cutoff=0.4) or f"Available: {', '.join(names)}."
+    raise DeviceError(f"there is no {noun} {sanitize_short(wanted)!r}", hint=hint)
 
 
 def _find_index(devices: Sequence[Device], direction: Direction, index: int) -> Device:
@@ -113,15 +104,10 @@ def _find_index(devices: Sequence[Device], direction: Direction, index: int) -> 
     if device is None:
         hint = f"There are {len(devices)}; {_LIST_HINT}."
         raise DeviceError(f"there is no device {index}", hint=hint)
-    if not device.channels(direction):
+    if not device.channels[direction]:
         cause = f"device {index}, {device.name}, is not a {NOUNS[direction]}"
         raise DeviceError(cause, hint=f"{_LIST_HINT}.")
     return device
-
-
-def _suggest(wanted: str, able: Sequence[Device]) -> str:
-    names = _list_names(able)
-    return suggest(wanted, names, limit=3, cutoff=0.4) or f"Available: {', '.join(names)}."
 
 
 def _list_names(devices: Iterable[Device]) -> list[str]:
@@ -162,13 +148,11 @@ def make_import_error(error: ImportError, platform: str = sys.platform) -> Devic
     """Explain why PyAudio cannot be imported: it, or the PortAudio it needs, is not installed."""
     if "portaudio" in str(error) and "No module" not in str(error):
         hints = _INSTALL_PORTAUDIO if platform in _INSTALL_PORTAUDIO else _INSTALL_PYAUDIO
-        return DeviceError(
-            "PortAudio, which PyAudio needs, is not installed", hint=_pick(hints, platform)
-        )
-    return DeviceError(
-        "PyAudio, which microphone and loudspeaker need, is not installed",
-        hint=_pick(_INSTALL_PYAUDIO, platform),
-    )
+        cause = "PortAudio, which PyAudio needs, is not installed"
+    else:
+        hints = _INSTALL_PYAUDIO
+        cause = "PyAudio, which microphone and loudspeaker need, is not installed"
+    return DeviceError(cause, hint=_pick(hints, platform))
 
 
 def make_start_error(error: OSError) -> DeviceError:
@@ -233,6 +217,5 @@ def _get_code(error: Exception) -> int | None:
 def _describe(error: Exception) -> str:
     texts = [arg for arg in error.args if isinstance(arg, str)]
     code = _get_code(error)
-    return sanitize_short(
-        f"{' '.join(texts) or type(error).__name__}" + (f" ({code})" if code else "")
-    )
+    cause = " ".join(texts) or type(error).__name__
+    return sanitize_short(f"{cause} ({code})" if code else cause)

@@ -11,13 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from voicecli import clock
-from voicecli.audio.devices.loudspeaker import Loudspeaker
-from voicecli.audio.devices.microphone import Microphone
+from voicecli.audio.devices import Loudspeaker, Microphone
 from voicecli.audio.devices.stream import Stream
-from voicecli.audio.pcm import SampleArray, first_audible, measure_level, samples_of, to_dbfs
+from voicecli.audio.pcm import SampleArray, find_audible, measure_level, samples_of, to_dbfs
 from voicecli.units import AudioBlock, Samples, Seconds
-
-_CLIPPED = 32767
 
 _NOTES = (330, 415, 494, 659)  # hertz
 _NOTE_LENGTH: Seconds = 0.85  # four of them take longer than measuring the rate (3 s)
@@ -72,28 +69,22 @@ class LoopbackResult:
 def measure_levels(samples: SampleArray) -> Level:
     """Measure ``samples``."""
     values = np.abs(samples.astype(np.float64))
-    peak = float(values.max(initial=0))
-    return Level(
-        measure_level(samples),
-        float(to_dbfs(np.square([peak]))[0]),
-        int(np.sum(values >= _CLIPPED)),
-    )
+    peak = float(to_dbfs(np.square([values.max(initial=0)]))[0])
+    return Level(measure_level(samples), peak, clipped=int(np.sum(values >= 32767)))
 
 
 async def run_microphone_test(
     microphone: Microphone, duration: Seconds, show: Callable[[Level], None]
 ) -> tuple[DeviceStatus, Level]:
     """Capture for ``duration``; ``show`` is called with the level of each block."""
-    received: list[SampleArray] = []
-    count = 0
+    received = bytearray()
     async with aclosing(microphone.blocks()) as blocks:
         async for block in blocks:
-            received.append(samples_of(block.pcm))
-            count += len(received[-1])
-            show(measure_levels(received[-1]))
-            if count >= duration * microphone.format.rate:
+            received += block.pcm
+            show(measure_levels(samples_of(block.pcm)))
+            if microphone.format.seconds(len(received)) >= duration:
                 break
-    return _get_status(microphone.stream), measure_levels(np.concatenate(received))
+    return _get_status(microphone.stream), measure_levels(samples_of(bytes(received)))
 
 
 async def run_loudspeaker_test(loudspeaker: Loudspeaker) -> tuple[DeviceStatus, Seconds]:
@@ -120,8 +111,7 @@ def _write(loudspeaker: Loudspeaker, signal: SampleArray) -> Seconds:
 
 async def _wait_for_start(loudspeaker: Loudspeaker, signal: SampleArray) -> Seconds:
     """Wait until ``signal`` is audible; return when its first sample sounded."""
-    silent = (first_audible(signal.tobytes()) or 0) / loudspeaker.format.rate
-    return await loudspeaker.started() - silent
+    return await loudspeaker.started() - (find_audible(signal) or 0) / loudspeaker.format.rate
 
 
 def _get_status(stream: Stream) -> DeviceStatus:
@@ -136,10 +126,7 @@ def _get_status(stream: Stream) -> DeviceStatus:
     )
 
 
-# ── loopback ─────────────────────────────────────────────────────────────────
-
 _CHIRPS = 5
-
 _ECHO_TIMEOUT: Seconds = 0.6  # Bluetooth takes 0.3 s there and back
 _CHIRP_LENGTH: Seconds = 0.25
 _LOWEST, _HIGHEST = 400.0, 6000.0  # hertz that small devices pass and 16 kHz can represent
@@ -201,11 +188,9 @@ def _locate(blocks: Sequence[_Received], position: Samples, rate: int) -> tuple[
 def make_chirp(rate: int) -> SampleArray:
     """Make a rising tone with soft ends, which is easy to find in any other sound."""
     time = np.arange(round(_CHIRP_LENGTH * rate)) / rate
-    highest = min(_HIGHEST, 0.4 * rate)
-    phase = _LOWEST * time + (highest - _LOWEST) * time**2 / (2 * _CHIRP_LENGTH)
+    phase = _LOWEST * time + (_HIGHEST - _LOWEST) * time**2 / (2 * _CHIRP_LENGTH)
     envelope = np.minimum(1, np.minimum(time, time[::-1]) / 0.01)
-    signal: SampleArray = (_CHIRP_PEAK * envelope * np.sin(2 * np.pi * phase)).astype(np.int16)
-    return signal
+    return (_CHIRP_PEAK * envelope * np.sin(2 * np.pi * phase)).astype(np.int16)
 
 
 def find_echo(played: SampleArray, recorded: SampleArray, rate: int) -> Echo | None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from itertools import product
+from math import inf
 from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
@@ -95,6 +96,8 @@ class Stream:
     on_open: called with the device's rate before the first callback.
     """
 
+    owner: DeviceHost
+
     def __init__(
         self,
         direction: Direction,
@@ -114,7 +117,7 @@ class Stream:
         self._on_block = on_block
         self._on_open = on_open
         self._stream: Any = None
-        self._called: Seconds = 0.0
+        self._called: Seconds = -inf
         self._latency: Seconds = 0.0
         self.device: Device | None = None
         self.rate = rate
@@ -132,7 +135,7 @@ class Stream:
     @property
     def alive(self) -> bool:
         """Whether the device still calls back."""
-        return time.monotonic() - self._called < _CALLBACK_TIMEOUT
+        return self.now() - self._called < _CALLBACK_TIMEOUT
 
     def now(self) -> Seconds:
         """The session's clock, for a thread without a loop."""
@@ -179,7 +182,7 @@ class Stream:
         self.rate, self.channels = rate, channels
         self.meter = RateMeter(rate)
         self._on_open(rate)
-        self._called = time.monotonic() + _FIRST_CALLBACK_TIMEOUT - _CALLBACK_TIMEOUT
+        self._called = self.now() + _FIRST_CALLBACK_TIMEOUT - _CALLBACK_TIMEOUT
         options = {
             self.direction: True,
             f"{self.direction}_device_index": device.index,
@@ -189,27 +192,24 @@ class Stream:
         }
         with host.silence_stderr():
             self._stream = library.open(rate, channels, pyaudio.paInt16, **options)
-            latency = {"input": "get_input_latency", "output": "get_output_latency"}
-            self._latency = getattr(self._stream, latency[self.direction])()
+            self._latency = getattr(self._stream, f"get_{self.direction}_latency")()
             self._stream.start_stream()
 
     def _call(
         self, data: bytes | None, frames: Samples, times: Mapping[str, float], flags: int
     ) -> tuple[bytes | None, int]:
         """PortAudio's callback; keeps an exception for ``DeviceHost.check``."""
-        monotonic = time.monotonic()
-        self._called = monotonic
+        now = self._called = self.now()
         try:
             if broken := bool(flags & _XRUN_FLAGS[self.direction]):
                 self.events.count_xrun()
-            now = monotonic - self._origin
             if self.direction == "input":
                 block_time = captured_at(times, now, frames / self.rate)
             else:
                 block_time = played_at(times, now, self._latency)
             block_time = block_time._replace(broken=broken)
             self.estimated |= block_time.estimated
-            self.meter.add(block_time.called, frames)
+            self.meter.add(now, frames)
             if data is None:
                 played = self._on_block(np.zeros(frames, np.int16), block_time)
                 return np.repeat(played, self.channels).tobytes(), _CONTINUE
@@ -242,31 +242,10 @@ def _list_channels(device: Device, direction: Direction) -> list[int]:
 
     A microphone with all, as any of them may be the one in use; a loudspeaker in stereo.
     """
-    most = device.channels(direction)
+    most = device.channels[direction]
     all_inputs = most if most <= _MOST_HARDWARE_CHANNELS else 1
     first = min(most, 2) if direction == "output" else all_inputs
     return list(dict.fromkeys([first, 1, min(most, 2), most]))
-
-
-class OpenDevice:
-    """What a microphone and a loudspeaker have in common: a stream and its host."""
-
-    stream: Stream
-    host: DeviceHost
-
-    @property
-    def name(self) -> str:
-        """Name of the device in use."""
-        return self.stream.name
-
-    @property
-    def xruns(self) -> int:
-        """How often samples were lost because the machine was too busy."""
-        return self.stream.events.xruns
-
-    def events(self) -> AsyncGenerator[Event, None]:
-        """Yield the device's Warned and AudioGlitched, without end."""
-        return self.stream.events.iterate()
 
 
 _portaudio_lock = threading.Lock()
@@ -370,16 +349,16 @@ _device_host: DeviceHost | None = None
 
 
 @asynccontextmanager
-async def open_stream(stream: Stream) -> AsyncIterator[DeviceHost]:
+async def open_stream(stream: Stream) -> AsyncIterator[None]:
     """Open ``stream`` on the host that all streams of the process share; raises DeviceError."""
     global _device_host
     if _device_host is None:
         _device_host = DeviceHost()
-    shared = _device_host
+    stream.owner = shared = _device_host
     shared.users += 1
     try:
         await shared.open(stream)
-        yield shared
+        yield
     finally:
         shared.users -= 1
         if not shared.users:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from typing_extensions import override
@@ -108,27 +109,18 @@ class LevelMeter:
         cut = samples[:whole].reshape(-1, self._size)
         means = _average(cut.astype(np.float64))
         levels = to_dbfs(_average(np.square(cut, dtype=np.float64)) - np.square(means))
-        return [
-            Frame(
-                at + index * self._size / rate,
-                level,
-                self._sustain(level),
-                self._update_noise(level),
-                cut[index],
-                rate,
-                self._update_offset(mean),
-            )
-            for index, (level, mean) in enumerate(zip(levels.tolist(), means.tolist(), strict=True))
-        ]
+        frames = []
+        for index, (level, mean) in enumerate(zip(levels.tolist(), means.tolist(), strict=True)):
+            sustained, self._level = min(self._level, level), level
+            noise, offset = self._update_noise(level), self._update_offset(mean)
+            start = at + index * self._size / rate
+            frames.append(Frame(start, level, sustained, noise, cut[index], rate, offset))
+        return frames
 
     def reset(self) -> None:
         """Expect a discontinuity; keep the noise level."""
         self._rest = np.zeros(0, np.int16)
         self._level = SILENT_DBFS
-
-    def _sustain(self, level: float) -> float:
-        self._level, before = level, self._level
-        return min(before, level)
 
     def _update_offset(self, mean: float) -> float:
         """Return the stream's constant offset: over half a second, a voice averages out."""
@@ -190,7 +182,9 @@ class EnergyDetector(Detector):
             yield SpeechStarted(at=until, speech_start=self._start)
         elif self.speaking and not self._voiced and self._silent >= self._hangover:
             self.speaking = False
-            yield SpeechStopped(at=until, speech_end=self._find_end())
+            assert self._last is not None
+            frame, threshold = self._last
+            yield SpeechStopped(at=until, speech_end=frame.find_last_loud(threshold))
 
     def _add_voiced(self, frame: Frame, threshold: float) -> None:
         self._voiced += 1
@@ -201,12 +195,6 @@ class EnergyDetector(Detector):
             self._silent = 0
             self._last = frame, threshold
 
-    def _find_end(self) -> Seconds:
-        """Return where the voice ended, as far as is known."""
-        assert self._last is not None
-        frame, threshold = self._last
-        return frame.find_last_loud(threshold)
-
 
 def find_stretches(
     blocks: Iterable[AudioBlock], format: AudioFormat
@@ -215,16 +203,14 @@ def find_stretches(
     detector = EnergyDetector(format, RECORDED_PAUSE)
     silence = format.silence(RECORDED_PAUSE + 2 * FRAME)
     start = end = 0.0
-    for block in blocks:
+    for block in chain(blocks, [None]):
+        block = block or AudioBlock(silence, end)
         end = block.at + format.seconds(len(block.pcm))
         for event in detector.feed(block):
             if isinstance(event, SpeechStarted):
                 start = event.speech_start
             elif isinstance(event, SpeechStopped):
                 yield start, event.speech_end
-    for event in detector.feed(AudioBlock(silence, end)):
-        if isinstance(event, SpeechStopped):
-            yield start, event.speech_end
 
 
 def _average(rows: Float64Array) -> Float64Array:
