@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from importlib.util import find_spec
 from math import inf
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from typing_extensions import override
@@ -120,31 +120,38 @@ class EchoCanceller:
 
     def __init__(self, format: AudioFormat, far_end: FarEnd) -> None:
         self.format = format
-        self._processor = _create_processor()
+        try:
+            from pywebrtc_audio import AudioProcessor
+        except ImportError as error:
+            raise UsageError(
+                "Echo cancellation needs pywebrtc-audio, which is not installed",
+                hint="Install it with: pip install 'voicecli[aec]'.",
+            ) from error
+        self._processor = AudioProcessor(sample_rate=RATE, echo_cancellation=True)
         self._far_end = far_end
-        self._next_at: Seconds | None = None  # when the next block should begin
-        self._last_in: Samples | None = None  # samples of the blocks up to the input's last
+        self._next_at: Seconds = -inf  # when the next block should begin
+        self._end: float = inf  # samples of the blocks up to the input's last
 
     def feed(self, block: AudioBlock) -> AudioBlock | None:
         """Add ``block``; return what is ready by now, or None.
 
         ``at`` of the result is when its first sample was at the microphone: delay shifts nothing.
         """
-        if self._next_at is None or abs(block.at - self._next_at) > GAP:
+        if abs(block.at - self._next_at) > GAP:
             self._begin_run()
         rate = self.format.rate
         began = block.at - self._in / rate  # when the first sample of the run was captured
         samples = samples_of(block.pcm)
         self._in += len(samples)
         self._next_at = block.at + len(samples) / rate
-        self._last_in = self._in if block.last else self._last_in
+        self._end = self._in if block.last else self._end
         clean = self._up.feed(self._cancel(self._collect_frames(samples), began))
         at = began + self._out / rate
         self._out += len(clean)
         if not len(clean):
             return None
-        last = self._last_in is not None and self._out >= self._last_in
-        self._last_in = None if last else self._last_in
+        last = self._out >= self._end
+        self._end = inf if last else self._end
         return AudioBlock(clean.tobytes(), at, last, block.came)
 
     def _begin_run(self) -> None:
@@ -161,10 +168,9 @@ class EchoCanceller:
         self._in = self._out = 0  # samples of the blocks
         self._position: Samples = 0  # of the rest's first sample, at RATE
         self._drop: Samples = 0  # how many of AEC3's samples precede the run
-        self._last_in = None
+        self._end = inf
 
     def _collect_frames(self, samples: SampleArray) -> SampleArray:
-        """Return whole frames, at RATE."""
         received = self._down.feed(samples)
         if self._rest is None:  # so that this block and others of its length leave no rest
             missing = -len(received) % FRAME
@@ -200,12 +206,14 @@ class _ReferenceFrames:
         self._rate = far_end.format.rate
         self._delay = _RESAMPLER_DELAY / min(self._rate, RATE) if self._rate != RATE else 0.0
         self._lead = LEAD
-        self._start: Seconds = -inf
-        self._given: Samples = 0  # since then, at RATE
-        self._read: Samples = 0  # since then, of the far end
+        self._silent_frames = _QUIET_FRAMES
+        self._begin_run(-inf)
+
+    def _begin_run(self, start: Seconds) -> None:
+        self._start = start
+        self._given = self._read = 0  # samples since then: at RATE, and of the far end
         self._rest = np.zeros(0, np.int16)
         self._resampler = Resampler(self._rate, RATE)
-        self._silent_frames = _QUIET_FRAMES
 
     def take(self, at: Seconds) -> SampleArray:
         """Return what was played while FRAME samples were captured from ``at`` on, with LEAD."""
@@ -223,26 +231,9 @@ class _ReferenceFrames:
         frame, self._rest = self._rest[:FRAME], self._rest[FRAME:]
         self._given += len(frame)
         self._silent_frames = 0 if frame.any() else self._silent_frames + 1
-        missing = FRAME - len(frame)  # samples not known yet
-        if missing:  # from now on everything is later: one gap is better than one in each frame
+        if missing := FRAME - len(frame):  # samples not known yet
+            # From now on everything is later: one gap is better than one in each frame
             self._lead = max(self._lead - missing / RATE, LEAD - GAP)
         if missing == FRAME:  # the loudspeaker may be lost: when it is back, go by the clock
             self._start = -inf
         return np.pad(frame, (missing, 0))
-
-    def _begin_run(self, start: Seconds) -> None:
-        self._start = start
-        self._given = self._read = 0
-        self._rest = np.zeros(0, np.int16)
-        self._resampler = Resampler(self._rate, RATE)
-
-
-def _create_processor() -> Any:
-    try:
-        from pywebrtc_audio import AudioProcessor
-    except ImportError as error:
-        raise UsageError(
-            "Echo cancellation needs pywebrtc-audio, which is not installed",
-            hint="Install it with: pip install 'voicecli[aec]'.",
-        ) from error
-    return AudioProcessor(sample_rate=RATE, echo_cancellation=True)

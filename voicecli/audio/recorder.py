@@ -11,7 +11,7 @@ import errno
 import os
 import wave
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -44,6 +44,7 @@ PlayedReader = Callable[[Seconds, Samples], SampleArray]
 """Returns what the agent's loudspeaker played: from a time on, a number of samples."""
 
 
+@dataclass(eq=False)
 class Recorder:
     """Records into a folder at ``rate`` hertz; a context manager.
 
@@ -55,31 +56,26 @@ class Recorder:
     conversation.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        rate: int,
-        *,
-        agent: PlayedReader,
-        user_rate: int,
-        longest: Samples = LONGEST,
-    ) -> None:
-        self._folder = folder
-        self._format = AudioFormat(rate)
-        self._user_rate = user_rate
-        self._agent = agent
-        self._longest = longest
+    folder: Path
+    rate: int
+    _: KW_ONLY
+    agent: PlayedReader
+    user_rate: int
+    longest: Samples = LONGEST
+
+    def __post_init__(self) -> None:
+        self._format = AudioFormat(self.rate)
         self._user = np.zeros(0, np.int16)
         self._position: Samples = 0  # of the first sample of self._user
         self._run_end: Seconds = -inf  # of blocks without a gap
         self._overlap: Samples = 0  # how much of what comes precedes the end of what is there
-        self._resampler = Resampler(user_rate, rate)
+        self._resampler = Resampler(self.user_rate, self.rate)
         self._quiet: Samples | None = None  # silence at the agent's end; None before any sound
         self._failure: OSError | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._conversation = self._open(CONVERSATION, channels=2)
             self._reply = self._open(REPLY, channels=1)
         except OSError as error:
@@ -96,7 +92,7 @@ class Recorder:
                 self._failure = self._failure or failure
         if not self._position and self._failure is None:  # nothing recorded: free the folder
             for name in (CONVERSATION, REPLY):
-                (self._folder / name).unlink(missing_ok=True)
+                (self.folder / name).unlink(missing_ok=True)
         if self._failure is not None and error is None:
             raise self._make_write_error(self._failure)
 
@@ -105,7 +101,7 @@ class Recorder:
         samples = samples_of(block.pcm)
         if abs(block.at - self._run_end) > DRIFT:
             self._begin_run(block.at)
-        self._run_end += len(samples) / self._user_rate
+        self._run_end += len(samples) / self.user_rate
         self._append(self._resampler.feed(samples))
         if len(self._user) >= self._format.samples(WRITE_LENGTH):
             self._write(len(self._user))
@@ -113,7 +109,7 @@ class Recorder:
     def _begin_run(self, at: Seconds) -> None:
         """Place what comes next at ``at``, whatever there was before."""
         self._append(self._resampler.flush())
-        self._resampler = Resampler(self._user_rate, self._format.rate)
+        self._resampler = Resampler(self.user_rate, self.rate)
         self._run_end = at
         gap = self._format.samples(at) - self._position - len(self._user)
         self._overlap = max(0, -gap)
@@ -127,12 +123,12 @@ class Recorder:
     def _write(self, count: Samples) -> None:
         """Write the next ``count`` samples of both channels."""
         user, self._user = self._user[:count], self._user[count:]
-        agent = self._agent(self._position / self._format.rate, count)
+        agent = self.agent(self._position / self.rate, count)
         self._position += count
         if self._failure is not None:
             return
         try:
-            if self._position > self._longest:
+            if self._position > self.longest:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             self._conversation.writeframes(np.stack([user, agent], axis=1).tobytes())
             self._write_reply(agent)
@@ -156,14 +152,14 @@ class Recorder:
 
     def _open(self, name: str, *, channels: int) -> wave.Wave_write:
         # Unlike soundfile, wave keeps the header valid after every write.
-        file = wave.open(str(self._folder / name), "wb")  # noqa: SIM115
-        file.setparams((channels, 2, self._format.rate, 0, "NONE", ""))
+        file = wave.open(str(self.folder / name), "wb")  # noqa: SIM115
+        file.setparams((channels, 2, self.rate, 0, "NONE", ""))
         file.writeframes(b"")
         return file
 
     def _make_write_error(self, error: OSError) -> UsageError:
         return UsageError(
-            f"{self._folder} cannot be recorded to: {error.strerror or error}",
+            f"{self.folder} cannot be recorded to: {error.strerror or error}",
             hint="Name a folder that you may write to, on a disk with free space.",
         )
 

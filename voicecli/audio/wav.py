@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.interfaces import Source
-from voicecli.audio.pcm import Float32Array, SampleArray
+from voicecli.audio.pcm import Float32Array
 from voicecli.errors import InputError
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
@@ -55,11 +55,9 @@ class WavSource(Source):
         self.duration: Seconds = file.frames / file.samplerate
         self.peak = 0.0
         self.warnings: list[str] = []
-        log = file.extra_info
-        promised = _PROMISED_BYTES.search(log)
-        self._truncated = (promised is not None and int(promised[1]) < _UNKNOWN_LENGTH) or (
-            "lacks an end-of-stream bit" in log
-        )
+        promised = _PROMISED_BYTES.search(file.extra_info)
+        short = promised is not None and int(promised[1]) < _UNKNOWN_LENGTH
+        self._truncated = short or "lacks an end-of-stream bit" in file.extra_info
         self._path = path
         self._file = file
         self._block = self.format.samples(block)
@@ -97,7 +95,8 @@ class WavSource(Source):
         """Yield linear16 blocks; the last one is padded with silence."""
         rest = np.zeros(0, np.int16)
         for samples in self._resample():
-            rest = np.concatenate([rest, samples])
+            scaled = np.rint(np.clip(samples * 32768, -32768, 32767)).astype(np.int16)
+            rest = np.concatenate([rest, scaled])
             while len(rest) >= self._block:
                 yield rest[: self._block].tobytes()
                 rest = rest[self._block :]
@@ -108,7 +107,7 @@ class WavSource(Source):
         if self.peak < _SILENT_PEAK:
             self.warnings.append(f"{self._path} is silent throughout")
 
-    def _resample(self) -> Iterator[SampleArray]:
+    def _resample(self) -> Iterator[Float32Array]:
         rate = self._file.samplerate
         stream = soxr.ResampleStream(rate, self.format.rate, 1, dtype="float32")
         for piece in self._read(max(1, round(_READ_LENGTH * rate))):
@@ -116,12 +115,12 @@ class WavSource(Source):
             finite = np.nan_to_num(piece[:, self._channels], posinf=0.0, neginf=0.0)
             mono = finite.clip(-1, 1).mean(axis=1)
             self.peak = max(self.peak, float(np.abs(mono).max(initial=0.0)))
-            yield _to_int16(mono if rate == self.format.rate else stream.resample_chunk(mono))
+            yield mono if rate == self.format.rate else stream.resample_chunk(mono)
         if rate != self.format.rate:
-            yield _to_int16(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+            yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
     def _read(self, frames: Samples) -> Iterator[Float32Array]:
-        count = 0
+        position = 0
         while True:
             try:
                 piece = self._file.read(frames, dtype="float32", always_2d=True)
@@ -129,14 +128,10 @@ class WavSource(Source):
                 self.warnings.append(f"{self._path} is damaged and was played in part: {error}")
                 return
             if not len(piece):
-                self._truncated = self._truncated or count < self._file.frames
+                self._truncated = self._truncated or position < self._file.frames
                 return
-            count += len(piece)
+            position += len(piece)
             yield piece
-
-
-def _to_int16(samples: Float32Array) -> SampleArray:
-    return np.rint(np.clip(samples * 32768, -32768, 32767)).astype(np.int16)
 
 
 @contextmanager

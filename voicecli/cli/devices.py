@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +17,8 @@ from voicecli.units import ms
 
 if TYPE_CHECKING:
     from voicecli.audio.devices.select import Direction
-    from voicecli.audio.devices.selftest import DeviceStatus, Level
+    from voicecli.audio.devices.selftest import Level
+    from voicecli.audio.devices.stream import Stream
 
 # audio brings numpy, profile brings pydantic and rich takes 40 ms: imported by the commands only
 
@@ -157,10 +157,10 @@ async def _test_loudspeaker(name: str | None) -> TestResult:
     from voicecli.audio.devices import open_loudspeaker, selftest
 
     async with open_loudspeaker(name, _RATE, prebuffer=0) as loudspeaker:
-        status, delay = await selftest.run_loudspeaker_test(loudspeaker)
-    result = {**asdict(status), "delay_ms": _round_ms(delay)}
-    delayed = f"  the first sample was heard {result['delay_ms']:g} ms after it was written"
-    return result, [*_describe("loudspeaker", status), delayed]
+        delay = _round_ms(await selftest.run_loudspeaker_test(loudspeaker))
+        result, lines = _describe("loudspeaker", loudspeaker.stream)
+    lines.append(f"  the first sample was heard {delay:g} ms after it was written")
+    return result | {"delay_ms": delay}, lines
 
 
 async def _test_microphone(name: str | None, seconds: float) -> TestResult:
@@ -169,14 +169,15 @@ async def _test_microphone(name: str | None, seconds: float) -> TestResult:
 
     async with open_microphone(name, _RATE, _BLOCK) as microphone:
         with _open_meter() as show:
-            status, level = await selftest.run_microphone_test(microphone, seconds, show)
+            level = await selftest.run_microphone_test(microphone, seconds, show)
         if level.peak <= SILENT_DBFS:
             raise select.make_silence_error(microphone.name)
-    result = asdict(status) | {"rms_dbfs": round(level.rms, 1), "peak_dbfs": round(level.peak, 1)}
+        result, lines = _describe("microphone", microphone.stream)
+    result |= {"rms_dbfs": round(level.rms, 1), "peak_dbfs": round(level.peak, 1)}
     result["clipped"] = level.clipped
     clipped = f"{level.clipped} samples clipped: turn it down" if level.clipped else "none clipped"
-    sentence = f"  level {level.rms:.1f} dBFS, peak {level.peak:.1f} dBFS, {clipped}"
-    return result, [*_describe("microphone", status), sentence]
+    lines.append(f"  level {level.rms:.1f} dBFS, peak {level.peak:.1f} dBFS, {clipped}")
+    return result, lines
 
 
 async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | None) -> TestResult:
@@ -209,18 +210,30 @@ async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | No
     return result, [*lines, f"  use interrupt.policy={advice}"]
 
 
-def _describe(noun: str, status: DeviceStatus) -> list[str]:
-    channels = f"{status.channels} channel{'s' if status.channels > 1 else ''}"
-    lines = [f"{noun} {status.device!r} ({status.host_api}): {status.rate} Hz, {channels}"]
-    if status.measured_rate is not None:
-        rate, error = status.measured_rate, 100 * (status.measured_rate / status.rate - 1)
-        lines.append(f"  runs at {rate:.0f} Hz by this machine's clock ({error:+.2f} %)")
-    if status.xruns:
-        times = "once" if status.xruns == 1 else f"{status.xruns} times"
+def _describe(noun: str, stream: Stream) -> TestResult:
+    """Describe how an open device ran."""
+    host_api = stream.device.host_api if stream.device else ""
+    measured, xruns = stream.meter.measured, stream.events.xruns
+    channels = f"{stream.channels} channel{'s' if stream.channels > 1 else ''}"
+    lines = [f"{noun} {stream.name!r} ({host_api}): {stream.rate} Hz, {channels}"]
+    if measured is not None:
+        error = 100 * (measured / stream.rate - 1)
+        lines.append(f"  runs at {measured:.0f} Hz by this machine's clock ({error:+.2f} %)")
+    if xruns:
+        times = "once" if xruns == 1 else f"{xruns} times"
         lines.append(f"  lost samples {times}: the machine may be too busy")
-    if status.estimated:
+    if stream.estimated:
         lines.append("  reports no times: latencies are estimates")
-    return lines
+    result = {
+        "device": stream.name,
+        "host_api": host_api,
+        "rate": stream.rate,
+        "channels": stream.channels,
+        "measured_rate": measured,
+        "xruns": xruns,
+        "estimated": stream.estimated,
+    }
+    return result, lines
 
 
 @contextmanager

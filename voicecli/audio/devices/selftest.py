@@ -12,7 +12,6 @@ import numpy as np
 
 from voicecli import clock
 from voicecli.audio.devices import Loudspeaker, Microphone
-from voicecli.audio.devices.stream import Stream
 from voicecli.audio.pcm import SampleArray, find_audible, measure_level, samples_of, to_dbfs
 from voicecli.units import AudioBlock, Samples, Seconds
 
@@ -26,25 +25,6 @@ class Level(NamedTuple):
     rms: float
     peak: float
     clipped: Samples
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceStatus:
-    """How a device runs.
-
-    rate: hertz it was opened at.
-    measured_rate: hertz against this machine's clock; None if the test was too short.
-    xruns: how often samples were lost.
-    estimated: whether the device reports no usable times.
-    """
-
-    device: str
-    host_api: str
-    rate: int
-    channels: int
-    measured_rate: float | None
-    xruns: int
-    estimated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +55,7 @@ def measure_levels(samples: SampleArray) -> Level:
 
 async def run_microphone_test(
     microphone: Microphone, duration: Seconds, show: Callable[[Level], None]
-) -> tuple[DeviceStatus, Level]:
+) -> Level:
     """Capture for ``duration``; ``show`` is called with the level of each block."""
     received = bytearray()
     async with aclosing(microphone.blocks()) as blocks:
@@ -84,11 +64,11 @@ async def run_microphone_test(
             show(measure_levels(samples_of(block.pcm)))
             if microphone.format.seconds(len(received)) >= duration:
                 break
-    return _get_status(microphone.stream), measure_levels(samples_of(bytes(received)))
+    return measure_levels(samples_of(bytes(received)))
 
 
-async def run_loudspeaker_test(loudspeaker: Loudspeaker) -> tuple[DeviceStatus, Seconds]:
-    """Play four notes; the time is from the first sample written to when it was heard."""
+async def run_loudspeaker_test(loudspeaker: Loudspeaker) -> Seconds:
+    """Play four notes; return how long after it was written the first sample was heard."""
     rate = loudspeaker.format.rate
     time = np.arange(round(_NOTE_LENGTH * rate)) / rate
     envelope = np.minimum(1, np.minimum(time, time[::-1]) / 0.02)
@@ -97,7 +77,7 @@ async def run_loudspeaker_test(loudspeaker: Loudspeaker) -> tuple[DeviceStatus, 
     written_at = _write(loudspeaker, signal)
     delay = await _wait_for_start(loudspeaker, signal) - written_at
     await loudspeaker.finish()
-    return _get_status(loudspeaker.stream), delay
+    return delay
 
 
 def _write(loudspeaker: Loudspeaker, signal: SampleArray) -> Seconds:
@@ -112,18 +92,6 @@ def _write(loudspeaker: Loudspeaker, signal: SampleArray) -> Seconds:
 async def _wait_for_start(loudspeaker: Loudspeaker, signal: SampleArray) -> Seconds:
     """Wait until ``signal`` is audible; return when its first sample sounded."""
     return await loudspeaker.started() - (find_audible(signal) or 0) / loudspeaker.format.rate
-
-
-def _get_status(stream: Stream) -> DeviceStatus:
-    return DeviceStatus(
-        device=stream.name,
-        host_api=stream.device.host_api if stream.device else "",
-        rate=stream.rate,
-        channels=stream.channels,
-        measured_rate=stream.meter.measured,
-        xruns=stream.events.xruns,
-        estimated=stream.estimated,
-    )
 
 
 _CHIRPS = 5

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import product
 from math import inf
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +24,6 @@ from voicecli.audio.pcm import SampleArray
 from voicecli.errors import DeviceError, VoiceError
 from voicecli.events import AudioGlitched, Event, Warned
 from voicecli.units import Samples, Seconds
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 BlockCallback = Callable[[SampleArray, BlockTime], SampleArray]
 """Called in PortAudio's thread with a mono block and the time of its first sample; must not block.
@@ -87,50 +85,43 @@ class DeviceEvents:
                 await asyncio.sleep(_XRUN_WINDOW)
 
 
+@dataclass(eq=False)
 class Stream:
     """One direction of a device; can be opened again on another device.
 
     wanted: as for ``select.choose_device``.
-    rate: the program's own in hertz, tried when the device refuses its default rate.
+    own_rate: the program's in hertz, tried when the device refuses its default rate.
     block: seconds of sound in each callback.
     on_open: called with the device's rate before the first callback.
     """
 
-    owner: DeviceHost
+    direction: Direction
+    wanted: str | None
+    own_rate: int
+    block: Seconds
+    on_block: BlockCallback
+    on_open: Callable[[int], None]
+    owner: DeviceHost = field(init=False)
 
-    def __init__(
-        self,
-        direction: Direction,
-        wanted: str | None,
-        rate: int,
-        block: Seconds,
-        on_block: BlockCallback,
-        on_open: Callable[[int], None],
-    ) -> None:
+    def __post_init__(self) -> None:
         origin = clock.monotonic_origin()
         assert origin is not None, "sound cards run in real time only"
         self._origin = origin
-        self.direction = direction
-        self._wanted = wanted
-        self._rate = rate
-        self._block = block
-        self._on_block = on_block
-        self._on_open = on_open
         self._stream: Any = None
         self._called: Seconds = -inf
         self._latency: Seconds = 0.0
         self.device: Device | None = None
-        self.rate = rate
+        self.rate = self.own_rate
         self.channels = 1
         self.estimated = False
-        self.meter = RateMeter(rate)
+        self.meter = RateMeter(self.rate)
         self.fault: Exception | None = None
         self.events = DeviceEvents()
 
     @property
     def name(self) -> str:
         """Name of the device, or of the one wanted while none is open."""
-        return self.device.name if self.device else self._wanted or "default"
+        return self.device.name if self.device else self.wanted or "default"
 
     @property
     def alive(self) -> bool:
@@ -147,7 +138,7 @@ class Stream:
         Raises DeviceError.
         """
         self.device = self._choose(host.list_devices(library))
-        rates = _list_rates(self.device, self._rate)
+        rates = _list_rates(self.device, self.own_rate)
         refusal: Exception | None = None
         for rate, channels in product(rates, _list_channels(self.device, self.direction)):
             try:
@@ -170,9 +161,9 @@ class Stream:
 
     def _choose(self, devices: list[Device]) -> Device:
         if self.device is None:
-            return select.choose_device(devices, self.direction, self._wanted)
+            return select.choose_device(devices, self.direction, self.wanted)
         with suppress(DeviceError):
-            if self._wanted is not None:  # by its name: the indices have changed
+            if self.wanted is not None:  # by its name: the indices have changed
                 return select.choose_device(devices, self.direction, self.device.name)
         return select.choose_device(devices, self.direction)
 
@@ -181,12 +172,12 @@ class Stream:
 
         self.rate, self.channels = rate, channels
         self.meter = RateMeter(rate)
-        self._on_open(rate)
+        self.on_open(rate)
         self._called = self.now() + _FIRST_CALLBACK_TIMEOUT - _CALLBACK_TIMEOUT
         options = {
             self.direction: True,
             f"{self.direction}_device_index": device.index,
-            "frames_per_buffer": round(rate * self._block),
+            "frames_per_buffer": round(rate * self.block),
             "stream_callback": self._call,
             "start": False,
         }
@@ -211,9 +202,9 @@ class Stream:
             self.estimated |= block_time.estimated
             self.meter.add(now, frames)
             if data is None:
-                played = self._on_block(np.zeros(frames, np.int16), block_time)
+                played = self.on_block(np.zeros(frames, np.int16), block_time)
                 return np.repeat(played, self.channels).tobytes(), _CONTINUE
-            self._on_block(_mix_down(data, self.channels), block_time)
+            self.on_block(_mix_down(data, self.channels), block_time)
             return None, _CONTINUE
         except Exception as error:
             self.fault = self.fault or error
@@ -341,8 +332,8 @@ class DeviceHost:
         if library is not None:
             host.stop_portaudio(library)
 
-    async def _call(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+    async def _call(self, function: Callable[..., None], *args: Stream) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
 
 _device_host: DeviceHost | None = None
@@ -352,9 +343,7 @@ _device_host: DeviceHost | None = None
 async def open_stream(stream: Stream) -> AsyncIterator[None]:
     """Open ``stream`` on the host that all streams of the process share; raises DeviceError."""
     global _device_host
-    if _device_host is None:
-        _device_host = DeviceHost()
-    stream.owner = shared = _device_host
+    stream.owner = shared = _device_host = _device_host or DeviceHost()
     shared.users += 1
     try:
         await shared.open(stream)

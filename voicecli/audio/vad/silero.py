@@ -23,7 +23,7 @@ import soxr
 from typing_extensions import override
 
 from voicecli.audio.interfaces import Detector
-from voicecli.audio.pcm import SILENT_DBFS, Float32Array, samples_of
+from voicecli.audio.pcm import SILENT_DBFS, samples_of
 from voicecli.audio.vad.energy import FRAME, Frame, LevelMeter
 from voicecli.errors import UsageError
 from voicecli.events import Event, SpeechStarted, SpeechStopped, SpeechSuspected
@@ -52,29 +52,44 @@ BRIDGE: Seconds = 0.03  # bridges such a dip near the beginning or the end of a 
 
 
 class SileroNetwork:
-    """The network and its state for one stream.  Raises UsageError without onnxruntime."""
+    """The network and its state for one stream.  Raises UsageError without onnxruntime.
 
-    _input: Float32Array
-    _state: Float32Array
+    The resampler holds back a few milliseconds; that delays the verdicts but does not shift them.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, format: AudioFormat) -> None:
         self._session = load_session()
-        self._rate = np.array(RATE, np.int64)
-        self.reset()
-
-    def judge(self, window: Float32Array) -> float:
-        """Return the probability of a voice in ``window``: WINDOW samples between -1 and 1."""
-        self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
-        self._input[0, CONTEXT:] = window
-        probability, self._state = self._session.run(
-            None, {"input": self._input, "state": self._state, "sr": self._rate}
+        self._rate = format.rate
+        self._resampler = (
+            None if format.rate == RATE else soxr.ResampleStream(format.rate, RATE, 1, quality="LQ")
         )
-        return float(probability[0, 0])
+        self.reset()
 
     def reset(self) -> None:
         """Forget the stream."""
+        self._in = self._out = 0
+        self._rest = np.zeros(0, np.float32)
         self._input = np.zeros((1, CONTEXT + WINDOW), np.float32)
         self._state = np.zeros((2, 1, 128), np.float32)
+        if self._resampler is not None:
+            self._resampler.clear()
+
+    def judge(self, block: AudioBlock) -> Iterator[tuple[float, Seconds]]:
+        """Yield the probability of a voice in each window that ``block`` completes, and its end."""
+        began = block.at - self._in / self._rate
+        samples = samples_of(block.pcm)
+        self._in += len(samples)
+        scaled = samples.astype(np.float32) / 32768
+        if self._resampler is not None:
+            scaled = self._resampler.resample_chunk(scaled)
+        self._rest = np.concatenate([self._rest, scaled])
+        while len(self._rest) >= WINDOW:
+            self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
+            self._input[0, CONTEXT:], self._rest = self._rest[:WINDOW], self._rest[WINDOW:]
+            self._out += WINDOW
+            inputs = {"input": self._input, "state": self._state, "sr": np.array(RATE, np.int64)}
+            probability, self._state = self._session.run(None, inputs)
+            yield float(probability[0, 0]), began + self._out / RATE
 
 
 class SileroDetector(Detector):
@@ -87,8 +102,7 @@ class SileroDetector(Detector):
     def __init__(self, format: AudioFormat, hangover: Seconds) -> None:
         self.format = format
         self.speaking = False
-        self._network = SileroNetwork()
-        self._windows = _WindowCutter(format)
+        self._network = SileroNetwork(format)
         self._meter = LevelMeter(format)
         self._hangover = hangover
         self._frames: deque[Frame] = deque()  # not yet judged
@@ -107,8 +121,8 @@ class SileroDetector(Detector):
         frames = self._meter.feed(block)
         self._frames.extend(frames)
         events = self._suspect(frames, until)
-        for window, end in self._windows.feed(block):
-            events += self._judge(self._network.judge(window), end, until)
+        for probability, end in self._network.judge(block):
+            events += self._judge(probability, end, until)
         return events
 
     @override
@@ -116,7 +130,6 @@ class SileroDetector(Detector):
         self.speaking = False
         self._voiced_windows = self._loud = 0
         self._network.reset()
-        self._windows.reset()
         self._meter.reset()
         self._frames.clear()
         self._recent.clear()
@@ -186,43 +199,6 @@ class SileroDetector(Detector):
         """Return where the voice ended, as far as is known."""
         end = self._last[0].find_last_loud(self._last[1]) if self._last else self._start
         return max(end, self._voice_until - LAG)
-
-
-class _WindowCutter:
-    """Cuts blocks into windows for the network, at its rate.
-
-    The resampler holds back a few milliseconds; that delays the windows but does not shift them.
-    """
-
-    _rest: Float32Array
-
-    def __init__(self, format: AudioFormat) -> None:
-        self._rate = format.rate
-        self._resampler = (
-            None if format.rate == RATE else soxr.ResampleStream(format.rate, RATE, 1, quality="LQ")
-        )
-        self.reset()
-
-    def feed(self, block: AudioBlock) -> Iterator[tuple[Float32Array, Seconds]]:
-        """Yield the windows that ``block`` completes, and when each ended at the microphone."""
-        began = block.at - self._in / self._rate
-        samples = samples_of(block.pcm)
-        self._in += len(samples)
-        scaled = samples.astype(np.float32) / 32768
-        if self._resampler is not None:
-            scaled = self._resampler.resample_chunk(scaled)
-        self._rest = np.concatenate([self._rest, scaled])
-        while len(self._rest) >= WINDOW:
-            window, self._rest = self._rest[:WINDOW], self._rest[WINDOW:]
-            self._out += WINDOW
-            yield window, began + self._out / RATE
-
-    def reset(self) -> None:
-        """Expect a discontinuity."""
-        self._in = self._out = 0
-        self._rest = np.zeros(0, np.float32)
-        if self._resampler is not None:
-            self._resampler.clear()
 
 
 @cache
