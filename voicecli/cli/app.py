@@ -20,7 +20,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command, get_group
-from typing_extensions import override
 
 from voicecli import __version__
 from voicecli.cli.errors import (
@@ -68,7 +67,6 @@ app = typer.Typer(
 class LazyCommand(TyperCommand):
     """A command whose module is imported when it runs or shows its own help."""
 
-    @override
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
 import typer
-from typing_extensions import override
 
 from voicecli.errors import (
     INTERRUPTED,
@@ -166,7 +165,6 @@ class _LineHandler(logging.Handler):
         self._with_name = level < logging.WARNING
         self._with_traceback = level <= logging.DEBUG
 
-    @override
     def format(self, record: logging.LogRecord) -> str:
         message = " ".join(record.getMessage().split())
         name = f"{record.name}: " if self._with_name else ""
@@ -178,7 +176,6 @@ class _LineHandler(logging.Handler):
         error = record.exc_info[1]
         return f"{line} ({type(error).__name__}: {error})"
 
-    @override
     def emit(self, record: logging.LogRecord) -> None:
         # logging's own report of a failing handler would print the arguments, perhaps a key.
         # _print uses the present sys.stderr, which a live display may have replaced.
