@@ -87,13 +87,14 @@ def test_validate_refuses_what_is_wrong(tmp_path):
 
 def test_schema_is_json():
     schema = json.loads(profiles("schema").stdout)
-    assert schema["properties"]["stt"] == {"$ref": "#/$defs/Stt", **schema["properties"]["stt"]}
-    assert schema["$defs"]["Stt"]["properties"]["endpointing_ms"]["anyOf"][0]["minimum"] == 10
+    stt = schema["properties"]["stt"]
+    assert (stt["title"], stt["type"]) == ("Stt", "object")
+    assert stt["properties"]["endpointing_ms"]["anyOf"][0]["minimum"] == 10
 
 
 def test_schema_of_a_script():
     schema = json.loads(profiles("schema", "--script").stdout)
-    assert schema["$defs"]["Fault"]["required"] == ["service", "kind"]
+    assert schema["properties"]["faults"]["items"]["required"] == ["service", "kind"]
 
 
 def test_help_needs_no_pydantic():
