@@ -18,11 +18,11 @@ from tests.support.live_screens import Paper, play, window
 from tests.support.terminals import painted
 from tests.support.timelines import OPENED, Exchange
 from voicecli import clock
-from voicecli.cli.output import SPEAKING_KEYS
 from voicecli.events import InterimTranscript, SpeechStarted
 from voicecli.metrics.turns import measure_turns
 from voicecli.profile import load_profile
 from voicecli.report.waterfall import render_waterfall
+from voicecli.terminal.keys import SPEAKING_KEYS
 from voicecli.terminal.screen import Screen
 from voicecli.units import AudioBlock
 

@@ -15,18 +15,8 @@ import pytest
 
 from tests.support import SPEECH
 from tests.support.terminals import Terminal
-from voicecli import clock
-from voicecli.cli.output import KeyBindings, StderrAbove
 from voicecli.cli.talk import HALF_DUPLEX, explain_half_duplex
-from voicecli.events import (
-    AgentStopped,
-    Event,
-    InputEnded,
-    MicrophoneMuted,
-    TextTyped,
-    TurnYielded,
-    UserQuit,
-)
+from voicecli.events import TextTyped
 from voicecli.profile import load_profile
 from voicecli.timeline import load
 
@@ -435,18 +425,6 @@ def test_a_stopped_terminal_does_not_stop_the_conversation():
     assert float(re.findall(r"interrupted after (\S+) s", shown)[0]) < 3.5
 
 
-def test_what_is_logged_stays_above_the_region():
-    above: list[str] = []
-
-    async def main() -> None:
-        stderr = StderrAbove(lambda at, text: above.append(text))
-        print("warning: one\nwarning: t", end="", file=stderr)
-        print("wo", file=stderr)
-
-    clock.run(main(), virtual=True)
-    assert above == ["warning: one", "warning: two"]
-
-
 def test_a_smaller_window_leaves_no_rubbish():
     with Terminal([*TALK, "-p", "quick.yaml"], columns=100) as terminal:
         terminal.until("listening")
@@ -474,48 +452,6 @@ def test_a_terminal_without_a_screen_gets_plain_lines(arguments, environment):
         assert terminal.now == terminal.before
     assert "\x1b" not in terminal.output
     assert 'agent: "It is noon."' in terminal.output
-
-
-# ── keys ─────────────────────────────────────────────────────────────────────
-
-
-def test_keys_of_a_user_who_speaks():
-    events: list[Event] = []
-
-    async def main() -> None:
-        bindings = KeyBindings()
-        bindings.press("m")  # nobody is there yet
-        bindings.connect(events.append)
-        for key in "mM\r\x1bxq":
-            bindings.press(key)
-
-    clock.run(main(), virtual=True)
-    assert events == [
-        MicrophoneMuted(at=0.0, muted=True),
-        MicrophoneMuted(at=0.0, muted=False),
-        TurnYielded(at=0.0),
-        AgentStopped(at=0.0),
-        UserQuit(at=0.0),
-    ]
-
-
-def test_lines_of_a_user_who_types_wait_for_the_session():
-    events: list[Event] = []
-
-    async def main() -> None:
-        bindings = KeyBindings()
-        for key in "hi\r":
-            bindings.press_typing(key)
-        bindings.press_typing("\x04")
-        bindings.connect(events.append)
-        bindings.press_typing("\x1b")
-
-    clock.run(main(), virtual=True)
-    assert events == [
-        TextTyped(at=0.0, text="hi"),
-        InputEnded(at=0.0),
-        AgentStopped(at=0.0),
-    ]
 
 
 # ── duplex ───────────────────────────────────────────────────────────────────

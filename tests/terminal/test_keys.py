@@ -19,6 +19,15 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 
 from tests.support.terminals import Terminal
 from voicecli import clock
+from voicecli.events import (
+    AgentStopped,
+    Event,
+    InputEnded,
+    MicrophoneMuted,
+    TextTyped,
+    TurnYielded,
+    UserQuit,
+)
 from voicecli.terminal.keys import (
     BACKSPACE,
     END,
@@ -26,6 +35,7 @@ from voicecli.terminal.keys import (
     ERASE_LINE,
     ERASE_WORD,
     ESCAPE,
+    KeyBindings,
     KeyTranslator,
     LineEditor,
     open_keys,
@@ -147,6 +157,48 @@ def test_what_is_pasted_stays_one_line_and_commands_nothing():
     prompt, sent = pressed("two\nlines\x1b[31m\r", "!", ENTER)
     assert sent == ["two lines[31m!"]
     assert prompt.text == ""
+
+
+# ── what keys do ─────────────────────────────────────────────────────────────
+
+
+def test_keys_of_a_user_who_speaks():
+    events: list[Event] = []
+
+    async def main() -> None:
+        bindings = KeyBindings()
+        bindings.press("m")  # nobody is there yet
+        bindings.connect(events.append)
+        for key in "mM\r\x1bxq":
+            bindings.press(key)
+
+    clock.run(main(), virtual=True)
+    assert events == [
+        MicrophoneMuted(at=0.0, muted=True),
+        MicrophoneMuted(at=0.0, muted=False),
+        TurnYielded(at=0.0),
+        AgentStopped(at=0.0),
+        UserQuit(at=0.0),
+    ]
+
+
+def test_lines_of_a_user_who_types_wait_for_the_session():
+    events: list[Event] = []
+
+    async def main() -> None:
+        bindings = KeyBindings()
+        for key in "hi\r":
+            bindings.press_typing(key)
+        bindings.press_typing("\x04")
+        bindings.connect(events.append)
+        bindings.press_typing("\x1b")
+
+    clock.run(main(), virtual=True)
+    assert events == [
+        TextTyped(at=0.0, text="hi"),
+        InputEnded(at=0.0),
+        AgentStopped(at=0.0),
+    ]
 
 
 # ── the terminal ─────────────────────────────────────────────────────────────

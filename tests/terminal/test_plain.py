@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -36,9 +35,9 @@ PLAIN = Exchange()
 NOON = datetime(2026, 11, 25, 12, 0, 0)
 
 
-def plain(*entries: Entry, block: AudioBlock | None = None, **options: Any) -> list[str]:
+def plain(*entries: Entry, block: AudioBlock | None = None, typed: bool = False) -> list[str]:
     printed: list[str] = []
-    lines = PlainLines(printed.append, NOON, Budgets(), **options)
+    lines = PlainLines(printed.append, NOON, Budgets(), typed=typed)
     if block is not None:
         lines.feed(block)
         lines.feed(block)
@@ -72,7 +71,8 @@ def test_the_microphone_is_reported_once():
 
 def test_lines_of_the_day_after_midnight():
     printed: list[str] = []
-    PlainLines(printed.append, datetime(2026, 11, 25, 23, 59, 59)).announce(1.25, "late")
+    midnight = datetime(2026, 11, 25, 23, 59, 59)
+    PlainLines(printed.append, midnight, Budgets(), typed=False).announce(1.25, "late")
     assert printed == ["00:00:00.250 late"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from voicecli import clock
-from voicecli.terminal.streams import LineReader, NonBlockingWriter
+from voicecli.terminal.streams import LineReader, NonBlockingWriter, StderrAbove
 
 # ── output ───────────────────────────────────────────────────────────────────
 
@@ -65,6 +65,18 @@ def test_what_the_encoding_lacks_is_replaced(tmp_path):
     clock.run(main())
     os.close(file)
     assert (tmp_path / "out").read_text() == "? 1 ms\n"
+
+
+def test_what_is_logged_stays_above_the_region():
+    above: list[str] = []
+
+    async def main() -> None:
+        stderr = StderrAbove(lambda at, text: above.append(text))
+        print("warning: one\nwarning: t", end="", file=stderr)
+        print("wo", file=stderr)
+
+    clock.run(main(), virtual=True)
+    assert above == ["warning: one", "warning: two"]
 
 
 # ── input ────────────────────────────────────────────────────────────────────

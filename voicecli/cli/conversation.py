@@ -3,166 +3,211 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import (
-    AbstractContextManager,
-    AsyncExitStack,
-    ExitStack,
-    asynccontextmanager,
-    closing,
-    contextmanager,
-)
 from dataclasses import dataclass
-from functools import partial
+from datetime import datetime, timedelta
+from importlib import import_module
+from itertools import chain, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Literal, NoReturn
 
 from voicecli import clock
-from voicecli.audio.devices import open_loudspeaker, open_microphone
+from voicecli.audio.devices import Loudspeaker, open_loudspeaker, open_microphone
+from voicecli.audio.devices.host import silence_stderr
 from voicecli.audio.echo import EchoCancellingSource, is_wanted
-from voicecli.audio.interfaces import Sink, Source
-from voicecli.audio.recorder import PlayedReader
+from voicecli.audio.interfaces import Source
 from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.cli.options import open_recording
-from voicecli.cli.output import DisplayKind, KeyBindings, open_display, silence_libraries, stdin
 from voicecli.errors import INTERRUPTED, DeviceError
 from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
 from voicecli.pipeline.wiring import open_services, open_session, preload
-from voicecli.terminal.keys import open_keys, owns_terminal, preload_keys
+from voicecli.profile import Profile
+from voicecli.report.json_result import JsonLines
+from voicecli.terminal import keys
+from voicecli.terminal.plain import PlainLines
 from voicecli.terminal.screen import Screen
-from voicecli.terminal.streams import LineReader
+from voicecli.terminal.streams import LineReader, NonBlockingWriter, StderrAbove
 from voicecli.terminal.view import Display
 from voicecli.timeline import Entry, Timeline
 
-if TYPE_CHECKING:
-    from voicecli.pipeline.session import Session
-    from voicecli.profile import Profile
+DisplayKind = Literal["screen", "plain", "json"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TalkOptions:
-    """What the user asks for beside the profile.
+async def run_conversation(
+    profile: Profile,
+    timeline: Timeline,
+    *,
+    typed: bool,
+    kind: DisplayKind,
+    out: Path | None,
+    warning: str | None,
+) -> None:
+    """Hold the conversation; ``timeline`` has what happened, however it ends.
 
     typed: whether the user types instead of speaking.
     out: the folder for the recording.
-    warnings: shown once the conversation has begun.
-    """
-
-    typed: bool = False
-    display: DisplayKind = "screen"
-    out: Path | None = None
-    warnings: Sequence[str] = ()
-
-
-async def run_conversation(profile: Profile, options: TalkOptions, timeline: Timeline) -> None:
-    """Hold the conversation; ``timeline`` has what happened, however it ends.
+    warning: shown once the conversation has begun.
 
     Raises VoiceError, possibly in a group, and BrokenPipeError if nobody reads the output.
     """
-    bindings, session = KeyBindings(), None
-
-    def heard() -> str:
-        return session.heard if session is not None else ""
-
-    async with AsyncExitStack() as stack:
-        stack.enter_context(silence_libraries())
+    bindings, session = keys.KeyBindings(), None
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_silence_libraries())
         arm_signals = stack.enter_context(_open_signals())
         await preload(profile)
-        if owns_terminal(stdin()):
-            preload_keys()
+        if keys.owns_terminal(_stdin()):
+            import_module("prompt_toolkit.input")  # 0.1 s, before anything waits for the loop
         gc.collect()
         gc.freeze()  # a collection that went over all this took 35 ms; the loudspeaker ran dry
         stack.callback(gc.unfreeze)
         services = await stack.enter_async_context(open_services(profile))
-        devices = await stack.enter_async_context(open_devices(profile, typed=options.typed))
-        terminal = stack.enter_context(ExitStack())
-        leave = partial(_leave_at_once, terminal)
-        display = terminal.enter_context(
-            open_display(
-                options.display, profile, typed=options.typed, heard=heard, unread=bindings.quit
-            )
+        devices = await stack.enter_async_context(open_devices(profile, typed=typed))
+        terminal = stack.enter_context(contextlib.ExitStack())
+        opening = _open_display(
+            kind, profile, typed, lambda: session.heard if session else "", bindings.quit
         )
-        terminal.enter_context(_open_input(bindings, options.typed, display, timeline))
+        display = terminal.enter_context(opening)
+        terminal.enter_context(_open_input(bindings, typed, display, timeline))
         timeline.follow(display)
-        display.announce(clock.now(), _describe_devices(profile, devices, typed=options.typed))
+        display.announce(clock.now(), devices.description)
+        source, sink = devices.source, devices.sink
         session = await stack.enter_async_context(
-            open_session(
-                profile,
-                services,
-                devices.source,
-                devices.sink,
-                timeline=timeline,
-                typed=options.typed,
-            )
+            open_session(profile, services, source, sink, timeline=timeline, typed=typed)
         )
-        if options.out is not None:
-            stack.enter_context(open_recording(options.out, profile, devices.played, session))
-        if not options.typed:
+        if out is not None:
+            stack.enter_context(open_recording(out, profile, sink.take, session))
+        if not typed:
             session.add_tap(display.feed)
-        for source in devices.events:
-            session.add_event_source(source)
-        asyncio.get_running_loop().call_soon(_begin, session, bindings, options, devices)
+        for events in devices.events:
+            session.add_event_source(events)
+        post = session.post
+
+        def begin() -> None:
+            for text in filter(None, (warning, devices.warning)):
+                post(Warned(at=clock.now(), service="audio", text=text))
+            bindings.connect(post)
+
+        def leave() -> NoReturn:
+            """Exit without closing anything but the terminal.
+
+            The files are complete at any moment, and the services notice a lost connection.
+            """
+            terminal.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+            os._exit(INTERRUPTED)
+
+        asyncio.get_running_loop().call_soon(begin)
         arm_signals(bindings.quit, leave)
         await session.run()
-        arm_signals(leave, leave)
+        arm_signals(leave)
 
 
-def _begin(
-    session: Session, bindings: KeyBindings, options: TalkOptions, devices: SoundDevices
-) -> None:
-    """Pass the session what has waited for it."""
-    for text in (*options.warnings, *devices.warnings):
-        session.post(Warned(at=clock.now(), service="audio", text=text))
-    bindings.connect(session.post)
+def _stdin() -> int:
+    """Return the descriptor of standard input; an invalid one if there is none."""
+    return sys.stdin.fileno() if sys.stdin is not None else -1
+
+
+@contextlib.contextmanager
+def _silence_libraries() -> Iterator[None]:
+    """Discard what C libraries write to standard error; keep what Python writes.
+
+    PortAudio prints a line when a device vanishes, in the middle of the display.
+    """
+    with silence_stderr() as saved, contextlib.ExitStack() as stack:
+        if saved is not None:
+            ours = stack.enter_context(
+                open(saved, "w", buffering=1, errors="backslashreplace", closefd=False)
+            )
+            stack.enter_context(contextlib.redirect_stderr(ours))
+        yield
+
+
+class _JsonDisplay(JsonLines, Display):
+    """Writes the entries, and nothing that is not in the timeline."""
+
+
+@contextlib.contextmanager
+def _open_display(
+    kind: DisplayKind,
+    profile: Profile,
+    typed: bool,
+    heard: Callable[[], str],
+    unread: Callable[[], None],
+) -> Iterator[Display]:
+    """Show the conversation on standard output.
+
+    heard: returns what has been heard of the current reply.
+    unread: called when nobody reads the output any more; BrokenPipeError is raised at the end then.
+    """
+    budgets = profile.budgets
+    encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
+    file = sys.stdout.fileno() if sys.stdout is not None else os.open(os.devnull, os.O_WRONLY)
+    with NonBlockingWriter(file, unread, encoding) as writer:
+        match kind:
+            case "json":
+                yield _JsonDisplay(writer.write_line)
+            case "plain":
+                midnight = datetime.now() - timedelta(seconds=clock.now())
+                yield PlainLines(writer.write_line, midnight, budgets, typed=typed)
+            case "screen":
+                has_keys = keys.owns_terminal(_stdin())
+                usable = keys.TYPING_KEYS if typed else keys.SPEAKING_KEYS
+                shown = usable if has_keys else "Ctrl-C quit"
+                prompt = typed and has_keys
+                screen = Screen(writer, file, budgets, heard=heard, keys=shown, prompt=prompt)
+                shared = sys.stderr is not None and sys.stderr.isatty()
+                stderr = StderrAbove(screen.announce) if shared else sys.stderr
+                with screen, contextlib.redirect_stderr(stderr):
+                    yield screen
+    if writer.is_broken:
+        raise BrokenPipeError
 
 
 def _open_input(
-    bindings: KeyBindings, typed: bool, display: Display, timeline: Timeline
-) -> AbstractContextManager[object]:
+    bindings: keys.KeyBindings, typed: bool, display: Display, timeline: Timeline
+) -> contextlib.AbstractContextManager[object]:
     """Pass ``bindings`` what the user presses or types."""
-    file = stdin()
+    file = _stdin()
     screen = display if isinstance(display, Screen) else None
     stopped = screen.pause if screen is not None else lambda _: None
     if not typed:
-        return open_keys(file, bindings.press, stopped)
-    if screen is not None and owns_terminal(file):
-        return open_keys(file, lambda key: screen.show_typing(bindings.press_typing(key)), stopped)
-    one_by_one = not os.isatty(file)
-    lines = LineReader(file, bindings.submit, bindings.end_input, one_by_one=one_by_one)
+        return keys.open_keys(file, bindings.press, stopped)
+    if screen is not None and keys.owns_terminal(file):
+        return keys.open_keys(
+            file, lambda key: screen.show_typing(bindings.press_typing(key)), stopped
+        )
+    piped = not os.isatty(file)
+    lines = LineReader(file, bindings.submit, bindings.end_input, one_by_one=piped)
 
     def follow(entry: Entry) -> None:
         if isinstance(entry, ReplyFinished | ReplyFailed | ReplyCancelled):
             lines.request_line()
 
     timeline.follow(follow)
-    return closing(lines)
+    return contextlib.closing(lines)
 
 
-# ── devices ──────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SoundDevices:
     """The source and the sink of a conversation.
 
-    played: returns what the sink has played, for the recording.
     events: what happens to the devices.
-    names: of the devices, for the user.
-    warnings: what the user should know about them.
+    description: their names and how they are used, for the user.
+    warning: what the user should know about them, if anything.
     """
 
     source: Source
-    sink: Sink
-    played: PlayedReader
-    events: Sequence[AsyncGenerator[Event, None]] = ()
-    names: Sequence[str] = ()
-    warnings: Sequence[str] = ()
+    sink: Loudspeaker | VirtualSpeaker
+    events: Sequence[AsyncGenerator[Event, None]]
+    description: str
+    warning: str | None
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundDevices]:
     """Open the profile's microphone and loudspeaker.
 
@@ -171,71 +216,49 @@ async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundD
 
     Raises DeviceError; UsageError if echo is to be cancelled and the canceller is not installed.
     """
-    audio = profile.audio
-    loudspeaker, warnings = None, []
-    async with AsyncExitStack() as stack:
-        opening = open_loudspeaker(audio.speaker, profile.tts.sample_rate, audio.prebuffer)
+    audio, rate, policy = profile.audio, profile.tts.sample_rate, profile.interrupt.policy
+    source: Source = SilentSource(audio.sample_rate)
+    loudspeaker, warning = None, None
+    async with contextlib.AsyncExitStack() as stack:
+        opening = open_loudspeaker(audio.speaker, rate, audio.prebuffer)
         try:
             loudspeaker = await stack.enter_async_context(opening)
         except DeviceError as error:
             if not typed or audio.speaker is not None:
                 raise
-            warnings = [f"{error.cause}: replies are shown, not heard"]
-        sink = loudspeaker or VirtualSpeaker(profile.tts.sample_rate, audio.prebuffer)
-        source: Source = SilentSource(audio.sample_rate)
+            warning = f"{error.cause}: replies are shown, not heard"
         names = [f"loudspeaker {loudspeaker.name!r}" if loudspeaker else "no loudspeaker"]
         events = [loudspeaker.events()] if loudspeaker else []
         if loudspeaker and not typed:
-            microphone = await stack.enter_async_context(
+            source = microphone = await stack.enter_async_context(
                 open_microphone(audio.microphone, audio.sample_rate, audio.block)
             )
-            source = microphone
             names.insert(0, f"microphone {microphone.name!r}")
-            events.insert(0, microphone.events())
-            if is_wanted(audio.echo_cancellation, profile.interrupt.policy):
+            events.append(microphone.events())
+            if is_wanted(audio.echo_cancellation, policy):
                 source = EchoCancellingSource(microphone, loudspeaker)
                 names.append("echo cancelled")
-        yield SoundDevices(
-            source=source,
-            sink=sink,
-            played=sink.take,
-            events=events,
-            names=names,
-            warnings=warnings,
-        )
+            names.append("half duplex" if policy == "off" else "the microphone stays live")
+        sink = loudspeaker or VirtualSpeaker(rate, audio.prebuffer)
+        yield SoundDevices(source, sink, events, ", ".join(names), warning)
 
 
-def _describe_devices(profile: Profile, devices: SoundDevices, *, typed: bool) -> str:
-    """Name the devices, and how they are used."""
-    half = profile.interrupt.policy == "off"
-    duplex = [] if typed else ["half duplex" if half else "the microphone stays live"]
-    return ", ".join([*devices.names, *duplex])
-
-
-# ── signals ──────────────────────────────────────────────────────────────────
-
-
-Handler = Callable[[], object]
-
-
-@contextmanager
-def _open_signals() -> Iterator[Callable[[Handler, Handler], None]]:
+@contextlib.contextmanager
+def _open_signals() -> Iterator[Callable[..., None]]:
     """Catch Ctrl-C and SIGTERM, in the running loop.
 
-    Yields ``arm``: the next signal calls its first argument, those after it the second.  Before
-    ``arm`` the handlers are unchanged.  Signals that the parent ignored stay ignored.
+    Yields ``arm``: the next signal calls its first argument, the one after it the second, and so
+    on; all others the last.  Before ``arm`` the handlers are unchanged.  Signals that the parent
+    ignored stay ignored.
     """
     loop = asyncio.get_running_loop()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caught = [number for number, handler in handlers.items() if handler != signal.SIG_IGN]
 
-    def arm(first: Handler, second: Handler) -> None:
-        def handle() -> None:
-            arm(second, second)
-            first()
-
+    def arm(*actions: Callable[[], object]) -> None:
+        coming = chain(actions, repeat(actions[-1]))
         for number in caught:
-            loop.add_signal_handler(number, handle)
+            loop.add_signal_handler(number, lambda: next(coming)())
 
     try:
         yield arm
@@ -243,12 +266,3 @@ def _open_signals() -> Iterator[Callable[[Handler, Handler], None]]:
         for number in caught:
             loop.remove_signal_handler(number)
             signal.signal(number, handlers[number])
-
-
-def _leave_at_once(terminal: ExitStack) -> NoReturn:
-    """Exit without closing anything but the terminal.
-
-    The files are complete at any moment, and the services notice a lost connection.
-    """
-    terminal.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-    os._exit(INTERRUPTED)

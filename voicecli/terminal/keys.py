@@ -1,4 +1,4 @@
-"""Keys as they are pressed, and the line they type.
+"""Keys as they are pressed, the line they type, and what they do.
 
 prompt_toolkit reads the terminal and parses what it sends.  Ctrl-C and Ctrl-Z stay signals; Ctrl-S
 and Ctrl-Q still stop and start the terminal's output.  The terminal is restored on every way out,
@@ -15,9 +15,10 @@ import termios
 import tty
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from importlib import import_module
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
+from voicecli import clock, events
 from voicecli.sanitize import strip_controls
 from voicecli.units import Seconds
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 KEYS = ENTER, ESCAPE, BACKSPACE, END, ERASE_LINE, ERASE_WORD = tuple("\r\x1b\x7f\x04\x15\x17")
 """END is Ctrl-D, ERASE_LINE Ctrl-U, ERASE_WORD Ctrl-W."""
+
+SPEAKING_KEYS = "m mute · Enter answer me · Esc stop · q quit"
+TYPING_KEYS = "Enter send · Esc stop · Ctrl-D end"
 
 LONE_ESCAPE: Seconds = 0.05
 """An ESC is the Escape key when nothing follows for this long: terminals send sequences at once."""
@@ -101,9 +105,59 @@ class LineEditor:
         return None
 
 
-def preload_keys() -> None:
-    """Import prompt_toolkit, which takes 0.1 s, before anything waits for the event loop."""
-    import_module("prompt_toolkit.input")
+class KeyBindings:
+    """Turns keys and typed lines into events; lines typed before the session exists wait for it."""
+
+    def __init__(self) -> None:
+        self._post: Callable[[events.Event], None] | None = None
+        self._early: list[events.Event] = []
+        self._muted = False
+        self._editor = LineEditor()
+
+    def connect(self, post: Callable[[events.Event], None]) -> None:
+        """Pass events to a session from now on."""
+        self._post = post
+        for event in self._early:
+            post(replace(event, at=clock.now()))
+
+    def press(self, key: str) -> None:
+        """Handle a key of a user who speaks."""
+        if key in ("q", "Q"):
+            self.quit()
+        elif self._post is None:
+            return
+        elif key in ("m", "M"):
+            self._muted = not self._muted
+            self._post(events.MicrophoneMuted(at=clock.now(), muted=self._muted))
+        elif key == ENTER:
+            self._post(events.TurnYielded(at=clock.now()))
+        elif key == ESCAPE:
+            self._post(events.AgentStopped(at=clock.now()))
+
+    def press_typing(self, key: str) -> str:
+        """Handle a key of a user who types; return the line so far."""
+        if key == ESCAPE:
+            self.press(key)
+        elif key == END and not self._editor.text:
+            self.end_input()
+        elif line := self._editor.press(key):
+            self.submit(line)
+        return self._editor.text
+
+    def submit(self, line: str) -> None:
+        """Post a line that the user has typed."""
+        (self._post or self._early.append)(events.TextTyped(at=clock.now(), text=line))
+
+    def end_input(self) -> None:
+        """Post that the user will type no more."""
+        (self._post or self._early.append)(events.InputEnded(at=clock.now()))
+
+    def quit(self) -> None:
+        """End the session; before it exists, act as Ctrl-C."""
+        if self._post is None:
+            signal.raise_signal(signal.SIGINT)
+        else:
+            self._post(events.UserQuit(at=clock.now()))
 
 
 def owns_terminal(file: int) -> bool:
@@ -127,13 +181,11 @@ def open_keys(
     if not owns_terminal(file):
         yield False
         return
-    with open(file, encoding="utf-8", closefd=False) as terminal:
-        keyboard = _Keyboard(terminal, press, stopped)
-        try:
-            keyboard.open()
-            yield True
-        finally:
-            keyboard.close()
+    with (
+        open(file, encoding="utf-8", closefd=False) as terminal,
+        _Keyboard(terminal, press, stopped),
+    ):
+        yield True
 
 
 class _Keyboard:
@@ -151,11 +203,11 @@ class _Keyboard:
         self._flush_timer: asyncio.TimerHandle | None = None
         self._taken = ExitStack()
 
-    def open(self) -> None:
+    def __enter__(self) -> None:
         self._take_terminal()
         self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._loop.remove_signal_handler(signal.SIGTSTP)
         self._taken.close()
 

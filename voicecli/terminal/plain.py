@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from voicecli import events
 from voicecli.metrics.summary import Budgets
+from voicecli.report.format import format_ms
 from voicecli.report.turn_lines import format_notice, format_reply
 from voicecli.sanitize import sanitize_line
 from voicecli.terminal.view import Display, LiveView
@@ -33,13 +34,12 @@ class PlainLines(Display):
         self,
         write: Callable[[str], None],
         midnight: datetime,
-        budgets: Budgets | None = None,
-        *,
+        budgets: Budgets,
         typed: bool = False,
     ) -> None:
         self._write = write
         self._midnight = midnight
-        self._budgets = budgets or Budgets()
+        self._budgets = budgets
         self._invitation = f"you can {'type' if typed else 'speak'} now"
         self._view = LiveView()
         self._latest: Seconds = 0.0
@@ -78,8 +78,9 @@ class PlainLines(Display):
         match entry:
             case events.CommitReply():
                 return f'you: "{sanitize_line(entry.user_text)}"'
-            case events.FirstToken() if self._view.ttft is not None:
-                return f"LLM first token {_ms(self._view.ttft)}"
+            case events.FirstToken():
+                ttft = self._view.turns.measure_raw(entry.turn).get("llm.ttft")
+                return "" if ttft is None else f"LLM first token {format_ms(ttft)} ms"
             case events.PlaybackStarted():
                 return "reply audio started"
             case events.ReplyFinished():
@@ -97,7 +98,7 @@ def _describe_condition(entry: Entry) -> str:
     """Describe a change of the connections or devices, or return ""."""
     match entry:
         case events.ConnectionOpened():
-            return f"{entry.service.upper()} open ({_ms(entry.took)})"
+            return f"{entry.service.upper()} open ({format_ms(entry.took)} ms)"
         case events.ConnectionLost():
             return format_notice(entry.service, entry.reason)
         case events.Warned():
@@ -107,9 +108,5 @@ def _describe_condition(entry: Entry) -> str:
         case events.AudioGlitched():
             return f"! the sound card lost samples (xruns: {entry.xruns})"
         case events.LoopLagged():
-            return f"! the program was {_ms(entry.lag)} late"
+            return f"! the program was {format_ms(entry.lag)} ms late"
     return ""
-
-
-def _ms(duration: Seconds) -> str:
-    return f"{duration * 1000:.0f} ms"

@@ -24,19 +24,8 @@ from voicecli.events import EndSession
 from voicecli.metrics.summary import Budgets
 from voicecli.report.turn_lines import format_entry
 from voicecli.sanitize import sanitize_line
+from voicecli.terminal import view
 from voicecli.terminal.streams import NonBlockingWriter
-from voicecli.terminal.view import (
-    DIM,
-    METER_FLOOR,
-    RESET,
-    YELLOW,
-    Display,
-    LiveView,
-    meter_cells,
-    render_region,
-    style,
-    wrap,
-)
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
@@ -52,11 +41,8 @@ _UP, _CLEAR_ROW = "\x1b[A", "\x1b[2K"
 
 _STYLES = re.compile(r"\x1b\[\d+m")
 
-CONTINUATION = 3
-"""Indent of the second and further rows of a transcript line: the width of "#1 "."""
 
-
-class Screen(Display):
+class Screen(view.Display):
     """Draws on a terminal; a context manager, inside a running loop and an open writer.
 
     terminal: the descriptor that knows the size.
@@ -79,7 +65,7 @@ class Screen(Display):
         self._terminal = terminal
         self._budgets = budgets
         self._heard = heard
-        self._view = LiveView()
+        self._view = view.LiveView()
         self._keys = keys
         self._view.typing = "" if prompt else None
         self._above: list[str] = []
@@ -120,12 +106,12 @@ class Screen(Display):
     @override
     def feed(self, block: AudioBlock) -> None:
         peak = int(np.abs(samples_of(block.pcm).astype(np.int32)).max(initial=0))
-        level = 20 * log10(peak / 32768) if peak else METER_FLOOR
+        level = 20 * log10(peak / 32768) if peak else view.METER_FLOOR
         before = self._view.level
         if before is not None and self._timer is not None:  # the loudest since the last drawing
             level = max(before, level)
         self._view.level = level
-        if before is None or meter_cells(level) != meter_cells(before):
+        if before is None or view.meter_cells(level) != view.meter_cells(before):
             self._schedule()
 
     def show_typing(self, text: str) -> None:
@@ -149,9 +135,9 @@ class Screen(Display):
         if text != line and cell_len(text) <= width:  # a bar of stages
             rows = [line]
         else:
-            rows = wrap(text, width, CONTINUATION if width > 10 * CONTINUATION else 0) or [""]
-            number = YELLOW if text.startswith("!") else DIM if "⏱" in text else RESET
-            rows = [style(row, number) if number else row for row in rows]
+            rows = view.wrap(text, width, indent=3 if width > 30 else 0) or [""]  # beside "#1 "
+            number = view.YELLOW if text[:1] == "!" else view.DIM if "⏱" in text else view.RESET
+            rows = [view.style(row, number) for row in rows]
         self._above += rows
         self._schedule()
 
@@ -171,55 +157,47 @@ class Screen(Display):
             return
         width, height = self._size()
         self._view.heard = self._heard()
-        rows = render_region(self._view, width, self._keys)[-max(height - 1, 1) :]
-        above, self._above = self._above, []
-        if above:
-            text = self._erase(self._drawn) + "\r\n".join([*above, *rows])
-        else:
-            text = self._update(rows)
-        if text:
+        rows = view.render_region(self._view, width, self._keys)[-max(height - 1, 1) :]
+        if text := self._update(rows):
             self._writer.write(f"{_BEGIN_UPDATE}{text}{_END_UPDATE}")
         self._drawn = rows
         if self._view.state == "speaking":  # more is heard as time passes
             self._schedule()
 
     def _update(self, rows: list[str]) -> str:
-        """Return what turns the drawn rows into ``rows``; the cursor is in the last drawn row."""
-        if len(rows) < len(self._drawn) or not self._drawn:
-            return self._erase(self._drawn) + "\r\n".join(rows)
+        """Return what makes the region ``rows``; the cursor is in the last drawn row."""
+        above, self._above = self._above, []
+        if above or not self._drawn or len(rows) < len(self._drawn):
+            return self._erase() + "\r\n".join([*above, *rows])
         if rows == self._drawn:
             return ""
-        up = len(self._drawn) - 1
-        moves = [f"\x1b[{up}A" if up else ""]
-        for new, old in zip_longest(rows, self._drawn):
-            moves.append("" if new == old else f"\r{_CLEAR_ROW}{new}")
-        return moves[0] + "\r\n".join(moves[1:])
+        pairs = zip_longest(rows, self._drawn)
+        updates = ["" if new == old else f"\r{_CLEAR_ROW}{new}" for new, old in pairs]
+        return _UP * (len(self._drawn) - 1) + "\r\n".join(updates)
 
-    def _erase(self, rows: list[str]) -> str:
-        """Return what erases ``rows``; the cursor is at the end of the last one."""
+    def _erase(self) -> str:
+        """Return what erases the region, which is not drawn any more; the cursor is at its end."""
         width, _ = self._size()
-        height = sum(max(ceil(cell_len(_STYLES.sub("", row)) / width), 1) for row in rows)
+        cells = [cell_len(_STYLES.sub("", row)) for row in self._drawn]
+        self._drawn = []
+        height = sum(max(ceil(count / width), 1) for count in cells)
         return f"\r{_CLEAR_ROW}" + f"{_UP}{_CLEAR_ROW}" * (height - 1)
 
     def _clear(self) -> None:
         """Erase the region; keep what scrolled by."""
-        above, self._above = self._above, []
-        text = "".join(f"{row}\r\n" for row in above)
-        self._writer.write(self._erase(self._drawn) + text + _SHOW_CURSOR)
-        self._drawn = []
+        text = "".join(f"{row}\r\n" for row in self._above)
+        self._above = []
+        self._writer.write(self._erase() + text + _SHOW_CURSOR)
 
     def _resize(self) -> None:
         """Draw for the new size; the terminal has wrapped the old rows to it."""
-        if self._paused:
-            return
-        self._writer.write(self._erase(self._drawn))
-        self._drawn = []
-        self._schedule()
+        if not self._paused:
+            self._writer.write(self._erase())
+            self._schedule()
 
     def _size(self) -> tuple[int, int]:
         """Return columns and rows; 80 × 24 where the terminal does not report them."""
         with suppress(OSError):
-            size = os.get_terminal_size(self._terminal)
-            if size.columns and size.lines:
-                return size.columns, size.lines
+            if all(size := os.get_terminal_size(self._terminal)):
+                return size
         return 80, 24

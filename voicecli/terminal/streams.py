@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import io
 import os
 import stat
 from collections import deque
@@ -11,10 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
+from voicecli import clock
 from voicecli.sanitize import strip_controls
-
-_PIECE = 65_536
-"""Bytes read at a time."""
+from voicecli.units import Seconds
 
 
 class NonBlockingWriter:
@@ -71,11 +71,9 @@ class NonBlockingWriter:
             pass
         except OSError:  # the pipe's reader or the terminal has gone
             self._rest = b""
-            self._stop_waiting()
             if not self.is_broken:
                 self.is_broken = True
                 self._unread()
-            return
         if self._rest:
             self._loop.add_writer(self._file, self._push)
         else:
@@ -93,6 +91,21 @@ def _open_again(file: int) -> int:
         if os.isatty(file) or stat.S_ISFIFO(os.fstat(file).st_mode):
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     return file
+
+
+class StderrAbove(io.TextIOBase):
+    """Standard error while a live region is on the terminal: whole lines go above the region."""
+
+    def __init__(self, announce: Callable[[Seconds, str], None]) -> None:
+        self._announce = announce
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        """Announce the lines that are complete with ``text``."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._announce(clock.now(), line)
+        return len(text)
 
 
 class LineReader:
@@ -113,16 +126,18 @@ class LineReader:
         self._one_by_one = one_by_one
         self._loop = asyncio.get_running_loop()
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._lines: deque[str] = deque()
+        self._lines: deque[str | None] = deque()
+        """Complete lines that wait to be taken; None is the end."""
         self._rest = ""
         self._requested = True
-        self._reading = self._ended = False
+        self._ended = False
         self._proceed()
 
     def close(self) -> None:
         """Read no more."""
         self._ended = True
-        self._stop_reading()
+        self._lines.clear()
+        self._proceed()
 
     def request_line(self) -> None:
         """Take the next line as soon as there is one."""
@@ -132,49 +147,34 @@ class LineReader:
     def _proceed(self) -> None:
         """Hand over the requested lines; read on when none is left."""
         while self._lines and self._requested:
-            self._requested = not self._one_by_one
-            self._take(self._lines.popleft())
-        if self._ended and self._requested and not self._lines:
-            self._requested = False
-            self._end()
-        elif self._lines or self._ended:
-            self._stop_reading()
-        elif not self._reading:
-            self._start_reading()
-
-    def _start_reading(self) -> None:
+            line = self._lines.popleft()
+            self._requested = line is not None and not self._one_by_one
+            if line is None:
+                self._end()
+            else:
+                self._take(line)
+        if self._lines or self._ended:
+            with suppress(ValueError):  # closed
+                self._loop.remove_reader(self._file)
+            return
         try:
             self._loop.add_reader(self._file, self._read)
-            self._reading = True
-        except PermissionError:  # a regular file is always readable
+        except (OSError, ValueError):  # a regular file, always readable, or a closed descriptor
             self._loop.call_soon(self._read)
-        except (OSError, ValueError):  # it is closed
-            self._loop.call_soon(self._finish)
-
-    def _stop_reading(self) -> None:
-        if self._reading:
-            self._loop.remove_reader(self._file)
-            self._reading = False
 
     def _read(self) -> None:
         if self._ended:
             return
         try:
-            data = os.read(self._file, _PIECE)
+            data = os.read(self._file, 65_536)
         except BlockingIOError:
             return
-        except OSError:  # the terminal has gone
+        except OSError:  # closed, or the terminal has gone
             data = b""
-        if not data:
-            self._finish()
-            return
-        *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
+        text = self._decoder.decode(data) if data else "\n"  # the end completes the last line
+        *lines, self._rest = (self._rest + text).split("\n")
         self._lines.extend(filter(None, map(strip_controls, lines)))
-        self._proceed()
-
-    def _finish(self) -> None:
-        if last := strip_controls(self._rest):
-            self._lines.append(last)
-        self._ended = True
-        self._stop_reading()
+        if not data:
+            self._ended = True
+            self._lines.append(None)
         self._proceed()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from voicecli import events
 from voicecli.metrics.turns import Turn, TurnReader
@@ -28,14 +28,8 @@ METER_FLOOR = -60.0
 """Width of the level meter, and the dBFS that its first cell starts from."""
 
 RESET, BOLD, DIM, RED, GREEN, YELLOW, CYAN = 0, 1, 2, 31, 32, 33, 36
-_COLOURS: dict[str, int] = {
-    "connecting": YELLOW,
-    "listening": GREEN,
-    "thinking": YELLOW,
-    "speaking": CYAN,
-    "muted": RED,
-    "ended": DIM,
-}
+_COLOURS = {"listening": GREEN, "speaking": CYAN, "muted": RED, "ended": DIM}
+"""Of the states; the others, in which the user waits, are yellow."""
 
 
 class Display:
@@ -59,7 +53,7 @@ class LiveView:
     heard: of the current reply; level: of the microphone, in dBFS; typing: the line so far.  They
         change without an entry.  level and typing are None without a microphone and a keyboard.
     ended_turn: the turn that ended with the latest entry, if one did.
-    ttft: the LLM's time to first token, if that is the latest entry.
+    turns: reads the turns.
     invites_user: whether the latest entry gives the floor to a user who has not taken it.
     """
 
@@ -70,9 +64,8 @@ class LiveView:
         self.level: float | None = None
         self.typing: str | None = None
         self.ended_turn: Turn | None = None
-        self.ttft: Seconds | None = None
         self.invites_user = False
-        self._turns = TurnReader()
+        self.turns = TurnReader()
         self._turn: events.TurnId = 0
         self._transcript = TurnTranscript()
         self._committed = ""
@@ -86,8 +79,8 @@ class LiveView:
 
     def __call__(self, entry: Entry) -> None:
         """Take in the next entry."""
-        self.ended_turn = self._turns.note(entry)
-        self.ttft = None
+        self.ended_turn = self.turns.note(entry)
+        replying = self._turn if self.state in ("thinking", "speaking") else None
         match entry:
             case events.ConnectionOpened() if self.state == "connecting":
                 self.state = "listening"
@@ -97,23 +90,17 @@ class LiveView:
                 self._stopped = True
             case events.InputEnded():
                 self._input_ended = True
-            case events.FirstToken():
-                self.ttft = self._turns.measure_raw(entry.turn).get("llm.ttft")
             case events.EndSession():
                 self.state = "ended"
-            case events.ReplyFinished() | events.ReplyFailed() if self._has_floor(entry):
+            case events.ReplyFinished() | events.ReplyFailed() if entry.turn == replying:
                 self.state = "listening"
                 self._transcript = TurnTranscript()
-            case events.PlaybackStarted() if self._has_floor(entry):
+            case events.PlaybackStarted() if entry.turn == replying:
                 self.state, self._stopped = "speaking", False
             case _:
                 self._follow_words(entry)
         gives_floor = isinstance(entry, events.ReplyFinished | events.ReplyFailed) or self._stopped
         self.invites_user = bool(self.ended_turn) and gives_floor and not self._input_ended
-
-    def _has_floor(self, event: events.ReplyEvent) -> bool:
-        """Whether ``event`` concerns the reply that has the floor."""
-        return event.turn == self._turn and self.state in ("thinking", "speaking")
 
     def _follow_words(self, entry: Entry) -> None:
         match entry:
@@ -141,82 +128,60 @@ def render_region(view: LiveView, width: int, keys: str = "") -> list[str]:
     if view.state == "speaking" and view.heard:
         rows += _render_speech("agent", sanitize_line(view.heard), width)
     rows.append(_render_status(view, keys, width))
-    if view.typing is not None:
-        rows.append(_render_typing(view.typing, width))
+    if (typing := view.typing) is not None:
+        while cell_len(typing) > max(width - 4, 1):
+            typing = typing[1:]
+        rows.append(f"{style('›', BOLD)} {typing}{style('▏', BOLD)}")
     return rows
 
 
 def _render_speech(who: str, text: str, width: int) -> list[str]:
-    """The last rows of what is being said, beside who says it."""
-    indent = 6
-    rows = wrap(text, max(width - 1 - indent, 1))
-    first = f"{who:{indent}}" if len(rows) <= MAX_ROWS else f"{who:{indent - 1}}…"
-    rows = rows[-MAX_ROWS:]
-    margins = [first, *[" " * indent] * (len(rows) - 1)]
-    return [style(m[: width - 1], DIM) + row for m, row in zip(margins, rows, strict=True)]
+    """Return the last rows of what is being said, beside who says it."""
+    rows = wrap(text, max(width - 7, 1))
+    label = f"{who:6}" if len(rows) <= MAX_ROWS else f"{who:5}…"
+    margins = [label, *[" " * 6] * (MAX_ROWS - 1)]
+    pairs = zip(margins, rows[-MAX_ROWS:], strict=False)
+    return [style(margin[: width - 1], DIM) + row for margin, row in pairs]
 
 
 def _render_status(view: LiveView, keys: str, width: int) -> str:
-    """Who has the floor, how loud the microphone is, and what the keys do."""
+    """Show who has the floor, how loud the microphone is, and what the keys do."""
     muted = view.muted and view.level is not None and view.state == "listening"
     state = "muted" if muted else view.state
-    parts = [(f"● {state:10}", _COLOURS[state])]
+    parts = [(f"● {state:10}", _COLOURS.get(state, YELLOW))]
     if view.level is not None:
         cells = 0 if view.muted else meter_cells(view.level)
         parts += [(" ", RESET), ("█" * cells, GREEN), ("░" * (METER_CELLS - cells), DIM)]
-    return _crop([*parts, (f"  {keys}", DIM)], width - 1)
-
-
-def _render_typing(text: str, width: int) -> str:
-    """The end of what is being typed, and a caret."""
-    room = max(width - 4, 1)
-    while cell_len(text) > room:
-        text = text[1:]
-    return f"{style('›', BOLD)} {text}{style('▏', BOLD)}"
+    row, room = "", width - 1
+    for text, number in [*parts, (f"  {keys}", DIM)]:
+        text = set_cell_size(text, min(cell_len(text), room))
+        room -= cell_len(text)
+        row += style(text, number)
+    return row
 
 
 def meter_cells(level: float) -> int:
     """Return how many cells of the meter a level in dBFS fills."""
-    cells = round(METER_CELLS * (1 - level / METER_FLOOR)) if level > METER_FLOOR else 0
-    return min(max(cells, 0), METER_CELLS)
+    return min(max(round(METER_CELLS * (1 - level / METER_FLOOR)), 0), METER_CELLS)
 
 
 def style(text: str, number: int) -> str:
-    """Return ``text`` in the colour or weight with this ANSI number."""
-    return f"\x1b[{number}m{text}\x1b[{RESET}m"
-
-
-def _crop(parts: list[tuple[str, int]], width: int) -> str:
-    """Join ``parts``, each a text and its style; drop what lies beyond ``width`` cells."""
-    kept = []
-    for text, number in parts:
-        text = text if cell_len(text) <= width else set_cell_size(text, max(width, 0))
-        width -= cell_len(text)
-        if text:
-            kept.append(style(text, number))
-    return "".join(kept)
+    """Return ``text`` in the colour or weight with this ANSI number; RESET changes nothing."""
+    return f"\x1b[{number}m{text}\x1b[{RESET}m" if number and text else text
 
 
 def wrap(text: str, width: int, indent: int = 0) -> list[str]:
-    """Break ``text`` between words into rows of at most ``width`` cells.
-
-    Words wider than a row are broken inside.
+    """Break ``text`` into rows of at most ``width`` cells, inside of words only where it has to be.
 
     indent: of all rows but the first.
     """
-    rows, row = [], ""
-    margin = " " * indent
+    rows = [""]
     for space, word in re.findall(r"(\s*)(\S+)", text):
-        longer = row + " " * len(space) + word
+        longer = rows[-1] + " " * len(space) + word
         if cell_len(longer) <= width:
-            row = longer
-            continue
-        if row.strip():
-            rows.append(row)
-            row = margin
-        for character in word:
-            if cell_len(row + character) > width and row.strip():
-                rows.append(row)
-                row = margin
-            row += character
-    return [*rows, row] if row else rows
+            rows[-1] = longer
+        elif rows == [""]:
+            rows = chop_cells(word, width)
+        else:
+            rows += [" " * indent + part for part in chop_cells(word, width - indent)]
+    return [row for row in rows if row]
