@@ -20,9 +20,7 @@ from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
     from voicecli.metrics.thresholds import Threshold
-    from voicecli.pipeline.wiring import Services
     from voicecli.probe.compare import Change
-    from voicecli.probe.json_result import RunContext
     from voicecli.probe.prediction import Evaluation
     from voicecli.probe.results import ProbeResults
     from voicecli.probe.run import Observer
@@ -187,7 +185,8 @@ class _Command:
 
     async def _probe(self) -> None:
         from voicecli.pipeline.wiring import open_services
-        from voicecli.probe.run import Probe, measure_audio
+        from voicecli.probe.compare import check_comparable
+        from voicecli.probe.run import Probe, describe_basis, measure_audio
 
         standin = self.profile.standin
         # Scripted transcripts are not of the words that were sent.
@@ -197,7 +196,9 @@ class _Command:
             _open_watch() if watching else _open_progress(quiet=self.output is not Format.TEXT)
         )
         async with open_services(self.profile) as services:
-            self._check_comparable(services)
+            self._basis = describe_basis(self.profile, services, self.plan.workers)
+            if self.before is not None:  # fails before the probe costs anything
+                check_comparable(self.before, self._basis)
             self._announce_cost()
             with observing as observer:
                 probe = Probe(self.profile, services, self.results, self.plan, observer)
@@ -207,15 +208,6 @@ class _Command:
                 if len(self.results.wanted) > 1:
                     await measure_audio(self.profile, self.results)
                 await probe.run()
-
-    def _check_comparable(self, services: Services) -> None:
-        """Raise UsageError before money is spent on a run that cannot be compared."""
-        from voicecli.probe.compare import check_comparable
-        from voicecli.probe.run import describe_basis
-
-        self._basis = describe_basis(self.profile, services, self.plan.workers)
-        if self.before is not None:
-            check_comparable(self.before, self._basis)
 
     def _announce_cost(self) -> None:
         from voicecli.probe.run import estimate_probe_cost
@@ -230,12 +222,19 @@ class _Command:
 
     def _report(self) -> int:
         from voicecli.probe.compare import compare_results
-        from voicecli.probe.json_result import build_result, encode_changes
+        from voicecli.probe.json_result import RunContext, build_result, encode_changes
         from voicecli.probe.prediction import evaluate_results
         from voicecli.probe.text import as_csv, text_lines
-        from voicecli.report.json_result import dump_result
+        from voicecli.report.json_result import dump_result, hash_profile
 
-        results, output, context = self.results, self.output, self._make_context()
+        results, output = self.results, self.output
+        context = RunContext(
+            profile=self.profile_name,
+            profile_hash=hash_profile(self.profile.resolved()),
+            plan=self.plan,
+            basis=self._basis,
+            environment=describe_environment() | {"clock": "virtual" if self.fast else "monotonic"},
+        )
         evaluation = evaluate_results(results, self.profile, self.thresholds)
         data = build_result(results, evaluation, context)
         changes = None if self.before is None else compare_results(self.before, data)
@@ -254,18 +253,6 @@ class _Command:
             for line in text_lines(results, evaluation, context, changes, as_markdown=as_markdown):
                 typer.echo(sanitize_message(line))
         return self._report_failures(evaluation, changes or ())
-
-    def _make_context(self) -> RunContext:
-        from voicecli.probe.json_result import RunContext
-        from voicecli.report.json_result import hash_profile
-
-        return RunContext(
-            profile=self.profile_name,
-            profile_hash=hash_profile(self.profile.resolved()),
-            plan=self.plan,
-            basis=self._basis,
-            environment=describe_environment() | {"clock": "virtual" if self.fast else "monotonic"},
-        )
 
     def _report_failures(self, evaluation: Evaluation, changes: Sequence[Change]) -> int:
         """Print each failure on standard error, a line each; returns the exit code."""

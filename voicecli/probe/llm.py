@@ -9,9 +9,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
+import numpy as np
 from typing_extensions import override
 
 from voicecli import clock
@@ -19,16 +18,14 @@ from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, LlmRequested, Service
 from voicecli.pipeline.generation import Generation, HedgeDelay
 from voicecli.pipeline.speech import create_chunker
-from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter
+from voicecli.pipeline.wiring import Services
+from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter, is_refusal
+from voicecli.profile import Profile
 from voicecli.services.interfaces import LanguageModel, Message, Usage
 from voicecli.units import Seconds
 
-if TYPE_CHECKING:
-    from voicecli.pipeline.wiring import Services
-    from voicecli.profile import Profile
-
 STALL: Seconds = 2.0
-"""A listener takes a longer pause for the end."""
+"""A listener takes a longer pause, before the first token or after it, for the end."""
 
 DIALOGUE = (
     ("What is the capital of Australia?", "It is Canberra. Many people think of Sydney first."),
@@ -88,6 +85,7 @@ class LlmProber(Prober):
             await generation.run(tasks)
         if generation.failure is not None:
             raise generation.failure
+        pauses = [np.diff([one.at, *one.pieces]).max(initial=0.0) for one in timed.requests]
         return Sample(
             service="llm",
             at=clock.now(),
@@ -96,8 +94,8 @@ class LlmProber(Prober):
             counts={
                 "llm.requests": len(timed.requests),
                 "llm.retries": len(timed.requests) - 1,
-                "llm.refusals": timed.refusals,
-                "llm.stalls": int(timed.longest_pause > STALL),
+                "llm.refusals": sum(is_refusal(one.error) for one in timed.requests),
+                "llm.stalls": int(max(pauses) > STALL),
                 "llm.tokens": generation.tokens or 0,
                 "llm.prompt_tokens": generation.prompt_tokens or 0,
                 "llm.uncounted": int(generation.tokens is None),
@@ -148,17 +146,6 @@ class _TimedModel(LanguageModel):
             request.error = error
             raise
 
-    @property
-    def refusals(self) -> int:
-        """Requests that were answered with 4xx."""
-        statuses = [one.error.status or 0 for one in self.requests if one.error is not None]
-        return sum(400 <= status < 500 for status in statuses)
-
-    @property
-    def longest_pause(self) -> Seconds:
-        """The longest time without a piece, from the request or from the piece before."""
-        return max(max(_gaps([one.at, *one.pieces]), default=0.0) for one in self.requests)
-
 
 def _compute_values(timed: _TimedModel, events: Sequence[Event]) -> dict[str, float]:
     """The values of the request that was answered."""
@@ -166,16 +153,11 @@ def _compute_values(timed: _TimedModel, events: Sequence[Event]) -> dict[str, fl
     asked = [event.at for event in events if isinstance(event, LlmRequested)][-1]
     first, last = request.pieces[0], request.pieces[-1]
     values = {"llm.ttft": first - asked, "llm.total": last - asked}
-    clauses = [event.at for event in events if isinstance(event, ClauseReady)]
-    if clauses:
+    if clauses := [event.at for event in events if isinstance(event, ClauseReady)]:
         values["llm.clause"] = max(clauses[0] - first, 0.0)
-    if gaps := _gaps(request.pieces):
-        values["llm.gap"] = max(gaps)
+    if len(request.pieces) > 1:
+        values["llm.gap"] = float(np.diff(request.pieces).max())
         tokens = request.usage.completion_tokens if request.usage else len(request.pieces)
         if last > first and tokens > 1:
             values["llm.rate"] = (tokens - 1) / (last - first)
     return values
-
-
-def _gaps(times: Sequence[Seconds]) -> list[Seconds]:
-    return [later - sooner for sooner, later in pairwise(times)]

@@ -273,13 +273,12 @@ def evaluate_results(
     """Predict mouth-to-ear, find the best advice, estimate the cost, check budgets, thresholds."""
     measurements = results.measurements()
     prediction = predict(measurements, profile)
-    advice = find_advice(measurements, profile)
     summary = results.summarize(prediction)
     return Evaluation(
         summary=summary,
         cost=estimate_cost(results.count_usage(), profile.find_prices()),
         prediction=prediction,
-        best=advice[0] if advice else None,
+        best=next(iter(find_advice(measurements, profile)), None),
         budgets=list(_check_budgets(profile.budgets, summary)),
         expectations=[evaluate(one, summary) for one in thresholds],
     )

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from voicecli import clock
 from voicecli.errors import CredentialsError, DeviceError
@@ -22,11 +22,9 @@ from voicecli.probe.schedule import Plan, Prober, Sample, take_samples
 from voicecli.probe.stt import SttProber, endpoint_matters
 from voicecli.probe.trace import ConnectionTarget, trace_connection
 from voicecli.probe.tts import CLAUSES, MAX_CLEARS, TO_CLEAR, TtsProber
+from voicecli.profile import Profile
 from voicecli.services.endpoint import check_key, check_url
 from voicecli.units import Seconds
-
-if TYPE_CHECKING:
-    from voicecli.profile import Profile
 
 TRACES = 3
 """Connections to trace per service."""

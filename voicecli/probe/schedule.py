@@ -17,9 +17,6 @@ MAX_FAILURES = 3
 
 RETRY_PAUSE: Seconds = 0.5
 
-MAX_WORKERS = 10
-"""Connections at once; accounts have as few as five to a service."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -87,7 +84,7 @@ class Plan:
     count: samples of each service; None for no limit.
     warmup: uncounted samples before them, on each connection.
     cold: samples on new connections.
-    workers: connections at once.
+    workers: connections at once; accounts have as few as five to a service.
     every: as in TicketCounter.
     """
 
@@ -120,7 +117,7 @@ async def take_samples(prober: Prober, plan: Plan, post: Post) -> VoiceError | N
     tickets = TicketCounter(count, plan.every)
     errors: list[VoiceError] = []
     async with asyncio.TaskGroup() as tasks:
-        for worker in range(min(plan.workers, MAX_WORKERS)):
+        for worker in range(plan.workers):
             tasks.create_task(
                 _take_warm(prober, plan.warmup, tickets, post, errors),
                 name=f"probe {prober.service} {worker + 1}",
@@ -137,7 +134,7 @@ async def _take_cold(prober: Prober, count: int, post: Post) -> VoiceError | Non
         except (ServiceError, CredentialsError) as error:
             failures += 1
             post(_failed_sample(prober.service, error, cold=True))
-            if _is_final(error) or failures == count:
+            if not isinstance(error, ServiceError) or error.final or failures == count:
                 return error
             await asyncio.sleep(RETRY_PAUSE)
     return None
@@ -161,24 +158,18 @@ async def _take_warm(
         except (ServiceError, CredentialsError) as error:
             failures += 1
             post(_failed_sample(prober.service, error))
-            if _is_final(error) or failures >= MAX_FAILURES:
+            if not isinstance(error, ServiceError) or error.final or failures >= MAX_FAILURES:
                 tickets.stop()
                 errors.append(error)
                 return
             await asyncio.sleep(RETRY_PAUSE)
 
 
-def _is_final(error: VoiceError) -> bool:
-    """Whether the same call cannot succeed later."""
-    return error.final if isinstance(error, ServiceError) else True
-
-
 def _failed_sample(service: Service, error: VoiceError, *, cold: bool = False) -> FailedSample:
-    refused = isinstance(error, ServiceError) and 400 <= (error.status or 0) < 500
-    return FailedSample(
-        service=service,
-        at=clock.now(),
-        error=error,
-        counts={f"{service}.errors": 1, f"{service}.refusals": int(refused)},
-        cold=cold,
-    )
+    counts = {f"{service}.errors": 1, f"{service}.refusals": int(is_refusal(error))}
+    return FailedSample(service=service, at=clock.now(), error=error, counts=counts, cold=cold)
+
+
+def is_refusal(error: VoiceError | None) -> bool:
+    """Whether the service refused the request (4xx)."""
+    return isinstance(error, ServiceError) and 400 <= (error.status or 0) < 500

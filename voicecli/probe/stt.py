@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from statistics import median
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import soundfile
@@ -38,14 +38,12 @@ from voicecli.events import (
     SpeechStopped,
     UtteranceEnded,
 )
+from voicecli.pipeline.wiring import Services
 from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter
+from voicecli.profile import Profile
 from voicecli.services.interfaces import Transcriber
 from voicecli.turns.end_of_turn import split_words
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
-
-if TYPE_CHECKING:
-    from voicecli.pipeline.wiring import Services
-    from voicecli.profile import Profile
 
 T = TypeVar("T")
 
@@ -176,15 +174,19 @@ class SttProber(Prober):
         *,
         cold: bool = False,
     ) -> Sample:
-        text = join_transcripts(tap.events)
-        wrong, words = count_word_errors(clip.words, text)
+        import jiwer
+
+        finals = [event.text for event in tap.events if isinstance(event, FinalTranscript)]
+        interims = [event.text for event in tap.events if isinstance(event, InterimTranscript)]
+        text = " ".join(filter(None, finals)) or (interims[-1] if interims else "")
+        found = jiwer.process_words(clip.words, " ".join(split_words(text)))
         return Sample(
             service="stt",
             at=clock.now(),
             values=values,
             counts={
-                "stt.wrong": wrong,
-                "stt.words": words,
+                "stt.wrong": found.substitutions + found.deletions + found.insertions,
+                "stt.words": len(clip.words.split()),
                 "stt.late": tap.late,
                 "stt.seconds": clip.format.seconds(len(sent)),
                 **(counts or {}),
@@ -202,21 +204,6 @@ def endpoint_matters(profile: Profile) -> bool:
     noticed = profile.audio.hangover + profile.audio.block
     endpointing = profile.stt.endpointing
     return endpointing is not None and endpointing <= noticed
-
-
-def join_transcripts(events: Sequence[Event]) -> str:
-    """The text of all finals, or of the last interim if there is no final."""
-    finals = [event.text for event in events if isinstance(event, FinalTranscript)]
-    interims = [event.text for event in events if isinstance(event, InterimTranscript)]
-    return " ".join(filter(None, finals)) or (interims[-1] if interims else "")
-
-
-def count_word_errors(reference: str, text: str) -> tuple[int, int]:
-    """Substituted, missing and extra words of ``text``; and the words of the reference."""
-    import jiwer
-
-    found = jiwer.process_words(reference, " ".join(split_words(text)))
-    return found.substitutions + found.deletions + found.insertions, len(reference.split())
 
 
 @dataclass(eq=False)

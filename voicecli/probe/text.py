@@ -12,8 +12,7 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.events import Service
-from voicecli.metrics.stages import MOUTH_TO_EAR
-from voicecli.metrics.summary import MIN_COUNT, Distribution, describe
+from voicecli.metrics.summary import MIN_COUNT, describe
 from voicecli.probe.compare import Change, find_outliers
 from voicecli.probe.json_result import RunContext, list_doubts
 from voicecli.probe.prediction import Evaluation
@@ -68,7 +67,9 @@ def text_lines(
             lines.append("")
         lines.extend(f"{bullet}{line}" for line in below)
 
-    add_section("network, ms", _network_rows(results), *_diagnoses(results))
+    traced = {service: results.traces_of(service) for service in results.wanted}
+    diagnoses = [f"{service}: {diagnose(traces)}." for service, traces in traced.items() if traces]
+    add_section("network, ms", _network_rows(results), *diagnoses)
     add_section("ms", _metric_rows(results, cold=False), *_service_lines(results, evaluation))
     add_section("first use of a new connection, ms", _metric_rows(results, cold=True))
     add_section("budgets, ms", _budget_rows(evaluation))
@@ -102,12 +103,6 @@ def number(value: float | None, unit: str, none: str = "–") -> str:
         value = ms(value)
         return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
     return f"{value:.0f}" if value >= 99.5 else f"{value:.2f}"
-
-
-def _diagnoses(results: ProbeResults) -> Iterator[str]:
-    for service in results.wanted:
-        if traces := results.traces_of(service):
-            yield f"{service}: {diagnose(traces)}."
 
 
 def _network_rows(results: ProbeResults) -> Iterator[Row]:
@@ -231,20 +226,15 @@ def as_csv(results: ProbeResults, evaluation: Evaluation) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["metric", "unit", *STATISTICS, "outliers"])
-    for name, values in results.values().items():
-        writer.writerow(_csv_row(name, describe(values), str(len(find_outliers(values)))))
-    if (predicted := evaluation.summary.distributions.get(MOUTH_TO_EAR.name)) is not None:
-        writer.writerow(_csv_row(MOUTH_TO_EAR.name, predicted, ""))
+    values = results.values()
+    for name, distribution in evaluation.summary.distributions.items():
+        unit = METRICS[name].unit
+        scale = ms(1.0) if unit == "ms" else 1.0
+        found = [getattr(distribution, statistic) for statistic in STATISTICS[1:]]
+        shown = ("" if one is None else f"{one * scale:.3f}" for one in found)
+        outliers = len(find_outliers(values[name])) if name in values else ""
+        writer.writerow([name, unit, distribution.n, *shown, outliers])
     return out.getvalue()
-
-
-def _csv_row(name: str, distribution: Distribution, outliers: str) -> Row:
-    unit = METRICS[name].unit
-    values = (getattr(distribution, statistic) for statistic in STATISTICS[1:])
-    if unit == "ms":
-        values = (None if value is None else ms(value) for value in values)
-    shown = ("" if value is None else f"{value:.3f}" for value in values)
-    return [name, unit, str(distribution.n), *shown, outliers]
 
 
 # ── progress, and --watch ────────────────────────────────────────────────────
@@ -304,13 +294,9 @@ class WatchTable(Observer):
     def __init__(self, show: Callable[[Table], None], say: Callable[[str], None]) -> None:
         self._show = show
         self._say = say
-        self._values: dict[str, list[float]] = {}
-        self._errors: dict[Service, int] = {}
+        self._values: dict[str, list[float]] = {name: [] for name in WATCHED}
+        self._errors: dict[Service, int] = dict.fromkeys(SERVICES, 0)
         self._latest: deque[str] = deque(maxlen=3)
-
-    @override
-    def service_started(self, service: Service, steps: int | None) -> None:
-        self._errors[service] = 0
 
     @override
     def sample_taken(self, sample: Sample) -> None:
@@ -320,7 +306,7 @@ class WatchTable(Observer):
             return
         for name, value in sample.values.items():
             if name in WATCHED:
-                self._values.setdefault(name, []).append(value)
+                self._values[name].append(value)
                 self._say(f"{_timestamp(sample.at)} {name} {number(value, 'ms')} ms")
         self._show(self.table())
 
@@ -341,8 +327,8 @@ class WatchTable(Observer):
         for heading in ("n", "last", "P50", "P95", "max"):
             table.add_column(heading, justify="right")
         table.add_column(f"the last {SPARKLINE_WIDTH}")
-        for name in WATCHED:
-            if values := self._values.get(name):
+        for name, values in self._values.items():
+            if values:
                 distribution = describe(values)
                 shown = (values[-1], distribution.p50, distribution.p95, distribution.max)
                 cells = [number(value, "ms") for value in shown]

@@ -222,7 +222,7 @@ class _Tracer:
         """The upgrade, a ping, and the service's first message."""
         if (connection := await self._open_websocket()) is None:
             return
-        goodbye = self._target.handshake.goodbye
+        goodbye = self._target.handshake.goodbye  # a service with one sends nothing before it
         try:
             for phase in ("trip", "message") if goodbye else ("message", "trip"):
                 self.begin(phase)
@@ -267,8 +267,11 @@ class _Tracer:
         }
         url = endpoint.websocket_url(handshake.path)
         try:
-            if self._proxy:
-                connection = await self._connect_through_proxy(url, options)
+            if self._proxy:  # the library connects to it and asks for a tunnel in one step
+                parts = urlsplit(self._proxy)
+                self.address = (await self.resolve(parts.hostname or "", _port(parts)))[0]
+                self.begin("proxy")
+                connection = await connect(url, proxy=self._proxy, **options)
             else:
                 port = _port(urlsplit(endpoint.http_url()))
                 options |= {"proxy": None, "port": port}
@@ -283,28 +286,19 @@ class _Tracer:
         self.status = 101
         return connection
 
-    async def _connect_through_proxy(self, url: str, options: dict[str, Any]) -> ClientConnection:
-        """websockets connects to the proxy and asks it for a tunnel in one step: ``proxy``."""
-        parts = urlsplit(self._proxy)
-        self.address = (await self.resolve(parts.hostname or "", _port(parts)))[0]
-        self.begin("proxy")
-        return await connect(url, **options, proxy=self._proxy)
-
 
 class _TimedBackend(httpcore2.AnyIOBackend):
     """httpcore2's network backend, which resolves and connects in two phases, and only once."""
 
     def __init__(self, tracer: _Tracer) -> None:
         self._tracer = tracer
-        self._used = False
 
     @override
     async def connect_tcp(
         self, host: str, port: int, *args: Any, **options: Any
     ) -> httpcore2.AsyncNetworkStream:
-        if self._used:  # for the second request: the server has closed the connection
+        if self._tracer.phases:  # for the second request: the server has closed the connection
             raise httpcore2.RemoteProtocolError("closed")
-        self._used = True
         connect = super().connect_tcp
         stream = await self._tracer.connect(
             host, port, lambda address: connect(address, port, *args, **options)

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import override
@@ -21,13 +20,11 @@ from voicecli.audio.playout import ClockedPlayout
 from voicecli.errors import ServiceError
 from voicecli.events import Service
 from voicecli.pipeline.speech import PREROLL
+from voicecli.pipeline.wiring import Services
 from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter
+from voicecli.profile import Profile
 from voicecli.services.interfaces import Flushed, Synthesizer
 from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
-
-if TYPE_CHECKING:
-    from voicecli.pipeline.wiring import Services
-    from voicecli.profile import Profile
 
 CLAUSES = (
     "The capital of Australia is Canberra. ",
