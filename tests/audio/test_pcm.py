@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voicecli.audio.pcm import AUDIBLE_DBFS, Resampler, first_audible, samples_of
+from voicecli.audio.pcm import AUDIBLE_DBFS, Resampler, find_audible, samples_of
 from voicecli.units import AudioFormat
 
 RATES = st.sampled_from([8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000, 192_000])
@@ -35,7 +35,7 @@ def test_silence_is_as_long_as_asked_to_the_nearest_sample(rate: int, duration: 
 @given(st.lists(st.integers(-32768, 32767), max_size=200))
 def test_the_first_audible_sample_is_the_first_of_45_dbfs(values: list[int]) -> None:
     loud = [i for i, value in enumerate(values) if abs(value) / 32768 >= 10 ** (AUDIBLE_DBFS / 20)]
-    assert first_audible(np.array(values, "<i2").tobytes()) == (loud[0] if loud else None)
+    assert find_audible(np.array(values, "<i2")) == (loud[0] if loud else None)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_first_audible_sample_is_the_first_of_45_dbfs(values: list[int]) -> 
     ],
 )
 def test_where_audible_begins(value: int, audible: bool) -> None:
-    assert first_audible(np.array([0, value], "<i2").tobytes()) == (1 if audible else None)
+    assert find_audible(np.array([0, value], "<i2")) == (1 if audible else None)
 
 
 def test_samples_are_a_view_of_little_endian_pairs() -> None:

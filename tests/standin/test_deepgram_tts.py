@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from voicecli import clock
-from voicecli.audio.pcm import first_audible
+from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.standin import Fault, serve
 from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import Latency, Script, TtsScript
@@ -136,8 +136,8 @@ def test_audio_comes_exactly_when_the_script_says() -> None:
 def test_the_first_sample_is_audible_unless_a_lead_is_wanted() -> None:
     moves = (speak("Hello."), FLUSH, 5.0, CLOSE)
 
-    assert first_audible(say(*moves).pcm) == 0
-    assert first_audible(say(*moves, tts=TtsScript(lead=0.05)).pcm) == 0.05 * RATE
+    assert find_audible(samples_of(say(*moves).pcm)) == 0
+    assert find_audible(samples_of(say(*moves, tts=TtsScript(lead=0.05)).pcm)) == 0.05 * RATE
 
 
 def test_texts_are_joined_as_they_stand() -> None:

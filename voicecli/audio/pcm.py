@@ -36,11 +36,6 @@ def find_audible(samples: SampleArray) -> Samples | None:
     return int(loud.argmax()) if loud.any() else None
 
 
-def first_audible(pcm: bytes) -> Samples | None:
-    """Return ``find_audible`` of linear16 ``pcm``."""
-    return find_audible(samples_of(pcm))
-
-
 def measure_level(samples: SampleArray) -> float:
     """Return the root-mean-square level of ``samples`` in dBFS."""
     if not samples.size:

@@ -34,17 +34,15 @@ class PlayoutBuffer:
     rate: hertz.
     prebuffer: seconds of a reply that are queued before it flows.
     fade: length of a fade in seconds.
-    fade_before_dry: fade out before the queue runs dry.  A device needs this: it draws whole
-        blocks, so that once a block has turned out too short it is too late to fade.
     """
 
-    def __init__(
-        self, rate: int, prebuffer: Seconds, fade: Seconds = FADE, *, fade_before_dry: bool = True
-    ) -> None:
+    def __init__(self, rate: int, prebuffer: Seconds, fade: Seconds = FADE) -> None:
         self.rate = rate
         self.prebuffer = self._least_prebuffer = prebuffer
         self._fade = round(fade * rate)
-        self._dry_fade = self._fade if fade_before_dry else 0
+        # Fade out before the queue runs dry: a device draws whole blocks, so that once a block has
+        # turned out too short it is too late.
+        self._dry_fade = self._fade
         self._tail = _NOTHING  # the fade-out of what was cut off
         self._reset()
 
@@ -161,7 +159,6 @@ class PlayoutBuffer:
         return len(self._queue) // SAMPLE_SIZE
 
     def _flow(self) -> None:
-        """Let the queue flow if it may."""
         if not self._queued:
             return
         if self._dry:
@@ -240,7 +237,8 @@ class ClockedPlayout(PlayoutBuffer):
     """
 
     def __init__(self, rate: int, prebuffer: Seconds, fade: Seconds = FADE) -> None:
-        super().__init__(rate, prebuffer, fade, fade_before_dry=False)
+        super().__init__(rate, prebuffer, fade)
+        self._dry_fade = 0
         self._tick: Samples = 0  # everything before it has been drawn
         self._log = PlayedLog(rate)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from voicecli import clock
 from voicecli.audio.interfaces import Sink
-from voicecli.audio.pcm import first_audible
+from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.errors import ServiceError, StalledError, find_first_error
 from voicecli.events import ClauseSent, FirstAudio, PlaybackEnd, TurnId, Warned
 from voicecli.pipeline import Post
@@ -209,7 +209,7 @@ class ReplySpeech:
         """Return ``pcm`` without the silence at the reply's head, except for PREROLL."""
         pcm = self._preroll + pcm
         keep = SAMPLE_SIZE * self.sink.format.samples(PREROLL)
-        index = first_audible(pcm)
+        index = find_audible(samples_of(pcm))
         if index is None:
             self._preroll = pcm[-keep:]
             self._silence += (len(pcm) - len(self._preroll)) // SAMPLE_SIZE

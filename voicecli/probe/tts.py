@@ -15,7 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from voicecli import clock
-from voicecli.audio.pcm import first_audible, samples_of
+from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.audio.playout import ClockedPlayout
 from voicecli.errors import ServiceError
 from voicecli.events import Service
@@ -141,7 +141,7 @@ def compute_values(
     chunks: Sequence[Chunk], flushed: Seconds, format: AudioFormat, prebuffer: Seconds
 ) -> dict[str, float]:
     """The values of one clause; empty if nothing is audible."""
-    audible = first_audible(b"".join(chunk.pcm for chunk in chunks))
+    audible = find_audible(samples_of(b"".join(chunk.pcm for chunk in chunks)))
     if audible is None:
         return {}
     arrived = np.array([chunk.at for chunk in chunks]) - chunks[0].at

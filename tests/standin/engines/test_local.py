@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from voicecli import clock
-from voicecli.audio.pcm import first_audible, samples_of
+from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, ServiceError
 from voicecli.standin.engines import Engines, Segment, models
@@ -285,7 +285,7 @@ def test_what_the_tts_says_the_stt_recognises_at_any_rate() -> None:
         for rate in (16_000, 24_000, 48_000):
             pcm = b"".join([chunk async for chunk in engines.tts.speak(said, rate)])
             voiced = tuple(find_stretches([AudioBlock(pcm, 0.0)], AudioFormat(rate)))
-            assert first_audible(pcm) is not None
+            assert find_audible(samples_of(pcm)) is not None
             texts.append(await engines.stt().recognise(Segment(pcm, rate, voiced), "final"))
         return texts
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicecli import clock
-from voicecli.audio.pcm import first_audible
+from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.standin.engines import Result, Segment
 from voicecli.standin.engines.scripted import ScriptedStt, create_scripted_engines
@@ -131,7 +131,7 @@ def test_a_text_is_one_stretch_of_voice_audible_from_its_first_sample(rate: int)
 
     length = 0.06 * len(text)
     assert len(pcm) == 2 * round(length * rate)
-    assert first_audible(pcm) == 0
+    assert find_audible(samples_of(pcm)) == 0
     assert [*find_stretches([AudioBlock(pcm, 0.0)], AudioFormat(rate))] == [
         (0.0, pytest.approx(length, abs=0.01))
     ]

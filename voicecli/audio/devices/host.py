@@ -13,9 +13,6 @@ from typing import Any
 from voicecli.audio.devices import select
 from voicecli.audio.devices.select import Device, Direction
 
-INPUT_UNDERFLOW, INPUT_OVERFLOW, OUTPUT_UNDERFLOW, OUTPUT_OVERFLOW = 1, 2, 4, 8
-"""PortAudio's status flags; 16 means that a stream is being primed and is no fault."""
-
 Library = Any  # an instance of ``pyaudio.PyAudio``
 
 

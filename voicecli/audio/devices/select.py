@@ -167,21 +167,17 @@ def make_open_error(
     error: Exception, device: Device, direction: Direction, rates: Sequence[int]
 ) -> DeviceError:
     """Explain why a device cannot be opened; ``error`` is the last of its refusals."""
-    tried = ", ".join(map(str, rates))
-    busy = "is busy", "Close the program that uses it, or choose another."
-    reasons = {
-        _INVALID_RATE: (
-            f"refuses every sample rate tried ({tried} Hz)",
-            "Set one of them in the system's sound settings, or choose another device.",
-        ),
-        _INVALID_CHANNELS: ("refuses mono and stereo", f"Choose another device; {_LIST_HINT}."),
-        _UNAVAILABLE: busy,
-        _TIMED_OUT: busy,
-    }
-    reason, hint = reasons.get(_get_code(error) or 0) or (
-        f"cannot be opened: {_describe(error)}",
-        f"Check that it is connected and not in use, or choose another; {_LIST_HINT}.",
-    )
+    code = _get_code(error)
+    if code == _INVALID_RATE:
+        reason = f"refuses every sample rate tried ({', '.join(map(str, rates))} Hz)"
+        hint = "Set one of them in the system's sound settings, or choose another device."
+    elif code == _INVALID_CHANNELS:
+        reason, hint = "refuses mono and stereo", f"Choose another device; {_LIST_HINT}."
+    elif code in (_UNAVAILABLE, _TIMED_OUT):
+        reason, hint = "is busy", "Close the program that uses it, or choose another."
+    else:
+        reason = f"cannot be opened: {_describe(error)}"
+        hint = f"Check that it is connected and not in use, or choose another; {_LIST_HINT}."
     return DeviceError(f"the {NOUNS[direction]} {device.name!r} {reason}", hint=hint)
 
 

@@ -38,10 +38,8 @@ _STALL_GRACE: Seconds = 0.05  # callbacks due while the process was stopped arri
 _REOPEN_INTERVAL: Seconds = 0.2  # between two attempts to replace a lost device
 _REOPEN_TIMEOUT: Seconds = 10.0  # then a lost device is an error
 
-_XRUN_FLAGS = {
-    "input": host.INPUT_UNDERFLOW | host.INPUT_OVERFLOW,
-    "output": host.OUTPUT_UNDERFLOW | host.OUTPUT_OVERFLOW,
-}
+_XRUN_FLAGS = {"input": 1 | 2, "output": 4 | 8}
+"""PortAudio's flags for underflow and overflow; 16, that a stream is being primed, is no fault."""
 
 _CONTINUE = 0  # pyaudio.paContinue
 _MOST_HARDWARE_CHANNELS = 8  # a device with more is a sound server, which mixes down
@@ -204,18 +202,15 @@ class Stream:
             if data is None:
                 played = self.on_block(np.zeros(frames, np.int16), block_time)
                 return np.repeat(played, self.channels).tobytes(), _CONTINUE
-            self.on_block(_mix_down(data, self.channels), block_time)
+            captured: SampleArray = np.frombuffer(data, np.int16)
+            if self.channels > 1:
+                mean = captured.reshape(-1, self.channels).mean(axis=1)
+                captured = mean.round().astype(np.int16)
+            self.on_block(captured, block_time)
             return None, _CONTINUE
         except Exception as error:
             self.fault = self.fault or error
             return bytes(2 * self.channels * frames), _CONTINUE
-
-
-def _mix_down(data: bytes, channels: int) -> SampleArray:
-    samples: SampleArray = np.frombuffer(data, np.int16)
-    if channels > 1:
-        samples = samples.reshape(-1, channels).mean(axis=1).round().astype(np.int16)
-    return samples
 
 
 def _list_rates(device: Device, rate: int) -> list[int]:
@@ -274,19 +269,19 @@ class DeviceHost:
         for stream in self._streams:
             if stream.fault:
                 raise stream.fault
-        if self._all_alive():
+        if not self._find_lost():
             return
         await asyncio.sleep(_STALL_GRACE)
         async with self._replacing:
-            if not self._all_alive():
-                await self._replace([stream for stream in self._streams if not stream.alive])
+            if lost := self._find_lost():
+                await self._replace(lost)
 
     def shut_down(self) -> None:
         """Let the thread end once its calls are done."""
         self._thread.shutdown(wait=False)
 
-    def _all_alive(self) -> bool:
-        return all(stream.alive for stream in self._streams)
+    def _find_lost(self) -> list[Stream]:
+        return [stream for stream in self._streams if not stream.alive]
 
     async def _replace(self, lost: list[Stream]) -> None:
         for stream in lost:

@@ -21,7 +21,7 @@ from typing_extensions import override
 from voicecli.audio.interfaces import Detector
 from voicecli.audio.pcm import SILENT_DBFS, Float64Array, SampleArray, samples_of, to_dbfs
 from voicecli.events import Event, SpeechStarted, SpeechStopped
-from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
+from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 FRAME: Seconds = 0.010
 STEP: Seconds = 0.001  # precision of the beginning and the end of a voice within a frame
@@ -67,19 +67,18 @@ class Frame:
 
     def find_first_loud(self, threshold: float) -> Seconds:
         """Return when its first step above ``threshold`` began; the frame's start without one."""
-        size = round(STEP * self.rate)
-        loud = self._measure(self.samples[: len(self.samples) // size * size], size) >= threshold
-        return self.at + int(loud.argmax()) * size / self.rate
+        return self.at + self._find_loud(self.samples, threshold)
 
     def find_last_loud(self, threshold: float) -> Seconds:
         """Return when its last step above ``threshold`` ended; the frame's end without one."""
-        size = round(STEP * self.rate)
-        loud = self._measure(self.samples[len(self.samples) % size :], size) >= threshold
-        return self.end - int(loud[::-1].argmax()) * size / self.rate
+        return self.end - self._find_loud(self.samples[::-1], threshold)
 
-    def _measure(self, samples: SampleArray, size: Samples) -> Float64Array:
-        """Levels of steps of ``size`` samples."""
-        return to_dbfs(_average(np.square(samples.reshape(-1, size) - self.offset)))
+    def _find_loud(self, samples: SampleArray, threshold: float) -> Seconds:
+        """Return the time before the first loud step of ``samples``; 0 without one."""
+        size = round(STEP * self.rate)
+        steps = samples[: len(samples) // size * size].reshape(-1, size)
+        levels = to_dbfs(_average(np.square(steps - self.offset)))
+        return int((levels >= threshold).argmax()) * size / self.rate
 
 
 class LevelMeter:
