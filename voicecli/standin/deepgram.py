@@ -22,13 +22,13 @@ from websockets.typing import Subprotocol
 from voicecli.events import Service
 from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule, HalfOpen
 
+NO_CREDITS = (
+    "Project does not have enough credits for an ASR request "
+    "and does not have an overage agreement."
+)
 REFUSALS = {
     401: ("INVALID_AUTH", "Invalid credentials."),
-    402: (
-        "ASR_PAYMENT_REQUIRED",
-        "Project does not have enough credits for an ASR request "
-        "and does not have an overage agreement.",
-    ),
+    402: ("ASR_PAYMENT_REQUIRED", NO_CREDITS),
     403: ("INSUFFICIENT_PERMISSIONS", "Project does not have access to the requested model."),
     404: ("NOT_FOUND", "Not found."),
     429: ("TOO_MANY_REQUESTS", "Too many requests. Please try again later"),
@@ -79,24 +79,23 @@ class Query:
 
     def flag(self, name: str) -> bool:
         """A boolean: ``true`` or ``false``, nothing else (Python's ``True`` is refused)."""
-        value = self.text(name, "false")
-        if value not in ("true", "false"):
-            raise unreadable(name, "provided string was not `true` or `false`")
-        return value == "true"
+        why = "provided string was not `true` or `false`"
+        return self._match(name, "false", "true|false", why) == "true"
 
     def integer(self, name: str, default: int) -> int:
         """A non-negative integer."""
-        value = self.text(name, str(default))
-        if not re.fullmatch(r"\d{1,9}", value):
-            raise unreadable(name, "invalid digit found in string")
-        return int(value)
+        return int(self._match(name, str(default), r"\d{1,9}", "invalid digit found in string"))
 
     def decimal(self, name: str, default: float) -> float:
         """A decimal number."""
-        value = self.text(name, str(default))
-        if not re.fullmatch(r"-?\d{1,9}(\.\d{1,9})?", value):
-            raise unreadable(name, "invalid float literal")
-        return float(value)
+        pattern = r"-?\d{1,9}(\.\d{1,9})?"
+        return float(self._match(name, str(default), pattern, "invalid float literal"))
+
+    def _match(self, name: str, default: str, pattern: str, why: str) -> str:
+        value = self.text(name, default)
+        if not re.fullmatch(pattern, value):
+            raise unreadable(name, why)
+        return value
 
 
 class ServedConnection(Protocol):

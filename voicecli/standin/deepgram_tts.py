@@ -71,11 +71,8 @@ def _unsupported(why: str) -> QueryError:
     return QueryError(400, QueryError.INVALID, f"Unsupported audio format: {why}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Flush:
-    number: int
-    text: str
-    faults: ActiveFaults
+Flush = tuple[int, str, ActiveFaults]
+"""The number and the text of a Flush, and what goes wrong with it."""
 
 
 class SpeakConnection(ServedConnection):
@@ -97,7 +94,7 @@ class SpeakConnection(ServedConnection):
         self._character_limit = RateLimit(CHARACTERS, WINDOW)
         self._text = ""
         self._flushed = self._cleared = 0
-        self._flushes: asyncio.Queue[_Flush] = asyncio.Queue()
+        self._flushes: asyncio.Queue[Flush] = asyncio.Queue()
 
     @override
     async def run(self) -> None:
@@ -157,7 +154,7 @@ class SpeakConnection(ServedConnection):
             await self._send({"type": "Warning", "warn_code": code, "warn_msg": text})
         else:
             self._flush_limit.spend(1, clock.now())
-            self._flushes.put_nowait(_Flush(self._flushed, self._text, faults))
+            self._flushes.put_nowait((self._flushed, self._text, faults))
             self._flushed += 1
             self._text = ""
 
@@ -172,22 +169,22 @@ class SpeakConnection(ServedConnection):
 
     async def _speak_flushes(self) -> None:
         while True:
-            flush = await self._flushes.get()
-            await flush.faults.run(self._speak(flush))
+            number, text, faults = await self._flushes.get()
+            await faults.run(self._speak(number, text, faults))
 
-    async def _speak(self, flush: _Flush) -> None:
-        if flush.text.strip():
-            is_odd = flush.faults.find("odd_frames") is not None
+    async def _speak(self, number: int, text: str, faults: ActiveFaults) -> None:
+        if text.strip():
+            is_odd = faults.find("odd_frames") is not None
             kept = b""
-            async with aclosing(self._tts.speak(flush.text, self._options.rate)) as chunks:
+            async with aclosing(self._tts.speak(text, self._options.rate)) as chunks:
                 async for chunk in chunks:
                     audio = kept + chunk
                     end = len(audio) - (is_odd and len(audio) % 2 == 0)
                     kept = audio[end:]
-                    await self._send(audio[:end], flush.faults)
+                    await self._send(audio[:end], faults)
             if kept:
-                await self._send(kept, flush.faults)
-        await self._send({"type": "Flushed", "sequence_id": flush.number}, flush.faults)
+                await self._send(kept, faults)
+        await self._send({"type": "Flushed", "sequence_id": number}, faults)
 
     async def _send(
         self, message: dict[str, Any] | bytes, faults: ActiveFaults | None = None

@@ -186,12 +186,9 @@ class FaultSchedule:
     def begin(self, service: Service, occasion: Occasion) -> ActiveFaults:
         """Count the occasion, which begins now; return its faults."""
         self._counts[service, occasion] += 1
-        return ActiveFaults(
-            fault
-            for fault in self._faults
-            if (fault.service, fault.occasion) == (service, occasion)
-            and fault.on in ("every", self._counts[service, occasion])
-        )
+        counted = ("every", self._counts[service, occasion])
+        known = [one for one in self._faults if (one.service, one.occasion) == (service, occasion)]
+        return ActiveFaults(fault for fault in known if fault.on in counted)
 
 
 class ActiveFaults:
@@ -207,11 +204,8 @@ class ActiveFaults:
 
     async def run(self, work: Awaitable[None]) -> None:
         """Run ``work``; raise ConnectionBroken when a drop or half_open fault is due."""
-        end = min(
-            (fault for fault in self._faults if fault.kind in ("drop", "half_open")),
-            key=lambda fault: fault.after,
-            default=None,
-        )
+        ends = [fault for fault in self._faults if fault.kind in ("drop", "half_open")]
+        end = min(ends, key=lambda fault: fault.after, default=None)
         limit = asyncio.timeout_at(None if end is None else self._began + end.after)
         try:
             async with limit:

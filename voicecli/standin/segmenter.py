@@ -6,6 +6,7 @@ and with it the endpoint, is known to the millisecond, however the audio was fra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -86,9 +87,8 @@ class Segmenter:
         self._start: Samples = 0
         self._voiced: list[tuple[Samples, Samples]] = []
         self._voice_from: Samples | None = None
-        self._last_voice: Samples | None = None  # None once WordsEnded was due for it
         self._interim_at = self._interim
-        self._pause_at: Samples | None = None
+        self._pause_at = self._words_end_at = math.inf
 
     def feed(self, pcm: bytes) -> Iterator[Mark]:
         """Take the next audio; yield what is due with it, in order."""
@@ -108,12 +108,12 @@ class Segmenter:
         if self._voice_from is not None:
             self._voice_from = max(self._voice_from, at)
         self._start = at
-        self._interim_at = self._interim and at + self._interim
-        self._pause_at = None
+        self._interim_at = at + self._interim
+        self._pause_at = math.inf
         return due
 
-    def _to_samples(self, duration: Seconds | None) -> Samples | None:
-        return None if duration is None else self._format.samples(duration)
+    def _to_samples(self, duration: Seconds | None) -> float:
+        return math.inf if duration is None else self._format.samples(duration)
 
     def _detect(self, pcm: bytes) -> Iterator[Mark]:
         block = AudioBlock(pcm, self.cursor / self.rate)
@@ -121,40 +121,37 @@ class Segmenter:
         for event in self._detector.feed(block):
             if isinstance(event, SpeechStarted):
                 self._voice_from = max(round(event.speech_start * self.rate), self._start)
-                self._pause_at = None
+                self._pause_at = math.inf
                 if not self._voiced:
                     yield VoiceStarted(self._voice_from)
             elif isinstance(event, SpeechStopped):
                 end = round(event.speech_end * self.rate)
                 if self._voice_from is not None and end > self._voice_from:
                     self._voiced.append((self._voice_from, end))
-                    self._pause_at = self._pause and end + self._pause
-                self._voice_from, self._last_voice = None, end
+                    self._pause_at = end + self._pause
+                self._voice_from = None
+                self._words_end_at = end + self._utterance_end
 
     def _marks_due(self) -> Iterator[Mark]:
         if (cut := self._find_forced_cut()) is not None:
             yield self.cut(cut, "forced")
         if self._voice_from is None:
             yield from self._marks_due_in_silence()
-        if self._interim_at is not None and self.cursor >= self._interim_at:
+        if self.cursor >= self._interim_at:
             yield self._build(self.cursor, "interim")
-            self._interim_at += self._interim or 0
+            self._interim_at += self._interim
 
     def _marks_due_in_silence(self) -> Iterator[Mark]:
-        if self._pause_at is not None and self.cursor >= self._pause_at:
-            yield self._build(self.cursor, "interim", shown=self._interim is not None)
-            self._pause_at = None
-        if self._voiced and self._endpointing is not None:
-            endpoint = self._voiced[-1][1] + self._endpointing
-            if self.cursor >= endpoint:
-                yield self.cut(endpoint)
+        if self.cursor >= self._pause_at:
+            yield self._build(self.cursor, "interim", shown=self._interim < math.inf)
+            self._pause_at = math.inf
+        if self._voiced and self.cursor >= (end := self._voiced[-1][1] + self._endpointing):
+            yield self.cut(int(end))
         if not self._voiced and self.cursor - self._start >= CUT_AT_GAP_AFTER * self.rate:
             yield self.cut(self._start + self._format.samples(CUT_AT_GAP_AFTER))
-        if self._last_voice is not None and self._utterance_end is not None:
-            at = self._last_voice + self._utterance_end
-            if self.cursor >= at:
-                self._last_voice = None
-                yield WordsEnded(at)
+        if self.cursor >= self._words_end_at:
+            yield WordsEnded(int(self._words_end_at))
+            self._words_end_at = math.inf
 
     def _find_forced_cut(self) -> Samples | None:
         """Where to cut a segment that has become too long; None if it has not."""
@@ -162,7 +159,7 @@ class Segmenter:
         if first is None or self.cursor - first < CUT_AT_GAP_AFTER * self.rate:
             return None
         if self._voice_from is None:
-            return self.cursor if self._endpointing is None else None
+            return self.cursor if self._endpointing == math.inf else None
         if self._voiced:
             return (self._voiced[-1][1] + self._voice_from) // 2
         return self.cursor if self.cursor - first >= CUT_ANYWHERE_AFTER * self.rate else None
