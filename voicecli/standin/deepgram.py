@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
@@ -48,11 +50,11 @@ class QueryError(Exception):
         self.status, self.code, self.message = status, code or usual[0], message or usual[1]
         super().__init__(status, self.code, self.message)
 
-
-def unreadable(name: str, why: str) -> QueryError:
-    """Refuse a parameter that cannot be read."""
-    message = f"Failed to deserialize query parameters: {name}: {why}"
-    return QueryError(400, QueryError.INVALID, message)
+    @classmethod
+    def unreadable(cls, name: str, why: str) -> QueryError:
+        """Refuse a parameter that cannot be read."""
+        message = f"Failed to deserialize query parameters: {name}: {why}"
+        return cls(400, cls.INVALID, message)
 
 
 class Query:
@@ -94,15 +96,32 @@ class Query:
     def _match(self, name: str, default: str, pattern: str, why: str) -> str:
         value = self.text(name, default)
         if not re.fullmatch(pattern, value):
-            raise unreadable(name, why)
+            raise QueryError.unreadable(name, why)
         return value
 
 
-class ServedConnection(Protocol):
-    """One accepted connection."""
+Frame = dict[str, Any]
+"""A text message, to be sent as JSON."""
 
+
+class ServedConnection(ABC):
+    """One accepted connection, and the faults that began with it."""
+
+    def __init__(self, socket: ServerConnection, faults: ActiveFaults) -> None:
+        self._socket = socket
+        self._active = faults
+
+    @abstractmethod
     async def run(self) -> None:
         """Serve the connection until either side closes it."""
+
+    async def send(self, message: Frame | bytes, faults: ActiveFaults | None = None) -> None:
+        """Send a message, with ``faults`` or else those of the connection."""
+        faults = faults or self._active
+        await faults.wait_out_stall()
+        frame = message if isinstance(message, bytes) else faults.corrupt(json.dumps(message))
+        with suppress(ConnectionClosed):  # which the receiving side sees, too
+            await self._socket.send(frame)
 
 
 Route = tuple[Service, Callable[[ServerConnection, Query, ActiveFaults], ServedConnection]]
@@ -160,10 +179,9 @@ async def open_deepgram_server(
 
 def parse_message(message: str) -> Any:
     """Parse a text message; None when it is not JSON."""
-    try:
+    with suppress(ValueError):
         return json.loads(message)
-    except ValueError:
-        return None
+    return None
 
 
 def _check_key(headers: Headers, *, required: bool) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import re
 import string
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -19,13 +16,11 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
-from voicecli.standin.deepgram import Query, QueryError, ServedConnection, parse_message, unreadable
+from voicecli.standin.deepgram import Frame, Query, QueryError, ServedConnection, parse_message
 from voicecli.standin.engines import Engines
 from voicecli.standin.script import ActiveFaults, FaultSchedule
 from voicecli.standin.segmenter import Mark, ResultDue, Segmenter, VoiceStarted, WordsEnded
 from voicecli.units import SAMPLE_SIZE, Seconds
-
-# ── the query ────────────────────────────────────────────────────────────────
 
 MODELS = re.compile(r"(nova(-[23])?|enhanced|base|whisper)(-[a-z]+)*")
 LANGUAGES = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,4})*|multi")
@@ -41,6 +36,22 @@ FLAGS = (
 KEYTERM_TOKENS = 500
 KEYTERM_LIMIT = "Keyterm limit exceeded. The maximum number of tokens across all keyterms is 500."
 DIARIZE_CONFLICT = "diarize_model cannot be used together with diarize or diarize_version."
+
+Due = tuple[Seconds, Mark | None]
+"""An answer, and the time before which it must not be sent; None ends the stream."""
+
+IDLE_TIMEOUT: Seconds = 10.0
+"""The longest gap between two audio messages or, once there was audio, messages of any kind."""
+
+MODEL_UUID = "00000000-0000-4000-8000-000000000003"
+MODEL_INFO = {"name": "general-nova-3", "version": "2025-04-17.21547", "arch": "nova-3"}
+CONFIDENCE = 0.98
+ROUNDING: Seconds = 1e-9  # more than the rounding errors of a sum of durations
+
+NET_0001 = (
+    "Deepgram did not receive audio data or a text message within the timeout window. "
+    "See https://dpgr.am/net0001"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +91,9 @@ def _check_options(query: Query, model: str) -> None:
     for name in FLAGS:
         query.flag(name)
     if "keywords" in query and model.startswith("nova-3"):
-        raise unreadable("keywords", "not supported by Nova-3, use keyterm")
+        raise QueryError.unreadable("keywords", "not supported by Nova-3, use keyterm")
     if "keyterm" in query and not model.startswith("nova-3"):
-        raise unreadable("keyterm", "only supported by Nova-3")
+        raise QueryError.unreadable("keyterm", "only supported by Nova-3")
     if sum(len(term.split()) for term in query.all("keyterm")) > KEYTERM_TOKENS:
         raise QueryError(400, QueryError.INVALID, KEYTERM_LIMIT)
     if "diarize" in query and "diarize_model" in query:
@@ -92,7 +103,7 @@ def _check_options(query: Query, model: str) -> None:
     if "topics" in query or "intents" in query:
         raise QueryError(403, message="User does not have sufficient permissions.")
     if any(len(tag) > 128 for tag in query.all("tag")):
-        raise unreadable("tag", "longer than 128 characters")
+        raise QueryError.unreadable("tag", "longer than 128 characters")
 
 
 def _parse_rate(query: Query) -> int | None:
@@ -100,15 +111,15 @@ def _parse_rate(query: Query) -> int | None:
         return None
     encoding = query.text("encoding", "")
     if not ENCODINGS.fullmatch(encoding):
-        raise unreadable("encoding", f"unknown variant `{encoding}`")
+        raise QueryError.unreadable("encoding", f"unknown variant `{encoding}`")
     if encoding != "linear16":
-        raise unreadable("encoding", "this stand-in accepts linear16 only")
+        raise QueryError.unreadable("encoding", "this stand-in accepts linear16 only")
     if query.integer("channels", 1) != 1:
-        raise unreadable("channels", "this stand-in accepts one channel only")
+        raise QueryError.unreadable("channels", "this stand-in accepts one channel only")
     if "sample_rate" not in query:
-        raise unreadable("sample_rate", "required with encoding")
+        raise QueryError.unreadable("sample_rate", "required with encoding")
     if (rate := query.integer("sample_rate", 0)) not in RATES:
-        raise unreadable("sample_rate", f"unsupported value `{rate}`")
+        raise QueryError.unreadable("sample_rate", f"unsupported value `{rate}`")
     return rate
 
 
@@ -119,29 +130,8 @@ def _parse_utterance_end(query: Query) -> Seconds | None:
     if value < 1000:
         raise QueryError(400, QueryError.INVALID, f"Invalid 'utterance_end_ms' value of '{value}'.")
     if not query.flag("interim_results"):
-        raise unreadable("utterance_end_ms", "requires interim_results=true")
+        raise QueryError.unreadable("utterance_end_ms", "requires interim_results=true")
     return value / 1000
-
-
-# ── the connection ───────────────────────────────────────────────────────────
-
-Due = tuple[Seconds, Mark | None]
-"""An answer, and the time before which it must not be sent; None ends the stream."""
-
-IDLE_TIMEOUT: Seconds = 10.0
-"""The longest gap between two audio messages or, once there was audio, messages of any kind."""
-
-Frame = dict[str, Any]
-
-MODEL_UUID = "00000000-0000-4000-8000-000000000003"
-MODEL_INFO = {"name": "general-nova-3", "version": "2025-04-17.21547", "arch": "nova-3"}
-CONFIDENCE = 0.98
-ROUNDING: Seconds = 1e-9  # more than the rounding errors of a sum of durations
-
-NET_0001 = (
-    "Deepgram did not receive audio data or a text message within the timeout window. "
-    "See https://dpgr.am/net0001"
-)
 
 
 class ListenConnection(ServedConnection):
@@ -155,12 +145,11 @@ class ListenConnection(ServedConnection):
         query: Query,
         active: ActiveFaults,
     ) -> None:
-        self._socket = socket
+        super().__init__(socket, active)
         self._options = options = parse_listen_query(query)
         self._pace = engines.pace
         self._stt = engines.stt()
         self._faults = faults
-        self._active = active
         self._due: asyncio.Queue[Due] = asyncio.Queue()
         self._segmenter = Segmenter(
             options.rate or min(RATES),
@@ -190,7 +179,7 @@ class ListenConnection(ServedConnection):
                     deadline = clock.now() + IDLE_TIMEOUT
                 await self._receive(message)
         except TimeoutError:
-            await self._send(self._make_metadata("incomplete"))
+            await self.send(self._make_metadata("incomplete"))
             await self._socket.close(1011, NET_0001)
         except ConnectionClosed:
             return
@@ -218,7 +207,7 @@ class ListenConnection(ServedConnection):
             case _:
                 error = {"type": "Error", "variant": "SchemaError"}
                 why = "Could not deserialize last text message"
-                await self._send({**error, "description": why, "message": message})
+                await self.send({**error, "description": why, "message": message})
 
     async def _receive_audio(self, audio: bytes) -> None:
         arrival = clock.now()
@@ -232,7 +221,7 @@ class ListenConnection(ServedConnection):
             if isinstance(mark, VoiceStarted):
                 if self._options.vad_events:
                     at = to_float32(mark.at / self._segmenter.rate)
-                    await self._send({"type": "SpeechStarted", "channel": [0, 1], "timestamp": at})
+                    await self.send({"type": "SpeechStarted", "channel": [0, 1], "timestamp": at})
             elif isinstance(mark, ResultDue) and mark.result != "interim":
                 self._due.put_nowait((instant + self._pace.final(), mark))
             else:
@@ -257,14 +246,14 @@ class ListenConnection(ServedConnection):
             answer |= {"type": "ConfigureFailure", "code": code, "description": "Nova-3 only"}
         elif keyterms is not None:
             answer["keyterms"] = keyterms
-        await self._send(answer)
+        await self.send(answer)
 
     async def _send_answers(self) -> None:
         while True:
             when, mark = await self._due.get()
             match mark:
                 case None:
-                    await self._send(self._make_metadata(self._digest.hexdigest()))
+                    await self.send(self._make_metadata(self._digest.hexdigest()))
                     await self._socket.close(1000)
                 case ResultDue(result="interim") if not self._due.empty():
                     pass  # outdated: more is due already
@@ -273,7 +262,7 @@ class ListenConnection(ServedConnection):
                 case WordsEnded() if self._last_word_end is not None:
                     await clock.sleep_until(when)
                     end = {"channel": [0, 1], "last_word_end": self._last_word_end}
-                    await self._send({"type": "UtteranceEnd", **end})
+                    await self.send({"type": "UtteranceEnd", **end})
                     self._last_word_end = None
 
     async def _answer(self, due: ResultDue, when: Seconds) -> None:
@@ -284,7 +273,7 @@ class ListenConnection(ServedConnection):
         frame = self._make_results(due, text)
         if words := frame["channel"]["alternatives"][0]["words"]:
             self._last_word_end = words[-1]["end"]
-        await self._send(frame)
+        await self.send(frame)
 
     def _make_results(self, due: ResultDue, text: str) -> Frame:
         """Make a Results frame; ``text`` has punctuation and capitals, as the client may want."""
@@ -333,11 +322,6 @@ class ListenConnection(ServedConnection):
         if duration:
             frame |= {"models": [MODEL_UUID], "model_info": {MODEL_UUID: MODEL_INFO}}
         return frame
-
-    async def _send(self, frame: Frame) -> None:
-        await self._active.wait_out_stall()
-        with suppress(ConnectionClosed):  # _receive_all ends the connection
-            await self._socket.send(self._active.corrupt(json.dumps(frame)))
 
 
 def place_words(

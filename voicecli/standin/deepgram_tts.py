@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
 
 from typing_extensions import override
 from websockets.asyncio.server import ServerConnection
@@ -15,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
 from voicecli.clock import RateLimit
-from voicecli.standin.deepgram import Query, QueryError, ServedConnection, parse_message, unreadable
+from voicecli.standin.deepgram import Query, QueryError, ServedConnection, parse_message
 from voicecli.standin.engines import Engines
 from voicecli.standin.script import ActiveFaults, FaultSchedule
 from voicecli.units import Seconds
@@ -62,7 +60,7 @@ def parse_speak_query(query: Query) -> SpeakQuery:
     if query.text("container", "none") != "none":
         raise _unsupported("`container` must be none")
     if not 0.7 <= query.decimal("speed", 1.0) <= 1.5:
-        raise unreadable("speed", "must be between 0.7 and 1.5")
+        raise QueryError.unreadable("speed", "must be between 0.7 and 1.5")
     query.flag("mip_opt_out")
     return SpeakQuery(model, rate)
 
@@ -84,9 +82,9 @@ class SpeakConnection(ServedConnection):
         faults: FaultSchedule,
         socket: ServerConnection,
         query: Query,
-        _: ActiveFaults,  # those of a connection only refuse it
+        active: ActiveFaults,
     ) -> None:
-        self._socket = socket
+        super().__init__(socket, active)
         self._options = parse_speak_query(query)
         self._tts = engines.tts
         self._faults = faults
@@ -99,7 +97,7 @@ class SpeakConnection(ServedConnection):
     @override
     async def run(self) -> None:
         metadata = {"type": "Metadata", "request_id": str(self._socket.id)}
-        await self._send({**metadata, "model_name": self._options.model, **MODEL_INFO})
+        await self.send({**metadata, "model_name": self._options.model, **MODEL_INFO})
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._start_speaking()
@@ -149,9 +147,9 @@ class SpeakConnection(ServedConnection):
         faults = self._faults.begin("tts", "flush")
         code, text = "EXCESSIVE_FLUSH", "Rate limit exceeded for flushes. Please try again later."
         if faults.find("warning"):
-            await self._send({"type": "Warning", "code": code, "description": text})
+            await self.send({"type": "Warning", "code": code, "description": text})
         elif not self._flush_limit.left(clock.now()):
-            await self._send({"type": "Warning", "warn_code": code, "warn_msg": text})
+            await self.send({"type": "Warning", "warn_code": code, "warn_msg": text})
         else:
             self._flush_limit.spend(1, clock.now())
             self._flushes.put_nowait((self._flushed, self._text, faults))
@@ -163,7 +161,7 @@ class SpeakConnection(ServedConnection):
         await asyncio.wait([self._speaking])
         self._text = ""
         self._flushes = asyncio.Queue()
-        await self._send({"type": "Cleared", "sequence_id": self._cleared})
+        await self.send({"type": "Cleared", "sequence_id": self._cleared})
         self._cleared += 1
         self._start_speaking()
 
@@ -181,17 +179,7 @@ class SpeakConnection(ServedConnection):
                     audio = kept + chunk
                     end = len(audio) - (is_odd and len(audio) % 2 == 0)
                     kept = audio[end:]
-                    await self._send(audio[:end], faults)
+                    await self.send(audio[:end], faults)
             if kept:
-                await self._send(kept, faults)
-        await self._send({"type": "Flushed", "sequence_id": number}, faults)
-
-    async def _send(
-        self, message: dict[str, Any] | bytes, faults: ActiveFaults | None = None
-    ) -> None:
-        frame = message if isinstance(message, bytes) else json.dumps(message)
-        if faults:
-            await faults.wait_out_stall()
-            frame = frame if isinstance(frame, bytes) else faults.corrupt(frame)
-        with suppress(ConnectionClosed):  # _receive_all ends the connection
-            await self._socket.send(frame)
+                await self.send(kept, faults)
+        await self.send({"type": "Flushed", "sequence_id": number}, faults)

@@ -20,8 +20,6 @@ from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedul
 
 Body = dict[str, Any]
 
-# ── the request ──────────────────────────────────────────────────────────────
-
 REASONING = re.compile(r"o\d|gpt-[5-9]")  # models that reject ``max_tokens``
 
 OLD_LIMIT = (
@@ -41,6 +39,19 @@ ERRORS = {
     503: ("The server is currently overloaded with other requests.", "server_is_overloaded"),
 }
 """The service's message and code by status."""
+
+
+MODEL = "gpt-4o-mini"
+MODEL_PREFIX = "gpt-"  # no other model is found, except the engines' own
+
+USAGE_DETAILS = {
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "completion_tokens_details": {
+        "reasoning_tokens": 0,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    },
+}
 
 
 class ChatError(Exception):
@@ -87,9 +98,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     if options and request.get("stream") is not True:
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ChatError(400, message, param="stream_options")
-    temperature = request.get("temperature")
-    if temperature is not None and not _is_number(temperature, 0, 2):
-        raise _invalid("temperature", "a number from 0 to 2")
+    temperature = _parse_number(request, "temperature", "a number from 0 to 2", int | float, 0, 2)
     return ChatRequest(
         model=model,
         messages=_parse_messages(request),
@@ -133,35 +142,22 @@ def _parse_max_tokens(request: Body, model: str) -> int | None:
     if old is not None and new is not None:
         code = "invalid_parameter_combination"
         raise ChatError(400, TWO_LIMITS, param="max_tokens", code=code)
-    limit = old if new is None else new
-    if limit is not None and not (isinstance(limit, int) and _is_number(limit, 1, 1 << 20)):
-        raise _invalid("max_tokens" if new is None else "max_completion_tokens", "an integer >= 1")
+    name = "max_tokens" if new is None else "max_completion_tokens"
+    limit: int | None = _parse_number(request, name, "an integer >= 1", int, 1, 1 << 20)
     return limit
 
 
-def _is_number(value: Any, low: float, high: float) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and low <= value <= high
+def _parse_number(request: Body, name: str, expected: str, kind: Any, low: int, high: int) -> Any:
+    value = request.get(name)
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if value is not None and not (is_number and low <= value <= high):
+        raise _invalid(name, expected)
+    return value
 
 
 def _invalid(param: str, expected: str) -> ChatError:
     message = f"Invalid value for '{param}': expected {expected}."
     return ChatError(400, message, param=param, code="invalid_value")
-
-
-# ── the answer ───────────────────────────────────────────────────────────────
-
-MODEL = "gpt-4o-mini"
-MODEL_PREFIX = "gpt-"  # no other model is found, except the engines' own
-
-USAGE_DETAILS = {
-    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-    "completion_tokens_details": {
-        "reasoning_tokens": 0,
-        "accepted_prediction_tokens": 0,
-        "rejected_prediction_tokens": 0,
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,9 +165,6 @@ class Script:
     faults: tuple[Fault, ...] = setting((), "What the stand-ins do wrong.")
 
 
-# ── faults at work ───────────────────────────────────────────────────────────
-
-
 class ConnectionBroken(Exception):
     """A fault ends the connection: the server must drop it."""
 
