@@ -17,17 +17,10 @@ TurnId = int
 
 Service = Literal["stt", "llm", "tts"]
 
-EndReason = Literal[
-    "speech_final",
-    "utterance_end",
-    "final",
-    "complete",
-    "default",
-    "incomplete",
-    "timeout",
-    "key",
-    "typed",
-]
+Ending = Literal["complete", "default", "incomplete"]
+"""How the words of a turn end."""
+
+EndReason = Literal["speech_final", "utterance_end", "final", Ending, "timeout", "key", "typed"]
 """The rule that ended the user's turn.
 
 speech_final: the STT's endpointing detected enough silence.
@@ -45,10 +38,7 @@ MAX_LAG: Seconds = 0.020
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened.
-
-    at: when the fact entered the process.
-    """
+    """Something that happened; ``at`` is when the fact entered the process."""
 
     at: Seconds
 
@@ -316,10 +306,7 @@ class ConnectionOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLost(Event):
-    """A connection to a service was lost for good, which ends the session.
-
-    reason: one sentence.
-    """
+    """A connection was lost for good, which ends the session; ``reason`` is one sentence."""
 
     service: Service
     reason: str
@@ -345,10 +332,7 @@ class AudioGlitched(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopLagged(Event):
-    """The event loop was late; recent time stamps may be late by as much.
-
-    lag: seconds.
-    """
+    """The event loop was ``lag`` seconds late; recent time stamps may be late by as much."""
 
     lag: Seconds
 
@@ -358,20 +342,14 @@ class LoopLagged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """Something to do now.
-
-    at: the ``at`` of the event that caused it.
-    """
+    """Something to do now; ``at`` is that of the event that caused it."""
 
     at: Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftReply(Action):
-    """Prepare a reply; none of it may be played yet.
-
-    user_text: the transcript of the user's turn so far.
-    """
+    """Prepare a reply to ``user_text``, the user's turn so far; none of it may be played yet."""
 
     turn: TurnId
     user_text: str

@@ -37,9 +37,6 @@ _SECRETS = re.compile(
     r"|(?<=://)[^/\s@]+(?=@)"
 )
 
-_SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")  # how the names of such variables end
-_SHORTEST_SECRET = 8  # a shorter value is a word or a number that the text may hold by chance
-
 
 def sanitize_line(text: str) -> str:
     """Return ``text`` as one printable line without secrets, escape sequences or controls."""
@@ -74,9 +71,10 @@ def redact_secrets(text: str) -> str:
 
     A variable is secret if its name ends in KEY, TOKEN, SECRET or PASSWORD.
     """
-    values = {os.environ[name] for name in os.environ if name.upper().endswith(_SECRET_NAMES)}
+    ends = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+    values = {value for name, value in os.environ.items() if name.upper().endswith(ends)}
     for value in sorted(values, key=len, reverse=True):
-        if len(value) >= _SHORTEST_SECRET:
+        if len(value) >= 8:  # a shorter one is a word or a number that occurs by chance
             text = text.replace(value, "[redacted]")
     return _SECRETS.sub("[redacted]", text)
 

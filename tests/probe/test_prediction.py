@@ -17,6 +17,7 @@ from tests.support.probes import run_probe, run_with_services, scripted
 from tests.support.speech_like import silence, voice
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
+from voicecli.events import Ending
 from voicecli.metrics.summary import describe
 from voicecli.metrics.turns import measure_turns
 from voicecli.pipeline.wiring import Services, open_session
@@ -29,7 +30,6 @@ from voicecli.probe.prediction import (
 )
 from voicecli.profile import Profile, load_profile
 from voicecli.timeline import Timeline
-from voicecli.turns.end_of_turn import Ending
 
 # ── by hand ──────────────────────────────────────────────────────────────────
 

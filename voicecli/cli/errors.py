@@ -47,13 +47,7 @@ EXIT_CODES = {
     UNREAD: "the reader of the output closed it early",
 }
 
-_PRIORITY: tuple[type[VoiceError], ...] = (
-    CredentialsError,
-    UsageError,
-    DeviceError,
-    ServiceError,
-    VoiceError,
-)
+_PRIORITY = CredentialsError, UsageError, DeviceError, ServiceError, VoiceError
 """Of several failures the first kind is reported: a refused key explains a lost service."""
 
 _LOG_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -86,8 +80,7 @@ def print_error(error: BaseException, *, debug: bool = False) -> int:
     for leaf in leaves:
         if not isinstance(leaf, VoiceError):
             return _print_bug(leaf)
-    failures = [leaf for kind in _PRIORITY for leaf in leaves if isinstance(leaf, kind)]
-    first = failures[0]
+    first = next(leaf for kind in _PRIORITY for leaf in leaves if isinstance(leaf, kind))
     text = str(first)
     _print(f"error: {text}" if text.endswith((".", "!", "?", ")")) else f"error: {text}.")
     return first.exit_code

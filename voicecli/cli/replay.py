@@ -10,21 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicecli.cli import options
 from voicecli.cli.models import fetch_models_of
-from voicecli.cli.options import (
-    RESULT,
-    TIMELINE,
-    Fast,
-    Force,
-    Out,
-    Predicted,
-    ProfileName,
-    Sets,
-    check_fast,
-    check_out,
-    load_prediction,
-    open_recording,
-)
 from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
@@ -48,15 +35,15 @@ Strict = Annotated[
 
 def replay(
     file: File,
-    profile: ProfileName = "default",
-    out: Out = None,
-    force: Force = False,
+    profile: options.ProfileName = "default",
+    out: options.Out = None,
+    force: options.Force = False,
     as_json: AsJson = False,
-    fast: Fast = False,
-    overrides: Sets = None,
+    fast: options.Fast = False,
+    overrides: options.Sets = None,
     expect: Expect = None,
     strict: Strict = False,
-    predicted: Predicted = None,
+    predicted: options.Predicted = None,
 ) -> None:
     """Play a recording to the agent as if spoken into the microphone, and measure its answers.
 
@@ -70,9 +57,9 @@ def replay(
 
     thresholds = [parse_threshold(text) for text in expect or ()]
     settings = load_profile(profile, overrides=overrides or ())
-    prediction = load_prediction(predicted)
-    check_fast(settings, fast)
-    check_out(out, force, file)
+    prediction = options.load_prediction(predicted)
+    options.check_fast(settings, fast)
+    options.check_out(out, force, file)
     fetch_models_of(settings)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
@@ -88,7 +75,7 @@ def replay(
             predicted=prediction,
         )
         if out is not None:
-            result.write(out / RESULT)
+            result.write(out / options.RESULT)
         if as_json:
             typer.echo(result.as_json())
         else:
@@ -110,7 +97,7 @@ async def _play(
 
     audio, timeline = profile.audio, Timeline()
     timeline.follow(TurnLines(print_line, profile.budgets, find_columns()))
-    is_ours = file.name == CONVERSATION and (file.parent / TIMELINE).exists()
+    is_ours = file.name == CONVERSATION and (file.parent / options.TIMELINE).exists()
     channel = 0 if is_ours else None  # the user is on the left of what we recorded
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
     with open_wav(file, audio.sample_rate, audio.block, channel) as source:
@@ -120,7 +107,7 @@ async def _play(
                 profile, services, source, speaker, timeline=timeline, recorded=True
             ) as session,
         ):
-            with open_recording(folder, profile, speaker.take, session):
+            with options.open_recording(folder, profile, speaker.take, session):
                 await session.run()
     for warning in source.warnings:
         typer.echo(sanitize_message(f"! {warning}"), err=True)

@@ -6,9 +6,10 @@ a revoked commit appear once, in the turn that answers them.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 
 from voicecli import events
 from voicecli.events import TurnId
@@ -49,20 +50,20 @@ class ChatHistory:
     def __init__(self, system_prompt: str, limits: HistoryLimits | None = None) -> None:
         self._system_prompt = system_prompt
         self._limits = limits or HistoryLimits()
-        self._turns: dict[TurnId, _PastTurn] = {}
+        self._turns: defaultdict[TurnId, _PastTurn] = defaultdict(_PastTurn)
 
     def __call__(self, entry: Entry) -> None:
         """Add the next timeline entry."""
         match entry:
             case events.CommitReply():
-                self._turn(entry.turn).user = entry.user_text.strip()
+                self._turns[entry.turn].user = entry.user_text.strip()
             case events.CancelReply(heard_nothing=True, committed=True):
                 # The turn goes on; the next commit repeats its words.
-                self._turn(entry.turn).user = ""
+                self._turns[entry.turn].user = ""
             case events.ReplyFinished() | events.ReplyFailed() if said := entry.said.strip():
-                self._turn(entry.turn).agent = said
+                self._turns[entry.turn].agent = said
             case events.ReplyCancelled() if said := entry.said.strip():
-                self._turn(entry.turn).agent = said + CUT
+                self._turns[entry.turn].agent = said + CUT
 
     def messages(self, user_text: str, *, turn: TurnId | None = None) -> list[Message]:
         """Return the messages for a reply to ``user_text``, which comes last.
@@ -81,17 +82,11 @@ class ChatHistory:
         first = Message("system", self._system_prompt)
         return _alternating([first, *reversed(kept), Message("user", user_text)])
 
-    def _turn(self, turn: TurnId) -> _PastTurn:
-        return self._turns.setdefault(turn, _PastTurn())
-
 
 def _alternating(messages: Iterable[Message]) -> list[Message]:
     """Drop empty messages and join neighbours of one role, as some models require."""
-    result: list[Message] = []
-    for message in messages:
-        if not message.content:
-            continue
-        if result and result[-1].role == message.role:
-            message = Message(message.role, f"{result.pop().content}\n{message.content}")
-        result.append(message)
-    return result
+    spoken = (message for message in messages if message.content)
+    return [
+        Message(role, "\n".join(message.content for message in neighbours))
+        for role, neighbours in groupby(spoken, key=lambda message: message.role)
+    ]

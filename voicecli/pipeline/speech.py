@@ -317,10 +317,8 @@ class HeardText:
             if flush.end is not None and samples >= flush.end:
                 parts.append(flush.text)
                 continue
-            expected = self._format.samples(self._expected_duration(flush))
-            end = flush.end
-            if end is None:
-                end = max(flush.start + expected, self.written)
+            expected = flush.start + self._format.samples(self._expected_duration(flush))
+            end = max(expected, self.written) if flush.end is None else flush.end
             words = flush.text.split()
             share = (samples - flush.start) / max(end - flush.start, 1)
             parts.append(" ".join(words[: int(len(words) * share)]))

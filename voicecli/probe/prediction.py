@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from voicecli.events import Ending
 from voicecli.metrics.stages import BUDGETED
 from voicecli.metrics.summary import MIN_COUNT, ROUNDING, Budgets, Distribution, Summary, describe
 from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
 from voicecli.metrics.usage import Cost, estimate_cost
 from voicecli.pipeline.generation import MAX_HEDGE_DELAY, MIN_HEDGE_DELAY
-from voicecli.turns.end_of_turn import Ending
 from voicecli.units import Seconds, ms
 
 if TYPE_CHECKING:

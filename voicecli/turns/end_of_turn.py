@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Literal
 
-Ending = Literal["complete", "default", "incomplete"]
+from voicecli.events import Ending
 
 
 def _word_set(text: str, separator: str | None = None) -> frozenset[str]:
