@@ -15,7 +15,7 @@ from voicecli.events import (
     ReplyFailed,
     ReplyFinished,
 )
-from voicecli.pipeline.history import ChatHistory, HistoryLimits
+from voicecli.pipeline.history import ChatHistory
 from voicecli.services.interfaces import Message
 from voicecli.timeline import Entry
 
@@ -49,14 +49,12 @@ def interrupted(turn: int, text: str, said: str, *, heard_nothing: bool = False)
     ]
 
 
-def messages(
-    timeline: list[Entry], text: str, limits: HistoryLimits | None = None
-) -> list[Message]:
-    return collect(timeline, limits).messages(text)
+def messages(timeline: list[Entry], text: str, **limits: int) -> list[Message]:
+    return collect(timeline, **limits).messages(text)
 
 
-def collect(timeline: list[Entry], limits: HistoryLimits | None = None) -> ChatHistory:
-    history = ChatHistory("Be brief.", limits)
+def collect(timeline: list[Entry], **limits: int) -> ChatHistory:
+    history = ChatHistory("Be brief.", **limits)
     for entry in timeline:
         history(entry)
     return history
@@ -152,12 +150,12 @@ def test_the_turn_to_answer_may_be_committed_already():
 
 def test_the_oldest_turns_are_dropped_first():
     timeline = [record for turn in range(1, 9) for record in answered(turn, f"q{turn}", f"a{turn}")]
-    assert messages(timeline, "q9", HistoryLimits(turns=2)) == [
+    assert messages(timeline, "q9", max_turns=2) == [
         SYSTEM,
         *(user("q7"), agent("a7"), user("q8"), agent("a8")),
         user("q9"),
     ]
-    assert messages(timeline, "q9", HistoryLimits(turns=0)) == [SYSTEM, user("q9")]
+    assert messages(timeline, "q9", max_turns=0) == [SYSTEM, user("q9")]
 
 
 def test_a_long_turn_is_dropped_with_all_before_it():
@@ -166,16 +164,16 @@ def test_a_long_turn_is_dropped_with_all_before_it():
         *answered(2, "long" * 10, "long" * 10),
         *answered(3, "c", "d"),
     ]
-    assert messages(timeline, "e", HistoryLimits(characters=83)) == [
+    assert messages(timeline, "e", max_characters=83) == [
         *(SYSTEM, user("long" * 10), agent("long" * 10), user("c"), agent("d"), user("e"))
     ]
-    assert messages(timeline, "e", HistoryLimits(characters=82)) == [
+    assert messages(timeline, "e", max_characters=82) == [
         *(SYSTEM, user("c"), agent("d"), user("e"))
     ]
 
 
 def test_the_question_is_kept_however_long_it_is():
-    assert messages([], "long" * 10, HistoryLimits(characters=5)) == [SYSTEM, user("long" * 10)]
+    assert messages([], "long" * 10, max_characters=5) == [SYSTEM, user("long" * 10)]
 
 
 WORDS = st.text("ab \n", max_size=5)
@@ -185,9 +183,9 @@ TURNS = st.lists(
 )
 
 
-@given(TURNS, WORDS.filter(bool), st.builds(HistoryLimits, turns=st.integers(0, 8)))
-def test_roles_alternate_and_the_question_comes_last(turns, text, limits):
-    history = ChatHistory("Be brief.", limits)
+@given(TURNS, WORDS.filter(bool), st.integers(0, 8))
+def test_roles_alternate_and_the_question_comes_last(turns, text, max_turns):
+    history = ChatHistory("Be brief.", max_turns=max_turns)
     for number, (kind, asked, said) in enumerate(turns, 1):
         for record in kind(number, asked, said):
             history(record)
@@ -197,4 +195,4 @@ def test_roles_alternate_and_the_question_comes_last(turns, text, limits):
     assert all(here != after for here, after in pairwise(roles))
     assert result[-1].role == "user"
     assert result[-1].content.endswith(text)
-    assert len(result) <= 2 + 2 * limits.turns
+    assert len(result) <= 2 + 2 * max_turns

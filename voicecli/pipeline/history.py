@@ -20,18 +20,6 @@ CUT = " …"
 """Marks a reply that was cut off, so that the LLM does not assume the rest was said."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryLimits:
-    """How much history is sent to the LLM; the oldest turns are dropped first.
-
-    turns: besides the one to answer.
-    characters: including the turn to answer; 8,000 are about 2,000 tokens.
-    """
-
-    turns: int = 20
-    characters: int = 8000
-
-
 @dataclass(slots=True)
 class _PastTurn:
     """What the user said in one turn, and what was played of the reply."""
@@ -39,17 +27,20 @@ class _PastTurn:
     user: str = ""
     agent: str = ""
 
-    @property
-    def characters(self) -> int:
-        return len(self.user) + len(self.agent)
-
 
 class ChatHistory:
-    """Collects the turns of the timeline it follows; ``messages`` renders the most recent ones."""
+    """Collects the turns of the timeline it follows; ``messages`` renders the most recent ones.
 
-    def __init__(self, system_prompt: str, limits: HistoryLimits | None = None) -> None:
+    max_turns: sent to the LLM besides the one to answer.
+    max_characters: of all turns sent; 8,000 are about 2,000 tokens.
+    """
+
+    def __init__(
+        self, system_prompt: str, *, max_turns: int = 20, max_characters: int = 8000
+    ) -> None:
         self._system_prompt = system_prompt
-        self._limits = limits or HistoryLimits()
+        self._max_turns = max_turns
+        self._max_characters = max_characters
         self._turns: defaultdict[TurnId, _PastTurn] = defaultdict(_PastTurn)
 
     def __call__(self, entry: Entry) -> None:
@@ -71,11 +62,11 @@ class ChatHistory:
         turn: the turn to answer, which excludes it and later ones; None for a new turn.
         """
         kept: list[Message] = []
-        room = self._limits.characters - len(user_text)
+        room = self._max_characters - len(user_text)
         known = reversed(self._turns.items())
         past = (past_turn for number, past_turn in known if turn is None or number < turn)
-        for past_turn in islice(past, self._limits.turns):
-            room -= past_turn.characters
+        for past_turn in islice(past, self._max_turns):
+            room -= len(past_turn.user) + len(past_turn.agent)
             if room < 0:
                 break
             kept += [Message("assistant", past_turn.agent), Message("user", past_turn.user)]
