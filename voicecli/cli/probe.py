@@ -14,7 +14,6 @@ import typer
 from voicecli.cli.errors import print_error
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.options import Fast, ProfileName, Sets, check_fast
-from voicecli.cli.result import describe_environment
 from voicecli.errors import CredentialsError, InputError, ThresholdError, UsageError, VoiceError
 from voicecli.sanitize import sanitize_message
 
@@ -225,7 +224,7 @@ class _Command:
         from voicecli.probe.json_result import RunContext, build_result, encode_changes
         from voicecli.probe.prediction import evaluate_results
         from voicecli.probe.text import as_csv, text_lines
-        from voicecli.report.json_result import dump_result, hash_profile
+        from voicecli.report.json_result import describe_environment, dump_result, hash_profile
 
         results, output = self.results, self.output
         context = RunContext(

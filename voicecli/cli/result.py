@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from voicecli.metrics.turns import measure_turns
 from voicecli.metrics.usage import count_usage, estimate_cost
 from voicecli.profile import Profile
 from voicecli.report.format import to_ms
-from voicecli.report.json_result import build_result, dump_result
+from voicecli.report.json_result import build_result, describe_environment, dump_result
 from voicecli.report.summary_lines import format_summary, format_verdict
 from voicecli.timeline import Entry, Timeline
 
 
+@dataclass
 class SessionResult:
     """The numbers of one session.
 
@@ -36,40 +37,32 @@ class SessionResult:
     expectations: thresholds that the numbers must meet.
     strict: whether every measurement must be reliable.
     predicted: the prediction of a probe, if one was given.
-    environment: what else is reported of the session; None: platform and versions of this machine.
+    environment: what else is reported of the session.
 
     Raises InputError when the recording is not that of a session.
     """
 
-    def __init__(
-        self,
-        timeline: Timeline,
-        folder: Path | None,
-        profile: Profile,
-        *,
-        profile_name: str = "",
-        expectations: Sequence[Threshold] = (),
-        strict: bool = False,
-        predicted: Mapping[str, Any] | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self._timeline = timeline
-        self._profile = profile
-        self._profile_name = profile_name
-        self._strict = strict
-        self._predicted = predicted
-        self._environment = describe_environment() if environment is None else environment
-        self._turns = measure_turns(timeline)
-        if folder is not None:
-            self._turns = check_recording(self._turns, folder / CONVERSATION)
-        self._usage = count_usage(timeline, self._turns)
+    timeline: Timeline
+    folder: Path | None
+    profile: Profile
+    profile_name: str = ""
+    expectations: Sequence[Threshold] = ()
+    strict: bool = False
+    predicted: Mapping[str, Any] | None = None
+    environment: Mapping[str, str] = field(default_factory=describe_environment)
+
+    def __post_init__(self) -> None:
+        self._turns = measure_turns(self.timeline)
+        if self.folder is not None:
+            self._turns = check_recording(self._turns, self.folder / CONVERSATION)
+        self._usage = count_usage(self.timeline, self._turns)
         self._summary = summarize(self._turns, self._usage)
-        self._cost = estimate_cost(self._usage, profile.find_prices())
-        self._verdicts = [evaluate(one, self._summary) for one in expectations]
+        self._cost = estimate_cost(self._usage, self.profile.find_prices())
+        self._verdicts = [evaluate(one, self._summary) for one in self.expectations]
 
     def print_lines(self, out: Path | None = None) -> None:
         """Print the summary, the verdicts, the prediction, and what is kept in ``out``."""
-        budgets = self._profile.budgets
+        budgets = self.profile.budgets
         lines = format_summary(self._turns, self._usage, self._summary, budgets, self._cost)
         for line in ("", *lines, *map(format_verdict, self._verdicts), *self._compare_prediction()):
             typer.echo(line)
@@ -77,11 +70,11 @@ class SessionResult:
             typer.echo(f"\nkept in {out}: {CONVERSATION}, {REPLY}, {TIMELINE}, {RESULT}")
 
     def _compare_prediction(self) -> list[str]:
-        if self._predicted is None:
+        if self.predicted is None:
             return []
         measured = self._summary.distributions[MOUTH_TO_EAR.name]
         both = [
-            f"{name.upper()} {_ms(self._predicted[f'{name}_ms'])} predicted, "
+            f"{name.upper()} {_ms(self.predicted[f'{name}_ms'])} predicted, "
             f"{_ms(to_ms(getattr(measured, name)))} measured"
             for name in ("p50", "p95")
         ]
@@ -93,14 +86,14 @@ class SessionResult:
             self._turns,
             self._usage,
             self._summary,
-            self._profile.budgets,
+            self.profile.budgets,
             self._cost,
             self._verdicts,
-            profile_name=self._profile_name,
-            resolved=self._profile.resolved(),
-            environment=self._environment,
+            profile_name=self.profile_name,
+            resolved=self.profile.resolved(),
+            environment=self.environment,
         )
-        return dump_result(numbers | {"predicted": self._predicted})
+        return dump_result(numbers | {"predicted": self.predicted})
 
     def write(self, file: Path) -> None:
         """Write the JSON to ``file``."""
@@ -120,7 +113,7 @@ class SessionResult:
         if missed:
             raise ThresholdError(f"not as expected: {'; '.join(missed)}")
         doubts = [why for turn in self._turns for why in turn.unreliable]
-        if self._strict and doubts:
+        if self.strict and doubts:
             raise UnreliableError(f"measured, but not reliably: {doubts[0]}")
 
     def judge_live(self) -> None:
@@ -129,7 +122,7 @@ class SessionResult:
         It also fails when a connection was lost, and not when the user said nothing or left before
         the answer.
         """
-        for entry in self._timeline:
+        for entry in self.timeline:
             if isinstance(entry, ConnectionLost):
                 raise ServiceError(entry.service, _strip_service(entry.reason))
         failed = any(turn.failure is not None for turn in self._turns)
@@ -146,15 +139,7 @@ class SessionResult:
         return "nobody spoke"
 
     def _has(self, kind: type[Entry]) -> bool:
-        return any(isinstance(entry, kind) for entry in self._timeline)
-
-
-def describe_environment() -> dict[str, str]:
-    """Return what a result reports of this machine."""
-    return {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-    }
+        return any(isinstance(entry, kind) for entry in self.timeline)
 
 
 def find_columns() -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -73,6 +74,14 @@ def hash_profile(resolved: Mapping[str, Any]) -> str:
     """Return 16 digits of the SHA-256 of the settings' canonical JSON."""
     canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def describe_environment() -> dict[str, str]:
+    """Return what a result reports of this machine."""
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
 
 
 def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
