@@ -51,6 +51,26 @@ class TurnTrace:
             return None
         return self.commit.speech_end if self._late_voice_end is None else self._late_voice_end
 
+    def note(self, entry: events.ReplyEvent | events.CancelReply) -> None:
+        """Take an entry of the reply; of those that should come once, the first counts."""
+        match entry:
+            case events.LlmRequested():
+                self.requests.append(entry)
+            case events.FirstToken():
+                self.token = self.token or entry
+            case events.ClauseReady():
+                self.clause = self.clause or entry
+            case events.ClauseSent():
+                self.sent.append(entry)
+            case events.FirstAudio():
+                self.audio = self.audio or entry
+            case events.PlaybackStarted():
+                self.playback = self.playback or entry
+            case events.CancelReply():
+                self.cancel = self.cancel or entry
+            case events.ReplyFinished() | events.ReplyCancelled() | events.ReplyFailed():
+                self.end = self.end or entry
+
     def correct_voice_end(self, speech_end: Seconds) -> bool:
         """Take the end of speech that began before the commitment and was reported after it.
 
@@ -117,12 +137,10 @@ class TraceCollector:
                 return trace
             case events.CommitReply():
                 return self._note_commit(entry)
-            case events.CancelReply():
+            case events.ReplyEvent() | events.CancelReply():
                 trace = self.find_trace(entry.turn)
-                trace.cancel = trace.cancel or entry
+                trace.note(entry)
                 return trace
-            case events.ReplyEvent():
-                return self._note_reply(entry)
             case events.AudioGlitched():
                 self._glitches.append(entry)
             case events.LoopLagged():
@@ -159,25 +177,6 @@ class TraceCollector:
             trace.text_at = self._speech.find_text_time(commit.at)
         trace.voice_end, trace.words_end = self._speech.voice_end, self._speech.words_end
         self._speech.voice_end = self._speech.words_end = None
-        return trace
-
-    def _note_reply(self, event: events.ReplyEvent) -> TurnTrace:
-        trace = self.find_trace(event.turn)
-        match event:
-            case events.LlmRequested():
-                trace.requests.append(event)
-            case events.FirstToken():
-                trace.token = trace.token or event
-            case events.ClauseReady():
-                trace.clause = trace.clause or event
-            case events.ClauseSent():
-                trace.sent.append(event)
-            case events.FirstAudio():
-                trace.audio = trace.audio or event
-            case events.PlaybackStarted():
-                trace.playback = trace.playback or event
-            case events.ReplyFinished() | events.ReplyCancelled() | events.ReplyFailed():
-                trace.end = trace.end or event
         return trace
 
 
