@@ -1,4 +1,4 @@
-"""What several commands share: options, the models they need, and the folder of a session."""
+"""What several commands share: options, their checks, and what is in the folder of a session."""
 
 from __future__ import annotations
 

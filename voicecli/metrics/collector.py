@@ -16,8 +16,6 @@ MIN_SPEECH: Seconds = 0.1
 CUT_OFF_WINDOW: Seconds = 1.5
 """A user who speaks again within this time of the commitment was cut off; the field's threshold."""
 
-ReplyEnd = events.ReplyFinished | events.ReplyCancelled | events.ReplyFailed
-
 
 @dataclass(slots=True)
 class TurnTrace:
@@ -40,7 +38,7 @@ class TurnTrace:
     audio: events.FirstAudio | None = None
     playback: events.PlaybackStarted | None = None
     cancel: events.CancelReply | None = None
-    end: ReplyEnd | None = None
+    end: events.ReplyFinished | events.ReplyCancelled | events.ReplyFailed | None = None
     cut_off: bool = False
     _late_voice_end: Seconds | None = None
 
@@ -84,13 +82,13 @@ class TurnTrace:
         return True
 
     def note_speech(self, at: Seconds) -> None:
-        """The user speaks, after the commitment."""
+        """Take the start of speech that followed the commitment."""
         if self.commit is not None and self.end is None:
             soon = self.playback is None or at <= self.commit.at + CUT_OFF_WINDOW
             self.cut_off = self.cut_off or soon
 
     def collect_milestones(self) -> Milestones:
-        """When things happened."""
+        """Return when things happened."""
         first = self.requests[0].at if self.requests else None
         answered = self.token and self.token.attempt
         return Milestones(

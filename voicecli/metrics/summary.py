@@ -48,11 +48,9 @@ def describe(values: Iterable[float]) -> Distribution:
     if not (ordered := sorted(values)):
         return Distribution()
     shares = {"p50": 50, "p90": 90, "p95": 95, "p99": 99}
-    known = {
-        name: share for name, share in shares.items() if len(ordered) >= MIN_COUNT.get(name, 1)
-    }
-    percentiles = dict(zip(known, percentile(ordered, [*known.values()]).tolist(), strict=True))
-    return Distribution(n=len(ordered), min=ordered[0], max=ordered[-1], **percentiles)
+    known = {name: float(percentile(ordered, share)) for name, share in shares.items()}
+    withheld = {name: None for name, least in MIN_COUNT.items() if len(ordered) < least}
+    return Distribution(n=len(ordered), min=ordered[0], max=ordered[-1], **(known | withheld))
 
 
 METRICS = (MOUTH_TO_EAR.name, *STAGES, *(f"{RAW_PREFIX}{name}" for name in RAW))

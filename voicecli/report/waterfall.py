@@ -39,7 +39,7 @@ def render_waterfall(turn: Turn) -> str:
     numbers = round_parts(turn.stages, total, 1000)
     rows = [name for name in order_stages(turn.drafted) if numbers.get(name)]
     bottom = TOP + ROW * len(rows)
-    parts = [*_axis(total, scale, bottom)]
+    parts = _axis(total, scale, bottom)
     end = 0.0
     for row, name in enumerate(rows):
         start, end = end, end + turn.stages[name]
