@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tests.support import PROFILES
 from voicecli.errors import ProfileError
 from voicecli.metrics.usage import Prices
-from voicecli.profile import Profile, find_script, list_profiles, load_profile
+from voicecli.profile import Profile, list_profiles, load_profile
 from voicecli.profile.layers import Key, merge
+from voicecli.profile.load import find_file
 
 SHIPPED = PROFILES
 NAMES = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
@@ -188,10 +189,10 @@ def test_in_the_source_folder_the_shipped_profiles_are_not_the_projects_own():
 
 def test_a_script_is_found_by_name_beside_the_profiles_and_by_path(tmp_path, write):
     file = write("profiles/scripts/mine.yaml", "seed: 1")
-    assert find_script("mine", tmp_path) == file
-    assert find_script("profiles/scripts/mine.yaml", tmp_path) == file
+    assert find_file("mine", cwd=tmp_path, kind="script") == file
+    assert find_file("profiles/scripts/mine.yaml", cwd=tmp_path, kind="script") == file
     with pytest.raises(ProfileError, match=r"there is no script mime\. Did you mean mine"):
-        find_script("mime", tmp_path)
+        find_file("mime", cwd=tmp_path, kind="script")
 
 
 # ── layers ───────────────────────────────────────────────────────────────────

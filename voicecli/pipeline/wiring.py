@@ -5,12 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    nullcontext,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -85,13 +80,10 @@ class Services:
 
     def describe_handshake(self, service: Service) -> Handshake:
         """The request that opens a connection to ``service``."""
-        address, profile = self.find_address(service), self.profile
-        if service == "stt":
-            rate = profile.audio.sample_rate
-            return find_stt(profile.stt.provider).handshake(profile.stt, address, rate)
-        if service == "llm":
-            return find_llm(profile.llm.provider).handshake(profile.llm, address)
-        return find_tts(profile.tts.provider).handshake(profile.tts, address)
+        settings: Any = getattr(self.profile, service)
+        rate = [self.profile.audio.sample_rate] if service == "stt" else []
+        provider = find_provider(service, settings.provider)
+        return provider.handshake(settings, self.find_address(service), *rate)
 
 
 @asynccontextmanager

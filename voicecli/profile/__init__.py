@@ -7,7 +7,6 @@ Everything is validated before anything opens; the result is frozen.
 
 from voicecli.profile.load import (
     KnownProfile,
-    find_script,
     list_profiles,
     load_profile,
     load_script,
@@ -21,7 +20,6 @@ from voicecli.profile.validation import json_schema
 __all__ = [
     "KnownProfile",
     "Profile",
-    "find_script",
     "json_schema",
     "list_profiles",
     "load_profile",

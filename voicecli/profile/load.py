@@ -119,11 +119,6 @@ def read_source(name: str, cwd: Path | None = None) -> tuple[str, Path, str]:
     return (origins[0] if origins else "file"), file, _read_text(file, cwd)
 
 
-def find_script(name: str, cwd: Path | None = None) -> Path:
-    """Find the file of a stand-in's script, named as in ``standin.script``; raises ProfileError."""
-    return find_file(name, cwd=cwd or Path.cwd(), kind="script")
-
-
 def is_path(value: object) -> bool:
     """Whether a setting that may be a name or a path is a path."""
     return isinstance(value, str) and value.endswith((".yaml", ".yml", ".gguf"))
@@ -261,7 +256,7 @@ def load_script(name: str, cwd: Path | None = None) -> Script:
     from voicecli.standin.script import Script
 
     cwd = cwd or Path.cwd()
-    layer = read_layer(find_script(name, cwd), cwd, kind="script")
+    layer = read_layer(find_file(name, cwd=cwd, kind="script"), cwd, kind="script")
     for section in [key for key, value in layer.values.items() if value is None]:
         del layer.values[section]  # a heading without keys below it
     for section, key, p50 in _list_latencies(Script()):

@@ -59,6 +59,7 @@ class Provider:
     list_price: US dollars, from the settings; None where they are not known.  STT: (per minute of
         audio); LLM: (per million prompt tokens, per million reply tokens); TTS: (per 1000
         characters).
+    handshake: takes the same as ``open`` of the role.
     """
 
     settings: type[Any]
@@ -66,6 +67,7 @@ class Provider:
     url_env: str
     standin: Literal["deepgram", "openai"]
     list_price: Callable[[Any], tuple[float, ...] | None]
+    handshake: Callable[..., Handshake]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,6 @@ class SttProvider(Provider):
 
     capabilities: SttCapabilities
     open: Callable[[Any, ServiceAddress, int], AbstractAsyncContextManager[Transcriber]]
-    handshake: Callable[[Any, ServiceAddress, int], Handshake]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,6 @@ class LlmProvider(Provider):
     """A provider of a language model."""
 
     open: Callable[[Any, ServiceAddress], AbstractAsyncContextManager[LanguageModel]]
-    handshake: Callable[[Any, ServiceAddress], Handshake]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,6 @@ class TtsProvider(Provider):
 
     capabilities: TtsCapabilities
     open: Callable[[Any, ServiceAddress], AbstractAsyncContextManager[Synthesizer]]
-    handshake: Callable[[Any, ServiceAddress], Handshake]
 
 
 # ── speech to text ───────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ from websockets.http11 import Request, Response
 
 from voicecli import __version__, clock
 from voicecli.errors import CredentialsError, ProfileError, RefusedError, ServiceError
+from voicecli.services.deepgram import create_handshake
 from voicecli.services.deepgram.socket import (
     PING_INTERVAL,
     PING_TIMEOUT,
@@ -31,13 +32,9 @@ Handler = Callable[[ServerConnection], Awaitable[None]]
 
 @asynccontextmanager
 async def opened(url: str, *, key: str = KEY, service: str = "stt") -> AsyncGenerator[Socket, None]:
-    async with open_socket(
-        service,
-        check_url(service, url),
-        "/v1/listen?model=nova-3",
-        address=ServiceAddress(url=url, key=key, key_env="DEEPGRAM_API_KEY"),
-        connect_timeout=3.0,
-    ) as socket:
+    address = ServiceAddress(url=url, key=key, key_env="DEEPGRAM_API_KEY")
+    handshake = create_handshake("/v1/listen?model=nova-3", address, 3.0)
+    async with open_socket(service, address, handshake) as socket:
         yield socket
 
 

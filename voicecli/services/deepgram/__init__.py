@@ -1,5 +1,8 @@
 """Deepgram: Nova-3 transcribes (``nova``), Aura-2 speaks (``aura``), both over a WebSocket."""
 
+from voicecli.services.interfaces import Handshake, ServiceAddress
+from voicecli.units import Seconds
+
 API_URL = "https://api.deepgram.com"
 URL_ENV = "DEEPGRAM_BASE_URL"
 KEY_ENV = "DEEPGRAM_API_KEY"
@@ -8,6 +11,9 @@ CLOSE_TIMEOUT = 1.0
 """Seconds that the service has to answer our good-bye."""
 
 
-def create_headers(key: str) -> dict[str, str]:
-    """The headers that authenticate a handshake; none without a key."""
-    return {"Authorization": f"Token {key}"} if key else {}
+def create_handshake(
+    path: str, address: ServiceAddress, timeout: Seconds, goodbye: str = ""
+) -> Handshake:
+    """The handshake of a WebSocket; without a key it has no headers."""
+    headers = {"Authorization": f"Token {address.key}"} if address.key else {}
+    return Handshake(path=path, websocket=True, headers=headers, timeout=timeout, goodbye=goodbye)

@@ -29,9 +29,9 @@ from typing_extensions import override
 from voicecli import clock
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionOpened
-from voicecli.services.deepgram import API_URL, CLOSE_TIMEOUT, KEY_ENV, URL_ENV, create_headers
+from voicecli.services.deepgram import API_URL, CLOSE_TIMEOUT, KEY_ENV, URL_ENV, create_handshake
 from voicecli.services.deepgram.synthesis import Synthesis
-from voicecli.services.endpoint import check_url, declare_key_env, declare_url
+from voicecli.services.endpoint import declare_key_env, declare_url
 from voicecli.services.interfaces import (
     FLUSHED,
     Flushed,
@@ -203,19 +203,9 @@ async def _open_connection(
 
     stack = AsyncExitStack()
     socket = await stack.enter_async_context(
-        open_socket(
-            "tts",
-            check_url("tts", address.url),
-            _path(settings),
-            address=address,
-            connect_timeout=settings.connect_timeout,
-        )
+        open_socket("tts", address, _handshake(settings, address))
     )
     return _Connection(settings, max_age, socket, stack)
-
-
-def _path(settings: AuraSettings) -> str:
-    return "/v1/speak?" + urlencode(build_query(settings))
 
 
 class Aura(Synthesizer):
@@ -332,12 +322,8 @@ async def open_aura(
 
 
 def _handshake(settings: AuraSettings, address: ServiceAddress) -> Handshake:
-    return Handshake(
-        path=_path(settings),
-        websocket=True,
-        headers=create_headers(address.key),
-        timeout=settings.connect_timeout,
-    )
+    path = "/v1/speak?" + urlencode(build_query(settings))
+    return create_handshake(path, address, settings.connect_timeout)
 
 
 AURA = TtsProvider(

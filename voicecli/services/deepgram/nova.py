@@ -21,8 +21,8 @@ from voicecli import clock, events
 from voicecli.errors import ServiceError
 from voicecli.events import Event
 from voicecli.sanitize import replace_surrogates, sanitize_short
-from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_headers
-from voicecli.services.endpoint import CloseError, check_url, declare_key_env, declare_url
+from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_handshake
+from voicecli.services.endpoint import CloseError, declare_key_env, declare_url
 from voicecli.services.interfaces import (
     Handshake,
     ServiceAddress,
@@ -217,28 +217,14 @@ async def open_nova(
     """Connect to Nova-3; leaving closes the connection.  Raises as ``open_socket`` does."""
     from voicecli.services.deepgram.socket import open_socket  # websockets: 25 ms
 
-    async with open_socket(
-        "stt",
-        check_url("stt", address.url),
-        _path(settings, sample_rate),
-        address=address,
-        connect_timeout=settings.connect_timeout,
-    ) as socket:
+    handshake = _handshake(settings, address, sample_rate)
+    async with open_socket("stt", address, handshake) as socket:
         yield Nova(socket, sample_rate)
 
 
-def _path(settings: NovaSettings, sample_rate: int) -> str:
-    return "/v1/listen?" + urlencode(build_query(settings, sample_rate))
-
-
 def _handshake(settings: NovaSettings, address: ServiceAddress, sample_rate: int) -> Handshake:
-    return Handshake(
-        path=_path(settings, sample_rate),
-        websocket=True,
-        headers=create_headers(address.key),
-        timeout=settings.connect_timeout,
-        goodbye=CLOSE,
-    )
+    path = "/v1/listen?" + urlencode(build_query(settings, sample_rate))
+    return create_handshake(path, address, settings.connect_timeout, goodbye=CLOSE)
 
 
 def _list_price(settings: NovaSettings) -> tuple[float, ...] | None:

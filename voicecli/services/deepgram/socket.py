@@ -30,9 +30,9 @@ from websockets.protocol import State
 from voicecli import __version__, clock
 from voicecli.errors import ServiceError
 from voicecli.sanitize import sanitize_short
-from voicecli.services.deepgram import CLOSE_TIMEOUT, create_headers
-from voicecli.services.endpoint import CloseError, Endpoint, Refusal, check_key
-from voicecli.services.interfaces import ServiceAddress
+from voicecli.services.deepgram import CLOSE_TIMEOUT
+from voicecli.services.endpoint import CloseError, Endpoint, Refusal, check_key, check_url
+from voicecli.services.interfaces import Handshake, ServiceAddress
 from voicecli.units import Seconds
 
 PING_INTERVAL: Seconds = 20.0
@@ -126,26 +126,23 @@ class Socket:
 
 @asynccontextmanager
 async def open_socket(
-    service: str,
-    endpoint: Endpoint,
-    path: str,
-    *,
-    address: ServiceAddress,
-    connect_timeout: Seconds,
+    service: str, address: ServiceAddress, handshake: Handshake
 ) -> AsyncGenerator[Socket, None]:
-    """Connect to ``path`` (with its query) below ``endpoint``; leaving closes the connection.
+    """Connect to ``address``; leaving closes the connection.
 
-    Raises CredentialsError without a usable key, RefusedError or ServiceError when it fails.
+    Raises ProfileError for the URL, CredentialsError without a usable key, RefusedError or
+    ServiceError when it fails.
     """
+    endpoint = check_url(service, address.url)
     check_key(service, endpoint, address.key, address.key_env)
     started = clock.now()
     opening = connect(
-        endpoint.websocket_url(path),
-        additional_headers=create_headers(address.key),
+        endpoint.websocket_url(handshake.path),
+        additional_headers=handshake.headers,
         user_agent_header=f"voicecli/{__version__}",
         compression=None,  # PCM does not compress, and deflating costs time
         proxy=None if endpoint.loopback else True,
-        open_timeout=connect_timeout,
+        open_timeout=handshake.timeout,
         ping_interval=PING_INTERVAL,
         ping_timeout=PING_TIMEOUT,
         close_timeout=CLOSE_TIMEOUT,
@@ -158,7 +155,7 @@ async def open_socket(
     except InvalidStatus as error:
         raise _status_error(service, endpoint, address.key_env, error.response) from error
     except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy
-        raise _connect_error(service, endpoint, connect_timeout, error) from error
+        raise _connect_error(service, endpoint, handshake.timeout, error) from error
     try:
         yield Socket(service, connection, clock.now() - started)
     finally:
