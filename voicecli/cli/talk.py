@@ -75,11 +75,9 @@ def talk_command(
     moves = find_columns() is not None and not plain
     kind: DisplayKind = "json" if as_json else "screen" if moves else "plain"
     timeline, failure = Timeline(), None
-    conversation = run_conversation(
-        settings, timeline, typed=text, kind=kind, out=out, warning=warning
-    )
+    talk = run_conversation(settings, timeline, typed=text, kind=kind, out=out, warning=warning)
     try:
-        clock.run(conversation)
+        clock.run(talk)
     except BrokenPipeError:  # nobody would read the numbers
         raise
     except Exception as error:  # raised after the numbers are printed

@@ -181,10 +181,7 @@ def open_keys(
     if not owns_terminal(file):
         yield False
         return
-    with (
-        open(file, encoding="utf-8", closefd=False) as terminal,
-        _Keyboard(terminal, press, stopped),
-    ):
+    with open(file, encoding="utf-8", closefd=False) as stream, _Keyboard(stream, press, stopped):
         yield True
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from typing_extensions import override
@@ -22,6 +23,7 @@ from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, Seconds
 
 
+@dataclass(eq=False)
 class PlainLines(Display):
     """Writes a line when what it says has happened.
 
@@ -30,26 +32,19 @@ class PlainLines(Display):
     typed: whether the user types instead of speaking.
     """
 
-    def __init__(
-        self,
-        write: Callable[[str], None],
-        midnight: datetime,
-        budgets: Budgets,
-        typed: bool = False,
-    ) -> None:
-        self._write = write
-        self._midnight = midnight
-        self._budgets = budgets
-        self._invitation = f"you can {'type' if typed else 'speak'} now"
-        self._view = LiveView()
-        self._latest: Seconds = 0.0
-        self._streaming = False
+    write: Callable[[str], None]
+    midnight: datetime
+    budgets: Budgets
+    typed: bool = False
+    _view: LiveView = field(default_factory=LiveView, init=False)
+    _latest: Seconds = field(default=0.0, init=False)
+    _streaming: bool = field(default=False, init=False)
 
     @override
     def announce(self, at: Seconds, text: str) -> None:
         self._latest = max(self._latest, at)
-        moment = self._midnight + timedelta(seconds=at)
-        self._write(f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03} {text}")
+        moment = self.midnight + timedelta(seconds=at)
+        self.write(f"{moment.time().isoformat('milliseconds')} {text}")
 
     @override
     def feed(self, block: AudioBlock) -> None:
@@ -57,7 +52,7 @@ class PlainLines(Display):
             self._streaming = True
             at = max(block.at, self._latest)  # the first block is older than the connections
             self.announce(at, "microphone streaming")
-            self.announce(at, self._invitation)
+            self._invite(at)
 
     @override
     def __call__(self, entry: Entry) -> None:
@@ -68,10 +63,13 @@ class PlainLines(Display):
             return
         if said := sanitize_line(turn.said):
             self.announce(entry.at, f'agent: "{said}"')
-        measured = format_reply(turn, self._budgets)[-1]
+        measured = format_reply(turn, self.budgets)[-1]
         self.announce(entry.at, measured.removeprefix(f"#{turn.turn} "))
         if self._view.invites_user:
-            self.announce(entry.at, self._invitation)
+            self._invite(entry.at)
+
+    def _invite(self, at: Seconds) -> None:
+        self.announce(at, f"you can {'type' if self.typed else 'speak'} now")
 
     def _describe(self, entry: Entry) -> str:
         """Describe an entry that is worth a line, or return ""."""

@@ -11,6 +11,7 @@ import re
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import ceil, log10
 from typing import Self
@@ -42,6 +43,7 @@ _UP, _CLEAR_ROW = "\x1b[A", "\x1b[2K"
 _STYLES = re.compile(r"\x1b\[\d+m")
 
 
+@dataclass(eq=False)
 class Screen(view.Display):
     """Draws on a terminal; a context manager, inside a running loop and an open writer.
 
@@ -51,35 +53,26 @@ class Screen(view.Display):
     prompt: whether the user types, so that a line for it is shown.
     """
 
-    def __init__(
-        self,
-        writer: NonBlockingWriter,
-        terminal: int,
-        budgets: Budgets,
-        *,
-        heard: Callable[[], str],
-        keys: str = "",
-        prompt: bool = False,
-    ) -> None:
-        self._writer = writer
-        self._terminal = terminal
-        self._budgets = budgets
-        self._heard = heard
-        self._view = view.LiveView()
-        self._keys = keys
-        self._view.typing = "" if prompt else None
-        self._above: list[str] = []
-        """Rows to be written above the region."""
-        self._drawn: list[str] = []
-        """The rows of the region as they are on the terminal."""
-        self._drawn_at: Seconds = -DRAW_INTERVAL
-        self._timer: asyncio.TimerHandle | None = None
-        self._paused = False
+    writer: NonBlockingWriter
+    terminal: int
+    budgets: Budgets
+    heard: Callable[[], str]
+    keys: str = ""
+    prompt: bool = False
+    _view: view.LiveView = field(default_factory=view.LiveView, init=False)
+    _above: list[str] = field(default_factory=list, init=False)
+    """Rows to be written above the region."""
+    _drawn: list[str] = field(default_factory=list, init=False)
+    """The rows of the region as they are on the terminal."""
+    _drawn_at: Seconds = field(default=-DRAW_INTERVAL, init=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _paused: bool = field(default=False, init=False)
 
     def __enter__(self) -> Self:
+        self._view.typing = "" if self.prompt else None
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGWINCH, self._resize)
-        self._writer.write(_HIDE_CURSOR)
+        self.writer.write(_HIDE_CURSOR)
         self._draw()
         return self
 
@@ -93,7 +86,7 @@ class Screen(view.Display):
     def __call__(self, entry: Entry) -> None:
         self._view(entry)
         columns = self._size()[0] - 1
-        for line in format_entry(entry, self._view.ended_turn, self._budgets, columns):
+        for line in format_entry(entry, self._view.ended_turn, self.budgets, columns):
             self._scroll(line)
         if isinstance(entry, EndSession) and entry.reason != "quit":
             self._scroll(f"ended: {sanitize_line(entry.reason)}")
@@ -125,7 +118,7 @@ class Screen(view.Display):
         if paused:
             self._clear()
         else:
-            self._writer.write(_HIDE_CURSOR)
+            self.writer.write(_HIDE_CURSOR)
             self._draw()
 
     def _scroll(self, line: str) -> None:
@@ -152,14 +145,14 @@ class Screen(view.Display):
         self._drawn_at = self._loop.time()
         if self._paused:
             return
-        if self._writer.busy:  # the terminal accepts nothing at present
+        if self.writer.busy:  # the terminal accepts nothing at present
             self._schedule()
             return
         width, height = self._size()
-        self._view.heard = self._heard()
-        rows = view.render_region(self._view, width, self._keys)[-max(height - 1, 1) :]
+        self._view.heard = self.heard()
+        rows = view.render_region(self._view, width, self.keys)[-max(height - 1, 1) :]
         if text := self._update(rows):
-            self._writer.write(f"{_BEGIN_UPDATE}{text}{_END_UPDATE}")
+            self.writer.write(f"{_BEGIN_UPDATE}{text}{_END_UPDATE}")
         self._drawn = rows
         if self._view.state == "speaking":  # more is heard as time passes
             self._schedule()
@@ -187,17 +180,17 @@ class Screen(view.Display):
         """Erase the region; keep what scrolled by."""
         text = "".join(f"{row}\r\n" for row in self._above)
         self._above = []
-        self._writer.write(self._erase() + text + _SHOW_CURSOR)
+        self.writer.write(self._erase() + text + _SHOW_CURSOR)
 
     def _resize(self) -> None:
         """Draw for the new size; the terminal has wrapped the old rows to it."""
         if not self._paused:
-            self._writer.write(self._erase())
+            self.writer.write(self._erase())
             self._schedule()
 
     def _size(self) -> tuple[int, int]:
         """Return columns and rows; 80 × 24 where the terminal does not report them."""
         with suppress(OSError):
-            if all(size := os.get_terminal_size(self._terminal)):
+            if all(size := os.get_terminal_size(self.terminal)):
                 return size
         return 80, 24

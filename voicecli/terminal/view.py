@@ -29,7 +29,7 @@ METER_FLOOR = -60.0
 
 RESET, BOLD, DIM, RED, GREEN, YELLOW, CYAN = 0, 1, 2, 31, 32, 33, 36
 _COLOURS = {"listening": GREEN, "speaking": CYAN, "muted": RED, "ended": DIM}
-"""Of the states; the others, in which the user waits, are yellow."""
+"""Colours of the states; the others, in which the user waits, are yellow."""
 
 
 class Display:
@@ -53,7 +53,7 @@ class LiveView:
     heard: of the current reply; level: of the microphone, in dBFS; typing: the line so far.  They
         change without an entry.  level and typing are None without a microphone and a keyboard.
     ended_turn: the turn that ended with the latest entry, if one did.
-    turns: reads the turns.
+    turns: the turns so far.
     invites_user: whether the latest entry gives the floor to a user who has not taken it.
     """
 
@@ -171,7 +171,7 @@ def style(text: str, number: int) -> str:
 
 
 def wrap(text: str, width: int, indent: int = 0) -> list[str]:
-    """Break ``text`` into rows of at most ``width`` cells, inside of words only where it has to be.
+    """Break ``text`` into rows of at most ``width`` cells; split only words wider than a row.
 
     indent: of all rows but the first.
     """
