@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from voicecli.errors import UsageError
-from voicecli.standin.deepgram import Route, open_deepgram_server
+from voicecli.standin.deepgram import open_deepgram_server
 from voicecli.standin.deepgram_stt import ListenConnection
 from voicecli.standin.deepgram_tts import SpeakConnection
 from voicecli.standin.engines import Engines
@@ -49,11 +48,8 @@ async def serve(
     Raises UsageError when a port is taken.
     """
     schedule = FaultSchedule(faults)
-    routes: dict[str, Route] = {
-        "/v1/listen": ("stt", partial(ListenConnection, engines, schedule)),
-        "/v1/speak": ("tts", partial(SpeakConnection, engines, schedule)),
-    }
-    speech = open_deepgram_server(routes, schedule, deepgram_port, require_key=require_key)
+    routes = {"/v1/listen": ListenConnection, "/v1/speak": SpeakConnection}
+    speech = open_deepgram_server(routes, engines, schedule, deepgram_port, require_key=require_key)
     chat = ChatService(engines, schedule, require_key=require_key)
     async with AsyncExitStack() as stack:
         try:

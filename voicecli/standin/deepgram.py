@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from voicecli.events import Service
+from voicecli.standin.engines import Engines
 from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule, HalfOpen
 
 NO_CREDITS = (
@@ -104,12 +106,20 @@ Frame = dict[str, Any]
 """A text message, to be sent as JSON."""
 
 
+@dataclass(eq=False)
 class ServedConnection(ABC):
-    """One accepted connection, and the faults that began with it."""
+    """A connection to a service, and the ``active`` faults, which began with it."""
 
-    def __init__(self, socket: ServerConnection, faults: ActiveFaults) -> None:
-        self._socket = socket
-        self._active = faults
+    service: ClassVar[Service]
+    engines: Engines
+    faults: FaultSchedule
+    socket: ServerConnection
+    query: Query
+    active: ActiveFaults
+
+    @abstractmethod
+    def __post_init__(self) -> None:
+        """Parse the query; raise QueryError where the service refuses it."""
 
     @abstractmethod
     async def run(self) -> None:
@@ -117,46 +127,44 @@ class ServedConnection(ABC):
 
     async def send(self, message: Frame | bytes, faults: ActiveFaults | None = None) -> None:
         """Send a message, with ``faults`` or else those of the connection."""
-        faults = faults or self._active
+        faults = faults or self.active
         await faults.wait_out_stall()
         frame = message if isinstance(message, bytes) else faults.corrupt(json.dumps(message))
         with suppress(ConnectionClosed):  # which the receiving side sees, too
-            await self._socket.send(frame)
-
-
-Route = tuple[Service, Callable[[ServerConnection, Query, ActiveFaults], ServedConnection]]
-"""What serves a path: the service, and what makes its connections or raises QueryError."""
+            await self.socket.send(frame)
 
 
 @asynccontextmanager
 async def open_deepgram_server(
-    routes: Mapping[str, Route], faults: FaultSchedule, port: int, *, require_key: bool
+    routes: Mapping[str, type[ServedConnection]],
+    engines: Engines,
+    faults: FaultSchedule,
+    port: int,
+    *,
+    require_key: bool,
 ) -> AsyncGenerator[int, None]:
-    """Serve ``routes``, by path, on 127.0.0.1; yield the port.
-
-    port: 0 lets the system choose.
-    """
-    accepted: dict[UUID, tuple[ServedConnection, ActiveFaults]] = {}
+    """Serve ``routes``, by path, on 127.0.0.1; yield the port, which the system chooses for 0."""
+    accepted: dict[UUID, ServedConnection] = {}
 
     def answer_handshake(socket: ServerConnection, request: Request) -> Response | None:
         try:
             query = Query(request.path)
             if query.path not in routes:
                 raise QueryError(404)
-            service, connect = routes[query.path]
-            active = faults.begin(service, "connection")
+            connect = routes[query.path]
+            active = faults.begin(connect.service, "connection")
             if refuse := active.find("refuse"):
                 raise QueryError(refuse.status)
             _check_key(request.headers, required=require_key)
-            accepted[socket.id] = connect(socket, query, active), active
+            accepted[socket.id] = connect(engines, faults, socket, query, active)
         except QueryError as error:
             return _refuse(socket, error)
         return None
 
     async def run(socket: ServerConnection) -> None:
-        connection, active = accepted.pop(socket.id)
+        connection = accepted.pop(socket.id)
         try:
-            await active.run(connection.run())
+            await connection.active.run(connection.run())
         except* HalfOpen:
             socket.transport.pause_reading()
             await socket.wait_closed()

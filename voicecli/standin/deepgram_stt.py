@@ -12,13 +12,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 from typing_extensions import override
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
 from voicecli.standin.deepgram import Frame, Query, QueryError, ServedConnection, parse_message
-from voicecli.standin.engines import Engines
-from voicecli.standin.script import ActiveFaults, FaultSchedule
 from voicecli.standin.segmenter import Mark, ResultDue, Segmenter, VoiceStarted, WordsEnded
 from voicecli.units import SAMPLE_SIZE, Seconds
 
@@ -137,19 +134,13 @@ def _parse_utterance_end(query: Query) -> Seconds | None:
 class ListenConnection(ServedConnection):
     """One connection to ``/v1/listen``."""
 
-    def __init__(
-        self,
-        engines: Engines,
-        faults: FaultSchedule,
-        socket: ServerConnection,
-        query: Query,
-        active: ActiveFaults,
-    ) -> None:
-        super().__init__(socket, active)
-        self._options = options = parse_listen_query(query)
-        self._pace = engines.pace
-        self._stt = engines.stt()
-        self._faults = faults
+    service = "stt"
+
+    @override
+    def __post_init__(self) -> None:
+        self._options = options = parse_listen_query(self.query)
+        self._pace = self.engines.pace
+        self._stt = self.engines.stt()
         self._due: asyncio.Queue[Due] = asyncio.Queue()
         self._segmenter = Segmenter(
             options.rate or min(RATES),
@@ -174,13 +165,13 @@ class ListenConnection(ServedConnection):
         try:
             while True:
                 async with asyncio.timeout_at(deadline):
-                    message = await self._socket.recv()
+                    message = await self.socket.recv()
                 if isinstance(message, bytes) or self._segmenter.cursor:
                     deadline = clock.now() + IDLE_TIMEOUT
                 await self._receive(message)
         except TimeoutError:
             await self.send(self._make_metadata("incomplete"))
-            await self._socket.close(1011, NET_0001)
+            await self.socket.close(1011, NET_0001)
         except ConnectionClosed:
             return
 
@@ -190,7 +181,7 @@ class ListenConnection(ServedConnection):
         elif not message:
             self._finish()
         elif self._options.rate is None:
-            await self._socket.close(1008, "DATA-0000")
+            await self.socket.close(1008, "DATA-0000")
         else:
             await self._receive_audio(message)
 
@@ -228,7 +219,7 @@ class ListenConnection(ServedConnection):
                 self._due.put_nowait((instant, mark))
 
     def _finalize(self) -> None:
-        lost = self._faults.begin("stt", "finalize").find("finalize_lost")
+        lost = self.faults.begin("stt", "finalize").find("finalize_lost")
         cut = self._segmenter.cut(self._segmenter.cursor, from_finalize=True)
         if not lost and (cut.segment.voiced or self._pace.finalize_silence):
             self._due.put_nowait((clock.now() + self._pace.finalize(), cut))
@@ -240,7 +231,7 @@ class ListenConnection(ServedConnection):
         self._due.put_nowait((clock.now(), None))
 
     async def _configure(self, keyterms: list[str] | None) -> None:
-        answer: Frame = {"type": "ConfigureSuccess", "request_id": str(self._socket.id)}
+        answer: Frame = {"type": "ConfigureSuccess", "request_id": str(self.socket.id)}
         if not self._options.keyterms:
             code = "CONFIGURE_KEYTERMS_NOT_SUPPORTED"
             answer |= {"type": "ConfigureFailure", "code": code, "description": "Nova-3 only"}
@@ -254,7 +245,7 @@ class ListenConnection(ServedConnection):
             match mark:
                 case None:
                     await self.send(self._make_metadata(self._digest.hexdigest()))
-                    await self._socket.close(1000)
+                    await self.socket.close(1000)
                 case ResultDue(result="interim") if not self._due.empty():
                     pass  # outdated: more is due already
                 case ResultDue():
@@ -303,7 +294,7 @@ class ListenConnection(ServedConnection):
             "is_final": due.result != "interim",
             "speech_final": due.speech_final,
             "channel": {"alternatives": [alternative]},
-            "metadata": {"request_id": str(self._socket.id), **model},
+            "metadata": {"request_id": str(self.socket.id), **model},
             "from_finalize": due.from_finalize,
         }
 
@@ -313,7 +304,7 @@ class ListenConnection(ServedConnection):
         frame = {
             "type": "Metadata",
             "transaction_key": "deprecated",
-            "request_id": str(self._socket.id),
+            "request_id": str(self.socket.id),
             "sha256": sha256,
             "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
             "duration": to_float32(duration),

@@ -8,14 +8,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from typing_extensions import override
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from voicecli import clock
 from voicecli.clock import RateLimit
 from voicecli.standin.deepgram import Query, QueryError, ServedConnection, parse_message
-from voicecli.standin.engines import Engines
-from voicecli.standin.script import ActiveFaults, FaultSchedule
+from voicecli.standin.script import ActiveFaults
 from voicecli.units import Seconds
 
 MODELS = re.compile(r"aura(-2)?-[a-z]+-[a-z]{2}")
@@ -76,18 +74,11 @@ Flush = tuple[int, str, ActiveFaults]
 class SpeakConnection(ServedConnection):
     """One connection to ``/v1/speak``."""
 
-    def __init__(
-        self,
-        engines: Engines,
-        faults: FaultSchedule,
-        socket: ServerConnection,
-        query: Query,
-        active: ActiveFaults,
-    ) -> None:
-        super().__init__(socket, active)
-        self._options = parse_speak_query(query)
-        self._tts = engines.tts
-        self._faults = faults
+    service = "tts"
+
+    @override
+    def __post_init__(self) -> None:
+        self._options = parse_speak_query(self.query)
         self._flush_limit = RateLimit(FLUSHES, WINDOW)
         self._character_limit = RateLimit(CHARACTERS, WINDOW)
         self._text = ""
@@ -96,7 +87,7 @@ class SpeakConnection(ServedConnection):
 
     @override
     async def run(self) -> None:
-        metadata = {"type": "Metadata", "request_id": str(self._socket.id)}
+        metadata = {"type": "Metadata", "request_id": str(self.socket.id)}
         await self.send({**metadata, "model_name": self._options.model, **MODEL_INFO})
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
@@ -110,16 +101,16 @@ class SpeakConnection(ServedConnection):
     async def _receive_all(self) -> None:
         try:
             async with asyncio.timeout(MAX_AGE):
-                async for message in self._socket:
+                async for message in self.socket:
                     await self._receive(message)
         except TimeoutError:
-            await self._socket.close(1011, "NET-0003")
+            await self.socket.close(1011, "NET-0003")
         except ConnectionClosed:
             return
 
     async def _receive(self, message: str | bytes) -> None:
         if isinstance(message, bytes):
-            await self._socket.close(1003, "MESSAGE-0000")
+            await self.socket.close(1003, "MESSAGE-0000")
             return
         match parse_message(message):
             case {"type": "Speak", "text": str(text)} if text:
@@ -129,22 +120,22 @@ class SpeakConnection(ServedConnection):
             case {"type": "Clear"}:
                 await self._clear()
             case {"type": "Close"}:
-                if not self._faults.begin("tts", "close").find("close_lost"):
-                    await self._socket.close(1000, "Connection was closed successfully.")
+                if not self.faults.begin("tts", "close").find("close_lost"):
+                    await self.socket.close(1000, "Connection was closed successfully.")
             case _:
-                await self._socket.close(1008, "DATA-0000")
+                await self.socket.close(1008, "DATA-0000")
 
     async def _add_text(self, text: str) -> None:
         if len(text) > SPEAK_CHARACTERS:
-            await self._socket.close(1009, "BIG-0001")
+            await self.socket.close(1009, "BIG-0001")
         elif len(text) > self._character_limit.left(clock.now()):
-            await self._socket.close(1008, "DATA-0001")
+            await self.socket.close(1008, "DATA-0001")
         else:
             self._character_limit.spend(len(text), clock.now())
             self._text += text
 
     async def _flush(self) -> None:
-        faults = self._faults.begin("tts", "flush")
+        faults = self.faults.begin("tts", "flush")
         code, text = "EXCESSIVE_FLUSH", "Rate limit exceeded for flushes. Please try again later."
         if faults.find("warning"):
             await self.send({"type": "Warning", "code": code, "description": text})
@@ -174,7 +165,7 @@ class SpeakConnection(ServedConnection):
         if text.strip():
             is_odd = faults.find("odd_frames") is not None
             kept = b""
-            async with aclosing(self._tts.speak(text, self._options.rate)) as chunks:
+            async with aclosing(self.engines.tts.speak(text, self._options.rate)) as chunks:
                 async for chunk in chunks:
                     audio = kept + chunk
                     end = len(audio) - (is_odd and len(audio) % 2 == 0)
