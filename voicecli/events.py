@@ -322,10 +322,7 @@ class Warned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioGlitched(Event):
-    """The sound card lost samples (an input overrun or an output underrun).
-
-    xruns: number of losses since the previous such event.
-    """
+    """The sound card lost samples ``xruns`` times since the last such event, in or out."""
 
     xruns: int
 

@@ -505,9 +505,9 @@ def words(text: str) -> list[str]:
     return re.sub(r"[^a-z' ]+", " ", text.lower()).split()
 
 
-def word_error_rate(said: str, heard: str) -> float:
+def word_error_rate(said: str, transcript: str) -> float:
     """Words to change, add and leave out, over the words that were said."""
-    wanted, found = words(said), words(heard)
+    wanted, found = words(said), words(transcript)
     row = list(range(len(found) + 1))
     for i, word in enumerate(wanted, start=1):
         before, row[0] = row[0], i
@@ -549,9 +549,9 @@ def test_real_speech_is_understood_and_answered_aloud(
         sound, rate = soundfile.read(out / "reply.wav", dtype="float32")
         assert np.abs(sound).max() > 0.05
         assert rate == 24_000
-        heard = Moonshine(folder).transcribe(soxr.resample(sound[: 8 * rate], rate, 16_000))
+        transcript = Moonshine(folder).transcribe(soxr.resample(sound[: 8 * rate], rate, 16_000))
         reply = words(" ".join(turn["said"] for turn in turns))
-        common = set(words(heard)) & set(reply)
+        common = set(words(transcript)) & set(reply)
         assert len(common) >= min(3, len(set(reply)))
     assert statistics.median(waits) <= 1500
 

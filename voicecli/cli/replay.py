@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,9 +50,11 @@ def replay(
     played.
     """
     from voicecli import clock
-    from voicecli.cli.result import SessionResult
+    from voicecli.cli.result import SessionResult, find_columns
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
+    from voicecli.report.turn_lines import TurnLines
+    from voicecli.timeline import Timeline
 
     thresholds = [parse_threshold(text) for text in expect or ()]
     settings = load_profile(profile, overrides=overrides or ())
@@ -61,10 +62,12 @@ def replay(
     options.check_fast(settings, fast)
     options.check_out(out, force, file)
     fetch_models_of(settings)
+    timeline = Timeline()
+    if not as_json:
+        timeline.follow(TurnLines(typer.echo, settings.budgets, find_columns()))
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
-        print_line: Callable[[str], None] = (lambda _: None) if as_json else typer.echo
-        timeline = clock.run(_play(file, settings, folder, print_line), virtual=fast)
+        clock.run(_play(file, settings, folder, timeline), virtual=fast)
         result = SessionResult(
             timeline,
             folder,
@@ -83,20 +86,14 @@ def replay(
     result.judge()
 
 
-async def _play(
-    file: Path, profile: Profile, folder: Path, print_line: Callable[[str], None]
-) -> Timeline:
+async def _play(file: Path, profile: Profile, folder: Path, timeline: Timeline) -> None:
     """Play ``file`` to the agent until its last reply has been played; record into ``folder``."""
     from voicecli.audio.recorder import CONVERSATION
     from voicecli.audio.virtual import VirtualSpeaker
     from voicecli.audio.wav import open_wav
-    from voicecli.cli.result import find_columns
     from voicecli.pipeline.wiring import open_services, open_session
-    from voicecli.report.turn_lines import TurnLines
-    from voicecli.timeline import Timeline
 
-    audio, timeline = profile.audio, Timeline()
-    timeline.follow(TurnLines(print_line, profile.budgets, find_columns()))
+    audio = profile.audio
     is_ours = file.name == CONVERSATION and (file.parent / options.TIMELINE).exists()
     channel = 0 if is_ours else None  # the user is on the left of what we recorded
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
@@ -111,4 +108,3 @@ async def _play(
                 await session.run()
     for warning in source.warnings:
         typer.echo(sanitize_message(f"! {warning}"), err=True)
-    return timeline

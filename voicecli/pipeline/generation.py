@@ -102,7 +102,6 @@ class Generation:
         self._attempts = 0
         self._hedged = False
         self._winner: int | None = None
-        self._winner_ended = False
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
         """Request the reply and cut it into clauses; the requests become tasks of ``tasks``."""
@@ -147,9 +146,8 @@ class Generation:
             self._progress.clear()
             if self._winner is None and not self._requests:
                 error = cast(ServiceError, self.failure)
-                if not error.temporary or self._attempts >= MAX_REQUESTS - 1:
-                    raise error
-                if clock.now() - began > RETRY_WITHIN:
+                too_late = clock.now() - began > RETRY_WITHIN
+                if too_late or not error.temporary or self._attempts >= MAX_REQUESTS - 1:
                     raise error
                 await asyncio.sleep(RETRY_PAUSE)
                 self._send_request(tasks)
@@ -183,7 +181,6 @@ class Generation:
             if self._winner is None:
                 self.failure = _empty_reply()
         del self._requests[attempt]
-        self._winner_ended = self._winner_ended or self._winner == attempt
         self._progress.set()
 
     def _take(self, piece: str | Usage) -> None:
@@ -199,7 +196,7 @@ class Generation:
 
         If it stalls within the first clause, what there is becomes the first clause.
         """
-        while not self._winner_ended:
+        while self._winner in self._requests:
             try:
                 async with asyncio.timeout(None if self.clauses else self.stall):
                     await self._progress.wait()
