@@ -11,7 +11,7 @@ from voicecli.probe.json_result import RunContext
 from voicecli.probe.prediction import Evaluation
 from voicecli.probe.results import COUNTS, ProbeResults
 from voicecli.probe.schedule import Plan
-from voicecli.probe.text import sparkline, text_lines
+from voicecli.probe.text import draw_sparkline, format_report
 from voicecli.probe.trace import ConnectionTrace
 
 
@@ -31,7 +31,7 @@ def test_the_network_has_a_row_per_service() -> None:
         expectations=(),
     )
     context = RunContext(profile="default", profile_hash="", plan=Plan(), basis={})
-    lines = text_lines(results, evaluation, context)
+    lines = format_report(results, evaluation, context)
 
     assert lines[2:6] == [
         "network, ms       address  dns  tcp  open",
@@ -42,11 +42,11 @@ def test_the_network_has_a_row_per_service() -> None:
 
 
 def test_a_sparkline_goes_from_the_least_to_the_greatest() -> None:
-    assert sparkline([1, 2, 3, 4, 5, 6, 7, 8]) == "▁▂▃▄▅▆▇█"
-    assert sparkline([5, 5, 5]) == "▁▁▁"
-    assert sparkline([]) == ""
+    assert draw_sparkline([1, 2, 3, 4, 5, 6, 7, 8]) == "▁▂▃▄▅▆▇█"
+    assert draw_sparkline([5, 5, 5]) == "▁▁▁"
+    assert draw_sparkline([]) == ""
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))
 def test_a_sparkline_has_a_bar_for_each_value(values: list[float]) -> None:
-    assert len(sparkline(values)) == len(values)
+    assert len(draw_sparkline(values)) == len(values)

@@ -223,7 +223,7 @@ class _Command:
         from voicecli.probe.compare import compare_results
         from voicecli.probe.json_result import RunContext, build_result, encode_changes
         from voicecli.probe.prediction import evaluate_results
-        from voicecli.probe.text import as_csv, text_lines
+        from voicecli.probe.text import format_csv, format_report
         from voicecli.report.json_result import describe_environment, dump_result, hash_profile
 
         results, output = self.results, self.output
@@ -246,10 +246,10 @@ class _Command:
             comparison = None if changes is None else encode_changes(changes)
             typer.echo(dump_result(data | {"comparison": comparison}))
         elif output is Format.CSV:
-            typer.echo(as_csv(results, evaluation), nl=False)
+            typer.echo(format_csv(results, evaluation), nl=False)
         else:
-            as_markdown = output is Format.MARKDOWN
-            for line in text_lines(results, evaluation, context, changes, as_markdown=as_markdown):
+            markdown = output is Format.MARKDOWN
+            for line in format_report(results, evaluation, context, changes, markdown=markdown):
                 typer.echo(sanitize_message(line))
         return self._report_failures(evaluation, changes or ())
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -105,7 +104,7 @@ def find_outliers(values: Sequence[float]) -> list[int]:
     """
     if len(values) < MIN_VALUES:
         return []
-    middle = median(values)
+    middle = float(np.median(values))
     distances = np.abs(np.array(values) - middle)
     deviation = max(np.median(distances), MIN_RELATIVE_SPREAD * abs(middle), MIN_DEVIATION)
     outliers: list[int] = np.flatnonzero(0.6745 * distances / deviation > OUTLIER_SCORE).tolist()

@@ -81,11 +81,7 @@ COLD = ("stt.open", "stt.final", LLM_TTFT.name, "tts.open", TTS_TTFB.name, TTS_T
 """Reported for the first use of a new connection; the LLM's includes opening it."""
 
 NETWORK_METRICS: Mapping[str, Metric] = index_metrics(
-    *(
-        Metric(f"net.{service}.{phase}", meaning)
-        for service in SERVICES
-        for phase, meaning in PHASES.items()
-    )
+    *(Metric(f"net.{service}.{phase}", PHASES[phase]) for service in SERVICES for phase in PHASES)
 )
 
 AUDIO_METRICS: Mapping[str, Metric] = index_metrics(

@@ -40,7 +40,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedSample(Sample):
-    """A sample that failed and has no values, but counts."""
+    """A sample that failed; it has counts, but no values."""
 
     error: VoiceError
 

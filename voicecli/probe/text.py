@@ -46,24 +46,24 @@ WITHHELD = f"n < {MIN_COUNT['p95']}"
 # ── text and Markdown ────────────────────────────────────────────────────────
 
 
-def text_lines(
+def format_report(
     results: ProbeResults,
     evaluation: Evaluation,
     context: RunContext,
     changes: Sequence[Change] | None = None,
     *,
-    as_markdown: bool = False,
+    markdown: bool = False,
 ) -> list[str]:
-    """The whole report, in the order of interest to a user whose agent is slow."""
+    """Format the whole report, in the order of interest to a user whose agent is slow."""
     lines = [_title(context)]
-    bullet = "- " if as_markdown else ""
+    bullet = "- " if markdown else ""
 
     def add_section(title: str, table: Iterable[Row], *below: str) -> None:
         headings, *rows = table
         if rows:
             whole = [[title, *headings], *rows]
-            lines.extend(["", *(_markdown(whole) if as_markdown else format_table(whole))])
-        if below and (as_markdown or not rows):
+            lines.extend(["", *(_format_markdown(whole) if markdown else format_table(whole))])
+        if below and (markdown or not rows):
             lines.append("")
         lines.extend(f"{bullet}{line}" for line in below)
 
@@ -80,7 +80,7 @@ def text_lines(
     return [*lines, "", *(f"{bullet}{line}" for line in _closing_lines(results, evaluation))]
 
 
-def _markdown(rows: Sequence[Row]) -> list[str]:
+def _format_markdown(rows: Sequence[Row]) -> list[str]:
     """``rows`` as a Markdown table; the first row holds the headings."""
     head, *body = rows
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
@@ -95,10 +95,10 @@ def _title(context: RunContext) -> str:
     return f"probe of the profile {context.profile}: {count}{warmup}{workers}"
 
 
-def number(value: float | None, unit: str, none: str = "–") -> str:
-    """``value`` (seconds, for "ms") with a sensible number of digits in its unit."""
+def format_value(value: float | None, unit: str = "ms", missing: str = "–") -> str:
+    """Format ``value`` (seconds, for "ms") with a sensible number of digits in its unit."""
     if value is None:
-        return none
+        return missing
     if unit == "ms":
         value = ms(value)
         return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
@@ -116,7 +116,7 @@ def _network_rows(results: ProbeResults) -> Iterator[Row]:
         if traces := results.traces_of(service):
             took = (describe(found.get(f"net.{service}.{phase}", ())).p50 for phase in phases)
             where = [f"{service} {traces[-1].host}", traces[-1].address or "–"]
-            yield [*where, *(number(median, "ms") for median in took)]
+            yield [*where, *(format_value(median) for median in took)]
 
 
 def _metric_rows(results: ProbeResults, *, cold: bool) -> Iterator[Row]:
@@ -129,11 +129,11 @@ def _metric_rows(results: ProbeResults, *, cold: bool) -> Iterator[Row]:
         yield [
             name if unit == "ms" else f"{name} ({unit})",
             str(distribution.n),
-            number(distribution.min, unit),
-            number(distribution.p50, unit),
-            number(distribution.p90, unit),
-            number(distribution.p95, unit, WITHHELD),
-            number(distribution.max, unit),
+            format_value(distribution.min, unit),
+            format_value(distribution.p50, unit),
+            format_value(distribution.p90, unit),
+            format_value(distribution.p95, unit, WITHHELD),
+            format_value(distribution.max, unit),
             str(len(find_outliers(values)) or ""),
         ]
 
@@ -171,9 +171,9 @@ def _budget_rows(evaluation: Evaluation) -> Iterator[Row]:
     yield ["budget", "P50", "P95", "", "by"]
     for check in evaluation.budgets:
         if check.met is not None:
-            shown = number(check.budget, "ms"), number(check.p50, "ms")
-            p95, verdict = number(check.p95, "ms", WITHHELD), "pass" if check.met else "FAIL"
-            yield [f"{check.name} ({check.metric})", *shown, p95, verdict, check.judged_by]
+            name, verdict = f"{check.name} ({check.metric})", "pass" if check.met else "FAIL"
+            p50, p95 = format_value(check.p50), format_value(check.p95, missing=WITHHELD)
+            yield [name, format_value(check.budget), p50, p95, verdict, check.judged_by]
 
 
 def _change_rows(changes: Sequence[Change]) -> Iterator[Row]:
@@ -181,12 +181,10 @@ def _change_rows(changes: Sequence[Change]) -> Iterator[Row]:
     yield ["before", "now", "change, 95 % interval", ""]
     for change in changes:
         if change.beyond_noise:
-            name, verdict = (
-                f"{change.metric}.{change.statistic}",
-                "worse" if change.worse else "better",
-            )
+            name, before, after = f"{change.metric}.{change.statistic}", change.before, change.after
             interval = f"{change.low:+.1f} to {change.high:+.1f} {change.unit}"
-            yield [name, f"{change.before:.1f}", f"{change.after:.1f}", interval, verdict]
+            verdict = "worse" if change.worse else "better"
+            yield [name, f"{before:.1f}", f"{after:.1f}", interval, verdict]
 
 
 def _closing_lines(results: ProbeResults, evaluation: Evaluation) -> Iterator[str]:
@@ -204,9 +202,9 @@ def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
     if prediction is None:
         return
     distribution = prediction.distribution
-    unknown = distribution.p95 is None
-    p95 = f"withheld ({WITHHELD})" if unknown else f"{number(distribution.p95, 'ms')} ms"
-    yield f"expected mouth-to-ear: P50 {number(distribution.p50, 'ms')} ms, P95 {p95}"
+    withheld = distribution.p95 is None
+    p95 = f"withheld ({WITHHELD})" if withheld else f"{format_value(distribution.p95)} ms"
+    yield f"expected mouth-to-ear: P50 {format_value(distribution.p50)} ms, P95 {p95}"
     parts = round_parts(prediction.stages, prediction.mean, per_second=1000)
     terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
     yield f"on average {ms(prediction.mean):.0f} ms = {terms}"
@@ -214,15 +212,15 @@ def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
         yield "no single change would make it faster by more than 10 ms"
         return
     then = best.prediction.distribution
-    p95 = "" if then.p95 is None else f", P95 {number(then.p95, 'ms')} ms"
-    yield f"what would help most: {best.change}: P50 {number(then.p50, 'ms')} ms{p95}"
+    p95 = "" if then.p95 is None else f", P95 {format_value(then.p95)} ms"
+    yield f"what would help most: {best.change}: P50 {format_value(then.p50)} ms{p95}"
 
 
 # ── CSV ──────────────────────────────────────────────────────────────────────
 
 
-def as_csv(results: ProbeResults, evaluation: Evaluation) -> str:
-    """A line per metric; durations in milliseconds, an empty field for an unknown value."""
+def format_csv(results: ProbeResults, evaluation: Evaluation) -> str:
+    """Format a line per metric; durations in milliseconds, an empty field for an unknown value."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["metric", "unit", *STATISTICS, "outliers"])
@@ -275,8 +273,8 @@ class ProgressBars(Observer):
         self._progress.stop_task(self._tasks[service])
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """``values`` as bars, scaled from the least to the greatest; equal values are low bars."""
+def draw_sparkline(values: Sequence[float]) -> str:
+    """Draw ``values`` as bars, scaled from the least to the greatest; equal values are low bars."""
     if not values:
         return ""
     low, high = min(values), max(values)
@@ -307,7 +305,7 @@ class WatchTable(Observer):
         for name, value in sample.values.items():
             if name in WATCHED:
                 self._values[name].append(value)
-                self._say(f"{_timestamp(sample.at)} {name} {number(value, 'ms')} ms")
+                self._say(f"{_timestamp(sample.at)} {name} {format_value(value)} ms")
         self._show(self.table())
 
     @override
@@ -331,8 +329,8 @@ class WatchTable(Observer):
             if values:
                 distribution = describe(values)
                 shown = (values[-1], distribution.p50, distribution.p95, distribution.max)
-                cells = [number(value, "ms") for value in shown]
-                sparks = sparkline(values[-SPARKLINE_WIDTH:])
+                cells = [format_value(value) for value in shown]
+                sparks = draw_sparkline(values[-SPARKLINE_WIDTH:])
                 table.add_row(name, str(distribution.n), *cells, sparks)
         return table
 
