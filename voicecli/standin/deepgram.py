@@ -193,10 +193,9 @@ def parse_message(message: str) -> Any:
 
 
 def _check_key(headers: Headers, *, required: bool) -> None:
-    """Raise QueryError unless there is a key in one of the forms that the service accepts.
+    """Raise QueryError unless there is a key, any key, in a form that the service accepts.
 
-    Any key will do.  A ``Bearer`` must be a JSON web token, which has two dots; an API key has
-    none.
+    A ``Bearer`` must be a JSON web token, which has two dots; an API key has none.
     """
     given = headers.get("Authorization")
     if given is None:  # a browser cannot send the header, and sends two sub-protocols

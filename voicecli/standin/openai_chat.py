@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,7 +40,6 @@ ERRORS = {
 }
 """The service's message and code by status."""
 
-
 MODEL = "gpt-4o-mini"
 MODEL_PREFIX = "gpt-"  # no other model is found, except the engines' own
 
@@ -64,9 +63,8 @@ class ChatError(Exception):
             message, code = ERRORS.get(status, ("The server had an error.", None))
         super().__init__(status, message)
         self.status = status
-        kind = "server_error" if status >= 500 else "invalid_request_error"
-        if status == 429:
-            kind = "requests"
+        usual = "server_error" if status >= 500 else "invalid_request_error"
+        kind = "requests" if status == 429 else usual
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
@@ -140,8 +138,7 @@ def _parse_max_tokens(request: Body, model: str) -> int | None:
     if old is not None and REASONING.match(model):
         raise ChatError(400, OLD_LIMIT, param="max_tokens", code="unsupported_parameter")
     if old is not None and new is not None:
-        code = "invalid_parameter_combination"
-        raise ChatError(400, TWO_LIMITS, param="max_tokens", code=code)
+        raise ChatError(400, TWO_LIMITS, param="max_tokens", code="invalid_parameter_combination")
     name = "max_tokens" if new is None else "max_completion_tokens"
     limit: int | None = _parse_number(request, name, "an integer >= 1", int, 1, 1 << 20)
     return limit
@@ -214,35 +211,17 @@ class ChatService:
         reply = self.engines.llm.reply(
             request.messages, max_tokens=request.max_tokens, temperature=request.temperature
         )
-        async with aclosing(reply) as tokens:
-            if request.stream:
-                await self._stream(completion, tokens, client, faults)
+        async with aclosing(reply) as tokens, aclosing(completion.stream(tokens)) as chunks:
+            if not request.stream:
+                answer = completion.format([token async for token in tokens])
+                await faults.wait_out_stall()
+                await _respond(client, 200, answer)
                 return
-            text = [token async for token in tokens]
-        await faults.wait_out_stall()
-        await _respond(client, 200, completion.format(text))
-
-    async def _stream(
-        self,
-        completion: CompletionFormat,
-        tokens: AsyncIterator[str],
-        client: HttpConnection,
-        faults: ActiveFaults,
-    ) -> None:
-        async def send(data: str) -> None:
-            await faults.wait_out_stall()
-            await client.send(h11.Data(data=f"data: {faults.corrupt(data)}\n\n".encode()))
-
-        headers = {"content-type": "text/event-stream; charset=utf-8", **_request_id()}
-        await client.start(200, headers)
-        await send(completion.format_chunk({"role": "assistant", "content": ""}))
-        count = 0
-        async for token in tokens:
-            count += 1
-            await send(completion.format_chunk({"content": token}))
-        await send(completion.format_chunk({}, finish=completion.finish_reason(count)))
-        if completion.request.include_usage:
-            await send(completion.format_chunk(None, tokens=count))
+            headers = {"content-type": "text/event-stream; charset=utf-8", **_request_id()}
+            await client.start(200, headers)
+            async for chunk in chunks:
+                await faults.wait_out_stall()
+                await client.send(h11.Data(data=f"data: {faults.corrupt(chunk)}\n\n".encode()))
         await client.send(h11.Data(data=b"data: [DONE]\n\n"), h11.EndOfMessage())
 
 
@@ -250,7 +229,7 @@ class CompletionFormat:
     """Formats one completion as JSON."""
 
     def __init__(self, request: ChatRequest) -> None:
-        self.request = request
+        self._request = request
         self._head = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "created": int(datetime.now(UTC).timestamp()),
@@ -264,33 +243,43 @@ class CompletionFormat:
             "index": 0,
             "message": {"role": "assistant", "content": "".join(tokens), "refusal": None},
             "logprobs": None,
-            "finish_reason": self.finish_reason(len(tokens)),
+            "finish_reason": self._finish_reason(len(tokens)),
         }
         usage = self._count_usage(len(tokens))
         return self._head | {"object": "chat.completion", "choices": [choice], "usage": usage}
 
-    def format_chunk(
+    async def stream(self, tokens: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+        """Generate the chunks of a stream."""
+        count = 0
+        yield self._format_chunk({"role": "assistant", "content": ""})
+        async for token in tokens:
+            count += 1
+            yield self._format_chunk({"content": token})
+        yield self._format_chunk({}, finish=self._finish_reason(count))
+        if self._request.include_usage:
+            yield self._format_chunk(None, tokens=count)
+
+    def _format_chunk(
         self, delta: Body | None, *, finish: str | None = None, tokens: int | None = None
     ) -> str:
         """Make one chunk of a stream: with a delta, or with the usage for ``tokens`` tokens."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         body = self._head | {"object": "chat.completion.chunk"}
         body["choices"] = [] if delta is None else [choice]
-        if self.request.include_usage:
+        if self._request.include_usage:
             body["usage"] = None if tokens is None else self._count_usage(tokens)
-        if self.request.obfuscate:  # padding that hides the length of the token
+        if self._request.obfuscate:  # padding that hides the length of the token
             text = delta.get("content", "") if delta else ""
             body["obfuscation"] = uuid.uuid4().hex[: max(0, 16 - len(text))]
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
-    def finish_reason(self, tokens: int) -> str:
-        """Why a reply of ``tokens`` tokens ended."""
-        limit = self.request.max_tokens
+    def _finish_reason(self, tokens: int) -> str:
+        limit = self._request.max_tokens
         return "length" if limit is not None and tokens >= limit else "stop"
 
     def _count_usage(self, tokens: int) -> Body:
         """Count the usage; the prompt in words, since the real tokenizer is not here."""
-        prompt = sum(len(message["content"].split()) for message in self.request.messages)
+        prompt = sum(len(message["content"].split()) for message in self._request.messages)
         total = prompt + tokens
         counts = {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": total}
         return counts | USAGE_DETAILS

@@ -10,7 +10,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from voicecli import clock
@@ -185,15 +185,15 @@ class FaultSchedule:
         self._counts[service, occasion] += 1
         counted = ("every", self._counts[service, occasion])
         known = [one for one in self._faults if (one.service, one.occasion) == (service, occasion)]
-        return ActiveFaults(fault for fault in known if fault.on in counted)
+        return ActiveFaults([fault for fault in known if fault.on in counted])
 
 
+@dataclass(eq=False)
 class ActiveFaults:
     """The faults of one occasion; their times count from its start."""
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self._faults = list(faults)
-        self._began = clock.now()
+    _faults: list[Fault]
+    _began: Seconds = field(default_factory=clock.now, init=False)
 
     def find(self, kind: FaultKind) -> Fault | None:
         """Return the fault of this kind, if there is one."""

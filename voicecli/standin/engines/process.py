@@ -82,7 +82,9 @@ async def _read_endpoints(worker: Process, log: IO[bytes], ready_timeout: Second
     except TimeoutError:
         raise _failure(f"were not ready within {ready_timeout:g} s", log) from None
     if not line:
-        raise _failure(f"ended with {_describe_exit(worker)} before they were ready", log)
+        code = worker.returncode or 0
+        end = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        raise _failure(f"ended with {end} before they were ready", log)
     try:
         return Endpoints(**json.loads(line))
     except (ValueError, TypeError) as error:
@@ -103,11 +105,6 @@ async def _end(worker: Process, timeout: Seconds) -> None:
         with suppress(ProcessLookupError):
             worker.kill()
         await worker.communicate()
-
-
-def _describe_exit(worker: Process) -> str:
-    code = worker.returncode or 0
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _failure(cause: str, log: IO[bytes]) -> ServiceError:
