@@ -97,7 +97,7 @@ def test_schema_of_a_script():
     assert schema["properties"]["faults"]["items"]["required"] == ["service", "kind"]
 
 
-def test_help_needs_no_pydantic():
-    code = "import sys, voicecli.cli.profiles; sys.exit('pydantic' in sys.modules)"
+def test_help_loads_no_profile():
+    code = "import sys, voicecli.cli.profiles; sys.exit('voicecli.profile' in sys.modules)"
     root = SHIPPED.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

@@ -19,7 +19,7 @@ from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import CascadeResponder
 from voicecli.pipeline.session import Session
-from voicecli.profile import Profile
+from voicecli.profile import Profile, load_script
 from voicecli.services import find_llm, find_provider, find_stt, find_tts
 from voicecli.services.interfaces import (
     Handshake,
@@ -91,38 +91,24 @@ async def open_services(
     profile: Profile, environ: Mapping[str, str] = os.environ
 ) -> AsyncGenerator[Services, None]:
     """Start the profile's stand-ins, if any; yield how to reach its services."""
-    async with AsyncExitStack() as stack:
-        standin = None
-        if profile.standin is not None:
-            standin = await stack.enter_async_context(_open_standin(profile))
+    async with _open_standin(profile) as standin:
         yield Services(profile=profile, standin=standin, environ=environ)
 
 
-@asynccontextmanager
-async def _open_standin(profile: Profile) -> AsyncGenerator[Endpoints, None]:
-    assert profile.standin is not None
-    if profile.standin.engine == "local":
+def _open_standin(profile: Profile) -> AbstractAsyncContextManager[Endpoints | None]:
+    if (settings := profile.standin) is None:
+        return nullcontext()
+    if settings.engine == "local":
         from voicecli.standin.engines.process import open_local_endpoints
 
-        model = profile.local.llm.model
-        async with open_local_endpoints(
-            Path(model) if model else None,
-            profile.local.threads,
-            require_key=profile.standin.require_key,
-        ) as endpoints:
-            yield endpoints
-        return
-    from voicecli.profile import load_script
+        model = Path(profile.local.llm.model) if profile.local.llm.model else None
+        return open_local_endpoints(model, profile.local.threads, require_key=settings.require_key)
     from voicecli.standin import serve
     from voicecli.standin.engines.scripted import create_scripted_engines
 
-    script = load_script(profile.standin.script or "")
-    async with serve(
-        create_scripted_engines(script),
-        require_key=profile.standin.require_key,
-        faults=script.faults,
-    ) as endpoints:
-        yield endpoints
+    script = load_script(settings.script or "")
+    engines = create_scripted_engines(script)
+    return serve(engines, require_key=settings.require_key, faults=script.faults)
 
 
 _LAZY_IMPORTS = (

@@ -144,13 +144,12 @@ class Refusal(NamedTuple):
         **names: str,
     ) -> ServiceError:
         """Create the error: this meaning, and the service's own ``message``, sanitized."""
-        label = f"HTTP {code}" if code < 1000 else str(code)  # close codes start at 1000
-        words = sanitize_short(message)
+        detail = f"HTTP {code}" if code < 1000 else str(code)  # close codes start at 1000
+        if words := sanitize_short(message):
+            detail = f"{detail}: {words}"
         return (RefusedError if code in (401, 403) else kind)(
             service,
-            f"{self.cause.format_map(names)} ({label}: {words})"
-            if words
-            else f"{self.cause.format_map(names)} ({label})",
+            f"{self.cause.format_map(names)} ({detail})",
             hint=self.hint.format_map(names),
             status=code,
             request_id=sanitize_short(request_id or "") or None,

@@ -83,17 +83,13 @@ class NovaSettings(SttSettings):
     def check(self) -> None:
         """Raise SettingsConflict for combinations that the service refuses."""
         if self.utterance_end is not None and not self.interim_results:
-            raise SettingsConflict(
-                "utterance_end_ms needs interim_results: true",
-                "utterance_end_ms",
-                "interim_results",
-            )
+            rule = "utterance_end_ms needs interim_results: true"
+            raise SettingsConflict(rule, "utterance_end_ms", "interim_results")
         if self.keyterms and not self.model.startswith("nova-3"):
             raise SettingsConflict(f"keyterms need nova-3, not {self.model}", "keyterms", "model")
         if sum(map(len, self.keyterms)) > KEYTERM_TOKENS * CHARACTERS_PER_TOKEN:
-            raise SettingsConflict(
-                f"keyterms are more than about {KEYTERM_TOKENS} tokens", "keyterms"
-            )
+            rule = f"keyterms are more than about {KEYTERM_TOKENS} tokens"
+            raise SettingsConflict(rule, "keyterms")
 
 
 _SWITCHES = (
