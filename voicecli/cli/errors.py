@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import typer
 
@@ -60,7 +60,6 @@ class _ClickError(Protocol):
     exit_code: int
 
     def format_message(self) -> str: ...
-    def show(self, file: IO[str] | None = None) -> None: ...
 
 
 def print_error(error: BaseException, *, debug: bool = False) -> int:

@@ -278,7 +278,9 @@ class TurnMachine:
 
     def _reopen_turn(self, event: Event) -> list[Action]:
         """Revoke a commit that came too early: the user continues."""
-        actions = self._cancel_reply(event.at, heard_nothing=True)
+        actions: list[Action] = [
+            events.CancelReply(at=event.at, turn=self.turn, heard_nothing=True)
+        ]
         self._transcript.put_back(self._committed, self._committed_end)
         self.phase = Phase.LISTENING
         if isinstance(event, events.SpeechStarted):
@@ -351,7 +353,7 @@ class TurnMachine:
     def _cut_reply(self, event: Event) -> list[Action]:
         """Cancel the reply: the user takes the floor with the words said so far."""
         self._interruption.end()
-        actions = self._cancel_reply(event.at, heard_nothing=False)
+        actions = self._cancel_reply(event.at)
         self.phase = Phase.LISTENING
         if self._user_speaking and self.policy.detect == "vad":
             self._await_speech_end(event.at)
@@ -365,16 +367,14 @@ class TurnMachine:
 
     # ── any phase ────────────────────────────────────────────────────────────
 
-    def _cancel_reply(self, at: Seconds, *, heard_nothing: bool) -> list[Action]:
-        return [events.CancelReply(at=at, turn=self.turn, heard_nothing=heard_nothing)]
-
-    def _cancel_committed(self, at: Seconds) -> list[Action]:
+    def _cancel_reply(self, at: Seconds) -> list[Action]:
         """Cancel the reply if the agent has the floor."""
-        has_floor = self.phase in (Phase.THINKING, Phase.SPEAKING)
-        return self._cancel_reply(at, heard_nothing=False) if has_floor else []
+        if self.phase not in (Phase.THINKING, Phase.SPEAKING):
+            return []
+        return [events.CancelReply(at=at, turn=self.turn, heard_nothing=False)]
 
     def _stop_agent(self, at: Seconds) -> list[Action]:
-        return [*self._cancel_reply(at, heard_nothing=False), *self._give_floor_to_user(at)]
+        return [*self._cancel_reply(at), *self._give_floor_to_user(at)]
 
     def _give_floor_to_user(self, at: Seconds) -> list[Action]:
         """Listen; words that came too late for the previous turn begin this one."""
@@ -396,7 +396,7 @@ class TurnMachine:
 
     def _commit_typed(self, event: events.TextTyped) -> list[Action]:
         """Commit a typed turn, joined to the words spoken before it."""
-        actions = self._cancel_committed(event.at)
+        actions = self._cancel_reply(event.at)
         spoken = self._transcript.take()
         self._transcript.put_back(f"{spoken} {event.text}".strip(), event.at)
         self._speech_end = None
@@ -409,7 +409,7 @@ class TurnMachine:
         return []
 
     def _end_session(self, at: Seconds, reason: str) -> list[Action]:
-        actions = self._cancel_committed(at) or self._drop_draft(at)
+        actions = self._cancel_reply(at) or self._drop_draft(at)
         self.phase = Phase.ENDED
         self._clear_deadline()
         return [*actions, events.EndSession(at=at, reason=reason)]
