@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from typing_extensions import override
 from websockets.exceptions import ConnectionClosed
@@ -33,16 +32,11 @@ SPEAK_CHARACTERS = 2000  # per Speak message
 MAX_AGE: Seconds = 3600.0  # a connection is closed at this age, even an active one
 
 
-@dataclass(frozen=True, slots=True)
-class SpeakQuery:
-    """The options of a connection.  ``speed`` is validated, but no engine implements it."""
+def parse_speak_query(query: Query) -> tuple[str, int]:
+    """Return the model and the sample rate in hertz; raise QueryError where the service would.
 
-    model: str
-    rate: int  # Hz, of the linear16 audio
-
-
-def parse_speak_query(query: Query) -> SpeakQuery:
-    """Parse the options; raise QueryError where the service would."""
+    ``speed`` is validated, but no engine implements it.
+    """
     model = query.text("model", "aura-asteria-en")
     if not MODELS.fullmatch(model):
         raise QueryError(400, "Bad Request", NO_SUCH_MODEL)
@@ -60,7 +54,7 @@ def parse_speak_query(query: Query) -> SpeakQuery:
     if not 0.7 <= query.decimal("speed", 1.0) <= 1.5:
         raise QueryError.unreadable("speed", "must be between 0.7 and 1.5")
     query.flag("mip_opt_out")
-    return SpeakQuery(model, rate)
+    return model, rate
 
 
 def _unsupported(why: str) -> QueryError:
@@ -78,7 +72,7 @@ class SpeakConnection(ServedConnection):
 
     @override
     def __post_init__(self) -> None:
-        self._options = parse_speak_query(self.query)
+        self._model, self._rate = parse_speak_query(self.query)
         self._flush_limit = RateLimit(FLUSHES, WINDOW)
         self._character_limit = RateLimit(CHARACTERS, WINDOW)
         self._text = ""
@@ -88,7 +82,7 @@ class SpeakConnection(ServedConnection):
     @override
     async def run(self) -> None:
         metadata = {"type": "Metadata", "request_id": str(self.socket.id)}
-        await self.send({**metadata, "model_name": self._options.model, **MODEL_INFO})
+        await self.send({**metadata, "model_name": self._model, **MODEL_INFO})
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._start_speaking()
@@ -165,7 +159,7 @@ class SpeakConnection(ServedConnection):
         if text.strip():
             is_odd = faults.find("odd_frames") is not None
             kept = b""
-            async with aclosing(self.engines.tts.speak(text, self._options.rate)) as chunks:
+            async with aclosing(self.engines.tts.speak(text, self._rate)) as chunks:
                 async for chunk in chunks:
                     audio = kept + chunk
                     end = len(audio) - (is_odd and len(audio) % 2 == 0)

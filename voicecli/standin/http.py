@@ -13,8 +13,7 @@ import h11
 from voicecli.units import Seconds
 
 READ_SIZE = 65536
-CLOSE_TIMEOUT: Seconds = 1.0
-"""The longest wait for a client to take the rest of an answer."""
+CLOSE_TIMEOUT: Seconds = 1.0  # for a client to take the rest of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,7 @@ class HttpConnection:
 
     async def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole answer."""
-        sized = {**headers, "content-length": str(len(body))}
-        await self.start(status, sized)
+        await self.start(status, {**headers, "content-length": str(len(body))})
         await self.send(h11.Data(data=body), h11.EndOfMessage())
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
