@@ -286,7 +286,8 @@ def test_an_unknown_provider_is_refused():
 def test_loading_a_profile_loads_no_services_library():
     code = (
         "import sys; from voicecli.profile import load_profile; load_profile('default');"
-        "print(sorted({'pydantic', 'websockets', 'openai', 'numpy'} & sys.modules.keys()))"
+        "heavy = {'pydantic', 'websockets', 'openai', 'httpx2', 'numpy'};"
+        "print(sorted(heavy & sys.modules.keys()))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
