@@ -63,14 +63,14 @@ class Speaker:
     known: Seconds = np.inf
 
     def __init__(self, sound: NDArray[np.int16], rate: int) -> None:
-        self.format = AudioFormat(rate)
+        self.rate = rate
         self._sound = sound
         self.asked: list[tuple[Seconds, Samples]] = []
 
-    def take_reference(self, start: Seconds, count: Samples) -> NDArray[np.int16]:
+    def take(self, start: Seconds, count: Samples) -> NDArray[np.int16]:
         self.asked.append((start, count))
-        begin = round(start * self.format.rate)
-        count = int(min(max((self.known - start) * self.format.rate, 0), count))
+        begin = round(start * self.rate)
+        count = int(min(max((self.known - start) * self.rate, 0), count))
         out = np.zeros(count, np.int16)
         part = self._sound[max(begin, 0) : max(begin + count, 0)]
         offset = max(-begin, 0)
@@ -479,7 +479,7 @@ def test_nothing_is_heard_of_a_real_loudspeaker(virtual_audio):
             open_loudspeaker(None, 24_000, 0.06) as loudspeaker,
             open_microphone(None, 48_000, 0.02) as microphone,
         ):
-            canceller = EchoCanceller(microphone.format, loudspeaker)
+            canceller = EchoCanceller(microphone.format, loudspeaker.echo_reference)
 
             async def hear() -> None:
                 async for block in microphone.blocks():

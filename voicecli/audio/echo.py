@@ -55,14 +55,14 @@ MISSING = (
 
 
 class FarEnd(Protocol):
-    """A loudspeaker that reports what it played, as the reference of an echo canceller.
+    """What a loudspeaker played, as the reference of an echo canceller.
 
-    format: of what it played.
+    rate: hertz.
     """
 
-    format: AudioFormat
+    rate: int
 
-    def take_reference(self, start: Seconds, count: Samples) -> SampleArray:
+    def take(self, start: Seconds, count: Samples) -> SampleArray:
         """Return what sounds in the ``count`` samples from ``start``; fewer where not yet known.
 
         Each sample is asked for once and in order, when the microphone's from LEAD before have
@@ -203,7 +203,7 @@ class _ReferenceFrames:
 
     def __init__(self, far_end: FarEnd) -> None:
         self._far_end = far_end
-        self._rate = far_end.format.rate
+        self._rate = far_end.rate
         self._delay = _RESAMPLER_DELAY / min(self._rate, RATE) if self._rate != RATE else 0.0
         self._lead = LEAD
         self._silent_frames = _QUIET_FRAMES
@@ -225,7 +225,7 @@ class _ReferenceFrames:
             self._start += min(max(off, -_SLEW), _SLEW)
         until = round(((self._given + FRAME) / RATE + self._delay) * self._rate)
         read_from = self._start + self._read / self._rate
-        played = self._far_end.take_reference(read_from, until - self._read)
+        played = self._far_end.take(read_from, until - self._read)
         self._read += len(played)
         self._rest = np.concatenate([self._rest, self._resampler.feed(played)])
         frame, self._rest = self._rest[:FRAME], self._rest[FRAME:]

@@ -236,7 +236,7 @@ async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundD
             names.insert(0, f"microphone {microphone.name!r}")
             events.append(microphone.events())
             if is_wanted(audio.echo_cancellation, policy):
-                source = EchoCancellingSource(microphone, loudspeaker)
+                source = EchoCancellingSource(microphone, loudspeaker.echo_reference)
                 names.append("echo cancelled")
             names.append("half duplex" if policy == "off" else "the microphone stays live")
         sink = loudspeaker or VirtualSpeaker(rate, audio.prebuffer)

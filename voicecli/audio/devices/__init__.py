@@ -20,7 +20,6 @@ from voicecli.audio.devices.played import EchoReference, PlayedAudio
 from voicecli.audio.devices.sample_clock import BlockTime, CaptureClock, PlaybackClock
 from voicecli.audio.devices.select import make_silence_error
 from voicecli.audio.devices.stream import Stream, open_stream
-from voicecli.audio.echo import FarEnd
 from voicecli.audio.interfaces import Sink, Source
 from voicecli.audio.pcm import Resampler, SampleArray, samples_of
 from voicecli.audio.playout import PlayoutBuffer
@@ -144,10 +143,12 @@ async def open_loudspeaker(
         yield loudspeaker
 
 
-class Loudspeaker(_Device, Sink, FarEnd):
+class Loudspeaker(_Device, Sink):
     """Plays replies through PortAudio; times come from the clock of the converter (DAC).
 
     A lost device is replaced by another, which continues from what was last heard.
+
+    echo_reference: what it played, for an echo canceller.
     """
 
     def __init__(self, name: str | None, rate: int, prebuffer: Seconds, block: Seconds) -> None:
@@ -156,7 +157,7 @@ class Loudspeaker(_Device, Sink, FarEnd):
         self._lock = threading.Lock()  # guards the playout and all that goes with it
         self._changed = asyncio.Event()
         self._played = PlayedAudio(rate)
-        self._echo_reference = EchoReference(rate)
+        self.echo_reference = EchoReference(rate)
         self._playout = PlayoutBuffer(rate, prebuffer)
         self._resampler = Resampler(rate, rate)
         self._clock = PlaybackClock(rate)
@@ -258,11 +259,6 @@ class Loudspeaker(_Device, Sink, FarEnd):
         """
         return self._played.take(start, count)
 
-    @override
-    def take_reference(self, start: Seconds, count: Samples) -> SampleArray:
-        # The device is given samples some 15 ms ahead.
-        return self._echo_reference.take(start, count)
-
     def _count_heard(self, now: Seconds) -> Samples:
         heard = self._playout.count_heard(now) * self.format.rate / self._playout.rate
         return min(self._base + round(heard), self._written)
@@ -292,7 +288,7 @@ class Loudspeaker(_Device, Sink, FarEnd):
             sound = playout.draw(len(silence), at)
             changed = before != (playout.audible_at, playout.drained)
         self._played.add(at, sound, playout.rate)
-        self._echo_reference.add(at, sound, playout.rate)
+        self.echo_reference.add(at, sound, playout.rate)
         if changed:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._notify)

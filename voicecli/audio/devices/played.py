@@ -7,6 +7,7 @@ from math import inf
 
 from typing_extensions import override
 
+from voicecli.audio.echo import FarEnd
 from voicecli.audio.pcm import Resampler, SampleArray
 from voicecli.audio.playout import PlayedLog
 from voicecli.units import Samples, Seconds
@@ -25,7 +26,7 @@ class PlayedAudio:
     """
 
     def __init__(self, rate: int) -> None:
-        self._rate = rate
+        self.rate = rate
         self._waiting: deque[tuple[Seconds, SampleArray, int]] = deque()
         self._sounded_until: Seconds = -1.0
         self._device_rate = 0
@@ -51,7 +52,7 @@ class PlayedAudio:
             at, samples, rate = self._waiting.popleft()
             if rate != self._device_rate or abs(at - self._run_end) > _JITTER:
                 self._device_rate, self._run_end = rate, at
-                self._resampler = Resampler(rate, self._rate)
+                self._resampler = Resampler(rate, self.rate)
             begin = self._run_end - self._resampler.lag
             self._log.add(begin, self._resampler.feed(samples))
             self._run_end += len(samples) / rate
@@ -71,7 +72,7 @@ fifth of this, but after an xrun PulseAudio's times were 10 ms wrong for seconds
 _RESAMPLER_DELAY: Seconds = 0.002
 
 
-class EchoReference(PlayedAudio):
+class EchoReference(PlayedAudio, FarEnd):
     """Without gaps: its blocks follow each other, however their times jitter.
 
     More precise than those times from one moment to the next, less so against the clock: only
@@ -92,11 +93,8 @@ class EchoReference(PlayedAudio):
 
     @override
     def take(self, start: Seconds, count: Samples) -> SampleArray:
-        """Return what sounds in the ``count`` samples from ``start``; fewer where not yet known.
-
-        Consecutive calls must move forward: what lies before ``start`` is forgotten.
-        """
-        known = (self._end - _RESAMPLER_DELAY - start) * self._rate
+        # The device is given samples some 15 ms ahead.
+        known = (self._end - _RESAMPLER_DELAY - start) * self.rate
         return super().take(start, int(min(max(known, 0), count)))
 
     def _place(self, at: Seconds, length: Seconds, sounds: bool) -> Seconds:

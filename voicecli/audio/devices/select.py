@@ -85,15 +85,14 @@ def choose_device(
         return _find_index(devices, direction, int(wanted))
     partial = [device for device in able if wanted.casefold() in device.name.casefold()]
     found = exact or partial
-    names = _list_names(found)
-    if len(names) > 1:
+    names = _list_names(found or able)
+    if found and len(names) > 1:
         raise DeviceError(
             f"{sanitize_short(wanted)!r} matches several {noun}s: {', '.join(names)}",
             hint="Give more of the name, or the index.",
         )
     if found:
         return next((device for device in found if device in defaults), found[0])
-    names = _list_names(able)
     hint = suggest(wanted, names, limit=3, cutoff=0.4) or f"Available: {', '.join(names)}."
     raise DeviceError(f"there is no {noun} {sanitize_short(wanted)!r}", hint=hint)
 

@@ -98,7 +98,6 @@ _CHIRPS = 5
 _ECHO_TIMEOUT: Seconds = 0.6  # Bluetooth takes 0.3 s there and back
 _CHIRP_LENGTH: Seconds = 0.25
 _LOWEST, _HIGHEST = 400.0, 6000.0  # hertz that small devices pass and 16 kHz can represent
-_CHIRP_PEAK = 0.5 * 32767
 
 _LEAST_CONTRAST = 12.0  # of an echo over the median of the correlation; pure noise reaches 5
 _REVERBERATION: Seconds = 0.1  # how long after the direct sound its energy still arrives
@@ -158,7 +157,7 @@ def make_chirp(rate: int) -> SampleArray:
     time = np.arange(round(_CHIRP_LENGTH * rate)) / rate
     phase = _LOWEST * time + (_HIGHEST - _LOWEST) * time**2 / (2 * _CHIRP_LENGTH)
     envelope = np.minimum(1, np.minimum(time, time[::-1]) / 0.01)
-    return (_CHIRP_PEAK * envelope * np.sin(2 * np.pi * phase)).astype(np.int16)
+    return (0.5 * 32767 * envelope * np.sin(2 * np.pi * phase)).astype(np.int16)
 
 
 def find_echo(played: SampleArray, recorded: SampleArray, rate: int) -> Echo | None:

@@ -252,13 +252,9 @@ class DeviceHost:
         self._replacing = asyncio.Lock()
         self.users = 0
 
-    async def open(self, stream: Stream) -> None:
-        """Open ``stream``; raises DeviceError."""
-        await self._call(self._open, stream)
-
-    async def close(self, stream: Stream) -> None:
-        """Close ``stream``, open or still opening; after the last one, stop PortAudio."""
-        await self._call(self._close, stream)
+    async def call(self, function: Callable[..., None], *args: Stream) -> None:
+        """Call ``open`` or ``close`` in PortAudio's thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     async def check(self) -> None:
         """Return at once while all devices call back; otherwise replace the lost ones first.
@@ -289,7 +285,7 @@ class DeviceHost:
         give_up_at = clock.now() + _REOPEN_TIMEOUT
         while True:
             try:
-                await self._call(self._restart)
+                await self.call(self._restart)
                 break
             except DeviceError as error:
                 if clock.now() >= give_up_at:
@@ -298,14 +294,16 @@ class DeviceHost:
         for stream in lost:
             stream.events.warn(f"Switched to the {select.NOUNS[stream.direction]} {stream.name!r}.")
 
-    def _open(self, stream: Stream) -> None:
+    def open(self, stream: Stream) -> None:
+        """Open ``stream``; raises DeviceError."""
         with _portaudio_lock:
             if self._library is None:
                 self._library = host.start_portaudio()
             self._streams.append(stream)
             stream.open(self._library)
 
-    def _close(self, stream: Stream) -> None:
+    def close(self, stream: Stream) -> None:
+        """Close ``stream``, open or still opening; after the last one, stop PortAudio."""
         with _portaudio_lock:
             stream.close()
             if stream in self._streams:
@@ -327,9 +325,6 @@ class DeviceHost:
         if library is not None:
             host.stop_portaudio(library)
 
-    async def _call(self, function: Callable[..., None], *args: Stream) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
-
 
 _device_host: DeviceHost | None = None
 
@@ -341,14 +336,14 @@ async def open_stream(stream: Stream) -> AsyncIterator[None]:
     stream.owner = shared = _device_host = _device_host or DeviceHost()
     shared.users += 1
     try:
-        await shared.open(stream)
+        await shared.call(shared.open, stream)
         yield
     finally:
         shared.users -= 1
         if not shared.users:
             _device_host = None
         try:
-            await shared.close(stream)
+            await shared.call(shared.close, stream)
         finally:
             if not shared.users:
                 shared.shut_down()

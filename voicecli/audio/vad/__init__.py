@@ -34,6 +34,5 @@ def create_detector(
     Loads onnxruntime and the network the first time (0.15 s).  Raises UsageError when "silero" is
     asked for and onnxruntime is not installed.
     """
-    if resolve_detector(kind) == "silero":
-        return SileroDetector(format, hangover)
-    return EnergyDetector(format, hangover)
+    detector = SileroDetector if resolve_detector(kind) == "silero" else EnergyDetector
+    return detector(format, hangover)

@@ -120,7 +120,7 @@ class SileroDetector(Detector):
         until = block.at + self.format.seconds(len(block.pcm))
         frames = self._meter.feed(block)
         self._frames.extend(frames)
-        events = self._suspect(frames, until)
+        events = list(self._suspect(frames, until))
         for probability, end in self._network.judge(block):
             events += self._judge(probability, end, until)
         return events
@@ -134,17 +134,15 @@ class SileroDetector(Detector):
         self._frames.clear()
         self._recent.clear()
 
-    def _suspect(self, frames: list[Frame], until: Seconds) -> list[Event]:
+    def _suspect(self, frames: list[Frame], until: Seconds) -> Iterator[Event]:
         """Suspect what is loud before the network can judge it."""
-        events: list[Event] = []
         for frame in frames:
             if self._loud and frame.level < self._loudest - SUSPECT_FALL_DB:
                 self._loud = 0
             self._loud = self._loud + 1 if frame.level >= frame.threshold() + SUSPECT_DB else 0
             self._loudest = max(frame.level, self._loudest if self._loud > 1 else SILENT_DBFS)
             if self._loud == round(SUSPECT_AFTER / FRAME) and not self.speaking:
-                events.append(SpeechSuspected(at=until))
-        return events
+                yield SpeechSuspected(at=until)
 
     def _judge(self, probability: float, end: Seconds, until: Seconds) -> Iterator[Event]:
         """Process the probability of a voice in the window that ended at ``end``."""
