@@ -25,7 +25,7 @@ from voicecli.profile import (
     restore_profile,
 )
 from voicecli.profile.model import list_rows
-from voicecli.services import PROVIDERS, find_stt
+from voicecli.services import PROVIDERS, find_provider
 from voicecli.services.interfaces import ServiceAddress, SttProvider, SttSettings
 from voicecli.settings import (
     Setting,
@@ -255,12 +255,12 @@ async def open_other(
 OTHER = SttProvider(
     settings=OtherSettings,
     open=open_other,
-    handshake=find_stt("deepgram").handshake,
+    handshake=find_provider("stt", "deepgram").handshake,
     url="wss://other.example",
     url_env="OTHER_URL",
     standin="deepgram",
     list_price=lambda settings: (0.001,),
-    capabilities=find_stt("deepgram").capabilities,
+    capabilities=find_provider("stt", "deepgram").capabilities,
 )
 
 

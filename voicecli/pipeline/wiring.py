@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -20,13 +20,16 @@ from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import CascadeResponder
 from voicecli.pipeline.session import Session
 from voicecli.profile import Profile, load_script
-from voicecli.services import find_llm, find_provider, find_stt, find_tts
+from voicecli.services import find_provider
 from voicecli.services.interfaces import (
     Handshake,
     LanguageModel,
+    LlmProvider,
     ServiceAddress,
+    SttProvider,
     Synthesizer,
     Transcriber,
+    TtsProvider,
 )
 from voicecli.services.openai import rehearse
 from voicecli.standin import Endpoints
@@ -51,19 +54,21 @@ class Services:
 
     def open_stt(self) -> AbstractAsyncContextManager[Transcriber]:
         """Connect to the STT."""
-        settings = self.profile.stt
-        rate = self.profile.audio.sample_rate
-        return find_stt(settings.provider).open(settings, self.find_address("stt"), rate)
+        settings, rate = self.profile.stt, self.profile.audio.sample_rate
+        provider: SttProvider = find_provider("stt", settings.provider)
+        return provider.open(settings, self.find_address("stt"), rate)
 
     def open_llm(self) -> AbstractAsyncContextManager[LanguageModel]:
         """Open the LLM."""
         settings = self.profile.llm
-        return find_llm(settings.provider).open(settings, self.find_address("llm"))
+        provider: LlmProvider = find_provider("llm", settings.provider)
+        return provider.open(settings, self.find_address("llm"))
 
     def open_tts(self) -> AbstractAsyncContextManager[Synthesizer]:
         """Connect to the TTS."""
         settings = self.profile.tts
-        return find_tts(settings.provider).open(settings, self.find_address("tts"))
+        provider: TtsProvider = find_provider("tts", settings.provider)
+        return provider.open(settings, self.find_address("tts"))
 
     def find_address(self, service: Service) -> ServiceAddress:
         """Where ``service`` is, and its key; a stand-in wins over the environment."""
@@ -82,8 +87,8 @@ class Services:
         """The request that opens a connection to ``service``."""
         settings: Any = getattr(self.profile, service)
         rate = [self.profile.audio.sample_rate] if service == "stt" else []
-        provider = find_provider(service, settings.provider)
-        return provider.handshake(settings, self.find_address(service), *rate)
+        describe: Callable[..., Handshake] = find_provider(service, settings.provider).handshake
+        return describe(settings, self.find_address(service), *rate)
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ BAR_COLUMNS = 40
 """The longest bar."""
 
 
-class Segment(NamedTuple):
+class StyledText(NamedTuple):
     """A piece of a line.
 
     style: whether what it shows met its budget, exceeded it, or has none.
@@ -104,7 +104,7 @@ def format_notice(service: str, text: str) -> str:
     return f"! {prefix}{sanitize_line(text).removeprefix(prefix)}"
 
 
-def draw_stages(turn: Turn, budgets: Budgets, columns: int) -> list[list[Segment]]:
+def draw_stages(turn: Turn, budgets: Budgets, columns: int) -> list[list[StyledText]]:
     """Lay the stages of a measured turn out as lines: a bar, the total and marks, then the numbers.
 
     columns: the width of a line; a mark that does not fit is longer.
@@ -117,25 +117,25 @@ def draw_stages(turn: Turn, budgets: Budgets, columns: int) -> list[list[Segment
         return "over" if name in missed else "met" if name in limited else ""
 
     head = f"#{turn.turn} ⏱ "
-    total = Segment(f"{format_ms(turn.mouth_to_ear)} ms", style(MOUTH_TO_EAR.name))
+    total = StyledText(f"{format_ms(turn.mouth_to_ear)} ms", style(MOUTH_TO_EAR.name))
     length = min(BAR_COLUMNS, max(columns - len(head) - len(total.text) - 1, 0))
     cells = round_parts(turn.stages, turn.mouth_to_ear, length / turn.mouth_to_ear)
     glyphs = cycle("█▓")
-    bar = [Segment(next(glyphs) * count, style(name)) for name, count in cells.items() if count]
+    bar = [StyledText(next(glyphs) * count, style(name)) for name, count in cells.items() if count]
     took = round_parts(turn.stages, turn.mouth_to_ear, 1000)
-    numbers = [Segment(f"{name} {one}", style(name)) for name, one in took.items() if one]
-    marks = [Segment(mark) for mark in list_marks(turn, budgets)]
-    first = [Segment(head), *bar, Segment(" "), total]
+    numbers = [StyledText(f"{name} {one}", style(name)) for name, one in took.items() if one]
+    marks = [StyledText(mark) for mark in list_marks(turn, budgets)]
+    first = [StyledText(head), *bar, StyledText(" "), total]
     indent = " " * len(head)
     return [
         *_wrap(first, marks, "  ", indent, columns),
-        *_wrap([Segment(indent)], numbers, " · ", indent, columns),
+        *_wrap([StyledText(indent)], numbers, " · ", indent, columns),
     ]
 
 
 def _wrap(
-    line: list[Segment], items: Iterable[Segment], between: str, indent: str, columns: int
-) -> list[list[Segment]]:
+    line: list[StyledText], items: Iterable[StyledText], between: str, indent: str, columns: int
+) -> list[list[StyledText]]:
     """Append ``items`` to ``line``, and go on in further lines when it is full."""
     lines = [line]
     for item in items:
@@ -143,13 +143,13 @@ def _wrap(
         if not text.strip():
             lines[-1].append(item)
         elif len(text) + len(between) + len(item.text) <= columns:
-            lines[-1] += [Segment(between), item]
+            lines[-1] += [StyledText(between), item]
         else:
-            lines.append([Segment(indent), item])
+            lines.append([StyledText(indent), item])
     return lines
 
 
-def paint(line: Iterable[Segment]) -> str:
+def paint(line: Iterable[StyledText]) -> str:
     """Return ``line`` with the colours of a terminal."""
     return "".join(
         f"{_COLOURS[one.style]}{one.text}\x1b[0m" if one.style else one.text for one in line

@@ -7,9 +7,7 @@ instead of importing it: a profile needs only one of each, and none of their lib
 from __future__ import annotations
 
 from pkgutil import resolve_name
-from typing import cast
-
-from voicecli.services.interfaces import LlmProvider, Provider, SttProvider, TtsProvider
+from typing import Any
 
 PRICES_OF = "2026-08"
 """When the adapters' list prices were last compared with those of the sources."""
@@ -23,21 +21,6 @@ PROVIDERS: dict[str, dict[str, str]] = {
 }
 
 
-def find_provider(role: str, name: str) -> Provider:
-    """The provider called ``name`` for "stt", "llm" or "tts"; raises KeyError."""
-    return cast(Provider, resolve_name(PROVIDERS[role][name]))
-
-
-def find_stt(name: str) -> SttProvider:
-    """The STT called ``name``; raises KeyError."""
-    return cast(SttProvider, find_provider("stt", name))
-
-
-def find_llm(name: str) -> LlmProvider:
-    """The language model called ``name``; raises KeyError."""
-    return cast(LlmProvider, find_provider("llm", name))
-
-
-def find_tts(name: str) -> TtsProvider:
-    """The TTS called ``name``; raises KeyError."""
-    return cast(TtsProvider, find_provider("tts", name))
+def find_provider(role: str, name: str) -> Any:
+    """Return the ``Provider`` called ``name`` for "stt", "llm" or "tts"; raises KeyError."""
+    return resolve_name(PROVIDERS[role][name])

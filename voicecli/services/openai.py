@@ -96,27 +96,22 @@ _NO_MODEL = Refusal("the model {model} does not exist (any more)", "Change `llm.
 _MAX_TOKENS = Refusal("a setting is refused", "Check `llm.max_tokens` and `llm.max_tokens_name`.")
 
 
+@dataclass(eq=False)
 class ChatCompletions(LanguageModel):
     """An LLM whose connections are kept warm."""
 
-    def __init__(self, settings: ChatSettings, endpoint: Endpoint, client: AsyncOpenAI) -> None:
-        self._settings = settings
-        self._endpoint = endpoint
-        self._client = client
-        self._request_id = ""
-
-    @property
-    @override
-    def request_id(self) -> str:
-        return self._request_id
+    settings: ChatSettings
+    endpoint: Endpoint
+    client: AsyncOpenAI
+    request_id: str = ""
 
     @override
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
-        settings = self._settings
+        settings = self.settings
         deadline = clock.now() + settings.first_token_timeout
         late = f"no word within {settings.first_token_timeout:g} s"
         stream = await self._request(messages, deadline, late)
-        self._request_id = _request_id(stream) or ""
+        self.request_id = _request_id(stream) or ""
         usage, finished = None, False
         try:
             while (chunk := await self._next(stream, deadline, late, finished)) is not None:
@@ -142,9 +137,9 @@ class ChatCompletions(LanguageModel):
 
         await rehearse()
         try:
-            async with asyncio.timeout(self._settings.first_token_timeout):
+            async with asyncio.timeout(self.settings.first_token_timeout):
                 # The model's description, which costs nothing.
-                await self._client.models.retrieve(self._settings.model)
+                await self.client.models.retrieve(self.settings.model)
         except openai.AuthenticationError as error:
             raise self._translate_status(error) from None
         except (TimeoutError, ValueError, openai.APIError) as error:
@@ -155,7 +150,7 @@ class ChatCompletions(LanguageModel):
     async def _request(self, messages: Sequence[Message], deadline: Seconds, late: str) -> Chunks:
         import openai
 
-        settings = self._settings
+        settings = self.settings
         prompt = [{"role": item.role, "content": item.content} for item in messages]
         request: dict[str, Any] = {
             "model": settings.model,
@@ -171,7 +166,7 @@ class ChatCompletions(LanguageModel):
             request["temperature"] = settings.temperature
         try:
             async with asyncio.timeout_at(deadline):
-                return cast("Chunks", await self._client.chat.completions.create(**request))
+                return cast("Chunks", await self.client.chat.completions.create(**request))
         except (TimeoutError, openai.APIError) as error:
             raise self._translate(error, late) from None
 
@@ -197,12 +192,12 @@ class ChatCompletions(LanguageModel):
         """Translate an exception of the library, or a time-out; ``late`` describes the latter."""
         import openai
 
-        host, hint, temporary = self._endpoint.authority, "", True
+        host, hint, temporary = self.endpoint.authority, "", True
         match error:
             case openai.APIStatusError():
                 return self._translate_status(error)
             case openai.APITimeoutError():
-                cause = f"no connection to {host} within {self._settings.connect_timeout:g} s"
+                cause = f"no connection to {host} within {self.settings.connect_timeout:g} s"
                 hint = "Check the network."
             case openai.APIConnectionError():
                 cause = f"the connection to {host} failed ({_root_cause(error)})"
@@ -232,9 +227,9 @@ class ChatCompletions(LanguageModel):
             status,
             message,
             request_id=error.request_id,
-            host=self._endpoint.authority,
-            key_env=self._settings.key_env,
-            model=sanitize_short(self._settings.model),
+            host=self.endpoint.authority,
+            key_env=self.settings.key_env,
+            model=sanitize_short(self.settings.model),
         )
 
 

@@ -20,7 +20,7 @@ import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -208,26 +208,20 @@ async def _open_connection(
     return _Connection(settings, max_age, socket, stack)
 
 
+@dataclass(eq=False)
 class Aura(Synthesizer):
     """Aura-2 over one connection at a time, which is replaced when it fails or grows old."""
 
-    def __init__(
-        self,
-        settings: AuraSettings,
-        address: ServiceAddress,
-        connection: _Connection,
-        max_age: Seconds,
-    ) -> None:
-        self._settings = settings
-        self._address = address
-        self._connection = connection
-        self._max_age = max_age
-        self._asked = asyncio.Event()
+    settings: AuraSettings
+    address: ServiceAddress
+    connection: _Connection
+    max_age: Seconds
+    _asked: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     @property
     @override
     def opened(self) -> ConnectionOpened:
-        return self._connection.opened
+        return self.connection.opened
 
     @property
     @override
@@ -237,17 +231,17 @@ class Aura(Synthesizer):
     @property
     @override
     def flushes_left(self) -> int:
-        return self._connection.synthesis.flushes_left(clock.now())
+        return self.connection.synthesis.flushes_left(clock.now())
 
     @override
     def flush_allowed_at(self, characters: int) -> Seconds:
-        return self._connection.synthesis.flush_allowed_at(characters, clock.now())
+        return self.connection.synthesis.flush_allowed_at(characters, clock.now())
 
     @override
     async def send(self, text: str, *, flush: bool) -> None:
-        if not self._connection.usable:
+        if not self.connection.usable:
             await self._reopen()
-        connection, synthesis = self._connection, self._connection.synthesis
+        connection, synthesis = self.connection, self.connection.synthesis
         for piece in synthesis.pieces(text):
             if (wait := synthesis.text_at(piece, clock.now()) - clock.now()) > 0:
                 await asyncio.sleep(wait)
@@ -261,7 +255,7 @@ class Aura(Synthesizer):
     @override
     async def audio(self) -> AsyncGenerator[bytes | Flushed, None]:
         while True:
-            connection, synthesis = self._connection, self._connection.synthesis
+            connection, synthesis = self.connection, self.connection.synthesis
             if synthesis.due:
                 synthesis.due -= 1
                 yield FLUSHED
@@ -273,14 +267,14 @@ class Aura(Synthesizer):
 
     @override
     async def clear(self) -> None:
-        connection = self._connection
+        connection = self.connection
         if connection.synthesis.forget() and not connection.lost:
             with suppress(ServiceError):
                 await connection.send("Clear")
 
     @override
     async def cleared(self) -> None:
-        connection, limit = self._connection, self._settings.first_audio_timeout
+        connection, limit = self.connection, self.settings.first_audio_timeout
         try:
             async with asyncio.timeout(limit):
                 while connection.synthesis.clearing:
@@ -299,13 +293,13 @@ class Aura(Synthesizer):
         await connection.flush()
 
     async def _reopen(self) -> None:
-        await self._connection.close()
-        self._connection.lost = True  # should opening fail
-        self._connection = await _open_connection(self._settings, self._address, self._max_age)
+        await self.connection.close()
+        self.connection.lost = True  # should opening fail
+        self.connection = await _open_connection(self.settings, self.address, self.max_age)
 
     async def close(self) -> None:
         """Say Close on the present connection, and close it."""
-        await self._connection.close()
+        await self.connection.close()
 
 
 @asynccontextmanager
