@@ -264,7 +264,7 @@ class ReplyFinished(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyCancelled(ReplyEvent):
-    """The reply was stopped; none of it is played after this.
+    """The reply was stopped; nothing is played after this.
 
     said: the words that were played, estimated between flush boundaries.
     heard: seconds of audio played.
@@ -346,7 +346,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftReply(Action):
-    """Prepare a reply to ``user_text``, the user's turn so far; none of it may be played yet."""
+    """Prepare a reply to ``user_text``, the user's turn so far; do not play it yet."""
 
     turn: TurnId
     user_text: str

@@ -241,7 +241,7 @@ def test_finalize_and_finish_on_a_lost_connection_do_not_fail():
         async with asyncio.TaskGroup() as tasks:
             receiving = tasks.create_task(stream.transcriber.receive())
             await asyncio.sleep(1.0)
-            stream.opened[0].lost = True  # and whoever receives does not know it yet
+            stream.opened[0].lost = True  # the receiver has not noticed yet
             await stream.transcriber.finalize()
             await stream.transcriber.finish()
             receiving.cancel()

@@ -164,7 +164,7 @@ class Session:
             await self._perform(action, tasks)
 
     def _react(self, event: Event, tasks: asyncio.TaskGroup) -> None:
-        """Do what the session itself does about an event, whoever has the floor."""
+        """Do what the session itself does about an event, regardless of who has the floor."""
         match event:
             case events.FirstAudio() if self._is_of_reply(event):
                 self._reply_has_audio = True
