@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from voicecli import models
 from voicecli.cli.models import models_app
-from voicecli.standin.engines import models
 
 
 def test_the_list_of_models_says_what_is_here(

@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 
 from tests.support import SPEECH
 from tests.support.speech_like import alternate_speech, voice
-from voicecli import __version__
+from voicecli import __version__, models
 from voicecli.audio.pcm import AUDIBLE_DBFS, samples_of
 from voicecli.cli.app import run
-from voicecli.standin.engines import models
 from voicecli.timeline import load
 
 REAL = SPEECH / "librivox-0880.wav"

@@ -11,10 +11,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from voicecli import clock
+from voicecli import clock, models
 from voicecli.cli.serve import serve_command
 from voicecli.errors import UsageError
-from voicecli.standin.engines import models
 from voicecli.standin.engines.process import open_worker
 
 SERVE = [

@@ -31,8 +31,8 @@ from tests.support.live_talk import (
 from tests.support.recorded_bus import HEARD_EARLY, Bus, loud, stretches
 from tests.support.sound_cards import running_virtual_audio, until  # noqa: F401
 from tests.support.virtual_audio import RATE, VirtualAudio, missing_programs
+from voicecli import models
 from voicecli.audio import echo
-from voicecli.standin.engines import models
 
 MODELS = models.find_folder()
 

