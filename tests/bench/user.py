@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from tests.support.speech_like import voice
+from tests.support.recorded_voice import make_room_noise, take_voice
 from voicecli import clock
+from voicecli.audio.pcm import samples_of
 from voicecli.events import (
     CommitReply,
     PlaybackStarted,
@@ -23,7 +24,7 @@ from voicecli.events import (
     TurnId,
 )
 from voicecli.timeline import Entry
-from voicecli.units import AudioBlock, AudioFormat, Seconds
+from voicecli.units import SAMPLE_SIZE, AudioBlock, AudioFormat, Seconds
 
 WORDS_PER_SECOND = 2.7
 PATIENCE: Seconds = 15.0
@@ -46,7 +47,7 @@ class Sentence:
         format = AudioFormat(rate)
         pieces = []
         for index, part in enumerate(self.parts):
-            pieces.append(voice(round(len(part.split()) / WORDS_PER_SECOND, 1), rate))
+            pieces.append(take_voice(round(len(part.split()) / WORDS_PER_SECOND, 1), rate))
             if index < len(self.pauses):
                 pieces.append(format.silence(self.pauses[index]))
         return b"".join(pieces)
@@ -120,8 +121,13 @@ class User:
             piece = pcm[position : position + self._size]
             position += len(piece)
             last = not self._sentences and position >= len(pcm) and (speaking or bool(piece))
-            yield AudioBlock(piece + bytes(self._size - len(piece)), at, last=last)
+            yield AudioBlock(self._add_noise(piece), at, last=last)
             count += 1
+
+    def _add_noise(self, piece: bytes) -> bytes:
+        block = make_room_noise(self.format.rate)[: self._size // SAMPLE_SIZE].copy()
+        block[: len(piece) // SAMPLE_SIZE] += samples_of(piece)
+        return block.tobytes()
 
     def _begin(self, at: Seconds) -> bytes:
         sentence = self._sentences.popleft()
