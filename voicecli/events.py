@@ -279,11 +279,13 @@ class ReplyFailed(ReplyEvent):
     """A service failed during the reply; the conversation goes on.
 
     reason: one sentence.
+    stalled: whether the LLM had sent no token when the time for the first one was up.
     said, heard: as in ReplyCancelled.
     """
 
     service: Service
     reason: str
+    stalled: bool = False
     said: str = ""
     heard: Seconds = 0.0
 

@@ -33,7 +33,7 @@ from voicecli.pipeline import Post, ReplyHandle, Responder
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import CascadeResponder
 from voicecli.pipeline.session import Session
-from voicecli.services.interfaces import Message, Transcriber
+from voicecli.services.interfaces import HistorySettings, Message, Transcriber
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import TurnMachine
 from voicecli.turns.policy import BargeInPolicy, SessionLimits, TurnPolicy
@@ -227,7 +227,7 @@ def converse(responder: Responder, *user: Speech) -> Timeline:
             responder=responder,
             sink=VirtualSpeaker(24_000, 0.06),
             machine=TurnMachine(TurnPolicy(detect="vad"), duplex, finalize_timeout=0.35),
-            history=ChatHistory("Be brief."),
+            history=ChatHistory("Be brief.", HistorySettings()),
             limits=SessionLimits(idle=None),
             interims=True,
             timeline=timeline,

@@ -15,7 +15,13 @@ from typing import Any
 import pytest
 
 from voicecli import clock
-from voicecli.errors import CredentialsError, ProfileError, RefusedError, ServiceError
+from voicecli.errors import (
+    CredentialsError,
+    ProfileError,
+    RefusedError,
+    ServiceError,
+    StalledError,
+)
 from voicecli.services.interfaces import Message, ServiceAddress, Usage
 from voicecli.services.openai import (
     API_URL,
@@ -489,6 +495,7 @@ async def role_and_comments_only(request: Request) -> None:
 @pytest.mark.parametrize("answer", [never, role_and_comments_only])
 def test_a_first_word_that_does_not_come_is_a_time_out(answer: Answer) -> None:
     failure, pieces, raised = failure_of(answer, first_token_timeout=4.0)
+    assert isinstance(failure, StalledError)
     assert "LLM: no word within 4 s" in failure.cause
     assert failure.temporary
     assert (pieces, raised) == ([], pytest.approx(4.0))

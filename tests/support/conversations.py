@@ -145,17 +145,19 @@ def converse(
     tapped: bool = False,
     during: During | None = None,
     follow: Follower | None = None,
+    llm: LlmEngine | None = None,
 ) -> Conversation:
     """Hold a conversation in virtual time with a user who says ``spoken``.
 
     absent: a service that cannot be reached.
     recorded: the user is a recording: it waits for replies, in half duplex, and has no limits.
     tapped: keep the messages to the STT.
+    llm: answers in the script's place.
     """
     talk = Conversation()
     if follow is not None:
         talk.timeline.follow(follow)
-    run = _Run(talk, profile, spoken, absent, recorded, tapped, during)
+    run = _Run(talk, profile, spoken, absent, recorded, tapped, during, llm)
     clock.run(run.hold(script, faults), virtual=True)
     return talk
 
@@ -171,10 +173,11 @@ class _Run:
     recorded: bool
     tapped: bool
     during: During | None
+    llm: LlmEngine | None
 
     async def hold(self, script: Script, faults: Sequence[Fault]) -> None:
         engines = create_scripted_engines(script)
-        engines = replace(engines, llm=ObservedLlm(engines.llm, self.talk.requests))
+        engines = replace(engines, llm=ObservedLlm(self.llm or engines.llm, self.talk.requests))
         try:
             async with serve(engines, faults=(*script.faults, *faults)) as endpoints:
                 await self._hold_over(endpoints)

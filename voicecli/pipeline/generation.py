@@ -103,6 +103,11 @@ class Generation:
         self._hedged = False
         self._winner: int | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a request has brought a token."""
+        return self._winner is not None
+
     async def run(self, tasks: asyncio.TaskGroup) -> None:
         """Request the reply and cut it into clauses; the requests become tasks of ``tasks``."""
         try:

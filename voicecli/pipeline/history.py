@@ -2,18 +2,23 @@
 
 A fold over the timeline.  It holds what the user said and what was played of the replies; words of
 a revoked commit appear once, in the turn that answers them.
+
+It is trimmed in large steps: the turn that exceeds a limit drops the older half at once.  Between
+two steps the prompt only grows at its end, and the caches that keep a prompt's processed beginning
+hit (llama.cpp's, OpenAI's: https://platform.openai.com/docs/guides/prompt-caching).  Dropping one
+turn for each new one would change the beginning every time.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 
 from voicecli import events
 from voicecli.events import TurnId
-from voicecli.services.interfaces import Message
+from voicecli.services.interfaces import HistorySettings, Message
 from voicecli.timeline import Entry
 
 CUT = " …"
@@ -22,25 +27,26 @@ CUT = " …"
 
 @dataclass(slots=True)
 class _PastTurn:
-    """What the user said in one turn, and what was played of the reply."""
+    """What the user said in one turn, and what was played of the reply.
+
+    stalled: the LLM had sent nothing when its time was up.
+    """
 
     user: str = ""
     agent: str = ""
+    stalled: bool = False
+
+    def __len__(self) -> int:
+        """Count the characters."""
+        return len(self.user) + len(self.agent)
 
 
 class ChatHistory:
-    """Collects the turns of the timeline it follows; ``messages`` renders the most recent ones.
+    """Collects the turns of the timeline it follows; ``messages`` renders the most recent ones."""
 
-    max_turns: sent to the LLM besides the one to answer.
-    max_characters: of all turns sent; 8,000 are about 2,000 tokens.
-    """
-
-    def __init__(
-        self, system_prompt: str, *, max_turns: int = 20, max_characters: int = 8000
-    ) -> None:
+    def __init__(self, system_prompt: str, limits: HistorySettings) -> None:
         self._system_prompt = system_prompt
-        self._max_turns = max_turns
-        self._max_characters = max_characters
+        self._limits = limits
         self._turns: defaultdict[TurnId, _PastTurn] = defaultdict(_PastTurn)
 
     def __call__(self, entry: Entry) -> None:
@@ -51,6 +57,8 @@ class ChatHistory:
             case events.CancelReply(heard_nothing=True, committed=True):
                 # The turn goes on; the next commit repeats its words.
                 self._turns[entry.turn].user = ""
+            case events.ReplyFailed(stalled=True):
+                self._turns[entry.turn].stalled = True
             case events.ReplyFinished() | events.ReplyFailed() if said := entry.said.strip():
                 self._turns[entry.turn].agent = said
             case events.ReplyCancelled() if said := entry.said.strip():
@@ -61,17 +69,35 @@ class ChatHistory:
 
         turn: the turn to answer, which excludes it and later ones; None for a new turn.
         """
-        kept: list[Message] = []
-        room = self._max_characters - len(user_text)
-        known = reversed(self._turns.items())
-        past = (past_turn for number, past_turn in known if turn is None or number < turn)
-        for past_turn in islice(past, self._max_turns):
-            room -= len(past_turn.user) + len(past_turn.agent)
-            if room < 0:
-                break
-            kept += [Message("assistant", past_turn.agent), Message("user", past_turn.user)]
-        first = Message("system", self._system_prompt)
-        return _alternating([first, *reversed(kept), Message("user", user_text)])
+        known = self._turns.items()
+        messages = [Message("system", self._system_prompt)]
+        for past in self._trim(past for number, past in known if turn is None or number < turn):
+            messages += [Message("user", past.user), Message("assistant", past.agent)]
+        return _alternating([*messages, Message("user", user_text)])
+
+    def _trim(self, turns: Iterable[_PastTurn]) -> Iterable[_PastTurn]:
+        """Drop the older half each time that the turns so far exceed a limit or stall the LLM.
+
+        What is dropped depends on the past turns alone, not on the words to answer.
+        """
+        most, longest = self._limits.max_turns, self._limits.max_chars
+        kept: deque[_PastTurn] = deque()
+        for turn in filter(len, turns):
+            if turn.stalled:  # the next prompt is shorter; the words that wait for a reply stay
+                _drop_oldest(kept, len(kept) // 2, sum(map(len, kept)) // 2)
+            kept.append(turn)
+            if len(kept) > most or sum(map(len, kept)) > longest:
+                kept.pop()
+                _drop_oldest(kept, most // 2 - 1, longest // 2 - len(turn))
+                if most and len(turn) <= longest:
+                    kept.append(turn)
+        return kept
+
+
+def _drop_oldest(kept: deque[_PastTurn], most: int, longest: int) -> None:
+    """Drop turns until ``most`` turns of ``longest`` characters are left, or fewer."""
+    while kept and (len(kept) > most or sum(map(len, kept)) > longest):
+        kept.popleft()
 
 
 def _alternating(messages: Iterable[Message]) -> list[Message]:

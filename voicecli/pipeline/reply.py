@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from voicecli import clock, events
 from voicecli.audio.interfaces import Sink
-from voicecli.errors import ServiceError
+from voicecli.errors import ServiceError, StalledError
 from voicecli.events import TurnId
 from voicecli.pipeline import Post, ReplyHandle, Responder
 from voicecli.pipeline.generation import Generation, HedgeDelay
@@ -159,6 +159,7 @@ class Reply(ReplyHandle):
             turn=self.turn,
             service="llm" if failure.service == "llm" else "tts",
             reason=str(failure),
+            stalled=isinstance(failure, StalledError) and not self.generation.has_begun,
             said="" if self.generation.apologised else self.heard,
             heard=self._duration(self.sink.heard),
         )

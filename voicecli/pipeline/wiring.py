@@ -180,7 +180,7 @@ async def open_session(
             machine=TurnMachine(
                 profile.turn, profile.interrupt, finalize_timeout=profile.stt.finalize_timeout
             ),
-            history=ChatHistory(profile.llm.system_prompt),
+            history=ChatHistory(profile.llm.system_prompt, profile.llm.history),
             limits=None if recorded else profile.limits,
             interims=profile.stt.interim_results,
             timeline=timeline,

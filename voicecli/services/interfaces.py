@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from voicecli.events import ConnectionOpened, Event
-from voicecli.settings import milliseconds, setting, timeout
+from voicecli.settings import milliseconds, section, setting, timeout
 from voicecli.units import AudioBlock, Seconds
 
 # ── providers ────────────────────────────────────────────────────────────────
@@ -159,6 +159,16 @@ class Transcriber(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySettings:
+    """What the LLM is told of the past; beyond a limit, the older half is dropped at once."""
+
+    max_turns: int = setting(30, "Turns before the one to answer; 0: none.", ge=0, le=1000)
+    max_chars: int = setting(
+        8000, "Characters of these turns; 8000 are about 2000 tokens.", ge=0, le=1_000_000
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LlmSettings:
     """The language model."""
 
@@ -173,6 +183,7 @@ class LlmSettings:
         "How to answer; a short first sentence is heard sooner.",
         empty=True,
     )
+    history: HistorySettings = section(HistorySettings)
     hedge: Seconds | Literal["auto"] | None = milliseconds(
         "auto",
         "Without a token for this long, send a second request; auto: the usual wait; null: never.",

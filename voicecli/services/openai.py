@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from typing_extensions import override
 
 from voicecli import clock
-from voicecli.errors import ServiceError
+from voicecli.errors import ServiceError, StalledError
 from voicecli.sanitize import replace_surrogates, sanitize_short
 from voicecli.services.endpoint import (
     Endpoint,
@@ -210,7 +210,8 @@ class ChatCompletions(LanguageModel):
                 cause = late
             case _:
                 cause = "the service sent something that is not JSON"
-        return ServiceError("llm", cause, hint=hint, request_id=request_id, temporary=temporary)
+        kind = StalledError if isinstance(error, TimeoutError) else ServiceError
+        return kind("llm", cause, hint=hint, request_id=request_id, temporary=temporary)
 
     def _translate_status(self, error: openai.APIStatusError) -> ServiceError:
         """Translate a status other than 200."""
