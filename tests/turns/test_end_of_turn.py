@@ -36,6 +36,8 @@ WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat", "seven"
         "It costs 1,000.",
         "My number is 030 555 1234.",
         "My number is five five five one two three four.",
+        "my e-mail is john dot smith at gmail dot com",
+        "My number is 555 123 4567",
         "Where are you from?",
         "Do you know?",
         "What are you looking for?",
@@ -80,6 +82,8 @@ def test_complete_endings(text: str):
         "five, five, three",
         "It's 555-0",
         "four one …",
+        "My e-mail is john dot smith at.",
+        "J. O. H. N.",
         "I’m",
     ],
 )

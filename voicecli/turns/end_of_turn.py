@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from voicecli.events import Ending
+from voicecli.turns.dictation import classify_dictation
 
 
 def _word_set(text: str, separator: str | None = None) -> frozenset[str]:
@@ -48,18 +49,6 @@ _SUBJECTS = _word_set(
     "i you he she it we they that this these those there here who what where how one"
 )
 _BELIEVE = _word_set("think hope guess believe suppose say said")
-
-_DIGIT = r"(?:(?:zero|oh|one|two|three|four|five|six|seven|eight|nine|double|triple)\b|\d)"
-_DIGITS = re.compile(
-    # Single digits or groups of them; not 10:30, 3.5, 1,000 or May 5, 2024.
-    rf"(?<!\S)(?:{_DIGIT}(?!\d)(?:(?:, ?|[ -]){_DIGIT}(?!\d))*|{_DIGIT}+(?:[ -]{_DIGIT}+)*)\W*$"
-)
-_NUMBERED = re.compile(
-    r"\b(?:(?:numbers?|phone|code|pin|zip|postcode|account|card|extension|digits)\b.*"
-    r"\b(?:is|are|was|it's|that's|at)|dial)\s+$"
-)
-_PHONE_LENGTHS = (7, 10)
-"""Numbers of digits in a telephone number; with more than ten it may end anywhere."""
 
 _SHORT_ANSWERS = _word_set(
     "yes|yeah|yep|yup|ya|no|nope|nah|please|thanks|thank you|thank you very much|okay|ok|sure|"
@@ -103,8 +92,10 @@ def classify_ending(text: str) -> Ending:
     final = _FINAL.search(text)
     if final and final[0][0] in "?？":
         return "complete"  # "What are you looking for?"
-    if _ends_hanging(words, text) or _ends_within_number(text):
+    if _ends_hanging(words, text):
         return "incomplete"
+    if (dictated := classify_dictation(text)) is not None:
+        return "complete" if dictated == "whole" else "incomplete"
     if words[-1] in PARTICLES | _OPEN and not final:
         return "incomplete"
     return "complete" if final and words[-1] not in PARTICLES else "default"
@@ -138,18 +129,6 @@ def _ends_hanging(words: list[str], text: str) -> bool:
     if last in _LINKS and before and before not in _SUBJECTS:
         return True  # "My name is", but not "Yes, it is"
     return last in HANGING or any(words[-len(filler) :] == filler for filler in _FILLERS)
-
-
-def _ends_within_number(text: str) -> bool:
-    """Whether ``text`` ends within a number that is being said digit by digit."""
-    found = _DIGITS.search(text.casefold())
-    if found is None:
-        return False
-    digits = len(re.findall(_DIGIT, found[0]))
-    if digits in _PHONE_LENGTHS or digits > max(_PHONE_LENGTHS):
-        return False
-    in_groups = re.search(r"\w[^\w]+\w", found[0])
-    return bool(in_groups or _NUMBERED.search(text[: found.start()].casefold()))
 
 
 def _consists_of(words: list[str], phrases: Collection[list[str]], begun: bool = False) -> bool:

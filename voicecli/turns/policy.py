@@ -24,7 +24,11 @@ class CommitWaits:
     )
     default: Seconds = milliseconds(700, "After anything else.", key="default", ge=0, le=10_000)
     incomplete: Seconds = milliseconds(
-        1200, 'After "and", "um", a comma, single digits.', key="incomplete", ge=0, le=10_000
+        1200,
+        'After "and", "um" or a comma, or within a number, an address or a spelled name.',
+        key="incomplete",
+        ge=0,
+        le=10_000,
     )
 
 
