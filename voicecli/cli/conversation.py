@@ -25,7 +25,7 @@ from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.cli.options import open_recording
 from voicecli.errors import INTERRUPTED, DeviceError
 from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
-from voicecli.pipeline.wiring import open_services, open_session, preload
+from voicecli.pipeline.wiring import open_services, open_session
 from voicecli.profile import Profile
 from voicecli.report.json_result import JsonLines
 from voicecli.terminal import keys
@@ -59,7 +59,6 @@ async def run_conversation(
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_silence_libraries())
         arm_signals = stack.enter_context(_open_signals())
-        await preload(profile)
         if keys.owns_terminal(_stdin()):
             import_module("prompt_toolkit.input")  # 0.1 s, before anything waits for the loop
         gc.collect()

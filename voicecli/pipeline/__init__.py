@@ -71,5 +71,8 @@ class Responder(Protocol):
     async def clear(self) -> None:
         """Drop what the services still owe of a reply that was cancelled."""
 
+    async def load(self) -> None:
+        """Load what replies need, in a thread; the conversation may have begun."""
+
     async def warm(self) -> None:
         """Renew connections that may have been dropped during a long silence."""

@@ -75,6 +75,10 @@ class CascadeResponder(Responder):
         await self.tts.clear()
 
     @override
+    async def load(self) -> None:
+        await self.llm.load()
+
+    @override
     async def warm(self) -> None:
         await self.llm.warm()
 

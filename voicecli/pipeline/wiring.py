@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,9 @@ from voicecli.services.interfaces import (
     Transcriber,
     TtsProvider,
 )
-from voicecli.services.openai import rehearse
 from voicecli.standin import Endpoints
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import TurnMachine
-from voicecli.units import AudioFormat
 
 # ── services ─────────────────────────────────────────────────────────────────
 
@@ -116,25 +113,6 @@ def _open_standin(profile: Profile) -> AbstractAsyncContextManager[Endpoints | N
     return serve(engines, require_key=settings.require_key, faults=script.faults)
 
 
-_LAZY_IMPORTS = (
-    "anyio._backends._asyncio",
-    "anyio._core._sockets",
-    "anyio._core._streams",
-    "httpcore2",
-)
-"""What the LLM's client imports when it first connects."""
-
-
-async def preload(profile: Profile) -> None:
-    """Load what takes half a second, before a sound card would have to wait for it."""
-    for module in _LAZY_IMPORTS:
-        import_module(module)
-    await rehearse()
-    create_detector(
-        profile.audio.vad, AudioFormat(profile.audio.sample_rate), profile.audio.hangover
-    )
-
-
 # ── the conversation ─────────────────────────────────────────────────────────
 
 
@@ -164,9 +142,12 @@ async def open_session(
             stt = tasks.create_task(stack.enter_async_context(opening))
             tts = tasks.create_task(stack.enter_async_context(services.open_tts()))
             tasks.create_task(llm.warm())
+            detector = tasks.create_task(
+                asyncio.to_thread(create_detector, audio.vad, source.format, audio.hangover)
+            )
         session = Session(
             source=source,
-            detector=create_detector(audio.vad, source.format, audio.hangover),
+            detector=detector.result(),
             stt=stt.result(),
             reconnect=services.open_stt,
             responder=CascadeResponder(

@@ -221,8 +221,11 @@ class LanguageModel(Protocol):
         Leaving early ends the request.  Raises ServiceError, also when the reply breaks off.
         """
 
+    async def load(self) -> None:
+        """Load the libraries that replies need, in a thread; a reply before that waits for it."""
+
     async def warm(self) -> None:
-        """Open a connection and load what is needed, ahead of the first request.
+        """Open a connection ahead of the first request, or renew it.
 
         Raises RefusedError when the key is refused, and nothing else.
         """

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import logging
 import re
+import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from typing_extensions import override
@@ -36,7 +41,7 @@ from voicecli.settings import setting, timeout
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
-    import openai
+    import httpx2
     from openai import AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
@@ -102,11 +107,31 @@ class ChatCompletions(LanguageModel):
 
     settings: ChatSettings
     endpoint: Endpoint
-    client: AsyncOpenAI
+    address: ServiceAddress
+    http_client: httpx2.AsyncClient
     request_id: str = ""
+
+    @cached_property
+    def client(self) -> AsyncOpenAI:
+        """The library's client, on the connections of ``http_client``."""
+        import openai
+
+        return openai.AsyncOpenAI(
+            api_key=self.address.key or "unused",
+            base_url=self.endpoint.http_url(),
+            timeout=self.http_client.timeout,
+            max_retries=0,  # a retry must show in the turn, so it is the caller's
+            http_client=self.http_client,
+        )
+
+    @override
+    async def load(self) -> None:
+        if not _library.loaded:
+            await asyncio.to_thread(_library.load)
 
     @override
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        await self.load()
         settings = self.settings
         deadline = clock.now() + settings.first_token_timeout
         late = f"no word within {settings.first_token_timeout:g} s"
@@ -133,17 +158,20 @@ class ChatCompletions(LanguageModel):
 
     @override
     async def warm(self) -> None:
-        import openai
+        # Without the library, which need not be loaded yet.
+        import httpx2
 
-        await rehearse()
+        handshake = _handshake(self.settings, self.address)
+        url = self.endpoint.http_url() + handshake.path
         try:
             async with asyncio.timeout(self.settings.first_token_timeout):
-                # The model's description, which costs nothing.
-                await self.client.models.retrieve(self.settings.model)
-        except openai.AuthenticationError as error:
-            raise self._translate_status(error) from None
-        except (TimeoutError, ValueError, openai.APIError) as error:
+                response = await self.http_client.get(url, headers=handshake.headers)
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL) as error:
             _log.info("LLM: warming up failed: %s", sanitize_short(str(error)))
+            return
+        if response.status_code == 401:
+            request_id = response.headers.get("x-request-id")
+            raise self._translate_status(401, _parse_error(response.content), request_id)
 
     # Errors are raised "from None": the library's own may quote a part of the key.
 
@@ -195,7 +223,7 @@ class ChatCompletions(LanguageModel):
         host, hint, temporary = self.endpoint.authority, "", True
         match error:
             case openai.APIStatusError():
-                return self._translate_status(error)
+                return self._translate_status(error.status_code, error.body, error.request_id)
             case openai.APITimeoutError():
                 cause = f"no connection to {host} within {self.settings.connect_timeout:g} s"
                 hint = "Check the network."
@@ -213,13 +241,13 @@ class ChatCompletions(LanguageModel):
         kind = StalledError if isinstance(error, TimeoutError) else ServiceError
         return kind("llm", cause, hint=hint, request_id=request_id, temporary=temporary)
 
-    def _translate_status(self, error: openai.APIStatusError) -> ServiceError:
-        """Translate a status other than 200."""
-        status, message = error.status_code, _message(error.body)
+    def _translate_status(self, status: int, body: object, request_id: str | None) -> ServiceError:
+        """Translate a status other than 200; body: the ``error`` in what came with it."""
+        message, code = _message(body), body.get("code") if isinstance(body, dict) else None
         meaning = _STATUSES.get(status, _FAILED if status >= 500 else _REFUSED)
-        if error.code == "insufficient_quota":  # comes as a 429
+        if code == "insufficient_quota":  # comes as a 429
             meaning = _STATUSES[402]
-        elif status == 404 and (error.code == "model_not_found" or "model" in message.lower()):
+        elif status == 404 and (code == "model_not_found" or "model" in message.lower()):
             meaning = _NO_MODEL
         elif status in (400, 422) and re.search("max_(completion_)?tokens", message):
             meaning = _MAX_TOKENS
@@ -227,7 +255,7 @@ class ChatCompletions(LanguageModel):
             "llm",
             status,
             message,
-            request_id=error.request_id,
+            request_id=request_id,
             host=self.endpoint.authority,
             key_env=self.settings.key_env,
             model=sanitize_short(self.settings.model),
@@ -241,24 +269,15 @@ async def open_chat(
     """Open an LLM; it connects at the first reply.  Raises ProfileError or CredentialsError."""
     endpoint = check_url("llm", address.url)
     check_key("llm", endpoint, address.key, address.key_env)
-    # Imported here, because it costs 0.6 s and 45 MB, and most commands need neither.
-    import httpx2
-    import openai
+    import httpx2  # 60 ms; openai is loaded when the first reply needs it, or ahead by ``load``
 
-    timeout = httpx2.Timeout(None, connect=settings.connect_timeout)  # the rest is timed here
-    http_client = httpx2.AsyncClient(
+    async with httpx2.AsyncClient(
+        timeout=httpx2.Timeout(None, connect=settings.connect_timeout),  # the rest is timed here
         limits=httpx2.Limits(keepalive_expiry=KEEP_WARM),
         trust_env=not endpoint.loopback,  # a proxy has no business on loopback
         verify=endpoint.secure,  # without TLS, no 25 ms for loading the authorities
-    )
-    async with openai.AsyncOpenAI(
-        api_key=address.key or "unused",
-        base_url=endpoint.http_url(),
-        timeout=timeout,
-        max_retries=0,  # a retry must show in the turn, so it is the caller's
-        http_client=http_client,
-    ) as client:
-        yield ChatCompletions(settings, endpoint, client)
+    ) as http_client:
+        yield ChatCompletions(settings, endpoint, address, http_client)
 
 
 def _handshake(settings: ChatSettings, address: ServiceAddress) -> Handshake:
@@ -287,38 +306,57 @@ CHAT_COMPLETIONS = LlmProvider(
 )
 
 
-_rehearsed = False
+SWITCH_INTERVAL: Seconds = 0.001
+"""How soon a thread that loads lets the event loop run; Python's 5 ms would add up to MAX_LAG."""
 
 
-async def rehearse() -> None:
-    """Make the library do the work of its first request; once per process.
+class _Library:
+    """The ``openai`` package: 0.3 s and 45 MB, which the first reply needs and the start does not.
 
-    That blocks for 0.5 s.  Nothing is sent anywhere.
+    loaded: whether it has been imported and has done the work of its first request.
     """
-    global _rehearsed
-    if _rehearsed:
-        return
-    _rehearsed = True
+
+    def __init__(self) -> None:
+        self.loaded = False
+        self._lock = Lock()
+
+    def load(self) -> None:
+        """Load it, in a thread other than the event loop's, and let the loop run meanwhile."""
+        with self._lock:
+            if self.loaded:
+                return
+            interval, collects = sys.getswitchinterval(), gc.isenabled()
+            sys.setswitchinterval(SWITCH_INTERVAL)
+            gc.disable()  # a collection stops all threads, for up to 35 ms
+            try:
+                asyncio.run(_rehearse())
+                self.loaded = True
+            finally:
+                gc.freeze()  # nothing of it is ever garbage
+                if collects:
+                    gc.enable()
+                sys.setswitchinterval(interval)
+
+
+_library = _Library()
+
+
+async def _rehearse() -> None:
+    """Make the library do the work of its first request.  Nothing is sent anywhere."""
     import httpx2
     import openai
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        if request.method == "GET":
-            return httpx2.Response(200, json={"id": "", "object": "model"})
+    def answer(_: httpx2.Request) -> httpx2.Response:
         headers = {"content-type": "text/event-stream"}
         return httpx2.Response(200, headers=headers, content=REHEARSAL)
 
-    endpoint = check_url("llm", "http://localhost")
-    async with httpx2.AsyncClient(
-        transport=httpx2.MockTransport(answer), trust_env=False
-    ) as http_client:
+    transport = httpx2.MockTransport(answer)
+    async with httpx2.AsyncClient(transport=transport, trust_env=False) as http_client:
         client = openai.AsyncOpenAI(
-            api_key="unused", base_url=endpoint.http_url(), max_retries=0, http_client=http_client
+            api_key="unused", base_url="http://localhost", http_client=http_client
         )
-        chat = ChatCompletions(ChatSettings(), endpoint, client)
-        async for _ in chat.reply([Message("user", "")]):
+        async for _ in await client.chat.completions.create(model="", messages=[], stream=True):
             pass
-        await client.models.retrieve("model")
 
 
 def _choice(chunk: object) -> object:
@@ -346,6 +384,15 @@ def _message(body: object) -> str:
     """The message in an error's body."""
     message = body.get("message") if isinstance(body, dict) else body
     return sanitize_short(message) if isinstance(message, str) else ""
+
+
+def _parse_error(body: bytes) -> object:
+    """The ``error`` in the JSON of a refusal, as the library finds it."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return body.decode(errors="replace")
+    return parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
 
 
 def _root_cause(error: BaseException) -> str:
