@@ -51,7 +51,7 @@ class Request:
         self.headers = {
             name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
         }
-        self.body: dict[str, Any] = json.loads(body)
+        self.body: dict[str, Any] = json.loads(body or b"{}")
         self._writer = writer
 
     async def write(self, raw: bytes) -> None:
@@ -92,7 +92,9 @@ class Server:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                length = int(head.lower().partition("content-length: ")[2].partition("\r\n")[0])
+                length = int(
+                    head.lower().partition("content-length: ")[2].partition("\r\n")[0] or 0
+                )
                 request = Request(head, await reader.readexactly(length), writer)
                 self.requests.append(request)
                 await self._answer(request)
@@ -277,6 +279,29 @@ def test_importing_the_module_does_not_import_the_library() -> None:
         "sys.exit('openai' in sys.modules or 'httpx2' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_a_connection_is_opened_without_the_library_and_a_reply_loads_it() -> None:
+    """In a process of its own: here the library is loaded already."""
+    code = """
+import asyncio, gc, sys
+from tests.services.test_openai import ASKED, Server, delta, streaming
+from voicecli import clock
+
+async def main():
+    server = Server(streaming(delta(content="Hi."), delta("stop")))
+    async with server.chat() as chat:
+        await chat.warm()
+        before = ["openai" in sys.modules, sys.getswitchinterval(), gc.isenabled()]
+        pieces = [piece async for piece in chat.reply(ASKED)]
+        after = ["openai" in sys.modules, sys.getswitchinterval(), gc.isenabled()]
+        print(pieces, before, after, server.connections)
+
+clock.run(main(), virtual=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    expected = "['Hi.'] [False, 0.005, True] [True, 0.005, True] 1"
+    assert done.stdout.strip() == expected, done.stderr
 
 
 # ── the stream ───────────────────────────────────────────────────────────────
