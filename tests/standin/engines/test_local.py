@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voicecli import clock
+from voicecli import clock, models
 from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, ServiceError
-from voicecli.standin.engines import Engines, Segment, models
+from voicecli.standin.engines import Engines, Segment
 from voicecli.standin.engines.local import LocalLlm, LocalStt, LocalTts, open_local
 from voicecli.units import AudioBlock, AudioFormat
 
