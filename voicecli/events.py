@@ -62,6 +62,21 @@ class SpeechSuspected(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechPaused(Event):
+    """The local detector found a short silence within speech; it may become its end.
+
+    speech_end: end of the last voiced frame, at the microphone.
+    """
+
+    speech_end: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechResumed(Event):
+    """The local detector found that speech continues after a pause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechStopped(Event):
     """The local detector found that speech has stopped, after its hangover time.
 
@@ -352,6 +367,13 @@ class DraftReply(Action):
 
     turn: TurnId
     user_text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareSpeech(Action):
+    """Have the beginning of the drafted reply synthesised, but do not play it yet."""
+
+    turn: TurnId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,7 +125,7 @@ STRATEGIES = ("endpointing", "vad")
 
 def conversation(case: Case, *settings: str) -> Conversation:
     script = Script(
-        stt=SttScript(hears=QUESTIONS, gap=0.3, interim=0.3),
+        stt=SttScript(hears=QUESTIONS, gap=0.3, interim=0.3, words_per_second=10.0),
         llm=LlmScript(ttft=Latency(0.2), says=SAYS),
     )
     return converse(

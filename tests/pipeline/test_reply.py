@@ -209,7 +209,7 @@ class Turn:
         voice: Voice,
         commit: float,
         *,
-        speak_drafts: bool = False,
+        prepared: float | None = None,
         **settings: Any,
     ) -> None:
         self.voice = voice
@@ -222,11 +222,12 @@ class Turn:
             tts=voice,
             hedge=HedgeDelay(None),
             settings=TtsSettings(**settings),
-            speak_drafts=speak_drafts,
         )
+        self._prepared = commit if prepared is None else prepared
         self.reply = responder.draft(1, ASKED, sink=self.sink, post=self.events.append)
 
     async def run(self) -> None:
+        asyncio.get_running_loop().call_later(self._prepared, self.reply.prepare_speech)
         asyncio.get_running_loop().call_later(self._commit, self.reply.commit)
         try:
             await self.reply.run()
@@ -320,8 +321,8 @@ def test_a_clause_is_spoken_while_the_llm_still_writes():
 
 
 def test_a_draft_may_be_sent_to_the_tts_but_sounds_no_sooner():
-    held = turn(speak_drafts=True)
-    assert held.voice.sent == [(0.0, clause, True) for clause in CLAUSES]
+    held = turn(prepared=0.3)
+    assert held.voice.sent == [(0.3, clause, True) for clause in CLAUSES]
     (started,) = held.of(PlaybackStarted)
     assert started.at == 1
     assert held.sink.written == b"".join(map(sound, CLAUSES))
@@ -614,7 +615,7 @@ def voices() -> dict[str, Callable[[], Voice]]:
 
 
 @pytest.mark.parametrize("name", voices())
-@pytest.mark.parametrize("options", [{}, {"speak_drafts": True}, {"flush": "end"}])
+@pytest.mark.parametrize("options", [{}, {"prepared": 0.0}, {"flush": "end"}])
 def test_cancelled_at_any_time_it_reports_what_was_heard(name, options):
     cuts = [cut(after / 50, voices()[name], **options) for after in range(0, 360, 7)]
     for heard, said in cuts:

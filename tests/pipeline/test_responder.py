@@ -183,6 +183,10 @@ class SpeechToSpeechReply(ReplyHandle):
         return self._words(self._sink.heard)
 
     @override
+    def prepare_speech(self) -> None:
+        pass
+
+    @override
     def commit(self) -> None:
         self._committed.set()
 

@@ -29,6 +29,7 @@ from voicecli.events import (
 )
 from voicecli.pipeline.session import Session
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
+from voicecli.turns.draft import SPEECH_LEAD
 from voicecli.units import Seconds
 
 EXACT: Seconds = 0.005
@@ -43,10 +44,18 @@ def script(
     ttft: Seconds = 0.2,
     gap: Seconds = 0.3,
     interim: Seconds = 1.0,
+    interim_lag: Seconds = 0.0,
+    words_per_second: float = 3.0,
     char: Seconds = 0.06,
 ) -> Script:
     return Script(
-        stt=SttScript(hears=hears or ("What is the weather?",), gap=gap, interim=interim),
+        stt=SttScript(
+            hears=hears or ("What is the weather?",),
+            gap=gap,
+            interim=interim,
+            interim_lag=interim_lag,
+            words_per_second=words_per_second,
+        ),
         llm=LlmScript(ttft=Latency(ttft), says=says),
         tts=TtsScript(char=char),
     )
@@ -68,43 +77,69 @@ ENDPOINTING, FINAL = 0.2, 0.1
 HANGOVER, FINALIZE, COMMIT = 0.2, 0.05, 0.45
 TOKEN, TTFB = 0.015, 0.12
 
+PAUSE = 0.1
+WHOLE = 10.0
+"""Words a second: an interim has all that were said, as a service's has once the voice pauses."""
+
 FIRST_CLAUSE = 3
 """This many tokens after the first, a token shows that "It is sunny." has ended."""
 
 
-def expected(detect: str, draft: str, ttft: Seconds) -> Seconds:
+def expected(
+    detect: str,
+    draft: str = "llm+tts",
+    draft_on: str = "final",
+    ttft: Seconds = 0.2,
+    tokens: int = FIRST_CLAUSE,
+) -> Seconds:
     """Return mouth-to-ear of a complete sentence, by the script's latencies."""
-    clause = ttft + FIRST_CLAUSE * TOKEN
+    clause = ttft + tokens * TOKEN
     if detect == "endpointing":
         return ENDPOINTING + FINAL + clause + TTFB
-    text = HANGOVER + FINALIZE
+    final = HANGOVER + FINALIZE
+    text = PAUSE if draft_on == "interim" else final
     match draft:
         case "off":
             return COMMIT + clause + TTFB
         case "llm":
             return max(COMMIT, text + clause) + TTFB
         case _:
-            return max(COMMIT, text + clause + TTFB)
+            return max(COMMIT, max(text + clause, final, COMMIT - SPEECH_LEAD) + TTFB)
 
 
-STRATEGIES = [("endpointing", "llm"), ("vad", "off"), ("vad", "llm"), ("vad", "llm+tts")]
+STRATEGIES = [
+    ("endpointing", "llm", "final"),
+    ("vad", "off", "final"),
+    ("vad", "llm", "final"),
+    ("vad", "llm", "interim"),
+    ("vad", "llm+tts", "final"),
+    ("vad", "llm+tts", "interim"),
+]
 
 
 @pytest.mark.parametrize("ttft", [0.03, 0.2, 0.6])
-@pytest.mark.parametrize(("detect", "draft"), STRATEGIES)
+@pytest.mark.parametrize(("detect", "draft", "draft_on"), STRATEGIES)
 def test_mouth_to_ear_is_the_arithmetic_of_the_script(
-    detect: str, draft: str, ttft: Seconds
+    detect: str, draft: str, draft_on: str, ttft: Seconds
 ) -> None:
     talk = converse(
-        profile(f"turn.detect={detect}", f"turn.draft={draft}"),
-        script("What is the weather?", "And tomorrow?", "And after that?", ttft=ttft),
+        profile(f"turn.detect={detect}", f"turn.draft={draft}", f"turn.draft_on={draft_on}"),
+        script(
+            "What is the weather?",
+            "Is it cold?",
+            "And after that?",
+            ttft=ttft,
+            interim=0.1,
+            words_per_second=WHOLE,
+        ),
         speech(0.5, 1.2, 1.0, 0.8, 1.0, 2.0),
     )
 
     assert talk.error is None
-    assert answers(talk) == ["What is the weather?", "And tomorrow?", "And after that?"]
+    assert answers(talk) == ["What is the weather?", "Is it cold?", "And after that?"]
     for turn in talk.turns:
-        assert turn.mouth_to_ear == pytest.approx(expected(detect, draft, ttft), abs=EXACT)
+        wait = expected(detect, draft, draft_on, ttft)
+        assert turn.mouth_to_ear == pytest.approx(wait, abs=EXACT)
         assert sum(turn.stages.values()) == pytest.approx(turn.mouth_to_ear, abs=1e-9)
         assert turn.stages["pipeline"] < EXACT
         assert turn.outcome == "answered"
@@ -119,7 +154,7 @@ def test_a_draft_is_not_heard_before_the_turn_is_committed() -> None:
     )
 
     commit, audio, playback = map(talk.one, (CommitReply, FirstAudio, PlaybackStarted))
-    assert audio.at < commit.at - 0.5
+    assert audio.at == pytest.approx(commit.at - SPEECH_LEAD + TTFB, abs=EXACT)
     assert playback.at == pytest.approx(commit.at, abs=EXACT)
     assert talk.mouth_to_ear() == [pytest.approx(1.5, abs=EXACT)]
 
@@ -175,7 +210,7 @@ def test_words_while_the_agent_thinks_are_joined_to_those_before() -> None:
     assert len(talk.all(ReplyFinished)) == 1
     asked = [message["content"] for message in talk.requests[-1]]
     assert asked[1:] == [" ".join(PARTS)]
-    assert turn.mouth_to_ear == pytest.approx(expected("endpointing", "llm", 0.6), abs=EXACT)
+    assert turn.mouth_to_ear == pytest.approx(expected("endpointing", ttft=0.6), abs=EXACT)
 
 
 def test_a_commitment_that_was_too_early_is_taken_back_at_the_first_voice() -> None:
@@ -211,6 +246,7 @@ def test_a_barge_in_cuts_the_reply_and_the_llm_knows_what_was_heard(detect: str)
             "Stop. What about Sunday only?",
             says=(LONG_REPLY, "It rains."),
             interim=0.2,
+            words_per_second=WHOLE,
         ),
         speech(0.5, 1.2, 2.6, 1.2, 3.0),
     )
@@ -229,9 +265,8 @@ def test_a_barge_in_cuts_the_reply_and_the_llm_knows_what_was_heard(detect: str)
         ("assistant", f"{cancelled.said} …"),
         ("user", "Stop. What about Sunday only?"),
     ]
-    assert turn.mouth_to_ear == pytest.approx(
-        expected(detect, "llm", 0.2) - (FIRST_CLAUSE - 1) * TOKEN, abs=EXACT
-    )
+    wait = expected(detect, draft_on="interim", tokens=1)
+    assert turn.mouth_to_ear == pytest.approx(wait, abs=EXACT)
 
 
 def test_an_interrupted_reply_is_ducked_at_once_and_silent_soon() -> None:

@@ -51,7 +51,7 @@ def test_every_key_has_its_place(tmp_path: Path) -> None:
 
     assert script == Script(
         seed=7,
-        stt=SttScript(Latency(0.09), Latency(0.04), False, 0.25, 0.3, ("One.", "Two.")),
+        stt=SttScript(Latency(0.09), Latency(0.04), False, 0.25, 0.08, 2.5, 0.3, ("One.", "Two.")),
         llm=LlmScript(Latency(0.2, 0.5), Latency(0.01), ("Yes.",)),
         tts=TtsScript(Latency(0.12, None, 0.02, (2.0, 8.0)), 2.5, 0.05, 0.03),
         faults=(

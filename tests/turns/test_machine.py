@@ -33,10 +33,13 @@ from voicecli.events import (
     InterimTranscript,
     MicrophoneMuted,
     PlaybackStarted,
+    PrepareSpeech,
     ReplyEvent,
     ReplyFailed,
     ReplyFinished,
     Resume,
+    SpeechPaused,
+    SpeechResumed,
     SpeechStarted,
     SpeechStopped,
     SpeechSuspected,
@@ -45,8 +48,10 @@ from voicecli.events import (
     UserQuit,
     UtteranceEnded,
 )
+from voicecli.turns.draft import SPEECH_LEAD
 from voicecli.turns.machine import COMMIT_FALLBACK, Phase, TurnMachine
 from voicecli.turns.policy import BargeInPolicy, CommitWaits, TurnPolicy
+from voicecli.turns.same_words import says_same
 from voicecli.units import Seconds
 
 # ── events, in short: times in seconds; ``end`` is the end of a word or of speech ────────────────
@@ -58,6 +63,14 @@ def voice(start: float, at: float | None = None) -> Event:
 
 def stop(end: float, at: float | None = None) -> Event:
     return SpeechStopped(at=end + 0.2 if at is None else at, speech_end=end)
+
+
+def pause(end: float, at: float | None = None) -> Event:
+    return SpeechPaused(at=end + 0.1 if at is None else at, speech_end=end)
+
+
+def resume(at: float) -> Event:
+    return SpeechResumed(at=at)
 
 
 def interim(text: str, end: float, at: float | None = None, *, start: float | None = None) -> Event:
@@ -144,6 +157,8 @@ def short(action: Action) -> str:
             what = f"{type(action).__name__.lower()} {action.turn}"
         case EndSession():
             what = f"end: {action.reason}"
+        case PrepareSpeech():
+            what = f"prepare {action.turn}"
         case _:
             what = type(action).__name__.lower()
     return f"{action.at:g} {what}"
@@ -194,7 +209,14 @@ def endpointing(**policy: Any) -> Talk:
 
 
 def vad(**policy: Any) -> Talk:
-    return Talk(create_machine(detect="vad", commit=WAITS, **policy))
+    """Drafts text, on the final text, unless ``policy`` says otherwise."""
+    policy = {"draft": "llm", "draft_on": "final", "commit": WAITS} | policy
+    return Talk(create_machine(detect="vad", **policy))
+
+
+def eager(**policy: Any) -> Talk:
+    """Drafts on interims, and prepares the speech."""
+    return vad(**{"draft": "llm+tts", "draft_on": "interim"} | policy)
 
 
 both = pytest.mark.parametrize("strategy", [endpointing, vad])
@@ -491,6 +513,205 @@ class TestVad:
         assert talk.tell(MicrophoneMuted(at=4.3, muted=True), until=9) == [
             "4.4 commit 1: Hello. (complete)"
         ]
+
+
+# ── drafts: on interims, and spoken ahead of the commit ──────────────────────────────────────────
+
+
+QUESTION = "What is the time?"
+DOLLARS = "It costs twenty five dollars"
+
+
+class TestDrafts:
+    def test_an_interim_is_drafted_on_in_the_first_pause(self):
+        talk = eager()
+        assert talk.tell(
+            voice(0),
+            interim("what is the time", 1.9, at=1.95),
+            pause(2),
+            stop(2),
+            answer(QUESTION, 1.95, at=2.3),
+            until=5,
+        ) == [
+            "2.1 draft 1: what is the time",
+            "2.2 finalize",
+            "2.3 prepare 1",
+            "2.4 commit 1: What is the time? (complete)",
+        ]
+
+    def test_an_interim_that_comes_within_the_pause_is_drafted_on(self):
+        talk = eager()
+        talk.tell(voice(0), interim("what is", 1.3), pause(2))
+        assert talk.tell(interim("what is the time", 1.9, at=2.15)) == [
+            "2.15 draft 1: what is the time"
+        ]
+
+    def test_an_interim_that_says_nothing_new_may_complete_the_words(self):
+        """Only its last word ends later."""
+        talk = eager()
+        talk.tell(voice(0), interim("what is the time", 1.7), pause(2))
+        assert talk.tell(interim("what is the time", 1.95, at=2.15)) == [
+            "2.15 draft 1: what is the time"
+        ]
+
+    @pytest.mark.parametrize("text", ["what is the", "I was there and", "my number is two two"])
+    def test_words_that_look_unfinished_are_not_drafted_on(self, text):
+        talk = eager()
+        assert talk.tell(voice(0), interim(text, 1.95), pause(2), stop(2)) == ["2.2 finalize"]
+
+    def test_words_that_end_before_the_voice_are_not_drafted_on(self):
+        talk = eager()
+        assert talk.tell(voice(0), interim("what is", 1.7), pause(2), stop(2)) == ["2.2 finalize"]
+
+    def test_without_a_pause_nothing_is_drafted(self):
+        talk = eager()
+        assert talk.tell(voice(0), interim("what is the time", 2)) == []
+        assert talk.tell(pause(2.1), resume(2.25))[-1:] == ["2.2 draft 1: what is the time"]
+
+    def test_a_pause_without_words_drafts_nothing(self):
+        talk = eager()
+        assert talk.tell(voice(0), pause(2), stop(2), answer("", 2, at=2.3), until=60) == [
+            "2.2 finalize"
+        ]
+
+    def test_an_interim_after_the_pause_is_not_drafted_on(self):
+        talk = eager()
+        talk.tell(voice(0), pause(2), resume(2.15))
+        assert talk.tell(interim("what is the time", 2, at=2.2)) == []
+
+    def test_the_end_of_the_speech_is_a_pause(self):
+        """So it is if the hangover is not longer than a pause."""
+        talk = eager()
+        assert talk.tell(voice(0), interim("what is the time", 2), stop(2)) == [
+            "2.2 finalize",
+            "2.2 draft 1: what is the time",
+        ]
+
+    @pytest.mark.parametrize("final", ["It costs $25.", "it costs twenty-five dollars", DOLLARS])
+    def test_a_final_text_that_says_the_same_keeps_the_draft(self, final):
+        talk = eager(draft="llm")
+        talk.tell(voice(0), interim(DOLLARS, 1.9), pause(2), stop(2))
+        (commit,) = talk.tell(answer(final, 1.95, at=2.3), until=9)
+        assert commit.startswith(f"2.{'4' if final.endswith('.') else '7'} commit 1: {final} (")
+
+    def test_a_final_text_that_says_something_else_is_drafted_on(self):
+        talk = eager()
+        talk.tell(voice(0), interim("It costs fifteen dollars", 1.9), pause(2), stop(2))
+        assert talk.tell(answer("It costs $50.", 1.95, at=2.3), until=9) == [
+            "2.3 drop 1",
+            "2.3 draft 2: It costs $50.",
+            "2.3 prepare 2",
+            "2.4 commit 2: It costs $50. (complete)",
+        ]
+
+    def test_an_interim_that_says_something_else_is_drafted_on(self):
+        talk = eager()
+        talk.tell(voice(0), interim("what is the time", 1.85), pause(2))
+        assert talk.tell(interim("what is the time now", 1.95, at=2.15)) == [
+            "2.15 drop 1",
+            "2.15 draft 2: what is the time now",
+        ]
+
+    def test_words_that_go_on_drop_the_draft(self):
+        talk = eager()
+        talk.tell(voice(0), interim("I was there", 1.9), pause(2), resume(2.18))
+        assert talk.tell(interim("I was there and", 2.5)) == ["2.6 drop 1"]
+
+    def test_a_noise_in_the_pause_keeps_the_draft(self):
+        talk = eager()
+        talk.tell(voice(0), interim("I was there", 1.9), pause(2), resume(2.15), pause(2.2))
+        assert talk.tell(stop(2.2), answer("I was there.", 1.95, at=2.5), until=9) == [
+            "2.4 finalize",
+            "2.5 prepare 1",
+            "2.6 commit 1: I was there. (complete)",
+        ]
+
+    def test_new_speech_drops_the_draft(self):
+        talk = eager()
+        talk.tell(voice(0), interim("I was there", 1.9), pause(2), stop(2))
+        assert talk.tell(voice(2.2)) == ["2.25 drop 1"]
+
+    def test_a_segment_that_closes_within_the_pause_keeps_the_draft(self):
+        talk = eager()
+        talk.tell(voice(0), interim("I was there", 1.9), pause(2))
+        assert talk.tell(over("I was there.", 1.9, at=2.15)) == []
+
+    def test_a_time_out_of_finalize_confirms_the_draft(self):
+        talk = eager()
+        talk.tell(voice(0), interim("I was there", 1.9), pause(2), stop(2))
+        assert talk.tell(until=9) == ["2.55 prepare 1", "2.7 commit 1: I was there (default)"]
+
+    def test_speech_is_prepared_shortly_before_the_commit(self):
+        talk = eager()
+        talk.tell(voice(0), interim("I was there", 1.9), pause(2), stop(2))
+        assert talk.tell(answer("I was there", 1.95, at=2.3), until=9) == [
+            f"{2.7 - SPEECH_LEAD:g} prepare 1",
+            "2.7 commit 1: I was there (default)",
+        ]
+
+    def test_words_after_the_final_text_take_the_speech_back(self):
+        talk = eager()
+        talk.tell(voice(0), stop(2), answer("I was there.", 1.95, at=2.3))
+        assert talk.tell(interim("and", 2.4, at=2.35), until=9) == [
+            "2.35 drop 1",
+            "3.55 draft 2: I was there. and",
+            "3.55 commit 2: I was there. and (incomplete)",
+        ]
+
+    def test_speech_is_not_prepared_unless_it_is_asked_for(self):
+        for draft in ("off", "llm"):
+            talk = eager(draft=draft)
+            lines = talk.tell(voice(0), stop(2), answer(QUESTION, 1.95, at=2.3), until=9)
+            assert not [line for line in lines if "prepare" in line]
+
+    def test_without_drafts_a_pause_means_nothing(self):
+        talk = eager(draft="off")
+        assert talk.tell(voice(0), interim("what is the time", 1.95), pause(2)) == []
+
+    def test_drafts_on_finals_ignore_pauses(self):
+        talk = eager(draft_on="final")
+        assert talk.tell(voice(0), interim("what is the time", 1.95), pause(2), stop(2)) == [
+            "2.2 finalize"
+        ]
+
+    def test_a_failed_draft_is_repeated_with_the_next_words(self):
+        talk = eager(draft="llm")
+        talk.tell(voice(0), interim("what is the time", 1.95), pause(2))
+        assert talk.tell(failed(1, 2.15), stop(2), answer(QUESTION, 1.95, at=2.3), until=9) == [
+            "2.2 finalize",
+            "2.2 draft 2: what is the time",
+            "2.4 commit 2: What is the time? (complete)",
+        ]
+
+    def test_words_that_cut_a_reply_are_drafted_on_in_a_pause(self):
+        talk = eager(barge_in=DUPLEX)
+        talk.tell(typed("Hello", 1), sounds(1, 2), voice(3), pause(3.5, at=3.6))
+        assert talk.tell(interim("stop please", 3.5, at=3.65)) == [
+            "3.65 cut 1",
+            "3.65 draft 2: stop please",
+        ]
+
+    @given(
+        interims=st.lists(
+            st.tuples(st.integers(0, 5), st.floats(0.3, 2.3), st.floats(0, 1.5)), max_size=6
+        ),
+        draft=st.sampled_from(["llm", "llm+tts"]),
+    )
+    def test_whatever_the_interims_the_commit_is_that_of_drafts_on_finals(self, interims, draft):
+        """Whatever they say and however late they are, before the final text."""
+        words = QUESTION.lower().split()
+        shown = [
+            interim(" ".join(words[:count]), end, at=min(end + lag, 2.29), start=0.0)
+            for count, end, lag in interims
+        ]
+        rest = [voice(0), pause(2), stop(2), answer(QUESTION, 1.95, at=2.3)]
+        told = sorted([*shown, *rest], key=lambda event: event.at)
+        commits = []
+        for draft_on in ("interim", "final"):
+            talk = eager(draft=draft, draft_on=draft_on)
+            talk.tell(*told, until=9)
+            commits.append([(one.at, one.user_text, one.reason) for one in talk.commits()])
+        assert commits[0] == commits[1] == [(2.4, QUESTION, "complete")]
 
 
 # ── the user goes on before a sample was heard ───────────────────────────────────────────────────
@@ -1060,7 +1281,7 @@ class Floor:
         self.turn = 0
         self.alive: int | None = None
         self.user_text = ""
-        self.committed = self.sounding = False
+        self.committed = self.sounding = self.prepared = False
         self.softness = ""
         self.taken_back: str | None = None
         self.answered: list[str] = []
@@ -1093,7 +1314,8 @@ class Floor:
                 self._over()
 
     def _over(self) -> None:
-        self.alive, self.committed, self.sounding, self.softness = None, False, False, ""
+        self.alive, self.softness = None, ""
+        self.committed = self.sounding = self.prepared = False
 
     def _act(self, action: Action) -> None:
         match action:
@@ -1103,10 +1325,15 @@ class Floor:
                 assert action.user_text.strip()
                 self.turn = self.alive = action.turn
                 self.user_text = action.user_text
+            case PrepareSpeech():
+                assert action.turn == self.alive
+                assert not self.committed
+                assert not self.prepared
+                self.prepared = True
             case CommitReply():
                 assert action.turn == self.alive
                 assert not self.committed
-                assert action.user_text == self.user_text
+                assert says_same(action.user_text, self.user_text)
                 if self.taken_back is not None:
                     assert action.user_text.startswith(self.taken_back)
                 self.committed, self.taken_back = True, None
@@ -1135,7 +1362,8 @@ MACHINES = st.builds(
     create_machine,
     detect=st.sampled_from(["endpointing", "vad"]),
     each_final_is_a_turn=st.booleans(),
-    draft=st.sampled_from(["off", "llm"]),
+    draft=st.sampled_from(["off", "llm", "llm+tts"]),
+    draft_on=st.sampled_from(["interim", "final"]),
     barge_in=st.sampled_from([BargeInPolicy(), DUPLEX]),
 )
 
@@ -1191,7 +1419,19 @@ class AnyConversation(RuleBasedStateMachine):
         if self.voiced:
             self.happens(SpeechStarted(at=self.now, speech_start=self.now - 0.05))
         else:
-            self.happens(SpeechStopped(at=self.now, speech_end=self.now - 0.2))
+            end = self.now
+            self.passes(0.1)
+            self.happens(pause(end, self.now))
+            self.passes(0.1)
+            self.happens(stop(end, self.now))
+
+    @precondition(lambda self: self.voiced)
+    @rule(silence=st.floats(0.01, 0.1))
+    def voice_pauses(self, silence: float) -> None:
+        self.passes(0.1)
+        self.happens(pause(self.now - 0.1, self.now))
+        self.passes(silence)
+        self.happens(resume(self.now))
 
     @rule()
     def mutes_or_unmutes(self) -> None:
@@ -1341,6 +1581,8 @@ TURNS = st.integers(0, 4)
 ANYTHING = st.one_of(
     st.builds(SpeechStarted, at=TIMES, speech_start=TIMES),
     st.builds(SpeechStopped, at=TIMES, speech_end=TIMES),
+    st.builds(SpeechPaused, at=TIMES, speech_end=TIMES),
+    st.builds(SpeechResumed, at=TIMES),
     st.builds(SpeechSuspected, at=TIMES),
     st.builds(InterimTranscript, at=TIMES, text=TEXTS, speech_start=TIMES, speech_end=TIMES),
     st.builds(

@@ -134,9 +134,10 @@ class Detector(Protocol):
     """Detects speech locally, on the sample clock, so that files and live input behave alike."""
 
     def feed(self, block: AudioBlock) -> Iterable[Event]:
-        """Return the SpeechSuspected, SpeechStarted and SpeechStopped that ``block`` reveals.
+        """Return what ``block`` reveals of the user's voice.
 
-        Their ``at`` is the end of the block.
+        SpeechSuspected, SpeechStarted, SpeechPaused, SpeechResumed, SpeechStopped; their ``at`` is
+        the end of the block.
         """
 
     def reset(self) -> None:

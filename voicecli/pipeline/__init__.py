@@ -36,6 +36,9 @@ class ReplyHandle(Protocol):
     def heard(self) -> str:
         """The words played so far, as far as the responder can tell."""
 
+    def prepare_speech(self) -> None:
+        """Have its beginning synthesised, or whatever else shortens the wait after the commit."""
+
     def commit(self) -> None:
         """Allow it to be played: the user's turn has ended."""
 

@@ -29,7 +29,6 @@ class CascadeResponder(Responder):
     """Answers with an LLM whose text a TTS speaks.
 
     hedge: learns from reply to reply when the LLM is late.
-    speak_drafts: send text to the TTS before the commit; nothing is played before it.
     """
 
     stages: ClassVar = ("llm.ttft", "llm.clause", "tts.ttfa", "playout")
@@ -38,7 +37,6 @@ class CascadeResponder(Responder):
     tts: Synthesizer
     hedge: HedgeDelay
     settings: TtsSettings
-    speak_drafts: bool
 
     @property
     @override
@@ -47,7 +45,7 @@ class CascadeResponder(Responder):
 
     @override
     def draft(self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post) -> Reply:
-        permission = asyncio.Event()
+        may_speak, may_play = asyncio.Event(), asyncio.Event()
         generation = Generation(
             turn,
             messages,
@@ -63,12 +61,12 @@ class CascadeResponder(Responder):
             self.tts,
             sink,
             self.settings,
-            speak_drafts=self.speak_drafts,
             next_clauses=generation.clauses_from,
-            committed=permission,
+            prepared=may_speak,
+            committed=may_play,
             post=post,
         )
-        return Reply(turn, generation, speech, sink, permission, post)
+        return Reply(turn, generation, speech, sink, may_speak, may_play, post)
 
     @override
     async def clear(self) -> None:
@@ -87,20 +85,21 @@ class CascadeResponder(Responder):
 class Reply(ReplyHandle):
     """One reply of the cascade, from the first request to the last sample played.
 
-    permission: set when the reply may be played.
+    may_speak, may_play: set when the TTS may have its text, and when its audio may be played.
     """
 
     turn: TurnId
     generation: Generation
     speech: ReplySpeech
     sink: Sink
-    permission: asyncio.Event
+    may_speak: asyncio.Event
+    may_play: asyncio.Event
     post: Post
 
     @property
     @override
     def committed(self) -> bool:
-        return self.permission.is_set()
+        return self.may_play.is_set()
 
     @property
     @override
@@ -108,8 +107,13 @@ class Reply(ReplyHandle):
         return self.speech.heard(self.sink.heard)
 
     @override
+    def prepare_speech(self) -> None:
+        self.may_speak.set()
+
+    @override
     def commit(self) -> None:
-        self.permission.set()
+        self.may_speak.set()
+        self.may_play.set()
 
     @override
     async def run(self) -> None:

@@ -216,12 +216,10 @@ class Session:
         match action:
             case events.DraftReply():
                 self._start_reply(action, tasks)
+            case events.PrepareSpeech() if self._reply is not None:
+                self._reply.prepare_speech()
             case events.CommitReply():
-                if self._pause_while_replying:
-                    self.source.pause()
-                if self._reply is not None:
-                    self._reply.commit()
-                    self._pause_listening()
+                self._commit_reply()
             case events.CancelReply() | events.EndSession():
                 await self._cancel_reply(tasks)
             case events.Finalize():
@@ -242,6 +240,13 @@ class Session:
             post=self.post,
         )
         self._reply_task = tasks.create_task(self._reply.run(), name=f"reply {draft.turn}")
+
+    def _commit_reply(self) -> None:
+        if self._pause_while_replying:
+            self.source.pause()
+        if self._reply is not None:
+            self._reply.commit()
+            self._pause_listening()
 
     async def _cancel_reply(self, tasks: asyncio.TaskGroup) -> None:
         """Silence the sink without waiting, then stop the task, then clear the responder."""

@@ -45,8 +45,8 @@ class ReplySpeech:
     """The audio of one reply.
 
     next_clauses: waits for a clause number; returns all from there on, or none at the end.
+    prepared: set when text may be sent to the TTS.
     committed: set when the reply may be played.
-    speak_drafts: send text to the TTS before the commit; nothing is played before it.
     ended_by: how the end of the audio was known.
     """
 
@@ -54,8 +54,8 @@ class ReplySpeech:
     tts: Synthesizer
     sink: Sink
     settings: TtsSettings
-    speak_drafts: bool
     next_clauses: Callable[[int], Awaitable[Sequence[str]]]
+    prepared: asyncio.Event
     committed: asyncio.Event
     post: Post
     ended_by: PlaybackEnd = field(default="flushed", init=False)
@@ -82,8 +82,7 @@ class ReplySpeech:
 
         If the connection is lost or stalls, send what it owed again and skip what it delivered.
         """
-        if not self.speak_drafts:
-            await self.committed.wait()
+        await self.prepared.wait()
         for reconnects in range(MAX_RECONNECTS + 1):
             failure = await self._try_deliver()
             if failure is None:

@@ -143,7 +143,9 @@ async def open_session(
             tts = tasks.create_task(stack.enter_async_context(services.open_tts()))
             tasks.create_task(llm.warm())
             detector = tasks.create_task(
-                asyncio.to_thread(create_detector, audio.vad, source.format, audio.hangover)
+                asyncio.to_thread(
+                    create_detector, audio.vad, source.format, audio.hangover, profile.turn.pause
+                )
             )
         session = Session(
             source=source,
@@ -155,7 +157,6 @@ async def open_session(
                 tts=tts.result(),
                 hedge=HedgeDelay(profile.llm.hedge),
                 settings=profile.tts,
-                speak_drafts=profile.turn.draft == "llm+tts",
             ),
             sink=sink,
             machine=TurnMachine(

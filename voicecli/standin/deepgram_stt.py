@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from voicecli import clock
 from voicecli.standin.deepgram import Frame, Query, QueryError, ServedConnection, parse_message
 from voicecli.standin.segmenter import Mark, ResultDue, Segmenter, VoiceStarted, WordsEnded
-from voicecli.units import SAMPLE_SIZE, Seconds
+from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 MODELS = re.compile(r"(nova(-[23])?|enhanced|base|whisper)(-[a-z]+)*")
 LANGUAGES = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,4})*|multi")
@@ -215,6 +215,10 @@ class ListenConnection(ServedConnection):
                     await self.send({"type": "SpeechStarted", "channel": [0, 1], "timestamp": at})
             elif isinstance(mark, ResultDue) and mark.result != "interim":
                 self._due.put_nowait((instant + self._pace.final(), mark))
+            elif isinstance(mark, ResultDue) and self._pace.interim_lag:
+                when = instant + self._pace.interim_lag
+                # queued only then: what is due in the meantime must not wait for it
+                asyncio.get_running_loop().call_at(when, self._due.put_nowait, (when, mark))
             else:
                 self._due.put_nowait((instant, mark))
 
@@ -240,16 +244,18 @@ class ListenConnection(ServedConnection):
         await self.send(answer)
 
     async def _send_answers(self) -> None:
+        final_until: Samples = 0
         while True:
             when, mark = await self._due.get()
             match mark:
                 case None:
                     await self.send(self._make_metadata(self._digest.hexdigest()))
                     await self.socket.close(1000)
-                case ResultDue(result="interim") if not self._due.empty():
-                    pass  # outdated: more is due already
+                case ResultDue(result="interim") if not self._due.empty() or mark.at <= final_until:
+                    pass  # outdated: more is due already, or has been sent
                 case ResultDue():
                     await self._answer(mark, when)
+                    final_until = final_until if mark.result == "interim" else mark.at
                 case WordsEnded() if self._last_word_end is not None:
                     await clock.sleep_until(when)
                     end = {"channel": [0, 1], "last_word_end": self._last_word_end}

@@ -60,6 +60,12 @@ class SttScript:
     finalize: Latency = setting(Latency(0.05), "Finalize to its answer.", key="finalize_ms")
     finalize_silence: bool = setting(True, "Answer a Finalize when no voice is buffered.")
     interim: Seconds = milliseconds(1000, "Audio between two interims.", ge=10, whole=False)
+    interim_lag: Seconds = milliseconds(
+        0, "From the end of the audio that an interim covers to its arrival.", ge=0, whole=False
+    )
+    words_per_second: float = setting(
+        3.0, "Words that an interim has of a stretch of voice that may go on.", gt=0
+    )
     gap: Seconds = milliseconds(400, "Silence that ends an item of hears.", ge=30, whole=False)
     hears: tuple[str, ...] = setting(
         ("Hello.",), "The text of each stretch of voice; empty: none (a cough).", empty=True

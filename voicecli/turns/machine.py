@@ -8,10 +8,12 @@ says when the machine must be given ``DeadlinePassed``.
         └────────────────────────┘◀──────────────────────────────┘
 
 Two strategies end the user's turn.  ``endpointing``: the STT's endpointing decides, and the reply
-is drafted and committed at once.  ``vad``: when the local detector reports the end of speech, the
-STT is asked for the final text, a reply is drafted for it, and the turn is committed once the pause
-is long enough for what was said.  In both, words that arrive before the reply is audible revoke the
-commit: the user's turn goes on, and one reply answers all of it.
+is drafted and committed at once.  ``vad``: a reply is drafted in the first pause in which the words
+look whole.  When the local detector reports the end of speech, the STT is asked for the final text;
+if that says something else, the reply is drafted again.  The turn is committed once the pause is
+long enough for what was said; shortly before, the reply's speech is prepared.  In both, words that
+arrive before the reply is audible revoke the commit: the user's turn goes on, and one reply answers
+all of it.
 """
 
 from __future__ import annotations
@@ -23,19 +25,14 @@ from typing import Literal
 from voicecli import events
 from voicecli.events import Action, EndReason, Event, FinalTranscript, InterimTranscript
 from voicecli.turns.barge_in import Escalation, Interruption
+from voicecli.turns.draft import SPEECH_LEAD, Draft
 from voicecli.turns.end_of_turn import classify_ending
 from voicecli.turns.policy import BargeInPolicy, TurnPolicy
-from voicecli.turns.transcript import TurnTranscript
+from voicecli.turns.user_turn import UserTurn
 from voicecli.units import Seconds
 
 COMMIT_FALLBACK: Seconds = 5.0
 """Commit pending words after this time if no rule has; a working STT never takes that long."""
-
-UTTERANCE_END_TOLERANCE: Seconds = 0.05
-"""An UtteranceEnded this much earlier than the last known word belongs to an earlier word."""
-
-DETECTOR_MISS: Seconds = 0.3
-"""If the words end this much later than the detected speech, the detector missed them."""
 
 
 class Phase(Enum):
@@ -58,7 +55,6 @@ class TurnMachine:
 
     phase: whose turn it is.
     deadline: when the machine must be given ``DeadlinePassed``; None for never.
-    turn: the number of the current or last reply.
     """
 
     def __init__(
@@ -69,22 +65,24 @@ class TurnMachine:
         self._finalize_timeout = finalize_timeout
         self.phase = Phase.LISTENING
         self.deadline: Seconds | None = None
-        self.turn: events.TurnId = 0
         self._deadline_kind: DeadlineKind = ""
-        self._transcript = TurnTranscript()
-        self._drafted: str | None = None
-        """The text that the current draft answers."""
+        self._commit_at: Seconds = 0.0
+        """When the turn is committed; the deadline may be earlier, to prepare the speech."""
+        self._user = UserTurn()
+        self._draft = Draft()
         self._committed = ""
         """The text that the committed reply answers."""
         self._committed_end: Seconds | None = None
         """The end of speech of the committed turn."""
-        self._user_speaking = False
-        self._speech_end: Seconds | None = None
-        """The end of speech in this turn, by the detector; None while the user speaks."""
         self._finalizing = False
         """Whether the answer to a Finalize is pending."""
         self._interruption = Interruption(self.barge_in)
         self._input_ended = False
+
+    @property
+    def turn(self) -> events.TurnId:
+        """The number of the current or last reply."""
+        return self._draft.turn
 
     def handle(self, event: Event) -> list[Action]:
         """Process ``event``; return the actions to perform, in order."""
@@ -99,9 +97,10 @@ class TurnMachine:
                 return self._commit_typed(event)
             case events.ReplyEvent():
                 return self._follow_reply(event) if event.turn == self.turn else []
-            case events.MicrophoneMuted(muted=True) if self._user_speaking:
+            case events.MicrophoneMuted(muted=True) if self._user.speaking:
                 # The detector is reset, so it will not report the end of this speech.
                 event = events.SpeechStopped(at=event.at, speech_end=event.at)
+        self._user.follow_voice(event)
         match self.phase:
             case Phase.LISTENING:
                 return self._handle_while_listening(event)
@@ -119,48 +118,49 @@ class TurnMachine:
             case events.ReplyFinished() | events.ReplyFailed():
                 if self.phase is not Phase.LISTENING:
                     return self._give_floor_to_user(event.at)
-                self._drafted = None  # the draft ended before the commit, which needs a new one
+                self._draft.end()  # it ended before the commit, which needs a new one
         return []
 
     # ── LISTENING: the user has the floor ────────────────────────────────────
 
     def _handle_while_listening(self, event: Event) -> list[Action]:
         match event:
-            case events.SpeechStarted():
-                self._start_speech()
-                if self.policy.detect == "vad":
-                    self._finalizing = False
-                    self._await_speech_end(event.at)
-                    return self._drop_draft(event.at)
-            case events.SpeechStopped():
-                self._stop_speech(event)
-                if self.policy.detect == "vad" and self._deadline_kind != "yield":
-                    return self._request_final_text(event.at, "finalize")
+            case events.SpeechStarted() if self.policy.detect == "vad":
+                self._finalizing = False
+                self._await_speech_end(event.at)
+                return self._draft.drop(event.at)
+            case events.SpeechPaused():
+                return self._redraft(event.at)
+            case events.SpeechStopped() if self.policy.detect == "vad":
+                asked = self._deadline_kind == "yield"
+                finalize = [] if asked else self._request_final_text(event.at, "finalize")
+                return [*finalize, *self._redraft(event.at)]
             case InterimTranscript():
                 return self._handle_interim(event)
             case FinalTranscript():
                 return self._handle_final(event)
             case events.UtteranceEnded() if self._is_end_of_turn(event):
                 return self._commit(event.at, "utterance_end")
-            case events.TurnYielded() if self._transcript.text or self._user_speaking:
+            case events.TurnYielded() if self._user.transcript.text or self._user.speaking:
                 return self._request_final_text(event.at, "yield")
             case events.DeadlinePassed() if self._is_due(event):
                 return self._handle_deadline(event.at)
         return []
 
     def _handle_interim(self, event: InterimTranscript) -> list[Action]:
-        if not self._transcript.update(event):
-            return []
-        actions = self._drop_draft(event.at)
-        if self._deadline_kind == "commit":  # words that the detector did not report as speech
-            self._set_deadline(event.at + self.policy.commit.incomplete, "commit")
-        elif self._deadline_kind in ("", "fallback", "settle"):
+        changed = self._user.transcript.update(event)
+        actions = self._redraft(event.at)
+        if changed and self._deadline_kind == "commit":
+            # words that the detector did not report as speech
+            self._commit_at = event.at + self.policy.commit.incomplete
+            self._set_deadline(self._commit_at, "commit")
+        elif changed and self._deadline_kind in ("", "fallback", "settle"):
             self._arm_fallback(event.at)
         return actions
 
     def _handle_final(self, event: FinalTranscript) -> list[Action]:
-        self._transcript.update(event)
-        text = self._transcript.text
+        self._user.transcript.update(event)
+        text = self._user.transcript.text
         if self._deadline_kind == "yield":
             return self._commit(event.at, "key") if text else []
         if self.policy.detect == "endpointing":
@@ -171,47 +171,61 @@ class TurnMachine:
             if text and event.text:
                 self._arm_fallback(event.at)
             return []
-        if self._user_speaking:
-            return []
-        if self._finalizing and not (event.from_finalize or event.speech_final):
-            return []
+        is_answer = event.from_finalize or event.speech_final
+        if self._user.speaking or (self._finalizing and not is_answer):
+            return self._redraft(event.at)
         return self._await_commit(event.at)
 
     def _is_end_of_turn(self, event: events.UtteranceEnded) -> bool:
         """Whether ``event`` refers to the current words and no better rule is pending."""
-        end, last = self._transcript.speech_end, event.last_word_end
-        if not self._transcript.text or end is None:
-            return False
-        if self._transcript.is_open if last is None else last < end - UTTERANCE_END_TOLERANCE:
-            return False
         waits_for_better = self._deadline_kind in ("finalize", "commit")
-        return self.policy.detect == "endpointing" or not waits_for_better
+        return self._user.ends_with(event) and not (
+            self.policy.detect == "vad" and waits_for_better
+        )
 
     def _request_final_text(self, at: Seconds, kind: DeadlineKind) -> list[Action]:
         self._finalizing = True
         self._set_deadline(at + self._finalize_timeout, kind)
         return [events.Finalize(at=at)]
 
+    def _redraft(self, at: Seconds) -> list[Action]:
+        """Drop a draft that answers other words; in a pause, draft on words that look whole."""
+        text = self._user.transcript.text
+        actions = self._draft.drop_unless(text, at)
+        if self._draft.text is None and self.policy.pause is not None and self._user.looks_whole:
+            actions.append(self._start_draft(at, text))
+        return actions
+
     def _await_commit(self, at: Seconds) -> list[Action]:
         """The user is silent and the text final: draft a reply, commit after the right pause."""
         self._finalizing = False
-        text = self._transcript.text
-        actions = self._drop_draft(at) if self._drafted not in (None, text) else []
+        text = self._user.transcript.text
+        actions = self._draft.drop_unless(text, at)
         if not text:
             self._await_user(at)
             return actions
-        ending, silent_since = classify_ending(text), self._find_speech_end()
+        ending, silent_since = classify_ending(text), self._user.speech_end
         pause: Seconds = getattr(self.policy.commit, ending)
-        due = at if silent_since is None else silent_since + pause
-        if due <= at:
+        self._commit_at = at if silent_since is None else silent_since + pause
+        if self._commit_at <= at:
             return [*actions, *self._commit(at, ending)]
-        self._set_deadline(due, "commit")
-        if self._drafted is None and self.policy.draft != "off":
-            actions.append(self._draft_reply(at, text))
-        return actions
+        if self._draft.text is None and self.policy.draft != "off":
+            actions.append(self._start_draft(at, text))
+        return [*actions, *self._await_commit_time(at)]
+
+    def _await_commit_time(self, at: Seconds) -> list[Action]:
+        """Wait for ``_commit_at``, and SPEECH_LEAD before it prepare the draft's speech."""
+        prepares = self.policy.draft == "llm+tts"
+        if prepares and at < self._commit_at - SPEECH_LEAD:
+            self._set_deadline(self._commit_at - SPEECH_LEAD, "commit")
+            return []
+        self._set_deadline(self._commit_at, "commit")
+        return self._draft.prepare_speech(at) if prepares else []
 
     def _handle_deadline(self, at: Seconds) -> list[Action]:
-        kind, text = self._deadline_kind, self._transcript.text
+        kind, text = self._deadline_kind, self._user.transcript.text
+        if kind == "commit" and at < self._commit_at:
+            return self._await_commit_time(at)
         self._clear_deadline()
         if kind == "finalize":
             return self._await_commit(at)
@@ -226,14 +240,14 @@ class TurnMachine:
 
     def _commit(self, at: Seconds, reason: EndReason) -> list[Action]:
         """End the user's turn, and have the reply spoken."""
-        speech_end = self._find_speech_end()
-        text = self._transcript.take()
-        actions = self._drop_draft(at) if self._drafted not in (None, text) else []
-        if self._drafted is None:
-            actions.append(self._draft_reply(at, text))
-        self._drafted = None
+        speech_end = self._user.speech_end
+        text = self._user.take()
+        actions = self._draft.drop_unless(text, at)
+        if self._draft.text is None:
+            actions.append(self._start_draft(at, text))
+        self._draft.end()
         self._committed, self._committed_end = text, speech_end
-        self._finalizing, self._speech_end = False, None
+        self._finalizing = False
         self.phase = Phase.THINKING
         self._clear_deadline()
         commit = events.CommitReply(
@@ -241,36 +255,17 @@ class TurnMachine:
         )
         return [*actions, commit]
 
-    def _find_speech_end(self) -> Seconds | None:
-        """Return when the user stopped: by the detector, unless it missed the last words."""
-        detected, transcribed = self._speech_end, self._transcript.speech_end
-        if detected is None or (transcribed is not None and transcribed > detected + DETECTOR_MISS):
-            return transcribed
-        return detected
-
-    def _draft_reply(self, at: Seconds, text: str) -> Action:
-        self.turn += 1
-        self._drafted = text
+    def _start_draft(self, at: Seconds, text: str) -> Action:
         self._interruption = Interruption(self.barge_in)
-        return events.DraftReply(at=at, turn=self.turn, user_text=text)
-
-    def _drop_draft(self, at: Seconds) -> list[Action]:
-        if self._drafted is None:
-            return []
-        self._drafted = None
-        return [events.CancelReply(at=at, turn=self.turn, heard_nothing=True, committed=False)]
+        return self._draft.start(at, text)
 
     # ── THINKING: the reply is committed and not audible yet ─────────────────
 
     def _handle_while_thinking(self, event: Event) -> list[Action]:
         match event:
-            case events.SpeechStarted():
-                self._start_speech()
-                if self.policy.detect == "vad":
-                    return self._reopen_turn(event)
-            case events.SpeechStopped():  # the STT's endpointing may be faster than the detector
-                self._stop_speech(event)
-            case InterimTranscript() | FinalTranscript() if self._transcript.update(event):
+            case events.SpeechStarted() if self.policy.detect == "vad":
+                return self._reopen_turn(event)
+            case InterimTranscript() | FinalTranscript() if self._user.transcript.update(event):
                 return self._reopen_turn(event)
             case events.AgentStopped():
                 return self._stop_agent(event.at)
@@ -281,7 +276,7 @@ class TurnMachine:
         actions: list[Action] = [
             events.CancelReply(at=event.at, turn=self.turn, heard_nothing=True)
         ]
-        self._transcript.put_back(self._committed, self._committed_end)
+        self._user.transcript.put_back(self._committed, self._committed_end)
         self.phase = Phase.LISTENING
         if isinstance(event, events.SpeechStarted):
             self._await_speech_end(event.at)
@@ -297,7 +292,6 @@ class TurnMachine:
         interruption, allowed = self._interruption, self.barge_in.allowed
         match event:
             case events.SpeechStarted() if allowed:
-                self._start_speech()
                 is_first = interruption.stage is Escalation.NONE
                 interruption.start_speech(event.speech_start)
                 self._set_deadline(max(interruption.next_step, event.at), "barge-in")
@@ -305,11 +299,9 @@ class TurnMachine:
             case events.SpeechSuspected() if allowed and interruption.suspect(event.at):
                 self._set_deadline(interruption.next_step, "barge-in")
                 return [events.Duck(at=event.at, turn=self.turn)]
-            case events.SpeechStopped():
-                self._stop_speech(event)
-                if interruption.is_speech:
-                    interruption.stop_speech(event.speech_end)
-                    return self._request_final_text(event.at, "false alarm")
+            case events.SpeechStopped() if interruption.is_speech:
+                interruption.stop_speech(event.speech_end)
+                return self._request_final_text(event.at, "false alarm")
             case InterimTranscript() | FinalTranscript():
                 return self._handle_words_over_reply(event)
             case events.DeadlinePassed() if self._is_due(event):
@@ -319,16 +311,16 @@ class TurnMachine:
         return []
 
     def _handle_words_over_reply(self, event: InterimTranscript | FinalTranscript) -> list[Action]:
-        self._transcript.update(event)
+        self._user.transcript.update(event)
         if not self.barge_in.allowed:
             return []
         is_final = isinstance(event, FinalTranscript)
-        if self._interruption.is_confirmed_by(self._transcript.text, interim=not is_final):
+        if self._interruption.is_confirmed_by(self._user.transcript.text, interim=not is_final):
             return self._cut_reply(event)
         if self._deadline_kind == "false alarm" and is_final and self._finalizing:
             return self._dismiss_interruption(event.at)
         if is_final and not self._interruption.is_speech:
-            self._transcript.take()  # a back-channel or an echo that the detector missed
+            self._user.transcript.take()  # a back-channel or an echo that the detector missed
         return []
 
     def _escalate(self, at: Seconds) -> list[Action]:
@@ -345,8 +337,8 @@ class TurnMachine:
     def _dismiss_interruption(self, at: Seconds) -> list[Action]:
         """Resume the reply: a false alarm."""
         self._interruption.end()
-        self._transcript.take()
-        self._finalizing, self._speech_end = False, None
+        self._user.transcript.take()
+        self._finalizing, self._user.silent_since = False, None
         self._clear_deadline()
         return [events.Resume(at=at, turn=self.turn)]
 
@@ -355,9 +347,12 @@ class TurnMachine:
         self._interruption.end()
         actions = self._cancel_reply(event.at)
         self.phase = Phase.LISTENING
-        if self._user_speaking and self.policy.detect == "vad":
+        if self._user.speaking and self.policy.detect == "vad":
             self._await_speech_end(event.at)
-        elif self._finalizing and self._speech_end is not None and self.policy.detect == "vad":
+            actions += self._redraft(event.at)
+        elif (
+            self._finalizing and self._user.silent_since is not None and self.policy.detect == "vad"
+        ):
             actions += self._await_commit(event.at)
         elif isinstance(event, FinalTranscript) and event.speech_final:
             actions += self._commit(event.at, "speech_final")
@@ -380,15 +375,15 @@ class TurnMachine:
         """Listen; words that came too late for the previous turn begin this one."""
         self.phase = Phase.LISTENING
         if not self.barge_in.allowed:  # half duplex: the detector was off
-            self._user_speaking, self._speech_end = False, None
+            self._user.speaking, self._user.silent_since = False, None
         elif not self._interruption.is_speech:
-            self._transcript.take()  # a back-channel: anything more would have cut the reply
+            self._user.transcript.take()  # a back-channel: anything more would have cut the reply
         self._interruption.end()
-        if self.policy.detect == "vad" and not self._user_speaking:
+        if self.policy.detect == "vad" and not self._user.speaking:
             if self._finalizing:  # words said over the end of the reply are on their way
                 self._set_deadline(at + self._finalize_timeout, "finalize")
                 return []
-            if self._transcript.text:
+            if self._user.transcript.text:
                 return self._await_commit(at)
         self._finalizing = False
         self._await_user(at)
@@ -397,9 +392,9 @@ class TurnMachine:
     def _commit_typed(self, event: events.TextTyped) -> list[Action]:
         """Commit a typed turn, joined to the words spoken before it."""
         actions = self._cancel_reply(event.at)
-        spoken = self._transcript.take()
-        self._transcript.put_back(f"{spoken} {event.text}".strip(), event.at)
-        self._speech_end = None
+        spoken = self._user.transcript.take()
+        self._user.transcript.put_back(f"{spoken} {event.text}".strip(), event.at)
+        self._user.silent_since = None
         return [*actions, *self._commit(event.at, "typed")]
 
     def _end_input(self, at: Seconds) -> list[Action]:
@@ -409,22 +404,16 @@ class TurnMachine:
         return []
 
     def _end_session(self, at: Seconds, reason: str) -> list[Action]:
-        actions = self._cancel_reply(at) or self._drop_draft(at)
+        actions = self._cancel_reply(at) or self._draft.drop(at)
         self.phase = Phase.ENDED
         self._clear_deadline()
         return [*actions, events.EndSession(at=at, reason=reason)]
-
-    def _start_speech(self) -> None:
-        self._user_speaking, self._speech_end = True, None
-
-    def _stop_speech(self, event: events.SpeechStopped) -> None:
-        self._user_speaking, self._speech_end = False, event.speech_end
 
     # ── the deadline ─────────────────────────────────────────────────────────
 
     def _await_user(self, at: Seconds) -> None:
         """Nobody speaks: wait for speech, or for the last words after the end of the input."""
-        if self._transcript.text:
+        if self._user.transcript.text:
             self._arm_fallback(at)
         elif not self._input_ended:
             self._clear_deadline()

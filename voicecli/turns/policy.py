@@ -40,7 +40,14 @@ class TurnPolicy:
         "vad", "What ends a turn: the detector and the words, or the STT's endpointing."
     )
     draft: Literal["off", "llm", "llm+tts"] = setting(
-        "llm", "What to prepare before the commit (vad): nothing, text, or text and audio."
+        "llm+tts",
+        "What to prepare before the commit (vad): nothing, text, or speech, too.",
+    )
+    draft_on: Literal["interim", "final"] = setting(
+        "interim", "What to draft on (vad): interims in a pause, or the final text."
+    )
+    draft_after: Seconds = milliseconds(
+        100, "Silence that is a pause; at most audio.hangover_ms.", ge=50, le=2000
     )
     commit: CommitWaits = section(CommitWaits, key="commit_ms")
     each_final_is_a_turn: bool = setting(
@@ -49,6 +56,12 @@ class TurnPolicy:
     settle: Seconds = milliseconds(
         2000, "How long to wait for the last words after the input ends.", ge=0, le=60_000
     )
+
+    @property
+    def pause(self) -> Seconds | None:
+        """Silence after which a reply is drafted on an interim; None if none is."""
+        on_interims = self.detect == "vad" and self.draft != "off" and self.draft_on == "interim"
+        return self.draft_after if on_interims else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ that the segment's later transcripts restate are removed from them.
 from __future__ import annotations
 
 from voicecli.events import FinalTranscript, InterimTranscript
+from voicecli.turns.same_words import says_same, split_after
 from voicecli.units import Seconds
 
 SAME_WORD: Seconds = 0.2
@@ -24,8 +25,8 @@ class TurnTranscript:
         self._finals: list[str] = []
         self._interim = ""
         self._interim_end: Seconds = 0.0
-        self._taken: tuple[int, Seconds] | None = None
-        """Of the open segment: how many words an earlier turn took, and where they end."""
+        self._taken: tuple[str, Seconds] | None = None
+        """Of the open segment: the words that earlier turns took, and where they end."""
         self.speech_end: Seconds | None = None
 
     @property
@@ -39,7 +40,7 @@ class TurnTranscript:
         return bool(self._interim)
 
     def update(self, event: InterimTranscript | FinalTranscript) -> bool:
-        """Add or replace the words of ``event``; return whether the text changed."""
+        """Add or replace the words of ``event``; return whether the turn says something else."""
         before = self.text
         text = self._remove_taken(event)
         if isinstance(event, FinalTranscript):
@@ -52,7 +53,7 @@ class TurnTranscript:
             self._interim_end = event.speech_end
         if text:
             self.speech_end = max(event.speech_end, self.speech_end or event.speech_end)
-        return self.text != before
+        return not says_same(self.text, before)
 
     def put_back(self, text: str, speech_end: Seconds | None) -> None:
         """Prepend the words of a turn whose commit was revoked."""
@@ -64,8 +65,8 @@ class TurnTranscript:
         """Return all words, and start over with none."""
         text = self.text
         if self._interim and self.speech_end is not None:
-            before = self._taken[0] if self._taken else 0
-            self._taken = before + len(self._interim.split()), self.speech_end
+            before = self._taken[0] if self._taken else ""
+            self._taken = f"{before} {self._interim}", self.speech_end
         self._finals, self._interim = [], ""
         self.speech_end = None
         return text
@@ -74,18 +75,18 @@ class TurnTranscript:
         """Return the words of ``event`` that no earlier turn has taken."""
         if self._taken is None:
             return event.text.strip()
-        count, end = self._taken
+        taken, end = self._taken
         if event.speech_end <= end + SAME_WORD:
             return ""
         if event.speech_start > end + SAME_WORD:  # a new segment: the final of that one was lost
             self._taken = None
             return event.text.strip()
-        return " ".join(event.text.split()[count:])
+        return split_after(event.text, taken)
 
-    def _find_taken_after(self, event: FinalTranscript) -> tuple[int, Seconds] | None:
+    def _find_taken_after(self, event: FinalTranscript) -> tuple[str, Seconds] | None:
         """Return what was taken beyond the segment of ``event``, which may end before it."""
         if self._taken is None:
             return None
-        count, end = self._taken
-        left = count - len(event.text.split())
-        return (left, end) if left > 0 and event.speech_end < end - SAME_WORD else None
+        taken, end = self._taken
+        left = split_after(taken, event.text)
+        return (left, end) if left and event.speech_end < end - SAME_WORD else None

@@ -27,12 +27,17 @@ def resolve_detector(kind: DetectorKind | Literal["auto"]) -> DetectorKind:
 
 
 def create_detector(
-    kind: DetectorKind | Literal["auto"], format: AudioFormat, hangover: Seconds
+    kind: DetectorKind | Literal["auto"],
+    format: AudioFormat,
+    hangover: Seconds,
+    pause: Seconds | None = None,
 ) -> Detector:
     """Create a detector for blocks of ``format``; ``hangover`` of silence ends a stretch of voice.
+
+    pause: silence that is reported before that; None for none.
 
     Loads onnxruntime and the network the first time (0.15 s).  Raises UsageError when "silero" is
     asked for and onnxruntime is not installed.
     """
     detector = SileroDetector if resolve_detector(kind) == "silero" else EnergyDetector
-    return detector(format, hangover)
+    return detector(format, hangover, pause)

@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 
 import numpy as np
 from typing_extensions import override
 
 from voicecli.audio.interfaces import Detector
 from voicecli.audio.pcm import SILENT_DBFS, Float64Array, SampleArray, samples_of, to_dbfs
-from voicecli.events import Event, SpeechStarted, SpeechStopped
+from voicecli.events import Event, SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 FRAME: Seconds = 0.010
@@ -146,13 +147,18 @@ class EnergyDetector(Detector):
 
     format: of the blocks.
     hangover: seconds of silence that end a stretch.
+    pause: seconds of silence that are reported before that; None for none.
     """
 
-    def __init__(self, format: AudioFormat, hangover: Seconds) -> None:
+    def __init__(
+        self, format: AudioFormat, hangover: Seconds, pause: Seconds | None = None
+    ) -> None:
         self.format = format
         self.speaking = False
         self._meter = LevelMeter(format)
         self._hangover = max(1, round(hangover / FRAME))
+        self._pause = inf if pause is None else round(pause / FRAME)
+        self._paused = False
         self._voiced = self._silent = 0  # frames: the loud ones in a row; those since the voice
         self._peak = SILENT_DBFS
         self._start: Seconds = 0.0
@@ -165,7 +171,7 @@ class EnergyDetector(Detector):
 
     @override
     def reset(self) -> None:
-        self.speaking = False
+        self.speaking = self._paused = False
         self._voiced = self._silent = 0
         self._meter.reset()
 
@@ -180,10 +186,19 @@ class EnergyDetector(Detector):
             self.speaking = True
             yield SpeechStarted(at=until, speech_start=self._start)
         elif self.speaking and not self._voiced and self._silent >= self._hangover:
-            self.speaking = False
-            assert self._last is not None
-            frame, threshold = self._last
-            yield SpeechStopped(at=until, speech_end=frame.find_last_loud(threshold))
+            self.speaking = self._paused = False
+            yield SpeechStopped(at=until, speech_end=self._find_end())
+        elif self.speaking and self._paused != (self._silent >= self._pause):
+            self._paused = not self._paused
+            if self._paused:
+                yield SpeechPaused(at=until, speech_end=self._find_end())
+            else:
+                yield SpeechResumed(at=until)
+
+    def _find_end(self) -> Seconds:
+        assert self._last is not None
+        frame, threshold = self._last
+        return frame.find_last_loud(threshold)
 
     def _add_voiced(self, frame: Frame, threshold: float) -> None:
         self._voiced += 1

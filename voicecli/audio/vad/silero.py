@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,14 @@ from voicecli.audio.interfaces import Detector
 from voicecli.audio.pcm import SILENT_DBFS, samples_of
 from voicecli.audio.vad.energy import FRAME, Frame, LevelMeter
 from voicecli.errors import UsageError
-from voicecli.events import Event, SpeechStarted, SpeechStopped, SpeechSuspected
+from voicecli.events import (
+    Event,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    SpeechStopped,
+    SpeechSuspected,
+)
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 RATE = 16_000
@@ -97,14 +105,19 @@ class SileroDetector(Detector):
 
     format: of the blocks.
     hangover: seconds of silence that end a stretch.
+    pause: seconds of silence that are reported before that; None for none.
     """
 
-    def __init__(self, format: AudioFormat, hangover: Seconds) -> None:
+    def __init__(
+        self, format: AudioFormat, hangover: Seconds, pause: Seconds | None = None
+    ) -> None:
         self.format = format
         self.speaking = False
         self._network = SileroNetwork(format)
         self._meter = LevelMeter(format)
         self._hangover = hangover
+        self._pause = inf if pause is None else pause
+        self._paused = False
         self._frames: deque[Frame] = deque()  # not yet judged
         self._recent: deque[Frame] = deque(maxlen=round((LOOK_BACK + 0.1) / FRAME))
         self._voiced_windows = 0  # in a row
@@ -123,11 +136,13 @@ class SileroDetector(Detector):
         events = list(self._suspect(frames, until))
         for probability, end in self._network.judge(block):
             events += self._judge(probability, end, until)
+        if self.speaking:
+            events += self._find_pause(until)
         return events
 
     @override
     def reset(self) -> None:
-        self.speaking = False
+        self.speaking = self._paused = False
         self._voiced_windows = self._loud = 0
         self._network.reset()
         self._meter.reset()
@@ -164,10 +179,21 @@ class SileroDetector(Detector):
         for frame in frames:
             self._follow(frame)
         if probability < CONTINUE_PROBABILITY and end - self._find_end() >= self._hangover:
-            self.speaking, self._voiced_windows = False, 0
+            self.speaking, self._paused, self._voiced_windows = False, False, 0
             while self._recent and self._recent[0].at < self._find_end():
                 self._recent.popleft()  # the next voice does not begin in this one
             yield SpeechStopped(at=until, speech_end=self._find_end())
+
+    def _find_pause(self, until: Seconds) -> Iterator[Event]:
+        """Report a pause, or its end; the levels tell 30 ms before the network has judged."""
+        loud = any(frame.level >= frame.threshold(self._peak) for frame in self._frames)
+        silent = until - self._find_end() >= self._pause
+        if self._paused and not silent:
+            self._paused = False
+            yield SpeechResumed(at=until)
+        elif silent and not loud and not self._paused:
+            self._paused = True
+            yield SpeechPaused(at=until, speech_end=self._find_end())
 
     def _find_start(self) -> None:
         """Find where the voice began that the network has just confirmed."""

@@ -67,6 +67,7 @@ class Pace:
     """When the STT engine is asked, and the delay added to its answers.
 
     interim: audio between two interim results.
+    interim_lag: delay from the end of the audio to its interim result.
     pause: silence after which one more interim result is computed, so that a slow engine has the
         final ready at the endpoint; None for none.
     final: delay from the endpoint in the audio to the final, drawn for each one.
@@ -75,6 +76,7 @@ class Pace:
     """
 
     interim: Seconds = 1.0
+    interim_lag: Seconds = 0.0
     pause: Seconds | None = None
     final: Callable[[], Seconds] = lambda: 0.0
     finalize: Callable[[], Seconds] = lambda: 0.0

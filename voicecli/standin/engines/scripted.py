@@ -23,7 +23,6 @@ from voicecli.standin.script import LlmScript, Script, SttScript, TtsScript
 from voicecli.units import AudioFormat, Samples, Seconds
 
 MICROSECOND: Seconds = 1e-6  # less than a sample, more than a rounding error
-WORDS_PER_SECOND = 3  # what an interim has of a stretch of voice that goes on; a usual rate
 CHUNK: Seconds = 0.08  # of speech
 
 PITCH = 140.0  # Hz
@@ -44,6 +43,7 @@ def create_scripted_engines(script: Script) -> Engines:
         tts=ScriptedTts(script.tts, random.Random(f"{script.seed}:tts")),
         pace=Pace(
             interim=stt.interim,
+            interim_lag=stt.interim_lag,
             final=lambda: stt.final.draw(rng),
             finalize=lambda: stt.finalize.draw(rng),
             finalize_silence=stt.finalize_silence,
@@ -62,7 +62,7 @@ class ScriptedStt(SttEngine):
     @override
     async def recognise(self, segment: Segment, result: Result) -> str:
         # all words of the stretches that have ended, and those of an open one in proportion
-        stretches = self._join_stretches(segment)
+        stretches, rate = self._join_stretches(segment), self.script.words_per_second
         words: list[str] = []
         count = 0
         for index, (start, end) in enumerate(stretches):
@@ -70,7 +70,7 @@ class ScriptedStt(SttEngine):
             first = 0 if index else self._used
             count = len(item)
             if index == len(stretches) - 1 and self._is_open(segment, end, result):
-                count = min(count, first + max(1, round((end - start) * WORDS_PER_SECOND)))
+                count = min(count, first + max(1, round((end - start) * rate)))
             words += item[first:count]
         if result != "interim" and stretches:
             is_open = self._is_open(segment, stretches[-1][1], result)

@@ -1,0 +1,75 @@
+"""The user's turn as far as it is known: words from the STT, the voice from the detector.  Pure."""
+
+from __future__ import annotations
+
+from voicecli import events
+from voicecli.events import Event
+from voicecli.turns.end_of_turn import classify_ending
+from voicecli.turns.transcript import SAME_WORD, TurnTranscript
+from voicecli.units import Seconds
+
+DETECTOR_MISS: Seconds = 0.3
+"""If the words end this much later than the detected speech, the detector missed them."""
+
+UTTERANCE_END_TOLERANCE: Seconds = 0.05
+"""An UtteranceEnded this much earlier than the last known word belongs to an earlier word."""
+
+
+class UserTurn:
+    """What the user has said since the last commit, and whether the user speaks.
+
+    transcript: the words.
+    speaking: whether the detector is within a stretch of speech, pauses included.
+    silent_since: the end of the voice, in a pause or after it; None while there is voice, and if
+        the detector reported none in this turn.
+    """
+
+    def __init__(self) -> None:
+        self.transcript = TurnTranscript()
+        self.speaking = False
+        self.silent_since: Seconds | None = None
+
+    def follow_voice(self, event: Event) -> None:
+        """Take what the detector reports; other events mean nothing here."""
+        match event:
+            case events.SpeechStarted():
+                self.speaking, self.silent_since = True, None
+            case events.SpeechPaused():
+                self.silent_since = event.speech_end
+            case events.SpeechResumed():
+                self.silent_since = None
+            case events.SpeechStopped():
+                self.speaking, self.silent_since = False, event.speech_end
+
+    def take(self) -> str:
+        """Return all words, and begin the next turn."""
+        self.silent_since = None
+        return self.transcript.take()
+
+    @property
+    def speech_end(self) -> Seconds | None:
+        """When the user stopped: by the detector, unless it missed the last words."""
+        detected, transcribed = self.silent_since, self.transcript.speech_end
+        if detected is None or (transcribed is not None and transcribed > detected + DETECTOR_MISS):
+            return transcribed
+        return detected
+
+    @property
+    def looks_whole(self) -> bool:
+        """Whether the user is silent, no word seems to be missing and the words may be all.
+
+        The last word must end with the voice, to within SAME_WORD: a missing word takes longer.
+        """
+        text, end = self.transcript.text, self.transcript.speech_end
+        if not text or end is None or self.silent_since is None:
+            return False
+        return end >= self.silent_since - SAME_WORD and classify_ending(text) != "incomplete"
+
+    def ends_with(self, event: events.UtteranceEnded) -> bool:
+        """Whether ``event`` refers to the last word known."""
+        end, last = self.transcript.speech_end, event.last_word_end
+        if not self.transcript.text or end is None:
+            return False
+        if last is None:
+            return not self.transcript.is_open
+        return last >= end - UTTERANCE_END_TOLERANCE
