@@ -37,8 +37,8 @@ def test_every_key_has_its_place(tmp_path: Path) -> None:
         tmp_path,
         """
         seed: 7
-        stt: {final_ms: 90, finalize_ms: 40, finalize_silence: false, interim_ms: 250, gap_ms: 300,
-              hears: [One., Two.]}
+        stt: {final_ms: 90, finalize_ms: 40, finalize_silence: false, interim_ms: 250,
+              interim_lag_ms: 80, words_per_second: 2.5, gap_ms: 300, hears: [One., Two.]}
         llm: {ttft_ms: {p50: 200, p95: 500}, token_ms: 10, says: [Yes.]}
         tts: {ttfb_ms: {p50: 120, stall_share: 0.02, stall_ms: [2000, 8000]},
               speed: 2.5, char_ms: 50, lead_ms: 30}
