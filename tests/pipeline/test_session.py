@@ -192,7 +192,7 @@ def test_a_pause_inside_a_sentence_is_waited_out_by_the_detector() -> None:
     assert [draft.user_text for draft in talk.all(DraftReply)] == [PARTS[0], " ".join(PARTS)]
     assert [cancel.committed for cancel in talk.all(CancelReply)] == [False]
     assert len(talk.all(Finalize)) == 2
-    assert turn.mouth_to_ear == pytest.approx(expected("vad", "llm", 0.2), abs=EXACT)
+    assert turn.mouth_to_ear == pytest.approx(expected("vad", "llm"), abs=EXACT)
 
 
 def test_words_while_the_agent_thinks_are_joined_to_those_before() -> None:
