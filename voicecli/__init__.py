@@ -5,7 +5,7 @@ Layers, from the bottom; imports point down only (``[tool.importlinter]`` in pyp
     units clock errors sanitize settings    numbers, time, errors, how a setting is declared
     events timeline                         the vocabulary of a conversation, and its log
     turns text metrics                      pure rules and folds: no I/O, no clock, no task
-    models                                  pins and download of the model files
+    models                                  the model files: pins, folder, download
     audio services standin                  adapters: sound, STT/LLM/TTS, local servers
     profile                                 the settings of a run, validated before anything opens
     pipeline                                the conversation that every command shares

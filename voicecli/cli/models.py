@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from voicecli.models import Progress
+    from voicecli.models.download import Progress
     from voicecli.profile import Profile
 
 # The engines bring numpy, 0.2 s: the commands import them, not --help.
@@ -85,9 +85,11 @@ def fetch_models(llm_model: Path | None = None) -> None:
     needed = models.MODELS if llm_model is None else (models.MOONSHINE,)
     missing = [model for model in needed if models.find(model) is None]
     if missing:
+        from voicecli.models.download import fetch
+
         with _open_progress_bar() as progress:
             for model in missing:
-                models.fetch(model, progress=progress)
+                fetch(model, progress=progress)
 
 
 @contextmanager

