@@ -48,8 +48,9 @@ from voicecli.events import (
     UserQuit,
     UtteranceEnded,
 )
+from voicecli.turns.deadline import COMMIT_FALLBACK
 from voicecli.turns.draft import SPEECH_LEAD
-from voicecli.turns.machine import COMMIT_FALLBACK, Phase, TurnMachine
+from voicecli.turns.machine import Phase, TurnMachine
 from voicecli.turns.policy import BargeInPolicy, CommitWaits, TurnPolicy
 from voicecli.turns.same_words import says_same
 from voicecli.units import Seconds

@@ -20,19 +20,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
-from typing import Literal
 
 from voicecli import events
 from voicecli.events import Action, EndReason, Event, FinalTranscript, InterimTranscript
 from voicecli.turns.barge_in import Escalation, Interruption
+from voicecli.turns.deadline import Deadline, DeadlineKind
 from voicecli.turns.draft import SPEECH_LEAD, Draft
 from voicecli.turns.end_of_turn import classify_ending
 from voicecli.turns.policy import BargeInPolicy, TurnPolicy
 from voicecli.turns.user_turn import UserTurn
 from voicecli.units import Seconds
-
-COMMIT_FALLBACK: Seconds = 5.0
-"""Commit pending words after this time if no rule has; a working STT never takes that long."""
 
 
 class Phase(Enum):
@@ -44,17 +41,10 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-DeadlineKind = Literal[
-    "", "finalize", "commit", "yield", "fallback", "settle", "barge-in", "false alarm"
-]
-"""What the deadline is for; "" while there is none."""
-
-
 class TurnMachine:
     """Decides who has the floor.
 
     phase: whose turn it is.
-    deadline: when the machine must be given ``DeadlinePassed``; None for never.
     """
 
     def __init__(
@@ -64,25 +54,22 @@ class TurnMachine:
         self.barge_in = barge_in
         self._finalize_timeout = finalize_timeout
         self.phase = Phase.LISTENING
-        self.deadline: Seconds | None = None
-        self._deadline_kind: DeadlineKind = ""
-        self._commit_at: Seconds = 0.0
-        """When the turn is committed; the deadline may be earlier, to prepare the speech."""
+        self._deadline = Deadline(policy.settle)
         self._user = UserTurn()
         self._draft = Draft()
-        self._committed = ""
-        """The text that the committed reply answers."""
-        self._committed_end: Seconds | None = None
-        """The end of speech of the committed turn."""
         self._finalizing = False
         """Whether the answer to a Finalize is pending."""
         self._interruption = Interruption(self.barge_in)
-        self._input_ended = False
 
     @property
     def turn(self) -> events.TurnId:
         """The number of the current or last reply."""
         return self._draft.turn
+
+    @property
+    def deadline(self) -> Seconds | None:
+        """When the machine must be given ``DeadlinePassed``; None for never."""
+        return self._deadline.at
 
     def handle(self, event: Event) -> list[Action]:
         """Process ``event``; return the actions to perform, in order."""
@@ -127,12 +114,12 @@ class TurnMachine:
         match event:
             case events.SpeechStarted() if self.policy.detect == "vad":
                 self._finalizing = False
-                self._await_speech_end(event.at)
+                self._deadline.await_speech_end(event.at)
                 return self._draft.drop(event.at)
             case events.SpeechPaused():
                 return self._redraft(event.at)
             case events.SpeechStopped() if self.policy.detect == "vad":
-                asked = self._deadline_kind == "yield"
+                asked = self._deadline.kind == "yield"
                 finalize = [] if asked else self._request_final_text(event.at, "finalize")
                 return [*finalize, *self._redraft(event.at)]
             case InterimTranscript():
@@ -143,25 +130,24 @@ class TurnMachine:
                 return self._commit(event.at, "utterance_end")
             case events.TurnYielded() if self._user.transcript.text or self._user.speaking:
                 return self._request_final_text(event.at, "yield")
-            case events.DeadlinePassed() if self._is_due(event):
+            case events.DeadlinePassed() if self._deadline.is_due(event.at):
                 return self._handle_deadline(event.at)
         return []
 
     def _handle_interim(self, event: InterimTranscript) -> list[Action]:
         changed = self._user.transcript.update(event)
         actions = self._redraft(event.at)
-        if changed and self._deadline_kind == "commit":
+        if changed and self._deadline.kind == "commit":
             # words that the detector did not report as speech
-            self._commit_at = event.at + self.policy.commit.incomplete
-            self._set_deadline(self._commit_at, "commit")
-        elif changed and self._deadline_kind in ("", "fallback", "settle"):
-            self._arm_fallback(event.at)
+            self._deadline.set_commit(event.at + self.policy.commit.incomplete)
+        elif changed and self._deadline.kind in ("", "fallback", "settle"):
+            self._deadline.arm_fallback(event.at)
         return actions
 
     def _handle_final(self, event: FinalTranscript) -> list[Action]:
         self._user.transcript.update(event)
         text = self._user.transcript.text
-        if self._deadline_kind == "yield":
+        if self._deadline.kind == "yield":
             return self._commit(event.at, "key") if text else []
         if self.policy.detect == "endpointing":
             if text and self.policy.each_final_is_a_turn:
@@ -169,7 +155,7 @@ class TurnMachine:
             if text and event.speech_final:
                 return self._commit(event.at, "speech_final")
             if text and event.text:
-                self._arm_fallback(event.at)
+                self._deadline.arm_fallback(event.at)
             return []
         is_answer = event.from_finalize or event.speech_final
         if self._user.speaking or (self._finalizing and not is_answer):
@@ -178,14 +164,14 @@ class TurnMachine:
 
     def _is_end_of_turn(self, event: events.UtteranceEnded) -> bool:
         """Whether ``event`` refers to the current words and no better rule is pending."""
-        waits_for_better = self._deadline_kind in ("finalize", "commit")
+        waits_for_better = self._deadline.kind in ("finalize", "commit")
         return self._user.ends_with(event) and not (
             self.policy.detect == "vad" and waits_for_better
         )
 
     def _request_final_text(self, at: Seconds, kind: DeadlineKind) -> list[Action]:
         self._finalizing = True
-        self._set_deadline(at + self._finalize_timeout, kind)
+        self._deadline.set(at + self._finalize_timeout, kind)
         return [events.Finalize(at=at)]
 
     def _redraft(self, at: Seconds) -> list[Action]:
@@ -202,38 +188,38 @@ class TurnMachine:
         text = self._user.transcript.text
         actions = self._draft.drop_unless(text, at)
         if not text:
-            self._await_user(at)
+            self._deadline.await_user(at, has_words=False)
             return actions
         ending, silent_since = classify_ending(text), self._user.speech_end
         pause: Seconds = getattr(self.policy.commit, ending)
-        self._commit_at = at if silent_since is None else silent_since + pause
-        if self._commit_at <= at:
+        commit_at = at if silent_since is None else silent_since + pause
+        if commit_at <= at:
             return [*actions, *self._commit(at, ending)]
         if self._draft.text is None and self.policy.draft != "off":
             actions.append(self._start_draft(at, text))
-        return [*actions, *self._await_commit_time(at)]
+        return [*actions, *self._await_commit_time(at, commit_at)]
 
-    def _await_commit_time(self, at: Seconds) -> list[Action]:
-        """Wait for ``_commit_at``, and SPEECH_LEAD before it prepare the draft's speech."""
-        prepares = self.policy.draft == "llm+tts"
-        if prepares and at < self._commit_at - SPEECH_LEAD:
-            self._set_deadline(self._commit_at - SPEECH_LEAD, "commit")
+    def _await_commit_time(self, at: Seconds, commit_at: Seconds) -> list[Action]:
+        """Wait for the commit, and shortly before it prepare the draft's speech."""
+        prepare_at = commit_at - SPEECH_LEAD if self.policy.draft == "llm+tts" else commit_at
+        if at < prepare_at:
+            self._deadline.set_commit(commit_at, wake_at=prepare_at)
             return []
-        self._set_deadline(self._commit_at, "commit")
-        return self._draft.prepare_speech(at) if prepares else []
+        self._deadline.set_commit(commit_at)
+        return self._draft.prepare_speech(at)
 
     def _handle_deadline(self, at: Seconds) -> list[Action]:
-        kind, text = self._deadline_kind, self._user.transcript.text
-        if kind == "commit" and at < self._commit_at:
-            return self._await_commit_time(at)
-        self._clear_deadline()
+        kind, text = self._deadline.kind, self._user.transcript.text
+        if kind == "commit" and at < self._deadline.commit_at:
+            return self._await_commit_time(at, self._deadline.commit_at)
+        self._deadline.clear()
         if kind == "finalize":
             return self._await_commit(at)
         if not text:
             if kind == "settle":
                 return self._end_session(at, "input ended")
             self._finalizing = False
-            self._await_user(at)
+            self._deadline.await_user(at, has_words=False)
             return []
         reasons: dict[str, EndReason] = {"commit": classify_ending(text), "yield": "key"}
         return self._commit(at, reasons.get(kind, "timeout"))
@@ -241,15 +227,14 @@ class TurnMachine:
     def _commit(self, at: Seconds, reason: EndReason) -> list[Action]:
         """End the user's turn, and have the reply spoken."""
         speech_end = self._user.speech_end
-        text = self._user.take()
+        text = self._user.commit()
         actions = self._draft.drop_unless(text, at)
         if self._draft.text is None:
             actions.append(self._start_draft(at, text))
         self._draft.end()
-        self._committed, self._committed_end = text, speech_end
         self._finalizing = False
         self.phase = Phase.THINKING
-        self._clear_deadline()
+        self._deadline.clear()
         commit = events.CommitReply(
             at=at, turn=self.turn, user_text=text, speech_end=speech_end, reason=reason
         )
@@ -276,12 +261,12 @@ class TurnMachine:
         actions: list[Action] = [
             events.CancelReply(at=event.at, turn=self.turn, heard_nothing=True)
         ]
-        self._user.transcript.put_back(self._committed, self._committed_end)
+        self._user.reopen()
         self.phase = Phase.LISTENING
         if isinstance(event, events.SpeechStarted):
-            self._await_speech_end(event.at)
+            self._deadline.await_speech_end(event.at)
             return actions
-        self._arm_fallback(event.at)
+        self._deadline.arm_fallback(event.at)
         if isinstance(event, FinalTranscript):
             actions += self._handle_final(replace(event, text=""))
         return actions
@@ -294,17 +279,17 @@ class TurnMachine:
             case events.SpeechStarted() if allowed:
                 is_first = interruption.stage is Escalation.NONE
                 interruption.start_speech(event.speech_start)
-                self._set_deadline(max(interruption.next_step, event.at), "barge-in")
+                self._deadline.set(max(interruption.next_step, event.at), "barge-in")
                 return [events.Duck(at=event.at, turn=self.turn)] if is_first else []
             case events.SpeechSuspected() if allowed and interruption.suspect(event.at):
-                self._set_deadline(interruption.next_step, "barge-in")
+                self._deadline.set(interruption.next_step, "barge-in")
                 return [events.Duck(at=event.at, turn=self.turn)]
             case events.SpeechStopped() if interruption.is_speech:
                 interruption.stop_speech(event.speech_end)
-                return self._request_final_text(event.at, "false alarm")
+                return self._request_final_text(event.at, "alarm")
             case InterimTranscript() | FinalTranscript():
                 return self._handle_words_over_reply(event)
-            case events.DeadlinePassed() if self._is_due(event):
+            case events.DeadlinePassed() if self._deadline.is_due(event.at):
                 return self._escalate(event.at)
             case events.AgentStopped():
                 return self._stop_agent(event.at)
@@ -317,7 +302,7 @@ class TurnMachine:
         is_final = isinstance(event, FinalTranscript)
         if self._interruption.is_confirmed_by(self._user.transcript.text, interim=not is_final):
             return self._cut_reply(event)
-        if self._deadline_kind == "false alarm" and is_final and self._finalizing:
+        if self._deadline.kind == "alarm" and is_final and self._finalizing:
             return self._dismiss_interruption(event.at)
         if is_final and not self._interruption.is_speech:
             self._user.transcript.take()  # a back-channel or an echo that the detector missed
@@ -326,11 +311,11 @@ class TurnMachine:
     def _escalate(self, at: Seconds) -> list[Action]:
         """Hold or cut the reply if speech goes on; resume if no words followed it."""
         interruption = self._interruption
-        if self._deadline_kind == "false alarm" or interruption.stage is Escalation.SUSPECTED:
+        if self._deadline.kind == "alarm" or interruption.stage is Escalation.SUSPECTED:
             return self._dismiss_interruption(at)
         if interruption.stage is Escalation.DUCKED:
             interruption.stage = Escalation.HELD
-            self._set_deadline(max(interruption.next_step, at), "barge-in")
+            self._deadline.set(max(interruption.next_step, at), "barge-in")
             return [events.Hold(at=at, turn=self.turn)]
         return self._cut_reply(events.DeadlinePassed(at=at))
 
@@ -339,7 +324,7 @@ class TurnMachine:
         self._interruption.end()
         self._user.transcript.take()
         self._finalizing, self._user.silent_since = False, None
-        self._clear_deadline()
+        self._deadline.clear()
         return [events.Resume(at=at, turn=self.turn)]
 
     def _cut_reply(self, event: Event) -> list[Action]:
@@ -348,7 +333,7 @@ class TurnMachine:
         actions = self._cancel_reply(event.at)
         self.phase = Phase.LISTENING
         if self._user.speaking and self.policy.detect == "vad":
-            self._await_speech_end(event.at)
+            self._deadline.await_speech_end(event.at)
             actions += self._redraft(event.at)
         elif (
             self._finalizing and self._user.silent_since is not None and self.policy.detect == "vad"
@@ -357,7 +342,7 @@ class TurnMachine:
         elif isinstance(event, FinalTranscript) and event.speech_final:
             actions += self._commit(event.at, "speech_final")
         else:
-            self._arm_fallback(event.at)
+            self._deadline.arm_fallback(event.at)
         return actions
 
     # ── any phase ────────────────────────────────────────────────────────────
@@ -381,12 +366,12 @@ class TurnMachine:
         self._interruption.end()
         if self.policy.detect == "vad" and not self._user.speaking:
             if self._finalizing:  # words said over the end of the reply are on their way
-                self._set_deadline(at + self._finalize_timeout, "finalize")
+                self._deadline.set(at + self._finalize_timeout, "finalize")
                 return []
             if self._user.transcript.text:
                 return self._await_commit(at)
         self._finalizing = False
-        self._await_user(at)
+        self._deadline.await_user(at, has_words=bool(self._user.transcript.text))
         return []
 
     def _commit_typed(self, event: events.TextTyped) -> list[Action]:
@@ -398,46 +383,13 @@ class TurnMachine:
         return [*actions, *self._commit(event.at, "typed")]
 
     def _end_input(self, at: Seconds) -> list[Action]:
-        self._input_ended = True
-        if self.phase is Phase.LISTENING and self._deadline_kind in ("", "fallback"):
-            self._await_user(at)
+        self._deadline.input_ended = True
+        if self.phase is Phase.LISTENING and self._deadline.kind in ("", "fallback"):
+            self._deadline.await_user(at, has_words=bool(self._user.transcript.text))
         return []
 
     def _end_session(self, at: Seconds, reason: str) -> list[Action]:
         actions = self._cancel_reply(at) or self._draft.drop(at)
         self.phase = Phase.ENDED
-        self._clear_deadline()
+        self._deadline.clear()
         return [*actions, events.EndSession(at=at, reason=reason)]
-
-    # ── the deadline ─────────────────────────────────────────────────────────
-
-    def _await_user(self, at: Seconds) -> None:
-        """Nobody speaks: wait for speech, or for the last words after the end of the input."""
-        if self._user.transcript.text:
-            self._arm_fallback(at)
-        elif not self._input_ended:
-            self._clear_deadline()
-        elif self._deadline_kind != "settle":
-            self._arm_fallback(at)
-
-    def _await_speech_end(self, at: Seconds) -> None:
-        """Wait for SpeechStopped; after the end of the input, use the fallback timeout."""
-        if self._input_ended:
-            self._arm_fallback(at)
-        else:
-            self._clear_deadline()
-
-    def _arm_fallback(self, at: Seconds) -> None:
-        if self._input_ended:
-            self._set_deadline(at + self.policy.settle, "settle")
-        else:
-            self._set_deadline(at + COMMIT_FALLBACK, "fallback")
-
-    def _is_due(self, event: events.DeadlinePassed) -> bool:
-        return self.deadline is not None and event.at >= self.deadline
-
-    def _set_deadline(self, when: Seconds, kind: DeadlineKind) -> None:
-        self.deadline, self._deadline_kind = when, kind
-
-    def _clear_deadline(self) -> None:
-        self.deadline, self._deadline_kind = None, ""

@@ -28,6 +28,8 @@ class UserTurn:
         self.transcript = TurnTranscript()
         self.speaking = False
         self.silent_since: Seconds | None = None
+        self._committed: tuple[str, Seconds | None] = "", None
+        """The words of the turn that was committed last, and their end."""
 
     def follow_voice(self, event: Event) -> None:
         """Take what the detector reports; other events mean nothing here."""
@@ -41,10 +43,16 @@ class UserTurn:
             case events.SpeechStopped():
                 self.speaking, self.silent_since = False, event.speech_end
 
-    def take(self) -> str:
+    def commit(self) -> str:
         """Return all words, and begin the next turn."""
-        self.silent_since = None
-        return self.transcript.take()
+        end = self.speech_end
+        text, self.silent_since = self.transcript.take(), None
+        self._committed = text, end
+        return text
+
+    def reopen(self) -> None:
+        """Continue the turn that was committed last."""
+        self.transcript.put_back(*self._committed)
 
     @property
     def speech_end(self) -> Seconds | None:
