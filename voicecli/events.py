@@ -281,12 +281,14 @@ class ReplyFinished(ReplyEvent):
 class ReplyCancelled(ReplyEvent):
     """The reply was stopped; nothing is played after this.
 
-    said: the words that were played, estimated between flush boundaries.
+    said: the words that were played.
     heard: seconds of audio played.
+    estimated: whether the end of ``said`` is estimated, because it lies within a flush.
     """
 
     said: str
     heard: Seconds
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,8 @@ REPLY = "It is sunny today, and warm enough to sit outside until late in the eve
 ENDPOINTING, FINAL, FINALIZE, HANGOVER, COMMIT = 0.2, 0.1, 0.05, 0.2, 0.45
 TTFT, TOKEN, TTFB = 0.2, 0.015, 0.12
 
-FIRST_CLAUSE = 4
-"""Tokens before the one that shows that "It is sunny today," is complete."""
+FIRST_CLAUSE = 3
+"""Tokens before the one with which "It is sunny today," is complete."""
 
 SCRIPT = f"""
 stt: {{final_ms: 100, finalize_ms: 50, gap_ms: 400, hears: {json.dumps(QUESTIONS)}}}

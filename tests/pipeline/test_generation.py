@@ -1,4 +1,4 @@
-"""The LLM side of a reply: races, retries, stalls, and the resulting clauses."""
+"""The LLM side of a reply: races, retries, stalls, and the resulting text."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from voicecli.pipeline.generation import (
     MIN_HEDGE_DELAY,
     Generation,
     HedgeDelay,
+    ReplyText,
 )
 from voicecli.services.interfaces import Message, Usage
 from voicecli.text.chunker import ClauseChunker
+from voicecli.text.pacing import Pacing
 
 ASKED = [Message("user", "What is the time?")]
 FOREVER = 1e6
@@ -61,21 +63,36 @@ def trouble(*, temporary: bool = True, status: int | None = None) -> ServiceErro
     return ServiceError("llm", "no", temporary=temporary, status=status)
 
 
+def teach() -> Pacing:
+    """Return a pacing for which "It is noon." lasts long enough."""
+    pacing = Pacing(0.06)
+    pacing.add_writing("word " * 20, 0.1)
+    pacing.add_ttfb(0.1)
+    return pacing
+
+
 class Generated:
-    """One generation: its events, and its clauses with the times at which they came."""
+    """One generation: its events, and its text with the times at which it came.
+
+    first: the first clause, and when it was complete.
+    whole: the whole text, and when it was complete.
+    """
 
     def __init__(
         self, model: Model, hedge: HedgeDelay | None = None, apology: str = "Sorry."
     ) -> None:
         self.model = model
         self.events: list[Event] = []
-        self.clauses: list[tuple[float, str]] = []
+        self.first = self.whole = (0.0, "")
+        self.pacing = teach()
+        self.text = ReplyText(ClauseChunker(self.pacing))
         self.result = Generation(
             1,
             ASKED,
             model,
-            ClauseChunker(12),
+            self.text,
             hedge=hedge or HedgeDelay(None),
+            pacing=self.pacing,
             stall=0.15,
             apology=apology,
             post=self.events.append,
@@ -84,14 +101,12 @@ class Generated:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.result.run(tasks))
-            while pieces := await self.result.clauses_from(len(self.clauses)):
-                self.clauses += [(round(clock.now(), 3), piece) for piece in pieces]
+            await self.text.wait_for(lambda: self.text.first_end or self.text.complete)
+            self.first = round(clock.now(), 3), self.text.written[: self.text.first_end or 0]
+            await self.text.wait_for(lambda: self.text.complete)
+            self.whole = round(clock.now(), 3), self.text.written
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert len(self.model.closed) == len(self.model.asked)
-
-    @property
-    def texts(self) -> list[str]:
-        return [text for _, text in self.clauses]
 
     def requests(self) -> list[tuple[float, int, bool]]:
         return [
@@ -118,9 +133,10 @@ def generate(
     return clock.run(main(), virtual=True)
 
 
-def test_tokens_become_clauses_as_they_come():
+def test_the_first_clause_is_there_as_soon_as_it_is_complete():
     generated = generate([0.3, "It is ", 0.1, "noon. ", 0.1, "Time for ", 0.1, "lunch."])
-    assert generated.clauses == [(0.4, "It is noon. "), (0.6, "Time for lunch.")]
+    assert generated.first == (0.4, "It is noon. ")
+    assert generated.whole == (0.6, "It is noon. Time for lunch.")
     assert generated.events == [
         LlmRequested(at=0, turn=1),
         FirstToken(at=0.3, turn=1),
@@ -141,17 +157,20 @@ def test_token_usage_is_kept():
 
 def test_a_stall_within_the_first_clause_cuts_it():
     generated = generate([0.3, "Well, I be", 0.05, "lieve it is al", 1.0, "most noon."])
-    assert generated.clauses == [(0.5, "Well, I believe it is "), (1.35, "almost noon.")]
+    assert generated.first == (0.5, "Well, I believe ")
+    assert generated.whole == (1.35, "Well, I believe it is almost noon.")
 
 
 def test_a_stall_within_a_later_clause_does_not():
     generated = generate(["It is noon. ", "Time for ", 1.0, "lunch."])
-    assert generated.clauses == [(0, "It is noon. "), (1, "Time for lunch.")]
+    assert generated.first == (0, "It is noon. ")
+    assert generated.whole == (1, "It is noon. Time for lunch.")
 
 
 def test_a_stall_within_the_first_word_is_awaited():
     generated = generate(["Abso", 1.0, "lutely n", 1.0, "ot."])
-    assert generated.clauses == [(1.15, "Absolutely "), (2, "not.")]
+    assert generated.first == (1.15, "Absolutely ")
+    assert generated.whole == (2, "Absolutely not.")
 
 
 # ── requests that are late ───────────────────────────────────────────────────────────────────────
@@ -161,14 +180,14 @@ def test_a_late_request_is_hedged_and_the_hedge_may_win():
     generated = generate([FOREVER], [0.2, "It is noon."], hedge=HedgeDelay(0.6))
     assert generated.requests() == [(0, 1, False), (0.6, 2, True)]
     assert generated.first_token() == (0.8, 2)
-    assert generated.clauses == [(0.8, "It is noon.")]
+    assert generated.whole == (0.8, "It is noon.")
     assert generated.model.closed[1] == pytest.approx(0.8)
 
 
 def test_the_hedge_may_lose():
     generated = generate([0.7, "It is ", 0.5, "noon."], [0.2, "Noon."], hedge=HedgeDelay(0.6))
     assert generated.first_token() == (0.7, 1)
-    assert "".join(generated.texts) == "It is noon."
+    assert generated.whole[1] == "It is noon."
     assert generated.model.closed[2] == pytest.approx(0.7)
 
 
@@ -176,7 +195,7 @@ def test_a_hedge_that_loses_by_nothing_is_ignored():
     """Both first tokens come at the same time."""
     generated = generate([0.8, "One.", 0.1], [0.2, "Two."], hedge=HedgeDelay(0.6))
     assert generated.first_token() == (0.8, 1)
-    assert generated.texts == ["One."]
+    assert generated.whole[1] == "One."
 
 
 def test_there_is_one_hedge():
@@ -186,14 +205,14 @@ def test_there_is_one_hedge():
 
 def test_the_losers_failure_is_ignored():
     generated = generate([0.7, trouble()], [0.05, "It is ", 1.0, "noon."], hedge=HedgeDelay(0.6))
-    assert "".join(generated.texts) == "It is noon."
+    assert generated.whole[1] == "It is noon."
     assert generated.result.failure is None
 
 
 def test_a_request_that_fails_leaves_the_reply_to_its_hedge():
     generated = generate([0.7, trouble()], [1.0, "It is noon."], hedge=HedgeDelay(0.6))
     assert generated.requests() == [(0, 1, False), (0.6, 2, True)]
-    assert generated.texts == ["It is noon."]
+    assert generated.whole[1] == "It is noon."
     assert generated.result.failure is None
 
 
@@ -229,14 +248,14 @@ def test_a_temporary_failure_is_retried():
 def test_a_request_that_follows_a_failure_may_be_hedged():
     generated = generate([trouble()], [FOREVER], [0.1, "It is noon."], hedge=HedgeDelay(0.6))
     assert generated.requests() == [(0, 1, False), (0.1, 2, False), (0.7, 3, True)]
-    assert generated.texts == ["It is noon."]
+    assert generated.whole[1] == "It is noon."
 
 
 @pytest.mark.parametrize("hedge", [None, HedgeDelay(0.1)])
 def test_after_two_or_three_failures_it_apologises(hedge):
     generated = generate([0.3, trouble()], hedge=hedge)
     assert len(generated.requests()) in (2, 3)
-    assert generated.texts == ["Sorry."]
+    assert generated.whole[1] == "Sorry."
     assert generated.result.apologised
     assert generated.result.failure is not None
     assert generated.first_token() is None
@@ -245,7 +264,7 @@ def test_after_two_or_three_failures_it_apologises(hedge):
 def test_a_refusal_is_not_retried_and_no_apology_made():
     generated = generate([trouble(temporary=False, status=401)])
     assert len(generated.requests()) == 1
-    assert generated.texts == []
+    assert generated.whole[1] == ""
     assert generated.result.failure is not None
     assert generated.result.failure.final
 
@@ -253,32 +272,45 @@ def test_a_refusal_is_not_retried_and_no_apology_made():
 def test_a_permanent_failure_is_not_retried():
     generated = generate([trouble(temporary=False)])
     assert len(generated.requests()) == 1
-    assert generated.texts == ["Sorry."]
+    assert generated.whole[1] == "Sorry."
 
 
 def test_the_apology_may_be_empty():
-    assert generate([trouble(temporary=False)], apology="").texts == []
+    assert generate([trouble(temporary=False)], apology="").whole[1] == ""
 
 
 @pytest.mark.parametrize("empty", [[0.1], [0.1, Usage(9, 0)], [0.1, "\n"], [0.1, "🙂", " "]])
 def test_an_empty_reply_is_a_failure(empty):
     generated = generate(empty)
-    assert generated.texts == ["Sorry."]
+    assert generated.whole[1] == "Sorry."
     assert generated.result.failure is not None
     assert "empty" in str(generated.result.failure)
 
 
 def test_an_empty_reply_is_requested_again():
-    assert generate([0.1], ["It is noon."]).texts == ["It is noon."]
+    assert generate([0.1], ["It is noon."]).whole[1] == "It is noon."
 
 
 @pytest.mark.parametrize("between", [[], [0.5]])
 def test_a_reply_that_breaks_off_keeps_what_it_had(between):
     generated = generate(["It is noon. ", "Time ", *between, trouble()])
-    assert "".join(generated.texts) == "It is noon. Time"
+    assert generated.whole[1] == "It is noon. Time"
     assert not generated.result.apologised
     assert generated.result.failure is not None
     assert len(generated.requests()) == 1
+
+
+def test_it_learns_how_fast_the_llm_writes_after_its_first_token():
+    generated = generate([0.5, "It ", *[0.1, "is "] * 10, 0.1, "noon."])
+    expected = Pacing(0.06)
+    expected.add_writing("word " * 20, 0.1)
+    expected.add_writing("is " * 10 + "noon.", 1.1)
+    assert generated.pacing.writing.value == pytest.approx(expected.writing.value)
+
+
+@pytest.mark.parametrize("script", [[0.5, "It is noon."], ["It is ", 1.0, trouble()]])
+def test_from_a_single_token_or_a_failure_it_learns_nothing(script):
+    assert generate(script).pacing.writing.value == teach().writing.value
 
 
 # ── cancelled ────────────────────────────────────────────────────────────────────────────────────
@@ -301,7 +333,7 @@ def test_cancelled_at_any_time_it_leaves_no_request_behind(after):
 
 
 def test_cancelling_the_generation_alone_ends_its_requests():
-    """The TTS has failed: no more clauses are read, and the group goes on."""
+    """The TTS has failed: no more text is read, and the group goes on."""
 
     async def main() -> None:
         generated = Generated(Model(["It is noon. ", FOREVER]))

@@ -26,12 +26,7 @@ from voicecli.events import (
 )
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.reply import CascadeResponder
-from voicecli.pipeline.speech import (
-    DEFER_FLUSH_BELOW,
-    FLUSH_LEAD,
-    PREROLL,
-    SINGLE_FLUSH_BELOW,
-)
+from voicecli.pipeline.speech import LAST_FLUSHES, PREROLL, SAVE_FLUSHES_BELOW
 from voicecli.services.interfaces import (
     FLUSHED,
     Flushed,
@@ -40,6 +35,7 @@ from voicecli.services.interfaces import (
     TtsSettings,
     Usage,
 )
+from voicecli.text.pacing import MARGIN, Pacing
 from voicecli.units import AudioFormat
 
 RATE = 8000
@@ -55,15 +51,13 @@ CAPABILITIES = TtsCapabilities(
     seconds_per_character=CHARACTER / RATE,
     word_timestamps=False,
 )
-FEW_FLUSHES = round(DEFER_FLUSH_BELOW * 20) - 1
-LAST_FLUSHES = round(SINGLE_FLUSH_BELOW * 20) - 1
+FEW_FLUSHES = round(SAVE_FLUSHES_BELOW * 20) - 1
 
 ASKED = [Message("user", "What is the time?")]
 TEXT = "It is noon. Time for a long lunch in the shade of the old trees. And then we sleep a while."
 CLAUSES = [
     "It is noon. ",
-    "Time for a long lunch in the shade of the old trees. ",
-    "And then we sleep a while.",
+    "Time for a long lunch in the shade of the old trees. And then we sleep a while.",
 ]
 
 # ── doubles ──────────────────────────────────────────────────────────────────────────────────────
@@ -200,6 +194,18 @@ class Speaker(VirtualSpeaker):
         super().write(pcm)
 
 
+TTFB = 0.1
+
+
+def teach() -> Pacing:
+    """Return the pacing of a session in which ``Voice`` has spoken before."""
+    pacing = Pacing(CHARACTER / RATE)
+    pacing.add_writing("word " * 20, 0.1)
+    pacing.add_ttfb(TTFB)
+    pacing.add_delivery(audio=1.0, took=0.1)
+    return pacing
+
+
 class Turn:
     """A reply that is committed after a while, and its events."""
 
@@ -221,6 +227,7 @@ class Turn:
             llm=model,
             tts=voice,
             hedge=HedgeDelay(None),
+            pacing=teach(),
             settings=TtsSettings(**settings),
         )
         self._prepared = commit if prepared is None else prepared
@@ -283,7 +290,6 @@ def test_a_reply_is_prepared_at_once_and_spoken_when_it_is_committed():
         ("ClauseReady", 0.3),
         ("ClauseSent", 1),
         ("ClauseSent", 1),
-        ("ClauseSent", 1),
         ("FirstAudio", 1.1),
         ("PlaybackStarted", 1.1),
         ("ReplyFinished", round(1.1 + length(TEXT), 3)),
@@ -321,8 +327,9 @@ def test_a_clause_is_spoken_while_the_llm_still_writes():
 
 
 def test_a_draft_may_be_sent_to_the_tts_but_sounds_no_sooner():
+    """Of a draft that is dropped, one piece was spoken for nothing."""
     held = turn(prepared=0.3)
-    assert held.voice.sent == [(0.3, clause, True) for clause in CLAUSES]
+    assert held.voice.sent == [(0.3, CLAUSES[0], True), (1.0, CLAUSES[1], True)]
     (started,) = held.of(PlaybackStarted)
     assert started.at == 1
     assert held.sink.written == b"".join(map(sound, CLAUSES))
@@ -332,61 +339,78 @@ def test_all_can_be_flushed_at_the_end():
     held = turn(chunking="batches", batch_chars=40, flush="end")
     pieces = [text for _, text, _ in held.voice.sent]
     assert "".join(pieces) == TEXT
-    assert len(pieces) == 4
-    assert [flush for *_, flush in held.voice.sent] == [False, False, False, True]
+    assert pieces == ["It is noon. Time for a long lunch in the ", TEXT[41:], ""]
+    assert [flush for *_, flush in held.voice.sent] == [False, False, True]
     assert held.sink.written == sound(TEXT)
 
 
 FIRST = "So much of it is clear, "
-"""1.44 s: FLUSH_LEAD of it is left 0.54 s after its flush, which starts to play after 0.1 s."""
 REST = ["it is noon, and time for a long lunch in the shade. ", "And then we sleep. "]
+WHOLE = FIRST + "".join(REST)
+NEEDED = round(TTFB + length(FIRST) - TTFB - MARGIN, 3)
+"""When the TTS must be asked for more, if FIRST was flushed at 0."""
 
 
-def test_with_few_flushes_left_a_flush_is_deferred():
-    held = turn(FIRST, *REST, voice=Voice(flushes=FEW_FLUSHES), commit=0.0)
-    due = round(0.1 + length(FIRST) - FLUSH_LEAD, 3)
-    assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], False), (due, REST[1], True)]
+def test_later_text_is_gathered_until_it_is_complete():
+    held = turn(FIRST, 0.2, REST[0], 0.2, REST[1], commit=0.0)
+    assert held.voice.sent == [(0.0, FIRST, True), (0.4, "".join(REST), True)]
     assert held.sink.written == sound(FIRST) + sound("".join(REST))
     assert isinstance(held.end, ReplyFinished)
-    assert held.end.at == pytest.approx(0.1 + length(FIRST + "".join(REST)))
-    assert (held.end.said, held.end.underruns) == ((FIRST + "".join(REST)).strip(), 0)
+    assert (held.end.said, held.end.underruns) == (WHOLE.strip(), 0)
+    assert held.end.at == pytest.approx(TTFB + length(FIRST) + length("".join(REST)))
 
 
-def test_with_the_last_flushes_a_reply_is_flushed_once():
-    held = turn(FIRST, *REST, voice=Voice(flushes=LAST_FLUSHES), commit=0.0)
-    assert held.voice.sent == [(0.0, text, False) for text in (FIRST, *REST)] + [(0.0, "", True)]
-    assert held.sink.written == sound(FIRST + "".join(REST))
-    assert held.end.said == (FIRST + "".join(REST)).strip()
+def test_or_until_the_queued_audio_is_needed_to_fetch_more():
+    held = turn(FIRST, 0.2, REST[0] + "And ", 2.0, "then we sleep. ", commit=0.0)
+    (_, *rest) = held.voice.sent
+    assert rest == [(NEEDED, REST[0], True), (2.2, REST[1], True)]
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.underruns == 0
 
 
-def test_a_late_clause_is_not_deferred():
-    held = turn(FIRST, REST[0], 5.0, REST[1], voice=Voice(flushes=FEW_FLUSHES), commit=0.0)
-    due = round(0.1 + length(FIRST) - FLUSH_LEAD, 3)
-    assert held.voice.sent == [(0.0, FIRST, True), (due, REST[0], True), (5.0, REST[1], True)]
-
-
-def test_held_playback_defers_a_flush_further():
+def test_held_playback_needs_nothing():
     held = turn(
-        *(FIRST, *REST),
-        voice=Voice(flushes=FEW_FLUSHES),
+        *(FIRST, REST[0], 9.0, REST[1]),
         commit=0.0,
         meanwhile=[(0.3, lambda held: held.sink.hold()), (2.0, lambda held: held.sink.resume())],
     )
-    # Until 0.54 s it waits for the queue to play; 0.24 s of that is left when playback is held at
-    # 0.3 s.  From then on it looks every 0.24 s, and at 2.22 s, with 0.02 s left, once more after
-    # the shortest wait, 0.1 s.
-    (_, *rest) = [at for at, *_ in held.voice.sent]
-    assert rest == [pytest.approx(0.54 + 7 * 0.24 + 0.1)] * 2
-    assert held.end.said == (FIRST + "".join(REST)).strip()
+    assert [at for at, *_ in held.voice.sent] == [0.0, pytest.approx(NEEDED + 1.7), 9.0]
+
+
+def test_what_would_sound_too_short_waits_for_more_even_if_the_queue_runs_dry():
+    held = turn(FIRST, "So ", 3.0, "it is noon. ", 1.0, "Or not. ", commit=0.0)
+    assert held.voice.sent == [
+        (0.0, FIRST, True),
+        (3.0, "So it is noon. ", True),
+        (4.0, "Or not. ", True),
+    ]
+
+
+def test_with_few_flushes_left_a_complete_reply_is_flushed_once():
+    held = turn(FIRST, *REST, voice=Voice(flushes=FEW_FLUSHES))
+    assert held.voice.sent == [(1.0, WHOLE, True)]
+    assert held.sink.written == sound(WHOLE)
+    assert held.end.said == WHOLE.strip()
+
+
+def test_but_the_first_flush_is_never_delayed_for_it():
+    held = turn(FIRST, 0.5, *REST, voice=Voice(flushes=LAST_FLUSHES + 1), commit=0.0)
+    assert held.voice.sent == [(0.0, FIRST, True), (0.5, "".join(REST), True)]
+
+
+def test_with_the_last_flush_a_reply_is_flushed_once_it_is_complete():
+    held = turn(FIRST, 0.5, *REST, voice=Voice(flushes=LAST_FLUSHES), commit=0.0)
+    assert held.voice.sent == [(0.5, WHOLE, True)]
+    assert held.end.said == WHOLE.strip()
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize("flush", [0, 1])
-def test_a_connection_lost_while_a_flush_is_deferred_costs_no_word(flush, after):
+@pytest.mark.parametrize("flush", [0, 1, 2])
+def test_a_connection_lost_while_text_is_gathered_costs_no_word(flush, after):
     faults = [*[None] * flush, Fault(after, LOST)]
-    held = turn(FIRST, *REST, voice=Voice(*faults, flushes=FEW_FLUSHES), commit=0.0)
-    assert held.sink.written == sound(FIRST) + sound("".join(REST))
-    assert held.end.said == (FIRST + "".join(REST)).strip()
+    held = turn(FIRST, REST[0], 4.0, REST[1], voice=Voice(*faults), commit=0.0)
+    assert held.sink.written == sound(FIRST) + sound(REST[0]) + sound(REST[1])
+    assert held.end.said == WHOLE.strip()
 
 
 def test_silence_at_the_head_is_not_played_and_counted():
@@ -464,7 +488,7 @@ def test_a_service_that_refuses_ends_more_than_the_reply():
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.5, 1.0, 3.0])
-@pytest.mark.parametrize("flush", [0, 1, 2])
+@pytest.mark.parametrize("flush", [0, 1])
 @pytest.mark.parametrize("lead", [0.0, 0.25])
 def test_a_lost_connection_costs_no_word_and_repeats_none(flush, after, lead):
     held = turn(voice=Voice(*[None] * flush, Fault(after, LOST), lead=lead))
@@ -508,7 +532,7 @@ def test_a_connection_that_is_lost_too_often_is_given_up():
     assert isinstance(held.end, ReplyFailed)
     assert (held.end.service, held.end.reason) == ("tts", "TTS: connection lost")
     assert held.sink.written == sound(CLAUSES[0]) + sound(CLAUSES[1])[: 2 * RATE]
-    assert held.end.said == "It is noon. Time for a"
+    assert held.end.said == "It is noon. Time for a long"
     assert held.failure is None
 
 

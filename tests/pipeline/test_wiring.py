@@ -225,7 +225,6 @@ def test_how_turns_end(setting: str, path: str, value: Any) -> None:
     ("setting", "name", "value"),
     [
         ("tts.chunking=batches", "chunking", "batches"),
-        ("tts.first_clause_chars=20", "first_clause_chars", 20),
         ("tts.batch_chars=99", "batch_chars", 99),
         ("tts.flush=end", "flush", "end"),
         ("tts.flush=clauses", "flush", "clauses"),

@@ -101,6 +101,12 @@ class Sink(Protocol):
         Raises DeviceError when the device is lost and no other takes its place.
         """
 
+    async def drain_to(self, level: Seconds) -> None:
+        """Wait until at most ``level`` of what was written has still to be heard.
+
+        While playback is held, this waits.  Raises DeviceError.
+        """
+
     def duck(self) -> None:
         """Lower the volume by 20 dB, with a short fade."""
 

@@ -128,6 +128,11 @@ class PlayoutBuffer:
         return self._queued / self.rate
 
     @property
+    def held(self) -> bool:
+        """Whether playback is held."""
+        return self._held
+
+    @property
     def drained(self) -> bool:
         """Whether the reply has ended and was drawn to its last sample."""
         return self._ended and not self._queued

@@ -59,6 +59,15 @@ class VirtualSpeaker(Sink):
             await self._wait_for_change(self._playout.ends_at)
 
     @override
+    async def drain_to(self, level: Seconds) -> None:
+        while self.queued > level:
+            ends_at = self._playout.ends_at
+            due = None if ends_at is None else ends_at - level
+            if due is not None and due <= clock.now():  # less than a sample is missing
+                return
+            await self._wait_for_change(due)
+
+    @override
     def duck(self) -> None:
         self._change().duck()
 

@@ -1,4 +1,4 @@
-"""The LLM side of a reply: requests that may race, their tokens, and the clauses they form.
+"""The LLM side of a reply: requests that may race, their tokens, and the text they form.
 
 A late request is hedged: a second one is sent beside it, and the first token decides which of them
 is used.  A request that fails before its first token is retried if the error is temporary.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
@@ -21,6 +21,8 @@ from voicecli.events import ClauseReady, FirstToken, LlmRequested, TurnId
 from voicecli.pipeline import Post
 from voicecli.services.interfaces import LanguageModel, Message, Usage
 from voicecli.text.chunker import Chunker
+from voicecli.text.markdown import MarkdownFilter
+from voicecli.text.pacing import Pacing
 from voicecli.units import Seconds
 
 RETRY_PAUSE: Seconds = 0.1
@@ -66,29 +68,94 @@ class HedgeDelay:
         return min(max(float(np.percentile(self._waits, 90)), MIN_HEDGE_DELAY), MAX_HEDGE_DELAY)
 
 
+class ReplyText:
+    """The speakable text of one reply, which the LLM writes and the TTS side reads.
+
+    written: the text so far.
+    complete: whether nothing follows.
+    first_end: where the first piece to speak ends; None while that is open.
+    """
+
+    def __init__(self, chunker: Chunker) -> None:
+        self.written = ""
+        self.complete = False
+        self.first_end: int | None = None
+        self._chunker = chunker
+        self._filter = MarkdownFilter()
+        self._changed = asyncio.Event()
+
+    def push(self, token: str) -> None:
+        """Add a token of the LLM's."""
+        self.written += self._filter.push(token)
+        if self.first_end is None:
+            self._end_first(self._chunker.find_first(self.written))
+        self._notify()
+
+    def end_first(self) -> bool:
+        """End the first piece with what is there; return whether there was anything to say."""
+        self._end_first(self._chunker.find_next(self.written, stalled=True))
+        self._notify()
+        return self.first_end is not None
+
+    def flush(self) -> bool:
+        """Add what was held back: no token follows.  Return whether there is anything to say."""
+        self.written += self._filter.finish()
+        return bool(self.written.strip())
+
+    def finish(self, apology: str | None = None) -> None:
+        """Note that the text is complete; an ``apology`` replaces what was not written."""
+        self.written = self.written if apology is None else apology
+        if self.first_end is None:
+            self._end_first(len(self.written))
+        self.complete = True
+        self._notify()
+
+    def is_last(self, start: int) -> bool:
+        """Whether the text from ``start`` on is the last piece."""
+        return self.complete and len(self.written) - start <= self._chunker.longest
+
+    def find_end(self, start: int) -> int:
+        """Return where a piece from ``start``, needed now, ends; ``start`` if there is none."""
+        if self.is_last(start):
+            return len(self.written)
+        return start + self._chunker.find_next(self.written[start:])
+
+    async def wait_for(self, ready: Callable[[], object]) -> None:
+        """Wait until ``ready()`` is true, which changes of the text may make it."""
+        while not ready():
+            await self._changed.wait()
+
+    def _end_first(self, end: int) -> None:
+        self.first_end = end or None
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
 @dataclass(eq=False)
 class Generation:
     """The text of one reply, as the LLM generates it.
 
+    text: what it writes into.
+    pacing: learns how fast the LLM writes.
     stall: if the LLM pauses this long within the first clause, speak what there is.
     apology: what to say if the LLM fails; may be empty.
-    clauses: the pieces to speak so far; complete: whether there will be no more.
     failure: why the LLM's text ended early, or None.
-    apologised: whether the only piece is the apology.
+    apologised: whether the text is the apology.
     tokens, prompt_tokens: as the service counts them; None if it does not.
     """
 
     turn: TurnId
     messages: Sequence[Message]
     llm: LanguageModel
-    chunker: Chunker
+    text: ReplyText
     hedge: HedgeDelay
+    pacing: Pacing
     stall: Seconds
     apology: str
     post: Post
 
-    clauses: list[str] = field(default_factory=list, init=False)
-    complete: bool = field(default=False, init=False)
     failure: ServiceError | None = field(default=None, init=False)
     apologised: bool = field(default=False, init=False)
     tokens: int | None = field(default=None, init=False)
@@ -97,11 +164,12 @@ class Generation:
     def __post_init__(self) -> None:
         self._progress = asyncio.Event()
         """Set when a request has brought a token or ended."""
-        self._clauses_changed = asyncio.Event()
         self._requests: dict[int, asyncio.Task[None]] = {}
         self._attempts = 0
         self._hedged = False
         self._winner: int | None = None
+        self._tokens: list[tuple[Seconds, str]] = []
+        self._reported = False
 
     @property
     def has_begun(self) -> bool:
@@ -109,7 +177,7 @@ class Generation:
         return self._winner is not None
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
-        """Request the reply and cut it into clauses; the requests become tasks of ``tasks``."""
+        """Request the reply and write its text; the requests become tasks of ``tasks``."""
         try:
             await self._race(tasks)
             await self._read_winner()
@@ -118,23 +186,13 @@ class Generation:
         finally:  # the TaskGroup awaits the cancelled requests
             for request in self._requests.values():
                 request.cancel()
-        for clause in self.chunker.finish():
-            if clause.strip():
-                self._add(clause)
-        if self.failure is None and not self.clauses:
+        spoken = self.text.flush()
+        if self.failure is None and not spoken:
             self.failure = _empty_reply()
-        if self.failure is not None and not self.failure.final and not self.clauses:
-            self.clauses += [self.apology] if self.apology else []
-            self.apologised = True
-        self.complete = True
-        self._clauses_changed.set()
-
-    async def clauses_from(self, index: int) -> Sequence[str]:
-        """Wait for clause number ``index``; return all from there on, or none at the end."""
-        while index >= len(self.clauses) and not self.complete:
-            self._clauses_changed.clear()
-            await self._clauses_changed.wait()
-        return self.clauses[index:]
+        self.apologised = self.failure is not None and not self.failure.final and not spoken
+        self.text.finish(self.apology if self.apologised else None)
+        if spoken:
+            self._report_first()
 
     async def _race(self, tasks: asyncio.TaskGroup) -> None:
         """Send requests until one has a token; raises the last error if none has."""
@@ -192,8 +250,9 @@ class Generation:
         if isinstance(piece, Usage):
             self.tokens, self.prompt_tokens = piece.completion_tokens, piece.prompt_tokens
         else:
-            for clause in self.chunker.push(piece):
-                self._add(clause)
+            self.text.push(piece)
+            self._tokens.append((clock.now(), piece))
+            self._report_first()
         self._progress.set()
 
     async def _read_winner(self) -> None:
@@ -203,22 +262,26 @@ class Generation:
         """
         while self._winner in self._requests:
             try:
-                async with asyncio.timeout(None if self.clauses else self.stall):
+                async with asyncio.timeout(None if self.text.first_end else self.stall):
                     await self._progress.wait()
                 self._progress.clear()
             except TimeoutError:
-                if text := self.chunker.take():
-                    self._add(text)
+                if self.text.end_first():
+                    self._report_first()
                 else:
                     await self._progress.wait()
         if self.failure is not None:
             raise self.failure
+        (began, _), *rest = self._tokens or [(0.0, "")]
+        if rest:
+            self.pacing.add_writing("".join(token for _, token in rest), rest[-1][0] - began)
 
-    def _add(self, clause: str) -> None:
-        if not self.clauses:
-            self.post(ClauseReady(at=clock.now(), turn=self.turn, text=clause))
-        self.clauses.append(clause)
-        self._clauses_changed.set()
+    def _report_first(self) -> None:
+        """Report the first clause, once, as soon as it is complete."""
+        if (end := self.text.first_end) and not self._reported:
+            self._reported = True
+            text = self.text.written[:end]
+            self.post(ClauseReady(at=clock.now(), turn=self.turn, text=text))
 
 
 def _empty_reply() -> ServiceError:

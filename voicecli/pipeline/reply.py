@@ -18,9 +18,10 @@ from voicecli.audio.interfaces import Sink
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import TurnId
 from voicecli.pipeline import Post, ReplyHandle, Responder
-from voicecli.pipeline.generation import Generation, HedgeDelay
+from voicecli.pipeline.generation import Generation, HedgeDelay, ReplyText
 from voicecli.pipeline.speech import ReplySpeech, create_chunker
 from voicecli.services.interfaces import LanguageModel, Message, Synthesizer, TtsSettings
+from voicecli.text.pacing import Pacing
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 
@@ -29,6 +30,7 @@ class CascadeResponder(Responder):
     """Answers with an LLM whose text a TTS speaks.
 
     hedge: learns from reply to reply when the LLM is late.
+    pacing: learns from reply to reply how fast the LLM writes and the TTS speaks.
     """
 
     stages: ClassVar = ("llm.ttft", "llm.clause", "tts.ttfa", "playout")
@@ -36,6 +38,7 @@ class CascadeResponder(Responder):
     llm: LanguageModel
     tts: Synthesizer
     hedge: HedgeDelay
+    pacing: Pacing
     settings: TtsSettings
 
     @property
@@ -46,12 +49,14 @@ class CascadeResponder(Responder):
     @override
     def draft(self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post) -> Reply:
         may_speak, may_play = asyncio.Event(), asyncio.Event()
+        text = ReplyText(create_chunker(self.settings, self.pacing))
         generation = Generation(
             turn,
             messages,
             self.llm,
-            create_chunker(self.settings),
+            text,
             hedge=self.hedge,
+            pacing=self.pacing,
             stall=self.settings.first_clause_stall,
             apology=self.settings.apology,
             post=post,
@@ -61,12 +66,13 @@ class CascadeResponder(Responder):
             self.tts,
             sink,
             self.settings,
-            next_clauses=generation.clauses_from,
-            prepared=may_speak,
-            committed=may_play,
+            text,
+            pacing=self.pacing,
+            may_speak=may_speak,
+            may_play=may_play,
             post=post,
         )
-        return Reply(turn, generation, speech, sink, may_speak, may_play, post)
+        return Reply(turn, generation, speech, sink, post)
 
     @override
     async def clear(self) -> None:
@@ -83,37 +89,32 @@ class CascadeResponder(Responder):
 
 @dataclass(eq=False)
 class Reply(ReplyHandle):
-    """One reply of the cascade, from the first request to the last sample played.
-
-    may_speak, may_play: set when the TTS may have its text, and when its audio may be played.
-    """
+    """One reply of the cascade, from the first request to the last sample played."""
 
     turn: TurnId
     generation: Generation
     speech: ReplySpeech
     sink: Sink
-    may_speak: asyncio.Event
-    may_play: asyncio.Event
     post: Post
 
     @property
     @override
     def committed(self) -> bool:
-        return self.may_play.is_set()
+        return self.speech.may_play.is_set()
 
     @property
     @override
     def heard(self) -> str:
-        return self.speech.heard(self.sink.heard)
+        return self.speech.heard(self.sink.heard).text
 
     @override
     def prepare_speech(self) -> None:
-        self.may_speak.set()
+        self.speech.may_speak.set()
 
     @override
     def commit(self) -> None:
-        self.may_speak.set()
-        self.may_play.set()
+        self.speech.may_speak.set()
+        self.speech.may_play.set()
 
     @override
     async def run(self) -> None:
@@ -138,11 +139,13 @@ class Reply(ReplyHandle):
 
     @override
     def cancelled(self, played: Samples) -> events.ReplyCancelled:
+        words = self.speech.heard(played)
         return events.ReplyCancelled(
             at=clock.now(),
             turn=self.turn,
-            said=self.speech.heard(played),
+            said=words.text,
             heard=self._duration(played),
+            estimated=words.estimated,
         )
 
     async def _watch_playback(self) -> None:
@@ -153,7 +156,7 @@ class Reply(ReplyHandle):
         return events.ReplyFinished(
             at=clock.now(),
             turn=self.turn,
-            said="".join(self.generation.clauses).strip(),
+            said=self.generation.text.written.strip(),
             heard=self._duration(self.sink.heard),
             underruns=self.sink.underruns,
             tokens=self.generation.tokens,

@@ -31,6 +31,7 @@ from voicecli.services.interfaces import (
     TtsProvider,
 )
 from voicecli.standin import Endpoints
+from voicecli.text.pacing import Pacing
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import TurnMachine
 
@@ -156,6 +157,7 @@ async def open_session(
                 llm=llm,
                 tts=tts.result(),
                 hedge=HedgeDelay(profile.llm.hedge),
+                pacing=Pacing(tts.result().capabilities.seconds_per_character),
                 settings=profile.tts,
             ),
             sink=sink,

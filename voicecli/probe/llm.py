@@ -16,12 +16,14 @@ from typing_extensions import override
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, Event, LlmRequested, Service
-from voicecli.pipeline.generation import Generation, HedgeDelay
+from voicecli.pipeline.generation import Generation, HedgeDelay, ReplyText
 from voicecli.pipeline.speech import create_chunker
 from voicecli.pipeline.wiring import Services
 from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter, is_refusal
 from voicecli.profile import Profile
-from voicecli.services.interfaces import LanguageModel, Message, Usage
+from voicecli.services import find_provider
+from voicecli.services.interfaces import LanguageModel, Message, TtsProvider, Usage
+from voicecli.text.pacing import Pacing
 from voicecli.units import Seconds
 
 STALL: Seconds = 2.0
@@ -52,6 +54,8 @@ class LlmProber(Prober):
     def __init__(self, profile: Profile, services: Services) -> None:
         self._system_prompt = profile.llm.system_prompt
         self._tts = profile.tts
+        provider: TtsProvider = find_provider("tts", profile.tts.provider)
+        self._pacing = Pacing(provider.capabilities.seconds_per_character)
         self._services = services
 
     @override
@@ -77,8 +81,9 @@ class LlmProber(Prober):
             0,
             make_prompt(self._system_prompt, number),
             timed,
-            create_chunker(self._tts),
+            ReplyText(create_chunker(self._tts, self._pacing)),
             hedge=HedgeDelay(None),
+            pacing=self._pacing,
             stall=self._tts.first_clause_stall,
             apology="",
             post=events.append,

@@ -243,10 +243,7 @@ class TtsSettings:
         48_000, "Hertz, of the speech and of the loudspeaker; 48000 is 96 kB per second."
     )
     chunking: Literal["clauses", "batches"] = setting(
-        "clauses", "Send the reply clause by clause, or in batches of batch_chars."
-    )
-    first_clause_chars: int = setting(
-        12, "Characters that the first clause has at least.", ge=1, le=200
+        "clauses", "Cut the reply at natural boundaries, or into batches of batch_chars."
     )
     first_clause_stall: Seconds = milliseconds(
         150,
@@ -258,7 +255,7 @@ class TtsSettings:
         180, "Characters in a batch; used by chunking: batches.", ge=1, le=2000
     )
     flush: Literal["clauses", "end"] = setting(
-        "clauses", "Have the service speak after each clause, or once at the end of the reply."
+        "clauses", "Have the service speak each piece just in time, or all at the end of the reply."
     )
     empty: Seconds = milliseconds(
         250,

@@ -1,33 +1,32 @@
-"""Cuts a reply into pieces for the TTS while the LLM still writes it.  Pure.
+"""Finds where a reply can be cut into pieces for the TTS while the LLM still writes it.  Pure.
 
-The pieces are speakable text and add up to the whole reply; each includes the white space after it.
+A cut is a number of characters; what precedes it includes the white space there.  The best cuts are
+natural boundaries: where a sentence or a clause ends.
 """
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Protocol
 
 from typing_extensions import override
 
-from voicecli.text.markdown import CLOSERS, MarkdownFilter
+from voicecli.text.markdown import CLOSERS
+from voicecli.text.pacing import UNSPACED, Pacing
 from voicecli.turns.end_of_turn import HANGING, PARTICLES
 
-FIRST_CLAUSE_MIN_WORDS = 3
-"""A comma ends the first clause only after this many words; fewer sound chopped off."""
+MIN_CLAUSE_WORDS = 3
+"""A mark ends the first clause only after this many words; fewer sound chopped off."""
 
-FIRST_CLAUSE_MAX_WORDS = 8
-"""The first clause is cut after this many words, unless it would end in a word like "the"."""
+MIN_CONJUNCTION_WORDS = 4
+"""A conjunction begins a new clause only after this many words: not in "ask me when"."""
 
-FIRST_CLAUSE_HARD_MAX_WORDS = 12
-"""The first clause is cut after this many words in any case."""
+LONGEST_PIECE = 500
+"""Characters of a piece, 30 s of speech: what is synthesised too far ahead is paid for unheard."""
 
-MIN_SENTENCE_CHARS = 40
-"""A shorter later sentence is joined to the next one, because flushes are limited."""
-
-MAX_SENTENCE_CHARS = 200
-"""A longer later sentence is cut within; this is about 13 s of speech."""
+LONGEST_BATCH_EXCESS = 200
+"""A batch that finds no end of a word within this many characters is cut in the middle of it."""
 
 _SENTENCE_MARKS = "!?。！？"
 _CLAUSE_MARKS = ",;:—–…、，；："
@@ -35,18 +34,51 @@ _OPENERS = "\"'“‘([{«「『（【"
 
 _CLOSING = f"[{re.escape(CLOSERS)}]*"
 
-_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
-"""Characters that take as long to say as three Latin ones, usually without spaces between."""
-
-_BREAK = re.compile(rf"\s|{_UNSPACED.pattern}|[。！？、，；：]")
+_BREAK = re.compile(rf"\s|{UNSPACED.pattern}|[。！？、，；：]")
 """A character after which no word continues."""
 
-_LAST_BREAK = re.compile(rf".*(?:{_BREAK.pattern})", re.DOTALL)
-
-_ALONE = re.compile(rf"[—…。！？、，；：]{_CLOSING}(?=[^\s.,!?…—。！？{re.escape(CLOSERS)}]\Z)")
+_ALONE = re.compile(rf"[—…。！？、，；：]{_CLOSING}(?=[^\s.,!?…—。！？{re.escape(CLOSERS)}])")
 """A mark that needs no white space after it."""
 
-_INNER_MARK = re.compile(rf"[,;:–—…]{_CLOSING}\s|[—…、，；：。！？]")
+_WHOLE = re.compile(r"[^\W\d_][,;!?]\Z")
+"""A mark that is the last of its clause, whatever follows: not the one of "1,000" or "3.5"."""
+
+_SUBJECT = (
+    r"(?:i|you|he|she|it|we|they|there|this|these|those|then|let|please)(?:['’](?:m|re|s|ll|d|ve))?"
+)
+_CLAUSE_START = re.compile(
+    # The cut shows as soon as the last word here has come: LLMs write words as common as these in
+    # one token.  After "and" another noun may follow, so it takes one more word.
+    r"(?<=\s)(?:(?P<conjunction>because|but|although|though|whereas|while|unless|until)"
+    rf"|which|where|when|if|so\s+that|(?:and|or|so|yet|then)\s+{_SUBJECT})\b",
+    re.IGNORECASE,
+)
+_PHRASE_START = re.compile(
+    r"(?<=\s)(?:and|or|nor|that|than|as|to|for|with|from|of|at|in|on|into|onto|about|between|"
+    r"without|during|against|by|after|before|since|around|through|under|over)(?=\s)",
+    re.IGNORECASE,
+)
+"""Where a cut is heard less than elsewhere within a phrase: before "in", not after it."""
+
+
+def _word_set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PRONOUNS = _word_set("i you he she it we they who this that these those some any")
+"""Words that may need the next one: "for you because …", but "ask you when …"."""
+
+_NO_CUT_AFTER = (
+    HANGING
+    | PARTICLES
+    | _word_set(
+        "which what where when how why no not even only just exactly especially particularly is "
+        "are was were am be been being do does did have has had can could will would shall should "
+        "may might must i'd you'd he's she's we'd they'd you'll he'll she'll it'll we'll they'll "
+        "you've we've they've don't doesn't didn't can't won't isn't aren't"
+    )
+)
+"""Words that need the next one."""
 
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")  # J. S. Bach, U.S., e.g., p.m.
 _ABBREVIATIONS = re.compile(
@@ -66,6 +98,8 @@ def find_boundary(text: str) -> Boundary:
     """
     bare = text.rstrip(CLOSERS)
     last = bare[-1:]
+    if bare.endswith(" -"):
+        return "clause"
     if not last or last not in _SENTENCE_MARKS + _CLAUSE_MARKS + ".":
         return "none"
     if last in _SENTENCE_MARKS:
@@ -81,125 +115,167 @@ def find_boundary(text: str) -> Boundary:
     return "abbreviation" if short and word != "I." else "sentence"
 
 
-class Chunker(ABC):
-    """Turns tokens into pieces to speak; where the tokens are cut makes no difference."""
+class Cut(NamedTuple):
+    """A place where text can be cut, and what ends there."""
 
-    def __init__(self) -> None:
-        self._filter = MarkdownFilter()
-        self._text = ""
-        self._is_first = True
+    end: int
+    kind: Literal["sentence", "clause", "phrase"]
 
-    def push(self, token: str) -> list[str]:
-        """Add ``token``; return the pieces that it completes."""
-        return self._add(self._filter.push(token))
 
-    def finish(self) -> list[str]:
-        """Return the remaining pieces: no token follows."""
-        pieces = self._add(self._filter.finish())
-        return [*pieces, self._release(len(self._text))] if self._text else pieces
+def find_cuts(text: str) -> list[Cut]:
+    """List the natural places to cut ``text``, which may go on, in order.
 
-    def take(self) -> str | None:
-        """Return the text so far for an LLM that stalls, or None; an open word stays."""
-        match = _LAST_BREAK.match(self._text)
-        cut = match.end() if match else 0
-        rest = self._text[cut:].rstrip(CLOSERS)
-        # "so." counts as a word and its mark, although it may become "so.me"; "3." does not.
-        ended = find_boundary(self._text) in ("sentence", "clause")
-        if ended and rest[-2:-1].isalpha() and "." not in rest[:-1]:
-            cut = len(self._text)
-        return self._release(cut) if _has_speech(self._text[:cut]) else None
+    A mark counts once white space follows it, because "3." may become "3.5".
+    """
+    found: dict[int, Cut] = {}
+    for cut in (*_find_marks(text), *_find_starts(text)):
+        if _has_speech(text[: cut.end]):
+            found.setdefault(cut.end, cut)
+    return sorted(found.values())
 
-    def _add(self, text: str) -> list[str]:
-        pieces = []
-        for character in text:
-            self._text += character
-            if cut := self._find_cut():
-                pieces.append(self._release(cut))
-        return pieces
 
-    def _release(self, cut: int) -> str:
-        piece, self._text = self._text[:cut], self._text[cut:]
-        self._is_first = False
-        return piece
+def _find_marks(text: str) -> Iterator[Cut]:
+    for space in re.finditer(r"\s", text):
+        kind, after = find_boundary(text[: space.start()]), text[space.end() : space.end() + 1]
+        if kind in ("sentence", "clause"):
+            yield Cut(space.end(), kind)
+        elif kind == "number" and after and not after.islower():
+            yield Cut(space.end(), "sentence")
+    for mark in _ALONE.finditer(text):
+        if (kind := find_boundary(text[: mark.end()])) in ("sentence", "clause"):
+            yield Cut(mark.end(), kind)
+    if _WHOLE.search(text) and (kind := find_boundary(text)) in ("sentence", "clause"):
+        yield Cut(len(text), kind)
 
-    @abstractmethod
-    def _find_cut(self) -> int:
-        """Return where to cut the text, which has just grown by one character; 0 for nowhere."""
+
+def _find_starts(text: str) -> Iterator[Cut]:
+    for start in _CLAUSE_START.finditer(text):
+        before = text[: start.start()].split()
+        if len(before) >= MIN_CONJUNCTION_WORDS:
+            last = before[-1].lower()
+            if last not in _NO_CUT_AFTER and (start["conjunction"] or last not in _PRONOUNS):
+                yield Cut(start.start(), "clause")
+    for start in _PHRASE_START.finditer(text):
+        if _may_end(text[: start.start()]):
+            yield Cut(start.start(), "phrase")
+
+
+def _may_end(text: str) -> bool:
+    """Whether the last word of ``text`` does not need the next one."""
+    words = text.split()
+    return bool(words) and words[-1].lower() not in _NO_CUT_AFTER | _PRONOUNS
+
+
+class Chunker(Protocol):
+    """Decides where the text of a reply is cut.
+
+    longest: characters of a piece.
+    """
+
+    longest: int
+
+    def find_first(self, text: str) -> int:
+        """Return where the first piece of ``text``, which goes on, ends; 0 if not yet."""
+
+    def find_next(self, text: str, *, stalled: bool = False) -> int:
+        """Return where to cut ``text``, which goes on, if a piece is needed now; 0 for nowhere.
+
+        stalled: whether it goes on late, so that a short piece is better than none.
+        """
 
 
 class BatchChunker(Chunker):
     """Pieces of at least ``chars`` characters, each up to the end of a word."""
 
     def __init__(self, chars: int) -> None:
-        super().__init__()
         self._chars = chars
+        self.longest = chars + LONGEST_BATCH_EXCESS
 
     @override
-    def _find_cut(self) -> int:
-        length = len(self._text)
-        full = len(self._text.rstrip()) >= self._chars and _BREAK.match(self._text[-1])
-        return length if full or length >= self._chars + MAX_SENTENCE_CHARS else 0
+    def find_first(self, text: str) -> int:
+        return self.find_next(text)
+
+    @override
+    def find_next(self, text: str, *, stalled: bool = False) -> int:
+        if stalled:
+            return max(_find_words(text), default=0)
+        for end in range(self._chars, min(len(text), self.longest) + 1):
+            if len(text[:end].rstrip()) >= self._chars and _BREAK.match(text[end - 1]):
+                return end
+        return self.longest if len(text) >= self.longest else 0
 
 
 class ClauseChunker(Chunker):
-    """A short first clause, so that speech starts soon; then whole sentences, which sound better.
+    """A first piece that sounds until the next can arrive; then as much as there is.
 
-    The first clause ends at the first mark after ``first_chars`` characters and 3 words, at the end
-    of any sentence, or after 8 words.  Short sentences are joined, long ones cut.  A mark counts
-    only once white space follows it, because "3." may become "3.5".
+    The first piece ends at the first natural boundary that leaves enough to sound.  Only a text
+    that has no such boundary for long is cut within a phrase, at the least bad place.
     """
 
-    def __init__(self, first_chars: int) -> None:
-        super().__init__()
-        self._first_chars = first_chars
+    longest = LONGEST_PIECE
+
+    def __init__(self, pacing: Pacing) -> None:
+        self._pacing = pacing
 
     @override
-    def _find_cut(self) -> int:
-        cut, kind = self._find_boundary()
-        before = self._text[:cut].rstrip()
-        if _has_speech(before) and self._ends_piece(before, kind):
-            return cut
-        return self._find_cut_within() if _size(self._text) > MAX_SENTENCE_CHARS else 0
+    def find_first(self, text: str) -> int:
+        for cut in find_cuts(text):
+            before = text[: cut.end]
+            short = cut.kind == "clause" and _count_words(before) < MIN_CLAUSE_WORDS
+            if cut.kind != "phrase" and not short and self._pacing.covers(before):
+                return cut.end
+        return self.find_next(text) if self._pacing.is_overdue(text) else 0
 
-    def _find_boundary(self) -> tuple[int, Boundary]:
-        """Return where the last character shows a boundary, and its kind; 0 for nowhere."""
-        text = self._text
-        if text[-1].isspace():
-            return len(text), find_boundary(text[:-1])
-        goes_on = not text[-2:-1].isspace() or text[-1].islower()
-        if not goes_on and find_boundary(text[:-2]) == "number":
-            return len(text) - 1, "sentence"
-        if match := _ALONE.search(text):
-            return match.end(), find_boundary(text[: match.end()])
-        return 0, "none"
+    @override
+    def find_next(self, text: str, *, stalled: bool = False) -> int:
+        """Return the last place of the best kind that leaves enough to sound.
 
-    def _ends_piece(self, before: str, kind: Boundary) -> bool:
-        if not self._is_first:
-            return kind == "sentence" and _size(before) >= MIN_SENTENCE_CHARS
-        words = len(before.split()) + len(_UNSPACED.findall(before))
-        if kind == "clause":
-            long = _size(before) >= self._first_chars and words >= FIRST_CLAUSE_MIN_WORDS
-            return long or words >= FIRST_CLAUSE_MAX_WORDS
-        if kind == "none":
-            hanging = before.split()[-1].lower() in HANGING | PARTICLES
-            return words >= (FIRST_CLAUSE_HARD_MAX_WORDS if hanging else FIRST_CLAUSE_MAX_WORDS)
-        return kind == "sentence"
+        Where there is none, ``stalled`` allows one that leaves less, and then the end of any word.
+        """
+        text = text[: self.longest]
+        places = _list_places(text)
+        for enough in (self._pacing.covers, bool) if stalled else (self._pacing.covers,):
+            for ends in places:
+                if fitting := [end for end in ends if enough(text[:end])]:
+                    return fitting[-1]
+        if stalled:
+            return max(_find_words(text), default=0)
+        return len(text) if len(text) == self.longest else 0
 
-    def _find_cut_within(self) -> int:
-        """Return the last good mark or else the end of the last word; 0 within a word."""
-        marks = [match.end() for match in _INNER_MARK.finditer(self._text)]
-        if marks and _size(self._text[: marks[-1]]) >= MIN_SENTENCE_CHARS:
-            return marks[-1]
-        if match := _LAST_BREAK.match(self._text):
-            return match.end()
-        return len(self._text) if len(self._text) >= 2 * MAX_SENTENCE_CHARS else 0
+
+def _list_places(text: str) -> list[list[int]]:
+    """List the places to cut ``text`` that are equally good together, the best first."""
+    cuts = find_cuts(text)
+    if cut := _find_last_mark(text):
+        cuts.append(cut)
+    natural = [
+        [cut.end for cut in cuts if cut.kind == kind] for kind in ("sentence", "clause", "phrase")
+    ]
+    return [*natural, [end for end in _find_words(text) if _may_end(text[:end])]]
+
+
+def _find_words(text: str) -> list[int]:
+    """List where the words of ``text`` end; the last one may still be open."""
+    ends = [match.end() for match in _BREAK.finditer(text)]
+    return [end for end in ends if _has_speech(text[:end])]
+
+
+def _find_last_mark(text: str) -> Cut | None:
+    """Return the end of ``text`` if it is a boundary for an LLM that pauses there.
+
+    "so." may become "so.me", but after a pause hardly; "3." may become "3.5".
+    """
+    word = text.rstrip(CLOSERS).rpartition(" ")[2]
+    kind = find_boundary(text)
+    if kind in ("sentence", "clause") and word[-2:-1].isalpha() and "." not in word[:-1]:
+        return Cut(len(text), kind)
+    return None
 
 
 def _has_speech(text: str) -> bool:
     """Whether ``text`` contains anything to say."""
-    return any(character.isalnum() for character in text)
+    return any(map(str.isalnum, text))
 
 
-def _size(text: str) -> int:
-    """Count characters by how long they take to say."""
-    return len(text) + 2 * len(_UNSPACED.findall(text))
+def _count_words(text: str) -> int:
+    return len(text.split()) + len(UNSPACED.findall(text))

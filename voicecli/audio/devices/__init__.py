@@ -208,6 +208,11 @@ class Loudspeaker(_Device, Sink):
             await asyncio.sleep(at - clock.now())
 
     @override
+    async def drain_to(self, level: Seconds) -> None:
+        while (excess := self.queued - level) > 0:
+            await self._wait_for_change(_CHECK_INTERVAL if self._playout.held else excess)
+
+    @override
     def duck(self) -> None:
         with self._lock:
             self._playout.duck()
@@ -221,6 +226,7 @@ class Loudspeaker(_Device, Sink):
     def resume(self) -> None:
         with self._lock:
             self._playout.resume()
+        self._notify()
 
     @override
     def clear(self) -> Samples:
@@ -270,10 +276,14 @@ class Loudspeaker(_Device, Sink):
                 answer = ask()
             if answer is not None:
                 return answer
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_CHECK_INTERVAL):
-                    await self._changed.wait()
-            await self.stream.owner.check()
+            await self._wait_for_change(_CHECK_INTERVAL)
+
+    async def _wait_for_change(self, limit: Seconds) -> None:
+        """Wait for a change, up to ``limit`` or the next check of the devices."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(limit, _CHECK_INTERVAL)):
+                await self._changed.wait()
+        await self.stream.owner.check()
 
     def _notify(self) -> None:
         self._changed.set()
