@@ -38,6 +38,9 @@ def serve_command(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of the local LLM; by default all cores but one.")
     ] = None,
+    system_prompt: Annotated[
+        str | None, typer.Option(help="What the local LLM processes ahead of the first request.")
+    ] = None,
     deepgram_port: Port = 0,
     openai_port: Port = 0,
     require_key: Annotated[
@@ -55,8 +58,9 @@ def serve_command(
     from voicecli.standin import serve
 
     is_local = engine == "local"
-    foreign = {"--script": script} if is_local else {"--llm-model": llm_model, "--threads": threads}
-    for option, value in foreign.items():
+    scripted = {"--script": script}
+    local = {"--llm-model": llm_model, "--threads": threads, "--system-prompt": system_prompt}
+    for option, value in (scripted if is_local else local).items():
         if value is not None:
             raise UsageError(f"{option} does not apply to --engine {engine}", hint="Leave it out.")
     opening: AbstractAsyncContextManager[Engines]
@@ -66,7 +70,7 @@ def serve_command(
 
         require_packages()
         fetch_models(llm_model)
-        opening = open_local(llm_model, threads)
+        opening = open_local(llm_model, threads, system_prompt)
     else:
         from voicecli.profile import load_script
         from voicecli.standin.engines.scripted import create_scripted_engines

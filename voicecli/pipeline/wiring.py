@@ -105,7 +105,12 @@ def _open_standin(profile: Profile) -> AbstractAsyncContextManager[Endpoints | N
         from voicecli.standin.engines.process import open_local_endpoints
 
         model = Path(profile.local.llm.model) if profile.local.llm.model else None
-        return open_local_endpoints(model, profile.local.threads, require_key=settings.require_key)
+        return open_local_endpoints(
+            model,
+            profile.local.threads,
+            profile.llm.system_prompt,
+            require_key=settings.require_key,
+        )
     from voicecli.standin import serve
     from voicecli.standin.engines.scripted import create_scripted_engines
 

@@ -21,7 +21,15 @@ from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, ServiceError
 from voicecli.standin.engines import Engines, Segment
-from voicecli.standin.engines.local import LocalLlm, LocalStt, LocalTts, open_local
+from voicecli.standin.engines.local import (
+    BATCH,
+    CONTEXT,
+    Llama,
+    LocalLlm,
+    LocalStt,
+    LocalTts,
+    open_local,
+)
 from voicecli.units import AudioBlock, AudioFormat
 
 RATE = 16_000
@@ -163,6 +171,22 @@ def test_closing_a_reply_stops_the_model_and_frees_it_for_the_next(
     assert endless.stopped.is_set()
 
 
+def test_a_reply_whose_prompt_is_being_processed_can_be_closed(
+    thread: ThreadPoolExecutor,
+) -> None:
+    endless = FakeLlama(itertools.repeat(""))
+
+    async def main() -> None:
+        reply = LocalLlm(endless, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await anext(reply)
+        await reply.aclose()
+
+    clock.run(main())
+    assert endless.stopped.wait(5)
+
+
 def test_a_reply_that_waits_for_the_model_can_be_closed(thread: ThreadPoolExecutor) -> None:
     busy = threading.Event()
     thread.submit(busy.wait)
@@ -302,6 +326,56 @@ def test_noise_is_not_turned_into_a_speech() -> None:
         return await engines.stt().recognise(Segment(noise, RATE, ((0.0, 3.0),)), "final")
 
     assert len(with_engines(conversation).split()) <= 3
+
+
+def turns(numbers: Iterable[int], system_prompt: str = "Be brief.") -> list[dict[str, Any]]:
+    """A conversation about the house numbers ``numbers``, some 45 tokens each."""
+    messages = [{"role": "system", "content": system_prompt}]
+    for n in numbers:
+        asked = f"Who lives at number {n}, Harbour Street, in the old town?"
+        said = f"A family of {n + 2} with {n + 5} cats and a garden full of flowers lives there."
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+    return [*messages, {"role": "user", "content": "And next door?"}]
+
+
+@pytest.fixture(scope="module")
+def llama() -> Llama:
+    pytest.importorskip("xllamacpp")
+    folder = models.find(models.SMOLLM2)
+    assert folder is not None
+    return Llama(folder / models.SMOLLM2.files[0].name)
+
+
+def count_batches(llama: Llama, messages: list[dict[str, Any]], most: int | None = None) -> int:
+    """Count the batches of the prompt until the first token; give up after ``most``."""
+    calls: list[str] = []
+
+    def take(text: str) -> bool:
+        calls.append(text)
+        return bool(text) or len(calls) == most
+
+    llama.answer(messages, take, max_tokens=1)
+    return calls.count("")
+
+
+@pytest.mark.local
+@needs_models
+def test_what_was_processed_of_a_prompt_is_not_processed_again(llama: Llama) -> None:
+    whole = count_batches(llama, turns(range(10, 20)))
+    assert whole > 30
+    assert count_batches(llama, turns(range(30, 40)), most=8) == 8  # given up
+    assert count_batches(llama, turns(range(30, 40))) <= whole - 5
+    assert count_batches(llama, turns(range(30, 41))) <= whole // 4  # a turn more
+    assert count_batches(llama, turns(range(36, 42))) <= whole // 4  # the older half dropped
+
+
+@pytest.mark.local
+@needs_models
+def test_a_conversation_longer_than_the_context_loses_its_older_half(llama: Llama) -> None:
+    said: list[str] = []
+    llama.answer(turns(range(10, 120)), lambda text: bool(said.append(text)), max_tokens=3)
+    assert "".join(said)
+    assert 90 < said.count("") < CONTEXT / BATCH
 
 
 @pytest.mark.local

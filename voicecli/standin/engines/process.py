@@ -29,11 +29,15 @@ QUOTED_LINES = 5  # of a failed worker's standard error
 
 
 def open_local_endpoints(
-    llm_model: Path | None = None, threads: int | None = None, *, require_key: bool = False
+    llm_model: Path | None = None,
+    threads: int | None = None,
+    system_prompt: str | None = None,
+    *,
+    require_key: bool = False,
 ) -> AbstractAsyncContextManager[Endpoints]:
     """Start a worker process with the local engines; yield its addresses when it is warm.
 
-    llm_model, threads: as in ``local.open_local``.
+    llm_model, threads, system_prompt: as in ``local.open_local``.
     require_key: as in ``standin.serve``.
 
     Raises UsageError when the extra ``local`` is not installed, ServiceError when the worker fails.
@@ -44,6 +48,7 @@ def open_local_endpoints(
     command += ["--engine", "local"]
     command += [f"--llm-model={llm_model}"] * (llm_model is not None)
     command += [f"--threads={threads}"] * (threads is not None)
+    command += [f"--system-prompt={system_prompt}"] * (system_prompt is not None)
     command += ["--require-key"] * require_key
     return open_worker(command)
 
