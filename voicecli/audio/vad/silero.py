@@ -6,27 +6,23 @@ of the frames around its verdicts show from when to when, as in ``energy``.  It 
 after 100 ms or more; before that, loudness raises a suspicion.  A synthetic tone is not a voice to
 it, however syllable-like.
 
-The network (release 6.2.1, see ``data/silero_vad.LICENSE``) is loaded once per process and takes
-50 MB with onnxruntime; a detector takes 0.1 MB, and 6 to 10 ms of a core per second of audio.
+The network (``network``) is loaded once per process and takes 1 MB; a detector takes 0.1 MB.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
 from math import inf
-from typing import Any
 
 import numpy as np
 import soxr
 from typing_extensions import override
 
 from voicecli.audio.interfaces import Detector
-from voicecli.audio.pcm import SILENT_DBFS, samples_of
+from voicecli.audio.pcm import SILENT_DBFS, Float32Array, samples_of
 from voicecli.audio.vad.energy import FRAME, Frame, LevelMeter
-from voicecli.errors import UsageError
+from voicecli.audio.vad.network import RATE, WINDOW, SileroNetwork
 from voicecli.events import (
     Event,
     SpeechPaused,
@@ -37,9 +33,6 @@ from voicecli.events import (
 )
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
-RATE = 16_000
-WINDOW = 512  # samples that the network judges at once: 32 ms
-CONTEXT = 64  # samples before the window that the network needs again
 START_PROBABILITY, CONTINUE_PROBABILITY = 0.5, 0.35  # of a voice; Silero's own values
 ONSET_WINDOWS = 2  # consecutive windows of voice that start a stretch
 SUSPECT_AFTER: Seconds = 0.04
@@ -59,14 +52,13 @@ FADING: Seconds = 0.1  # how long after the last voiced window a voice may still
 BRIDGE: Seconds = 0.03  # bridges such a dip near the beginning or the end of a voice
 
 
-class SileroNetwork:
-    """The network and its state for one stream.  Raises UsageError without onnxruntime.
+class _Windows:
+    """Cuts blocks of ``format`` into windows at the network's rate.
 
     The resampler holds back a few milliseconds; that delays the verdicts but does not shift them.
     """
 
     def __init__(self, format: AudioFormat) -> None:
-        self._session = load_session()
         self._rate = format.rate
         self._resampler = (
             None if format.rate == RATE else soxr.ResampleStream(format.rate, RATE, 1, quality="LQ")
@@ -77,13 +69,11 @@ class SileroNetwork:
         """Forget the stream."""
         self._in = self._out = 0
         self._rest = np.zeros(0, np.float32)
-        self._input = np.zeros((1, CONTEXT + WINDOW), np.float32)
-        self._state = np.zeros((2, 1, 128), np.float32)
         if self._resampler is not None:
             self._resampler.clear()
 
-    def judge(self, block: AudioBlock) -> Iterator[tuple[float, Seconds]]:
-        """Yield the probability of a voice in each window that ``block`` completes, and its end."""
+    def cut(self, block: AudioBlock) -> Iterator[tuple[Float32Array, Seconds]]:
+        """Yield each window that ``block`` completes, and its end."""
         began = block.at - self._in / self._rate
         samples = samples_of(block.pcm)
         self._in += len(samples)
@@ -92,28 +82,31 @@ class SileroNetwork:
             scaled = self._resampler.resample_chunk(scaled)
         self._rest = np.concatenate([self._rest, scaled])
         while len(self._rest) >= WINDOW:
-            self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
-            self._input[0, CONTEXT:], self._rest = self._rest[:WINDOW], self._rest[WINDOW:]
+            window, self._rest = self._rest[:WINDOW], self._rest[WINDOW:]
             self._out += WINDOW
-            inputs = {"input": self._input, "state": self._state, "sr": np.array(RATE, np.int64)}
-            probability, self._state = self._session.run(None, inputs)
-            yield float(probability[0, 0]), began + self._out / RATE
+            yield window, began + self._out / RATE
 
 
 class SileroDetector(Detector):
-    """Detects stretches of a human voice.  Raises UsageError without onnxruntime.
+    """Detects stretches of a human voice.
 
     format: of the blocks.
     hangover: seconds of silence that end a stretch.
     pause: seconds of silence that are reported before that; None for none.
+    network: judges the windows; tests compare it with the published one.
     """
 
     def __init__(
-        self, format: AudioFormat, hangover: Seconds, pause: Seconds | None = None
+        self,
+        format: AudioFormat,
+        hangover: Seconds,
+        pause: Seconds | None = None,
+        network: SileroNetwork | None = None,
     ) -> None:
         self.format = format
         self.speaking = False
-        self._network = SileroNetwork(format)
+        self._network = network or SileroNetwork()
+        self._windows = _Windows(format)
         self._meter = LevelMeter(format)
         self._hangover = hangover
         self._pause = inf if pause is None else pause
@@ -134,8 +127,8 @@ class SileroDetector(Detector):
         frames = self._meter.feed(block)
         self._frames.extend(frames)
         events = list(self._suspect(frames, until))
-        for probability, end in self._network.judge(block):
-            events += self._judge(probability, end, until)
+        for window, end in self._windows.cut(block):
+            events += self._judge(self._network.judge(window), end, until)
         if self.speaking:
             events += self._find_pause(until)
         return events
@@ -145,6 +138,7 @@ class SileroDetector(Detector):
         self.speaking = self._paused = False
         self._voiced_windows = self._loud = 0
         self._network.reset()
+        self._windows.reset()
         self._meter.reset()
         self._frames.clear()
         self._recent.clear()
@@ -223,20 +217,3 @@ class SileroDetector(Detector):
         """Return where the voice ended, as far as is known."""
         end = self._last[0].find_last_loud(self._last[1]) if self._last else self._start
         return max(end, self._voice_until - LAG)
-
-
-@cache
-def load_session() -> Any:
-    """Load the network; all detectors share it.  Raises UsageError without onnxruntime."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError(
-            "The silero voice detector needs onnxruntime, which is not installed",
-            hint="Install it with: pip install 'voicecli[vad]'.",
-        ) from error
-    # one thread is the caller's own: no thread pool is created
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = files("voicecli").joinpath("data", "silero_vad.onnx").read_bytes()
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
