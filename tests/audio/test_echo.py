@@ -174,7 +174,6 @@ def starts(blocks: Iterable[AudioBlock], detector: Detector) -> list[Seconds]:
 
 
 def detectors(rate: int) -> list[Detector]:
-    pytest.importorskip("onnxruntime", reason="pip install voicecli[vad]")
     return [EnergyDetector(AudioFormat(rate), 0.2), SileroDetector(AudioFormat(rate), 0.2)]
 
 

@@ -229,10 +229,10 @@ main()
         ["--help"],
         ["talk", "--help"],
         ["talk", "--text", "-p", "quick.yaml"],
-        ["replay", str(SPEECH / "librivox-0880.wav"), "--fast", "-p", "quick.yaml", *ENERGY],
+        ["replay", str(SPEECH / "librivox-0880.wav"), "--fast", "-p", "quick.yaml"],
     ],
 )
-def test_neither_a_detector_nor_key_input_is_loaded_without_need(arguments: list[str]):
+def test_neither_onnxruntime_nor_key_input_is_loaded_without_need(arguments: list[str]):
     ran = subprocess.run(
         [sys.executable, "-c", LOADED, *arguments],
         input="Hello?\n",

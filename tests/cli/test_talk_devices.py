@@ -140,7 +140,6 @@ def test_with_its_echo_cancelled_it_does_not_answer_itself(
 def test_a_user_takes_the_floor(virtual_audio: VirtualAudio, tmp_path: Path, vad: str):
     words = None
     if vad == "silero":
-        pytest.importorskip("onnxruntime")
         words = load_sentence(1.8)
     found = interrupt_replies(virtual_audio, tmp_path, 2, "--set", f"audio.vad={vad}", words=words)
     for one in found:
@@ -169,7 +168,7 @@ def test_small_models_hold_a_conversation_by_themselves(
         soundfile.read(SPEECH / f"librivox-{number}.wav", dtype="int16")
         for number in ("0880", "0930", "0890")
     ]
-    with Talk("--set", "llm.max_tokens=16", "--set", "audio.vad=auto", profile="local") as talk:
+    with Talk("--set", "llm.max_tokens=16", "--set", "audio.vad=silero", profile="local") as talk:
         for samples, rate in sentences:
             talk.until("you can speak now")
             virtual_audio.speak(samples.tobytes(), rate)

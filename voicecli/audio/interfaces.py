@@ -37,8 +37,8 @@ class AudioSettings:
     prebuffer: Seconds = milliseconds(
         60, "Audio queued before a reply starts; grows after an underrun.", ge=0, le=500
     )
-    vad: Literal["auto", "silero", "energy"] = setting(
-        "auto", "Voice detector; auto: silero if onnxruntime is installed, else energy."
+    vad: Literal["silero", "energy"] = setting(
+        "silero", "Voice detector: silero, a neural network, or energy, by loudness alone."
     )
     hangover: Seconds = milliseconds(200, "Silence that ends a stretch of voice.", ge=50, le=2000)
     echo_cancellation: Literal["auto", "on", "off"] = setting(

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voicecli import clock
 from voicecli.audio.interfaces import Sink, Source
-from voicecli.audio.vad import SILERO_MISSING, create_detector, resolve_detector
-from voicecli.events import Service, Warned
+from voicecli.audio.vad import create_detector
+from voicecli.events import Service
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import CascadeResponder
@@ -153,7 +152,7 @@ async def open_session(
                     create_detector, audio.vad, source.format, audio.hangover, profile.turn.pause
                 )
             )
-        session = Session(
+        yield Session(
             source=source,
             detector=detector.result(),
             stt=stt.result(),
@@ -174,6 +173,3 @@ async def open_session(
             interims=profile.stt.interim_results,
             timeline=timeline,
         )
-        if audio.vad == "auto" and resolve_detector("auto") == "energy":
-            session.post(Warned(at=clock.now(), service="audio", text=SILERO_MISSING))
-        yield session

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
-from hashlib import sha256
-from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -20,14 +16,10 @@ from numpy.typing import NDArray
 from tests.support import SPEECH
 from tests.support.speech_like import alternate_speech, silence
 from voicecli.audio.pcm import samples_of
-from voicecli.audio.vad import SILERO_MISSING, create_detector, resolve_detector
-from voicecli.audio.vad.energy import EnergyDetector, find_stretches
-from voicecli.audio.vad.silero import SileroDetector, load_session
-from voicecli.errors import UsageError
+from voicecli.audio.vad.energy import find_stretches
+from voicecli.audio.vad.silero import SileroDetector
 from voicecli.events import Event, SpeechStarted, SpeechStopped, SpeechSuspected
 from voicecli.units import AudioBlock, AudioFormat
-
-pytest.importorskip("onnxruntime")
 
 RATE = 16_000
 NAMES = ["0870", "0880", "0890", "0920", "0930"]
@@ -280,19 +272,10 @@ def test_a_synthetic_voice_is_lost_on_the_network() -> None:
     assert len(stops) <= 1 < len(ends) == 5
 
 
-# ── the network ──────────────────────────────────────────────────────────────
+# ── several ──────────────────────────────────────────────────────────────────
 
 
-def test_the_network_is_the_published_one_and_comes_with_its_licence() -> None:
-    data = files("voicecli").joinpath("data")
-
-    assert sha256(data.joinpath("silero_vad.onnx").read_bytes()).hexdigest() == (
-        "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3"  # release 6.2.1
-    )
-    assert "2020-present Silero Team" in data.joinpath("silero_vad.LICENSE").read_text()
-
-
-def test_detectors_share_the_network_but_not_what_they_heard() -> None:
+def test_detectors_do_not_share_what_they_heard() -> None:
     pcm, quiet = spoken("0880"), silence(len(spoken("0880")) / 2 / RATE)
     one, other = (SileroDetector(AudioFormat(RATE), 0.2) for _ in range(2))
     heard: list[Event] = []
@@ -302,45 +285,3 @@ def test_detectors_share_the_network_but_not_what_they_heard() -> None:
         assert other.feed(still) == []
 
     assert voices_only(heard) == detect(pcm)
-    assert load_session() is load_session()
-
-
-def test_onnxruntime_is_imported_only_when_the_network_is_wanted() -> None:
-    program = (
-        "import sys, voicecli.audio.vad as d; from voicecli.units import AudioFormat as F;"
-        "d.create_detector('energy', F(16000), 0.2); assert 'onnxruntime' not in sys.modules;"
-        "d.create_detector('silero', F(16000), 0.2); assert 'onnxruntime' in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-# ── which detector ───────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As if onnxruntime were not installed."""
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    load_session.cache_clear()
-    yield
-    load_session.cache_clear()
-
-
-def test_the_best_detector_that_can_run_is_chosen() -> None:
-    assert resolve_detector("auto") == "silero"
-    assert isinstance(create_detector("auto", AudioFormat(RATE), 0.2), SileroDetector)
-    assert isinstance(create_detector("energy", AudioFormat(RATE), 0.2), EnergyDetector)
-
-
-@pytest.mark.usefixtures("no_onnxruntime")
-def test_without_onnxruntime_energy_decides_and_there_is_a_note_to_show() -> None:
-    assert resolve_detector("auto") == "energy"
-    assert isinstance(create_detector("auto", AudioFormat(RATE), 0.2), EnergyDetector)
-    assert "pip install 'voicecli[vad]'" in SILERO_MISSING
-
-
-@pytest.mark.usefixtures("no_onnxruntime")
-def test_without_onnxruntime_silero_is_refused_with_what_to_install() -> None:
-    with pytest.raises(UsageError, match=r"pip install 'voicecli\[vad\]'"):
-        create_detector("silero", AudioFormat(RATE), 0.2)
