@@ -6,9 +6,9 @@ sum of its outputs make of them the probability that somebody speaks.
 onnxruntime computes the published file (release 6.2.1, see ``data/silero_vad.LICENSE``) in 113 µs a
 window, this module in 49 (AMD EPYC, one thread, median of 20 runs).  Probabilities differ by 2e-6
 at most on recorded speech, clean and in noise, and decisions not at all; tests compare them.  The
-difference is what onnxruntime costs a network as small as this: some 70 nodes for 0.7 million
-multiplications, and spectra computed as a convolution.  Nor does this module need its 47 MB of
-memory and 0.15 s of import.  Measured as well, and not chosen:
+difference is what onnxruntime costs a network as small as this, 0.7 million multiplications, of
+which a third are spectra computed as a convolution.  Nor does this module need its 47 MB of memory
+and 0.15 s of import.  Measured as well, and not chosen:
 
 - batches of several sessions on onnxruntime: 62 µs a window for 8 and 55 for 64, but the whole
   batch is computed at once (3.5 ms for 64), and verdicts wait until it is complete.
