@@ -87,6 +87,17 @@ class SpeechStopped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndOfTurnScored(Event):
+    """A model judged by the sound whether the turn has ended with the pause at ``speech_end``.
+
+    probability: that it has, from 0 to 1.
+    """
+
+    speech_end: Seconds
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InterimTranscript(Event):
     """The text of the open segment so far; replaces the previous interim.
 
@@ -429,6 +440,13 @@ class Resume(Action):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finalize(Action):
     """Ask the STT for the final text of all audio sent so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreEndOfTurn(Action):
+    """Have the model judge the turn up to the pause that began at ``speech_end``."""
+
+    speech_end: Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,12 +20,13 @@ def test_the_list_of_models_says_what_is_here(
     assert [(row["name"], row["licence"], row["fetched"]) for row in listed] == [
         ("moonshine-tiny-en", "MIT", False),
         ("smollm2-135m-instruct", "Apache-2.0", False),
+        ("smart-turn-v3.2", "BSD-2", False),
     ]
     assert listed[0]["path"] == str(tmp_path / "moonshine-tiny-en")
     table = CliRunner().invoke(models_app, ["list"], env={"COLUMNS": "200"}).stdout
     assert "44 MB" in table
     assert "98 MB" in table
-    assert table.count("not fetched") == 2
+    assert table.count("not fetched") == 3
 
 
 def test_models_that_are_here_are_not_fetched(

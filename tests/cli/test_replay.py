@@ -487,7 +487,7 @@ def test_a_service_that_cannot_be_reached(
 # ── the embedded models ──────────────────────────────────────────────────────
 
 needs_models = pytest.mark.skipif(
-    not all(models.find(model) for model in models.MODELS), reason="run: voicecli models fetch"
+    not all(map(models.find, models.ENGINE_MODELS)), reason="run: voicecli models fetch"
 )
 
 

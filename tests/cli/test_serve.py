@@ -70,7 +70,7 @@ def test_an_option_of_the_other_engines_is_refused(engine: str, option: str, val
 
 @pytest.mark.local
 @pytest.mark.skipif(
-    not all(models.find(model) for model in models.MODELS), reason="run: voicecli models fetch"
+    not all(map(models.find, models.ENGINE_MODELS)), reason="run: voicecli models fetch"
 )
 def test_the_real_engines_serve_too() -> None:
     async def main() -> str:

@@ -157,7 +157,7 @@ def test_back_channels_and_coughs_take_no_floor(virtual_audio: VirtualAudio, tmp
 
 @pytest.mark.local
 @pytest.mark.skipif(
-    not all(models.find(model) for model in models.MODELS), reason="run: voicecli models fetch"
+    not all(map(models.find, models.ENGINE_MODELS)), reason="run: voicecli models fetch"
 )
 def test_small_models_hold_a_conversation_by_themselves(
     virtual_audio: VirtualAudio, monkeypatch: pytest.MonkeyPatch

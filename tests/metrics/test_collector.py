@@ -12,6 +12,7 @@ from voicecli.events import (
     ClauseSent,
     CommitReply,
     DraftReply,
+    EndOfTurnScored,
     Event,
     FinalTranscript,
     InterimTranscript,
@@ -19,6 +20,7 @@ from voicecli.events import (
     LoopLagged,
     PlaybackStarted,
     ReplyFinished,
+    SpeechResumed,
     SpeechStarted,
     SpeechStopped,
     UtteranceEnded,
@@ -102,6 +104,22 @@ def test_trouble_of_one_turn_is_not_that_of_the_next():
     assert first.unreliable
     assert not after.unreliable
     assert (first.cold, after.cold) == (True, False)
+
+
+def scored(at: float, probability: float) -> Entry:
+    return EndOfTurnScored(at=at, speech_end=at - 0.1, probability=probability)
+
+
+def test_the_score_of_a_turn_is_that_of_its_last_pause():
+    earlier, last = scored(0.6, 0.2), scored(1.2, 0.9)
+    second = replace(PLAIN, number=2, start=10.0)
+    entries = inserted([*PLAIN.entries(), *second.entries()], earlier, last)
+    assert [turn.end_score for turn in measure_turns(entries)] == [0.9, None]
+
+
+@pytest.mark.parametrize("more", [SpeechStarted(at=0.7, speech_start=0.65), SpeechResumed(at=0.7)])
+def test_a_pause_that_was_not_the_last_is_no_score_of_the_turn(more: Entry):
+    assert only(inserted(PLAIN.entries(), scored(0.6, 0.2), more)).end_score is None
 
 
 @pytest.mark.parametrize(("after", "cut"), [(0.2, True), (1.49, True), (1.51, False)])

@@ -232,6 +232,7 @@ def converse(responder: Responder, *user: Speech) -> Timeline:
             sink=VirtualSpeaker(24_000, 0.06),
             machine=TurnMachine(TurnPolicy(detect="vad"), duplex, finalize_timeout=0.35),
             history=ChatHistory("Be brief.", HistorySettings()),
+            scorer=None,
             limits=SessionLimits(idle=None),
             interims=True,
             timeline=timeline,

@@ -78,10 +78,17 @@ def test_all_the_marks():
     (turn,) = measure_turns(PLAIN.entries())
     doubtful = ("the event loop was 30 ms late", "the reply sounded before the user had stopped")
     worst = replace(
-        turn, cold=False, requests=4, hedges=1, underruns=1, cut_off=True, unreliable=doubtful
+        turn,
+        cold=False,
+        end_score=0.956,
+        requests=4,
+        hedges=1,
+        underruns=1,
+        cut_off=True,
+        unreliable=doubtful,
     )
     assert turn_lines(worst, BUDGETS)[-1].partition("   ")[2] == (
-        "[speech_final]  retried 2 times  hedged once  ran dry once  cut off"
+        "[speech_final]  end score 0.96  retried 2 times  hedged once  ran dry once  cut off"
         "  unreliable: the event loop was 30 ms late"
         "  unreliable: the reply sounded before the user had stopped"
     )

@@ -57,10 +57,9 @@ During = Callable[[Session], Coroutine[Any, Any, None]]
 
 
 def profile(*overrides: str, name: str = "scripted") -> Profile:
-    """Load a shipped profile with the VAD that needs nothing installed, and ``overrides``."""
-    return load_profile(
-        name, overrides=[f"audio.sample_rate={RATE}", "audio.vad=energy", *overrides]
-    )
+    """Load a shipped profile with models that need nothing installed, and ``overrides``."""
+    usual = (f"audio.sample_rate={RATE}", "audio.vad=energy", "turn.end_model=off")
+    return load_profile(name, overrides=[*usual, *overrides])
 
 
 @contextmanager

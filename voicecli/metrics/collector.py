@@ -24,12 +24,14 @@ class TurnTrace:
     begin: when the reply before it had ended.
     text_at: when the final text that it answers was known.
     voice_end, words_end: when the user stopped, by the detector and by the STT.
+    end_score: the probability that the turn had ended, by its sound; None: not scored.
     """
 
     begin: Seconds
     text_at: Seconds | None = None
     voice_end: Seconds | None = None
     words_end: Seconds | None = None
+    end_score: float | None = None
     commit: events.CommitReply | None = None
     requests: list[events.LlmRequested] = field(default_factory=list)
     token: events.FirstToken | None = None
@@ -173,8 +175,10 @@ class TraceCollector:
         trace.commit = commit
         if trace.text_at is None:
             trace.text_at = self._speech.find_text_time(commit.at)
-        trace.voice_end, trace.words_end = self._speech.voice_end, self._speech.words_end
-        self._speech.voice_end = self._speech.words_end = None
+        speech = self._speech
+        trace.voice_end, trace.words_end = speech.voice_end, speech.words_end
+        trace.end_score = speech.end_score
+        speech.voice_end = speech.words_end = speech.end_score = None
         return trace
 
 
@@ -183,10 +187,12 @@ class _SpeechTrace:
     """What detector and STT reported about the user since the last commitment.
 
     voice_end, words_end: when the user stopped, by the detector and by the STT; None: not reported.
+    end_score: the score of the last pause, by its sound; None while it has none.
     """
 
     voice_end: Seconds | None = None
     words_end: Seconds | None = None
+    end_score: float | None = None
     _final_at: Seconds | None = None
     _speaking: bool = False
     _start: Seconds = 0.0
@@ -203,9 +209,13 @@ class _SpeechTrace:
             case events.SpeechStarted():
                 self._speaking, self._start_after = True, last
                 self._start, self._earlier_end = entry.speech_start, self.voice_end
-                self.voice_end = None
+                self.voice_end = self.end_score = None
                 if last is not None:
                     last.note_speech(entry.at)
+            case events.SpeechResumed():
+                self.end_score = None
+            case events.EndOfTurnScored():
+                self.end_score = entry.probability
             case events.SpeechStopped():
                 self._note_stop(entry.speech_end, last)
             case events.InterimTranscript() if entry.text:

@@ -33,6 +33,7 @@ class Turn:
     """One measured turn.  Durations are seconds; what was not measured is None, or missing.
 
     reason: which rule ended the user's turn.
+    end_score: the probability that it had ended, by its sound; see ``turn.end_model``.
     said: the words of the reply, as far as they were heard.
     heard: how long the reply was heard, in seconds.
     heard_at: when the reply's first audible sample sounded.
@@ -50,6 +51,7 @@ class Turn:
     user_text: str
     reason: events.EndReason
     outcome: Outcome
+    end_score: float | None = None
     said: str = ""
     heard: Seconds = 0.0
     heard_at: Seconds | None = None
@@ -126,6 +128,7 @@ def _measure(trace: TurnTrace, traces: TraceCollector) -> Turn:
         user_text=commit.user_text,
         reason=commit.reason,
         outcome=outcome,
+        end_score=trace.end_score,
         said=end.said if end else "",
         heard=end.heard if end else 0.0,
         heard_at=trace.playback.at if trace.playback is not None else None,

@@ -47,7 +47,7 @@ class ModelFile:
 class Model:
     """A model that can be fetched.
 
-    role: the service it replaces: "stt" or "llm".
+    role: the service it replaces, "stt" or "llm"; or what it judges, "end of turn".
     origin: its author and web address.
     """
 
@@ -70,7 +70,9 @@ def _load_model(pin: dict[str, Any]) -> Model:
 
 
 _PINS = tomllib.loads((files("voicecli") / "data" / "models.toml").read_text("utf-8"))
-MODELS = MOONSHINE, SMOLLM2 = tuple(map(_load_model, _PINS["model"]))
+MODELS = MOONSHINE, SMOLLM2, SMART_TURN = tuple(map(_load_model, _PINS["model"]))
+ENGINE_MODELS = MOONSHINE, SMOLLM2
+"""What the local engines need."""
 
 
 def find_folder(environ: Mapping[str, str] = os.environ) -> Path:

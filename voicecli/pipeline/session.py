@@ -16,6 +16,7 @@ from voicecli import clock, events
 from voicecli.audio.interfaces import Detector, Sink, Source
 from voicecli.events import MAX_LAG, Action, Event, UserQuit
 from voicecli.pipeline import ReplyHandle, Responder
+from voicecli.pipeline.end_of_turn import EndOfTurnScorer
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.transcription import Connect, ReconnectingTranscriber
 from voicecli.services.interfaces import Transcriber
@@ -39,6 +40,7 @@ class Session:
     reconnect: opens another one.
     limits: None for a recorded user: nothing but the input ends the session, and in half duplex
         the source pauses from a commit to the end of the reply.
+    scorer: has pauses judged by their sound; None without an end-of-turn model.
     interims: the STT sends interim transcripts, so silence after speech means it is lost.
     timeline: everything that has happened so far.
     """
@@ -51,6 +53,7 @@ class Session:
     sink: Sink
     machine: TurnMachine
     history: ChatHistory
+    scorer: EndOfTurnScorer | None
     limits: SessionLimits | None
     interims: bool
     timeline: Timeline
@@ -99,6 +102,8 @@ class Session:
         """
         self._started_at = self._active_at = clock.now()
         self.timeline.follow(self.history)
+        if self.scorer is not None:
+            self.timeline.follow(self.scorer.follow)
         if self.stt is not None:
             self.post(self.stt.opened)
         for opened in self.responder.opened:
@@ -222,6 +227,8 @@ class Session:
                 self._commit_reply()
             case events.CancelReply() | events.EndSession():
                 await self._cancel_reply(tasks)
+            case events.ScoreEndOfTurn() if self.scorer is not None:
+                self.scorer.start(action, tasks, self.post)
             case events.Finalize():
                 await self._transcriber.finalize()
             case events.Duck():
@@ -274,6 +281,8 @@ class Session:
                     for event in self.detector.feed(block):
                         self.post(event)
                     self._transcriber.add(block)
+                    if self.scorer is not None:
+                        self.scorer.add(block)
                 if block.last:
                     self.post(events.InputEnded(at=clock.now()))
 

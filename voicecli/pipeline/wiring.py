@@ -12,7 +12,9 @@ from typing import Any
 
 from voicecli.audio.interfaces import Sink, Source
 from voicecli.audio.vad import create_detector
+from voicecli.audio.vad.smart_turn import find_network
 from voicecli.events import Service
+from voicecli.pipeline.end_of_turn import create_scorer
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import CascadeResponder
@@ -92,7 +94,12 @@ class Services:
 async def open_services(
     profile: Profile, environ: Mapping[str, str] = os.environ
 ) -> AsyncGenerator[Services, None]:
-    """Start the profile's stand-ins, if any; yield how to reach its services."""
+    """Start the profile's stand-ins, if any; yield how to reach its services.
+
+    Raises UsageError, before anything opens, when the profile's end-of-turn model is missing.
+    """
+    if profile.turn.end_model == "smart-turn":
+        find_network(profile.turn.end_model)
     async with _open_standin(profile) as standin:
         yield Services(profile=profile, standin=standin, environ=environ)
 
@@ -152,6 +159,9 @@ async def open_session(
                     create_detector, audio.vad, source.format, audio.hangover, profile.turn.pause
                 )
             )
+            heeds_sound = profile.turn.detect == "vad" and not typed
+            end_model = profile.turn.end_model if heeds_sound else "off"
+            scorer = tasks.create_task(asyncio.to_thread(create_scorer, end_model, source.format))
         yield Session(
             source=source,
             detector=detector.result(),
@@ -166,9 +176,13 @@ async def open_session(
             ),
             sink=sink,
             machine=TurnMachine(
-                profile.turn, profile.interrupt, finalize_timeout=profile.stt.finalize_timeout
+                profile.turn,
+                profile.interrupt,
+                finalize_timeout=profile.stt.finalize_timeout,
+                scored=scorer.result() is not None,
             ),
             history=ChatHistory(profile.llm.system_prompt, profile.llm.history),
+            scorer=scorer.result(),
             limits=None if recorded else profile.limits,
             interims=profile.stt.interim_results,
             timeline=timeline,

@@ -174,6 +174,8 @@ def _explain_wait(turn: Turn) -> str:
 def list_marks(turn: Turn, budgets: Budgets) -> list[str]:
     """List what else there is to know of a turn, first the rule that ended the user's."""
     marks = [f"[{sanitize_line(turn.reason)}]"]
+    if turn.end_score is not None:
+        marks.append(f"end score {turn.end_score:.2f}")
     if turn.outcome == "interrupted":
         marks.append(f"interrupted after {turn.heard:.1f} s")
     if turn.failure is not None:

@@ -67,6 +67,15 @@ _TRAILING = re.compile(r"(?:[,;:–—…-]|\.\.)[\s\"'”’)]*$")
 _FINAL = re.compile(r"[.!?。！？][\s\"'”’)\]」』]*$")
 
 
+FINISHED, GOES_ON = 0.9, 0.1
+"""From which score on the sound is sure that a turn has ended, and up to which that it goes on.
+
+Of 261 complete sentences of two speakers and a synthetic voice, 76 % were surely finished and 2 %
+surely not; of 45 that broke off, 49 % and 16 % (Smart Turn v3.2, 0.1 s after the voice): the sound
+corrects the words, and does not replace them.
+"""
+
+
 def split_words(text: str) -> list[str]:
     """Split ``text`` into lower-case words without punctuation; a hyphen separates words."""
     return _WORD.findall(text.casefold().replace("’", "'"))
@@ -99,6 +108,20 @@ def classify_ending(text: str) -> Ending:
     if words[-1] in PARTICLES | _OPEN and not final:
         return "incomplete"
     return "complete" if final and words[-1] not in PARTICLES else "default"
+
+
+def weigh_sound(ending: Ending, end_score: float | None) -> Ending:
+    """Correct the class of an ending, as the words have it, by its sound.
+
+    end_score: the probability that the turn has ended, by the sound; None: unknown.
+
+    Words that hang stay incomplete: people sound finished after "and", too.
+    """
+    if end_score is None or ending == "incomplete":
+        return ending
+    if end_score <= GOES_ON:
+        return "incomplete"
+    return "complete" if end_score >= FINISHED else ending
 
 
 def is_backchannel(text: str, known: Collection[str], *, begun: bool = False) -> bool:

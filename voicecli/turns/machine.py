@@ -26,7 +26,6 @@ from voicecli.events import Action, EndReason, Event, FinalTranscript, InterimTr
 from voicecli.turns.barge_in import Escalation, Interruption
 from voicecli.turns.deadline import Deadline, DeadlineKind
 from voicecli.turns.draft import SPEECH_LEAD, Draft
-from voicecli.turns.end_of_turn import classify_ending
 from voicecli.turns.policy import BargeInPolicy, TurnPolicy
 from voicecli.turns.user_turn import UserTurn
 from voicecli.units import Seconds
@@ -45,13 +44,20 @@ class TurnMachine:
     """Decides who has the floor.
 
     phase: whose turn it is.
+    scored: whether there is an end-of-turn model that scores pauses.
     """
 
     def __init__(
-        self, policy: TurnPolicy, barge_in: BargeInPolicy, *, finalize_timeout: Seconds
+        self,
+        policy: TurnPolicy,
+        barge_in: BargeInPolicy,
+        *,
+        finalize_timeout: Seconds,
+        scored: bool = False,
     ) -> None:
         self.policy = policy
         self.barge_in = barge_in
+        self.scored = scored
         self._finalize_timeout = finalize_timeout
         self.phase = Phase.LISTENING
         self._deadline = Deadline(policy.settle)
@@ -117,11 +123,13 @@ class TurnMachine:
                 self._deadline.await_speech_end(event.at)
                 return self._draft.drop(event.at)
             case events.SpeechPaused():
-                return self._redraft(event.at)
+                return [*self._request_score(event.at), *self._redraft(event.at)]
+            case events.EndOfTurnScored() if self._deadline.kind == "commit":
+                return [] if self._user.transcript.is_open else self._await_commit(event.at)
             case events.SpeechStopped() if self.policy.detect == "vad":
                 asked = self._deadline.kind == "yield"
                 finalize = [] if asked else self._request_final_text(event.at, "finalize")
-                return [*finalize, *self._redraft(event.at)]
+                return [*finalize, *self._request_score(event.at), *self._redraft(event.at)]
             case InterimTranscript():
                 return self._handle_interim(event)
             case FinalTranscript():
@@ -174,6 +182,9 @@ class TurnMachine:
         self._deadline.set(at + self._finalize_timeout, kind)
         return [events.Finalize(at=at)]
 
+    def _request_score(self, at: Seconds) -> list[Action]:
+        return self._user.request_score(at) if self.scored else []
+
     def _redraft(self, at: Seconds) -> list[Action]:
         """Drop a draft that answers other words; in a pause, draft on words that look whole."""
         text = self._user.transcript.text
@@ -190,7 +201,7 @@ class TurnMachine:
         if not text:
             self._deadline.await_user(at, has_words=False)
             return actions
-        ending, silent_since = classify_ending(text), self._user.speech_end
+        ending, silent_since = self._user.ending, self._user.speech_end
         pause: Seconds = getattr(self.policy.commit, ending)
         commit_at = at if silent_since is None else silent_since + pause
         if commit_at <= at:
@@ -221,7 +232,7 @@ class TurnMachine:
             self._finalizing = False
             self._deadline.await_user(at, has_words=False)
             return []
-        reasons: dict[str, EndReason] = {"commit": classify_ending(text), "yield": "key"}
+        reasons: dict[str, EndReason] = {"commit": self._user.ending, "yield": "key"}
         return self._commit(at, reasons.get(kind, "timeout"))
 
     def _commit(self, at: Seconds, reason: EndReason) -> list[Action]:

@@ -14,6 +14,9 @@ BACKCHANNELS = (
 )  # fmt: skip
 """Usual English back-channels."""
 
+EndModel = Literal["auto", "off", "smart-turn"]
+"""A model that judges by the sound whether a turn has ended."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitWaits:
@@ -50,6 +53,10 @@ class TurnPolicy:
         100, "Silence that is a pause; at most audio.hangover_ms.", ge=50, le=2000
     )
     commit: CommitWaits = section(CommitWaits, key="commit_ms")
+    end_model: EndModel = setting(
+        "auto",
+        "Second opinion on commit_ms (vad), by the sound; auto: where the model has been fetched.",
+    )
     each_final_is_a_turn: bool = setting(
         False, "Answer every final transcript: a pause in a sentence makes two turns."
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from voicecli import events
-from voicecli.events import Event
-from voicecli.turns.end_of_turn import classify_ending
+from voicecli.events import Action, Ending, Event
+from voicecli.turns.end_of_turn import classify_ending, weigh_sound
 from voicecli.turns.transcript import SAME_WORD, TurnTranscript
 from voicecli.units import Seconds
 
@@ -22,37 +22,53 @@ class UserTurn:
     speaking: whether the detector is within a stretch of speech, pauses included.
     silent_since: the end of the voice, in a pause or after it; None while there is voice, and if
         the detector reported none in this turn.
+    end_score: the probability that the turn has ended with this pause, by its sound; None: unknown.
     """
 
     def __init__(self) -> None:
         self.transcript = TurnTranscript()
         self.speaking = False
         self.silent_since: Seconds | None = None
+        self.end_score: float | None = None
+        self._scored: Seconds | None = None
+        """The pause whose score was asked for; None if none was in this silence."""
         self._committed: tuple[str, Seconds | None] = "", None
         """The words of the turn that was committed last, and their end."""
 
     def follow_voice(self, event: Event) -> None:
-        """Take what the detector reports; other events mean nothing here."""
+        """Take what detector and end-of-turn model report; other events mean nothing here."""
         match event:
             case events.SpeechStarted():
-                self.speaking, self.silent_since = True, None
+                self.speaking = True
+                self._end_silence()
             case events.SpeechPaused():
                 self.silent_since = event.speech_end
             case events.SpeechResumed():
-                self.silent_since = None
+                self._end_silence()
             case events.SpeechStopped():
                 self.speaking, self.silent_since = False, event.speech_end
+            case events.EndOfTurnScored() if event.speech_end == self._scored:
+                self.end_score = event.probability
 
     def commit(self) -> str:
         """Return all words, and begin the next turn."""
-        end = self.speech_end
-        text, self.silent_since = self.transcript.take(), None
-        self._committed = text, end
-        return text
+        self._committed = self.transcript.text, self.speech_end
+        self._end_silence()
+        return self.transcript.take()
 
     def reopen(self) -> None:
         """Continue the turn that was committed last."""
         self.transcript.put_back(*self._committed)
+
+    def request_score(self, at: Seconds) -> list[Action]:
+        """Have the pause scored by its sound, once."""
+        if self.silent_since is None or self._scored is not None:
+            return []
+        self._scored = self.silent_since
+        return [events.ScoreEndOfTurn(at=at, speech_end=self.silent_since)]
+
+    def _end_silence(self) -> None:
+        self.silent_since = self.end_score = self._scored = None
 
     @property
     def speech_end(self) -> Seconds | None:
@@ -61,6 +77,11 @@ class UserTurn:
         if detected is None or (transcribed is not None and transcribed > detected + DETECTOR_MISS):
             return transcribed
         return detected
+
+    @property
+    def ending(self) -> Ending:
+        """How the turn ends, by its words and, as far as it is known, its sound."""
+        return weigh_sound(classify_ending(self.transcript.text), self.end_score)
 
     @property
     def looks_whole(self) -> bool:

@@ -285,7 +285,7 @@ def test_a_closed_voice_speaks_no_further_sentence(thread: ThreadPoolExecutor) -
 # ── the real models ──────────────────────────────────────────────────────────
 
 needs_models = pytest.mark.skipif(
-    not all(models.find(model) for model in models.MODELS), reason="run: voicecli models fetch"
+    not all(map(models.find, models.ENGINE_MODELS)), reason="run: voicecli models fetch"
 )
 
 

@@ -1,0 +1,134 @@
+"""Judges by its sound whether a turn has ended, with Smart Turn v3.2, a small network.
+
+The network (Daily, BSD-2) hears the last eight seconds of the turn.  Its input is Whisper's: 80
+mel bands of 10 ms frames, each the logarithm of a power.  It is fetched like the models of the
+local engines (``voicecli.models``).  A verdict takes 45 to 60 ms of a core: too much for the event
+loop, so that it belongs into a thread, where onnxruntime and numpy release the interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.lib.stride_tricks import sliding_window_view
+
+from voicecli.audio.pcm import Float32Array, samples_of
+from voicecli.errors import UsageError
+from voicecli.turns.policy import EndModel
+from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
+
+RATE = 16_000
+LONGEST: Seconds = 8.0
+"""What the network hears, to the end of the audio; shorter turns are preceded by silence."""
+
+FFT: Samples = 400
+STEP: Samples = 160
+FRAMES = round(LONGEST * RATE) // STEP
+BANDS = 80
+
+
+class SmartTurn:
+    """The network in ``file``.  Calls block, and may come from any thread."""
+
+    def __init__(self, file: Path) -> None:
+        import onnxruntime
+
+        # one thread is the caller's own: no thread pool is created; two were slower
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session: Any = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
+
+    def judge(self, blocks: Sequence[AudioBlock], format: AudioFormat) -> float:
+        """Return the probability that a turn with the audio of ``blocks`` has ended."""
+        pcm = b"".join(block.pcm for block in blocks)
+        samples: Float32Array = samples_of(pcm).astype(np.float32) / np.float32(32768)
+        if format.rate != RATE:
+            samples = soxr.resample(samples, format.rate, RATE, quality="LQ")
+        inputs = {"input_features": compute_features(samples)[None]}
+        return float(self._session.run(None, inputs)[0].reshape(-1)[0])
+
+
+def compute_features(samples: Float32Array) -> Float32Array:
+    """Compute the network's input from samples at RATE: BANDS x FRAMES.
+
+    Only the last LONGEST seconds count; shorter audio is preceded by zeros.  The level is
+    normalised.
+    """
+    heard = np.zeros(FRAMES * STEP, np.float32)
+    samples = samples[-len(heard) :]
+    heard[len(heard) - len(samples) :] = samples
+    heard = (heard - heard.mean()) / np.sqrt(heard.var() + np.float32(1e-7))
+    padded = np.pad(heard, FFT // 2, mode="reflect")
+    frames = sliding_window_view(padded, FFT)[: FRAMES * STEP : STEP]
+    window, bands = _design_filters()
+    power = np.abs(np.fft.rfft(frames * window)) ** 2
+    levels: Float32Array = np.log10(np.maximum(bands @ power.T, 1e-10))
+    levels = np.maximum(levels, levels.max() - 8)
+    return (levels + np.float32(4)) / np.float32(4)
+
+
+@cache
+def _design_filters() -> tuple[Float32Array, Float32Array]:
+    """Return the window of a frame, and the weight of each frequency in each band.
+
+    The bands are triangles of equal area, spaced evenly in mel, by Slaney's formula: linear up to
+    1 kHz (15 mel), then logarithmic.
+    """
+    top = 15 + np.log(RATE / 2 / 1000) / (np.log(6.4) / 27)
+    mel = np.linspace(0, top, BANDS + 2)
+    edges = np.where(mel < 15, 200 / 3 * mel, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
+    offset = edges[:, None] - np.linspace(0, RATE / 2, FFT // 2 + 1)
+    width = np.diff(edges)[:, None]
+    slopes = np.minimum(-offset[:-2] / width[:-1], offset[2:] / width[1:])
+    bands = np.maximum(slopes, 0) * (2 / (edges[2:] - edges[:-2]))[:, None]
+    return np.hanning(FFT + 1)[:-1].astype(np.float32), bands.astype(np.float32)
+
+
+def find_network(setting: EndModel) -> Path | None:
+    """Return the network's file if ``turn.end_model`` is ``setting``, or None for no network.
+
+    Raises UsageError when "smart-turn" is asked for and something is missing.
+    """
+    if setting == "off":
+        return None
+    installed = find_spec("onnxruntime") is not None
+    folder = None
+    if installed:
+        from voicecli import models  # brings an HTTP client
+
+        folder = models.find(models.SMART_TURN)
+    if folder is not None:
+        return folder / models.SMART_TURN.files[0].name
+    if setting == "auto":
+        return None
+    if not installed:
+        raise UsageError(
+            "turn.end_model: smart-turn needs onnxruntime, which is not installed",
+            hint="Install it with: pip install 'voicecli[smart-turn]'.",
+        )
+    raise UsageError(
+        "turn.end_model: smart-turn needs a model that has not been fetched",
+        hint="Fetch it with: voicecli models fetch.",
+    )
+
+
+def load_network(setting: EndModel) -> SmartTurn | None:
+    """Load the network if ``turn.end_model`` is ``setting``; all sessions share it.
+
+    Takes 40 ms, and 0.15 s for onnxruntime.  Raises as ``find_network`` does.
+    """
+    file = find_network(setting)
+    return None if file is None else _load(file)
+
+
+@cache
+def _load(file: Path) -> SmartTurn:
+    return SmartTurn(file)

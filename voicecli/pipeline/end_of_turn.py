@@ -1,0 +1,91 @@
+"""Has a model judge, in a pause, whether the user's turn has ended.
+
+The judgement takes 50 ms of a core, so that a thread makes it, one for all sessions of the process:
+with more of them, the audio path of every session would compete for the cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+from voicecli import clock, events
+from voicecli.audio.vad.smart_turn import LONGEST, SmartTurn, load_network
+from voicecli.events import EndOfTurnScored, ScoreEndOfTurn
+from voicecli.pipeline import Post
+from voicecli.timeline import Entry
+from voicecli.turns.policy import EndModel
+from voicecli.units import AudioBlock, AudioFormat, Seconds
+
+ONSET: Seconds = 0.2
+"""Audio that is judged before the detected start of the turn, which may have been soft."""
+
+
+class EndOfTurnScorer:
+    """Keeps the audio of the user's turn, as much as the network hears, and has it judged.
+
+    format: of the microphone's blocks.
+
+    The blocks are those that are kept for the STT as well; they are not copied.
+    """
+
+    def __init__(self, network: SmartTurn, format: AudioFormat) -> None:
+        self._network = network
+        self._format = format
+        self._blocks: deque[AudioBlock] = deque()
+        self._start: Seconds | None = None
+        """When the user began to speak; None before that."""
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, block: AudioBlock) -> None:
+        """Keep ``block``, and drop what is too old."""
+        self._blocks.append(block)
+        while self._blocks[0].at < block.at - LONGEST:
+            self._blocks.popleft()
+
+    def follow(self, entry: Entry) -> None:
+        """Note where the turn begins, with the first speech since a reply was heard.
+
+        When the pause is over, its score is of no use any more: the thread does not begin with it.
+        """
+        match entry:
+            case events.SpeechStarted():
+                self._drop_score()
+                self._start = entry.speech_start if self._start is None else self._start
+            case events.SpeechResumed() | events.CommitReply() | events.EndSession():
+                self._drop_score()
+            case events.PlaybackStarted() | events.ReplyFinished():
+                self._start = None
+
+    def start(self, order: ScoreEndOfTurn, tasks: asyncio.TaskGroup, post: Post) -> None:
+        """Have the turn so far judged in a task, which posts EndOfTurnScored."""
+        self._drop_score()
+        self._task = tasks.create_task(self._score(order, post), name="score end of turn")
+
+    def _drop_score(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _score(self, order: ScoreEndOfTurn, post: Post) -> None:
+        start = order.speech_end - LONGEST if self._start is None else self._start - ONSET
+        turn = [block for block in self._blocks if block.at >= start]
+        probability = await asyncio.get_running_loop().run_in_executor(
+            _open_thread(), self._network.judge, turn, self._format
+        )
+        post(EndOfTurnScored(at=clock.now(), speech_end=order.speech_end, probability=probability))
+
+
+def create_scorer(end_model: EndModel, format: AudioFormat) -> EndOfTurnScorer | None:
+    """Create a scorer, if ``turn.end_model`` asks for one and its network is there.
+
+    Loads the network, which blocks.  Raises as ``find_network`` does.
+    """
+    network = load_network(end_model)
+    return None if network is None else EndOfTurnScorer(network, format)
+
+
+@cache
+def _open_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="end of turn")
