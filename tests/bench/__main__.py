@@ -12,7 +12,7 @@ from tests.bench.table import machine
 from tests.support import ROOT
 from voicecli.errors import suggest
 
-PARTS = ("waiting", "overhead", "load", "startup", "devices", "soak")
+PARTS = ("waiting", "overhead", "load", "startup", "local", "devices", "soak")
 DEFAULT = PARTS[:4]
 FILE = ROOT / "bench.json"
 
