@@ -283,15 +283,16 @@ def length(text: str) -> float:
 
 def test_a_reply_is_prepared_at_once_and_spoken_when_it_is_committed():
     held = turn(0.3, TEXT)
-    assert held.voice.sent == [(1.0, clause, True) for clause in CLAUSES]
+    delivered = 1.0 + TTFB + 0.08  # eight frames, 10 ms each
+    assert held.voice.sent == [(1.0, CLAUSES[0], True), (round(delivered, 2), CLAUSES[1], True)]
     assert [(type(event).__name__, round(event.at, 3)) for event in held.events] == [
         ("LlmRequested", 0),
         ("FirstToken", 0.3),
         ("ClauseReady", 0.3),
         ("ClauseSent", 1),
-        ("ClauseSent", 1),
         ("FirstAudio", 1.1),
         ("PlaybackStarted", 1.1),
+        ("ClauseSent", round(delivered, 2)),
         ("ReplyFinished", round(1.1 + length(TEXT), 3)),
     ]
     assert held.sink.written == b"".join(map(sound, CLAUSES))
@@ -329,7 +330,7 @@ def test_a_clause_is_spoken_while_the_llm_still_writes():
 def test_a_draft_may_be_sent_to_the_tts_but_sounds_no_sooner():
     """Of a draft that is dropped, one piece was spoken for nothing."""
     held = turn(prepared=0.3)
-    assert held.voice.sent == [(0.3, CLAUSES[0], True), (1.0, CLAUSES[1], True)]
+    assert held.voice.sent == [(0.3, CLAUSES[0], True), (1.08, CLAUSES[1], True)]
     (started,) = held.of(PlaybackStarted)
     assert started.at == 1
     assert held.sink.written == b"".join(map(sound, CLAUSES))

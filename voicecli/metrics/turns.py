@@ -35,6 +35,7 @@ class Turn:
     reason: which rule ended the user's turn.
     end_score: the probability that it had ended, by its sound; see ``turn.end_model``.
     said: the words of the reply, as far as they were heard.
+    said_estimated: whether the end of ``said`` is estimated: it lies within a flush.
     heard: how long the reply was heard, in seconds.
     heard_at: when the reply's first audible sample sounded.
     mouth_to_ear: also None where the user typed, and where only an apology was heard.
@@ -53,6 +54,7 @@ class Turn:
     outcome: Outcome
     end_score: float | None = None
     said: str = ""
+    said_estimated: bool = False
     heard: Seconds = 0.0
     heard_at: Seconds | None = None
     failure: events.ReplyFailed | None = None
@@ -130,6 +132,7 @@ def _measure(trace: TurnTrace, traces: TraceCollector) -> Turn:
         outcome=outcome,
         end_score=trace.end_score,
         said=end.said if end else "",
+        said_estimated=isinstance(end, events.ReplyCancelled) and end.estimated,
         heard=end.heard if end else 0.0,
         heard_at=trace.playback.at if trace.playback is not None else None,
         failure=failed,

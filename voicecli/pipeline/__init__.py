@@ -77,5 +77,8 @@ class Responder(Protocol):
     async def load(self) -> None:
         """Load what replies need, in a thread; the conversation may have begun."""
 
+    async def prepare_next(self, post: Post) -> None:
+        """After a reply, open ahead what the next ones need; may post Warned."""
+
     async def warm(self) -> None:
         """Renew connections that may have been dropped during a long silence."""

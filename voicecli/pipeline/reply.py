@@ -83,6 +83,14 @@ class CascadeResponder(Responder):
         await self.llm.load()
 
     @override
+    async def prepare_next(self, post: Post) -> None:
+        try:
+            await self.tts.warm()
+        except ServiceError as error:
+            text = f"{error.cause}; quick replies may have to wait for the limit of flushes"
+            post(events.Warned(at=clock.now(), service="tts", text=text))
+
+    @override
     async def warm(self) -> None:
         await self.llm.warm()
 

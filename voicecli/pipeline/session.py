@@ -69,6 +69,7 @@ class Session:
         )
         self._reply: ReplyHandle | None = None
         self._reply_task: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
         self._reply_has_audio = False
         self._muted = False
         self._listening_paused = False
@@ -128,7 +129,7 @@ class Session:
         while self.machine.phase is not Phase.ENDED:
             await self._process(await self._next_event(), tasks)
         await self._transcriber.finish()
-        for task in inputs:
+        for task in (*inputs, *([self._preparing] if self._preparing else [])):
             task.cancel()
 
     async def _forward(self, source: AsyncGenerator[Event, None]) -> None:
@@ -179,6 +180,7 @@ class Session:
                 if self._is_of_reply(event):
                     self._reply = None
                     self._resume_listening()
+                    self._prepare_next(tasks)
             case events.FinalTranscript(text=""):
                 pass  # the STT sends finals during silence, too, every few seconds
             case events.SpeechStarted() | events.FinalTranscript() | events.TextTyped():
@@ -198,6 +200,11 @@ class Session:
     def _is_of_reply(self, event: events.ReplyEvent) -> bool:
         """Whether ``event`` is about the current reply; events of a cancelled one may follow it."""
         return self._reply is not None and self._reply.turn == event.turn
+
+    def _prepare_next(self, tasks: asyncio.TaskGroup) -> None:
+        if self._preparing is None or self._preparing.done():
+            preparing = self.responder.prepare_next(self.post)
+            self._preparing = tasks.create_task(preparing, name="prepare next reply")
 
     def _pause_listening(self) -> None:
         """In half duplex, stop listening once the reply is committed and has audio."""

@@ -149,11 +149,7 @@ class ReplySpeech:
         elif not self._sent:
             end = await self._wait_for_first()
         else:
-            await self.may_play.wait()
-            await self._wait_until_needed()
-            text = self.text
-            await text.wait_for(lambda: text.complete or text.find_end(self._sent) > self._sent)
-            end = text.find_end(self._sent)
+            end = await self._wait_for_next()
         return self.text.written[self._sent : end]
 
     async def _wait_for_first(self) -> int:
@@ -166,6 +162,18 @@ class ReplySpeech:
             return text.find_end(0)
         return text.first_end or 0
 
+    async def _wait_for_next(self) -> int:
+        """Wait for a piece after the first; return its end, which is its start after the last."""
+        text, start = self.text, self._sent
+        await text.wait_for(lambda: text.complete or len(text.written) > start)
+        if len(text.written) > start:
+            await self.may_play.wait()
+            while self._spoken.outstanding:  # so that it is clear whose audio comes next
+                await self._wait_for_progress(None)
+            await self._wait_until_needed()
+        await text.wait_for(lambda: text.complete or text.find_end(start) > start)
+        return text.find_end(start)
+
     async def _wait_until_needed(self) -> None:
         """Wait until the rest can be sent as a whole, or the TTS needs a part of it."""
         if self.settings.chunking == "batches":
@@ -173,14 +181,8 @@ class ReplySpeech:
         complete = self.text.wait_for(lambda: self.text.is_last(self._sent))
         if self.settings.flush == "end":
             await complete
-        else:
-            await self._wait_for_either(complete, self._wait_until_low())
-
-    async def _wait_until_low(self) -> None:
-        """Wait until all flushes are delivered and what is queued is needed to fetch more."""
-        while self._spoken.outstanding:
-            await self._wait_for_progress(None)
-        await self.sink.drain_to(self.pacing.flush_lead)
+            return
+        await self._wait_for_either(complete, self.sink.drain_to(self.pacing.flush_lead))
 
     async def _wait_for_either(self, *waits: Coroutine[object, object, None]) -> None:
         """Wait until one of ``waits`` is over, and cancel the others."""
@@ -196,8 +198,7 @@ class ReplySpeech:
         if not self._ends or self._sent > self._ends[-1]:
             self._ends.append(self._sent)
         if flush:
-            waits = self._spoken.outstanding or self.tts.flushes_left == 0
-            self._flushed_at = None if waits else clock.now()
+            self._flushed_at = clock.now() if self.tts.flushes_left != 0 else None
         self._spoken.send(text, flush=flush)
         self.post(ClauseSent(at=clock.now(), turn=self.turn, text=text, flushed=flush))
         await self.tts.send(text, flush=flush)

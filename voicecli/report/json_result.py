@@ -94,6 +94,7 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
         "reason": turn.reason,
         "user_text": sanitize_line(turn.user_text),
         "said": sanitize_line(turn.said),
+        "said_estimated": turn.said_estimated,
         "heard_s": round(turn.heard, 6),
         "mouth_to_ear_ms": to_ms(turn.mouth_to_ear),
         "stages_ms": {name: stages[name] / 1000 if name in stages else None for name in STAGES},

@@ -177,7 +177,8 @@ def list_marks(turn: Turn, budgets: Budgets) -> list[str]:
     if turn.end_score is not None:
         marks.append(f"end score {turn.end_score:.2f}")
     if turn.outcome == "interrupted":
-        marks.append(f"interrupted after {turn.heard:.1f} s")
+        within = ", last words estimated" if turn.said_estimated else ""
+        marks.append(f"interrupted after {turn.heard:.1f} s{within}")
     if turn.failure is not None:
         marks.append(f"{turn.failure.service.upper()} failed: {sanitize_line(turn.failure.reason)}")
     for one in find_overruns(turn, budgets):

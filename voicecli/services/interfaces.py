@@ -327,6 +327,13 @@ class Synthesizer(Protocol):
         Never ends by itself.  Raises ServiceError for a failure, StalledError for silence.
         """
 
+    async def warm(self) -> None:
+        """Between replies, see to it that the next ones find enough of the service's limits left.
+
+        May open a connection.  Raises ServiceError the first time that this is refused; then
+        replies have to do with what is left.
+        """
+
     async def clear(self) -> None:
         """Drop everything sent so far; what still arrives of it never reaches ``audio``.
 

@@ -1,4 +1,7 @@
-"""Deepgram's ``/v1/speak``: text in, audio out; audio is synthesised on Flush only."""
+"""Deepgram's ``/v1/speak``: text in, audio out.
+
+Audio is synthesised on Flush only, or, as some services do, also at the end of each sentence.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +64,10 @@ def _unsupported(why: str) -> QueryError:
     return QueryError(400, QueryError.INVALID, f"Unsupported audio format: {why}")
 
 
-Flush = tuple[int, str, ActiveFaults]
-"""The number and the text of a Flush, and what goes wrong with it."""
+SENTENCES = re.compile(r".*[.!?。！？][\"'”’)]*(?=\s|\Z)", re.DOTALL)
+
+Order = tuple[int | None, str, ActiveFaults]
+"""A text to speak; the number of the Flush that ends it, if one does, and what goes wrong."""
 
 
 class SpeakConnection(ServedConnection):
@@ -77,7 +82,7 @@ class SpeakConnection(ServedConnection):
         self._character_limit = RateLimit(CHARACTERS, WINDOW)
         self._text = ""
         self._flushed = self._cleared = 0
-        self._flushes: asyncio.Queue[Flush] = asyncio.Queue()
+        self._orders: asyncio.Queue[Order] = asyncio.Queue()
 
     @override
     async def run(self) -> None:
@@ -90,7 +95,7 @@ class SpeakConnection(ServedConnection):
             self._speaking.cancel()
 
     def _start_speaking(self) -> None:
-        self._speaking = self._tasks.create_task(self._speak_flushes(), name="speak")
+        self._speaking = self._tasks.create_task(self._speak_orders(), name="speak")
 
     async def _receive_all(self) -> None:
         try:
@@ -127,6 +132,9 @@ class SpeakConnection(ServedConnection):
         else:
             self._character_limit.spend(len(text), clock.now())
             self._text += text
+            if self.engines.speaks_sentences and (ended := SENTENCES.match(self._text)):
+                self._orders.put_nowait((None, ended[0], ActiveFaults([])))
+                self._text = self._text[ended.end() :]
 
     async def _flush(self) -> None:
         faults = self.faults.begin("tts", "flush")
@@ -137,7 +145,7 @@ class SpeakConnection(ServedConnection):
             await self.send({"type": "Warning", "warn_code": code, "warn_msg": text})
         else:
             self._flush_limit.spend(1, clock.now())
-            self._flushes.put_nowait((self._flushed, self._text, faults))
+            self._orders.put_nowait((self._flushed, self._text, faults))
             self._flushed += 1
             self._text = ""
 
@@ -145,17 +153,17 @@ class SpeakConnection(ServedConnection):
         self._speaking.cancel()
         await asyncio.wait([self._speaking])
         self._text = ""
-        self._flushes = asyncio.Queue()
+        self._orders = asyncio.Queue()
         await self.send({"type": "Cleared", "sequence_id": self._cleared})
         self._cleared += 1
         self._start_speaking()
 
-    async def _speak_flushes(self) -> None:
+    async def _speak_orders(self) -> None:
         while True:
-            number, text, faults = await self._flushes.get()
+            number, text, faults = await self._orders.get()
             await faults.run(self._speak(number, text, faults))
 
-    async def _speak(self, number: int, text: str, faults: ActiveFaults) -> None:
+    async def _speak(self, number: int | None, text: str, faults: ActiveFaults) -> None:
         if text.strip():
             is_odd = faults.find("odd_frames") is not None
             kept = b""
@@ -167,4 +175,5 @@ class SpeakConnection(ServedConnection):
                     await self.send(audio[:end], faults)
             if kept:
                 await self.send(kept, faults)
-        await self.send({"type": "Flushed", "sequence_id": number}, faults)
+        if number is not None:
+            await self.send({"type": "Flushed", "sequence_id": number}, faults)

@@ -99,6 +99,9 @@ class TtsScript:
     speed: float = setting(4.0, "Delivery, in times real time.", ge=0.1)
     char: Seconds = milliseconds(60, "Duration of one character of text.", ge=1, whole=False)
     lead: Seconds = milliseconds(0, "Silence before the first sound.", ge=0, whole=False)
+    speaks: Literal["flush", "sentences"] = setting(
+        "flush", "When it speaks: on Flush only, or also at the end of each sentence."
+    )
 
 
 AnyFault = Literal["refuse", "drop", "stall", "half_open", "malformed"]

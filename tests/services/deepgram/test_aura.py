@@ -397,6 +397,133 @@ def test_another_warning_is_logged_and_stops_nothing(caplog: pytest.LogCaptureFi
     assert caplog.messages == ["TTS: ODD: A word."]
 
 
+# ── the second connection ────────────────────────────────────────────────────
+
+
+async def say(speak: Aura, *texts: str) -> list[bytes | Flushed]:
+    pieces = []
+    for text in texts:
+        await speak.send(text, flush=True)
+        pieces += await heard(speak, 1)
+    return pieces
+
+
+def test_a_low_budget_makes_the_next_reply_use_a_second_connection() -> None:
+    server = AuraServer()
+
+    async def main() -> list[int]:
+        async with speaking(server, flushes_per_minute=6) as speak:
+            left = []
+            for _ in range(4):
+                await say(speak, "One.", "Two.")
+                await speak.warm()
+                left.append(speak.flushes_left)
+            return left
+
+    # After three replies the first is spent; neither is closed before the end.
+    assert clock.run(main(), virtual=True) == [4, 2, 6, 4]
+    assert len(server.connections) == 2
+    assert server.notes.count("Close") == 2
+
+
+def test_a_conversation_without_pauses_never_waits_for_the_limit() -> None:
+    server = AuraServer()
+
+    async def main() -> float:
+        async with speaking(server, flushes_per_minute=6) as speak:
+            for _ in range(30):
+                await say(speak, "One.", "Two.")
+                await speak.warm()
+            return clock.now()
+
+    assert clock.run(main(), virtual=True) == pytest.approx(30 * 2 * server.delay)
+    assert len(server.connections) - server.notes.count("Close") == 0
+
+
+def test_a_spent_connection_is_left_within_a_reply_but_no_other() -> None:
+    server = AuraServer()
+
+    async def main() -> list[float]:
+        async with speaking(server, flushes_per_minute=3) as speak:
+            await say(speak, "One.", "Two.")
+            async with asyncio.TaskGroup() as tasks:
+                await speak.send("Three.", flush=True)
+                tasks.create_task(speak.warm())  # opens a spare; the connection is in use
+                await heard(speak, 1)
+            at = clock.now()
+            assert await say(speak, "Four.", "Five.") == [
+                *(audio_of("Four."), FLUSHED, audio_of("Five."), FLUSHED)
+            ]
+            return [at, clock.now()]
+
+    began, ended = clock.run(main(), virtual=True)
+    assert ended == pytest.approx(began + 2 * server.delay)
+    assert len(server.connections) == 2
+
+
+def test_a_second_connection_that_is_refused_is_reported_once() -> None:
+    server = AuraServer()
+
+    def refuse(connection: ServerConnection, _: Any) -> Any:
+        return connection.respond(429, "") if server.connections else None
+
+    async def main() -> list[bytes | Flushed]:
+        async with serve(
+            server, "127.0.0.1", 0, ping_interval=None, process_request=refuse
+        ) as listening:
+            url = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+            settings = AuraSettings(flushes_per_minute=3)
+            async with open_aura(settings, address(url)) as speak:
+                await say(speak, "One.", "Two.", "Three.")
+                with pytest.raises(ServiceError, match="too many connections at once"):
+                    await speak.warm()
+                await speak.warm()
+                assert speak.flushes_left == 0
+                assert speak.flush_allowed_at(5) == pytest.approx(CAPABILITIES.window)
+                return await say(speak, "Four.")
+
+    assert clock.run(main(), virtual=True) == [audio_of("Four."), FLUSHED]
+    assert server.times_of("Flush")[-1] == pytest.approx(CAPABILITIES.window)
+
+
+def test_a_spare_takes_the_place_of_a_lost_connection_and_a_lost_spare_is_replaced() -> None:
+    server = AuraServer()
+
+    async def main() -> None:
+        async with speaking(server, flushes_per_minute=3) as speak:
+            await say(speak, "One.", "Two.", "Three.")
+            await speak.warm()
+            assert len(server.connections) == 2
+            server.connections[1].transport.abort()  # the one in use; the other is the spare
+            await asyncio.sleep(CAPABILITIES.window)
+            assert await say(speak, "Four.") == [audio_of("Four."), FLUSHED]
+            assert len(server.connections) == 2
+            await say(speak, "Five.", "Six.")
+            await speak.warm()
+            server.connections[0].transport.abort()  # the spare
+            await asyncio.sleep(0.1)
+            await say(speak, "Seven.", "Eight.", "Nine.")
+            await speak.warm()
+            assert await say(speak, "Ten.") == [audio_of("Ten."), FLUSHED]
+
+    clock.run(main(), virtual=True)
+    assert len(server.connections) == 4
+
+
+def test_a_spare_that_was_not_needed_for_a_minute_is_closed() -> None:
+    server = AuraServer()
+
+    async def main() -> int:
+        async with speaking(server, flushes_per_minute=3) as speak:
+            await say(speak, "One.", "Two.", "Three.")
+            await speak.warm()
+            await asyncio.sleep(CAPABILITIES.window)
+            await speak.warm()
+            return server.notes.count("Close")
+
+    assert clock.run(main(), virtual=True) == 1
+
+
 # ── barge-in ─────────────────────────────────────────────────────────────────
 
 

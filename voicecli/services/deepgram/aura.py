@@ -7,9 +7,10 @@ Three things need care (https://developers.deepgram.com/docs/tts-ws-flush and th
   the next one.  Each Flushed then stands for everything that its Flush covers, and ``audio`` yields
   one FLUSHED for each ``send(…, flush=True)``, in order.  This costs a round trip between clauses,
   while the clause before still plays: audio arrives faster than it sounds.
-- The service takes 20 Flushes and 2,400 characters a minute.  A Flush beyond that waits, and later
-  ones join it; text beyond that waits in ``send``.  ``flushes_left`` lets replies save Flushes
-  before that happens.
+- The service takes 20 Flushes and 2,400 characters a minute on one connection.  When little of that
+  is left, ``warm`` opens a second connection, which the next reply uses.  If that is refused, a
+  Flush beyond the limit waits, and later ones join it; text beyond it waits in ``send``.
+  ``flushes_left`` lets replies save Flushes before that happens.
 - After a Clear, audio already on its way still arrives: everything is dropped until Cleared.
 """
 
@@ -56,6 +57,9 @@ CAPABILITIES = TtsCapabilities(
     seconds_per_character=0.06,  # 15 to 17 characters a second are usual in English
     word_timestamps=False,
 )
+
+LOW_BUDGET = 1 / 3
+"""With less of a connection's budget left, another one is opened: three replies ahead."""
 
 MAX_AGE: Seconds = 55 * 60.0
 """Age at which an idle connection is replaced; the service ends it after 60 minutes."""
@@ -144,6 +148,15 @@ class _Connection:
         fresh = self._socket.open and clock.now() < self.opened.at + self._max_age
         return not self.lost and (fresh or not self.synthesis.idle)
 
+    @property
+    def budget_left(self) -> float:
+        """The share of its budget, of Flushes or of characters, that may be spent now."""
+        return self.synthesis.budget_left(clock.now())
+
+    def allows(self, text: str) -> bool:
+        """Whether ``text`` and a Flush may be sent now."""
+        return self.synthesis.flush_allowed_at(len(text), clock.now()) <= clock.now()
+
     async def send(self, type: str, **fields: str) -> None:
         try:
             await self._socket.send(json.dumps({"type": type, **fields}))
@@ -210,12 +223,18 @@ async def _open_connection(
 
 @dataclass(eq=False)
 class Aura(Synthesizer):
-    """Aura-2 over one connection at a time, which is replaced when it fails or grows old."""
+    """Aura-2 over one connection at a time, which is replaced when it fails or grows old.
+
+    While its budget is low there is a second connection, the spare, with a budget of its own.
+    """
 
     settings: AuraSettings
     address: ServiceAddress
     connection: _Connection
     max_age: Seconds
+    _spare: _Connection | None = field(default=None, init=False)
+    _refused: bool = field(default=False, init=False)
+    _warming: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _asked: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     @property
@@ -231,16 +250,25 @@ class Aura(Synthesizer):
     @property
     @override
     def flushes_left(self) -> int:
-        return self.connection.synthesis.flushes_left(clock.now())
+        return sum(one.synthesis.flushes_left(clock.now()) for one in self._connections)
 
     @override
     def flush_allowed_at(self, characters: int) -> Seconds:
-        return self.connection.synthesis.flush_allowed_at(characters, clock.now())
+        now = clock.now()
+        return min(one.synthesis.flush_allowed_at(characters, now) for one in self._connections)
+
+    @property
+    def _connections(self) -> list[_Connection]:
+        """The present connection, and the spare if it can be used."""
+        spare = self._spare
+        return [self.connection, *([spare] if spare is not None and spare.usable else [])]
 
     @override
     async def send(self, text: str, *, flush: bool) -> None:
         if not self.connection.usable:
             await self._reopen()
+        elif self.connection.synthesis.idle and not self.connection.allows(text):
+            self._use_spare()
         connection, synthesis = self.connection, self.connection.synthesis
         for piece in synthesis.pieces(text):
             if (wait := synthesis.text_at(piece, clock.now()) - clock.now()) > 0:
@@ -251,6 +279,41 @@ class Aura(Synthesizer):
             synthesis.ask_flush()
             await connection.flush()
             self._asked.set()
+
+    @override
+    async def warm(self) -> None:
+        async with self._warming:
+            spare = self._spare
+            if self.connection.budget_left >= LOW_BUDGET:
+                if spare is not None and spare.budget_left == 1:  # not needed for a minute
+                    await self._close_spare()
+                return
+            if spare is None or not spare.usable or spare.budget_left < LOW_BUDGET:
+                await self._close_spare()
+                await self._open_spare()
+            if self.connection.synthesis.idle:
+                self._use_spare()
+
+    def _use_spare(self) -> None:
+        """Go on with the spare, if it can be used and has more left."""
+        spare = self._spare
+        if spare and spare.usable and spare.budget_left > self.connection.budget_left:
+            self.connection, self._spare = spare, self.connection
+            self._asked.set()
+
+    async def _open_spare(self) -> None:
+        """Open a spare; raises ServiceError the first time that it is refused."""
+        try:
+            self._spare = await _open_connection(self.settings, self.address, self.max_age)
+        except ServiceError:
+            if not self._refused:
+                self._refused = True
+                raise
+
+    async def _close_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await spare.close()
 
     @override
     async def audio(self) -> AsyncGenerator[bytes | Flushed, None]:
@@ -293,13 +356,19 @@ class Aura(Synthesizer):
         await connection.flush()
 
     async def _reopen(self) -> None:
-        await self.connection.close()
-        self.connection.lost = True  # should opening fail
+        """Replace a connection that is lost or too old, by the spare or a new one."""
+        old, spare = self.connection, self._spare
+        if spare is not None and spare.usable:
+            self.connection, self._spare = spare, None
+            await old.close()
+            return
+        await old.close()
+        old.lost = True  # should opening fail
         self.connection = await _open_connection(self.settings, self.address, self.max_age)
 
     async def close(self) -> None:
-        """Say Close on the present connection, and close it."""
-        await self.connection.close()
+        """Say Close on both connections, and close them."""
+        await asyncio.gather(self.connection.close(), self._close_spare())
 
 
 @asynccontextmanager

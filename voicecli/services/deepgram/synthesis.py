@@ -99,6 +99,11 @@ class Synthesis:
         """How many Flushes may be sent now."""
         return self._flushes.left(now)
 
+    def budget_left(self, now: Seconds) -> float:
+        """The share of the budget, of Flushes or of characters, that may be spent now."""
+        limits = (self._flushes, self._characters)
+        return min(limit.left(now) / limit.limit for limit in limits)
+
     def flush_allowed_at(self, characters: int, now: Seconds) -> Seconds:
         """When both this much text and a Flush may be sent."""
         text = self._characters.allowed_at(characters, now)

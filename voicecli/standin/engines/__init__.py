@@ -89,6 +89,7 @@ class Engines:
 
     name: "scripted" or "local"; the chat server also lists it as a model.
     stt: makes the engine of a new connection.
+    speaks_sentences: whether the TTS also speaks at the end of a sentence, before the Flush.
     """
 
     name: str
@@ -96,3 +97,4 @@ class Engines:
     llm: LlmEngine
     tts: TtsEngine
     pace: Pace = Pace()
+    speaks_sentences: bool = False

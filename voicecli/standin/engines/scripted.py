@@ -48,6 +48,7 @@ def create_scripted_engines(script: Script) -> Engines:
             finalize=lambda: stt.finalize.draw(rng),
             finalize_silence=stt.finalize_silence,
         ),
+        speaks_sentences=script.tts.speaks == "sentences",
     )
 
 
