@@ -10,8 +10,8 @@ overhead   what the program adds to the services' latencies and the chosen waits
            stand-ins run in a process of their own.
 load       CPU, memory and loop lag of 1, 8, 32 and 64 conversations in one process.  Real time.
 startup    the time to --help, and of replay to the first audio sent.
-local      the embedded stack: recorded sentences, and 40 questions in one conversation.  Six minutes
-           in real time; needs the extra `local` and the models.
+local      the embedded stack: recorded sentences, and 40 questions in one conversation.  Real time,
+           six minutes; needs the extra `local` and the models.
 devices    talk through a virtual microphone and loudspeaker, both recorded: printed against
            recorded mouth-to-ear, barge-in, false alarms, echo.  15 minutes; needs PulseAudio.
 soak       the same for half an hour: memory, drift of the recorded channels, xruns.
