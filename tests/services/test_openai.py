@@ -22,6 +22,7 @@ from voicecli.errors import (
     ServiceError,
     StalledError,
 )
+from voicecli.pipeline.reply import warm_llm
 from voicecli.services.interfaces import Message, ServiceAddress, Usage
 from voicecli.services.openai import (
     API_URL,
@@ -271,6 +272,29 @@ def test_connections_are_kept_from_turn_to_turn() -> None:
     clock.run(main(), virtual=True)
     assert len(server.requests) == 3
     assert server.connections == 1
+
+
+def test_a_redraft_finds_an_open_connection() -> None:
+    """Closing a stream early closes its connection; a second one was opened before."""
+    server = Server(streaming(delta(content="Hi"), delta(content="."), pause=0.1))
+
+    async def main() -> list[int]:
+        async with server.chat() as chat:
+            await warm_llm(chat)
+            counts = [server.connections]
+            draft = chat.reply(ASKED)
+            await anext(draft)
+            await draft.aclose()
+            redraft = chat.reply(ASKED)
+            await anext(redraft)
+            counts.append(server.connections)
+            await warm_llm(chat)
+            counts.append(server.connections)
+            await redraft.aclose()
+            await anext(chat.reply(ASKED))
+            return [*counts, server.connections]
+
+    assert clock.run(main(), virtual=True) == [2, 2, 4, 4]
 
 
 def test_importing_the_module_does_not_import_the_library() -> None:

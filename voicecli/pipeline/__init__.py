@@ -81,4 +81,4 @@ class Responder(Protocol):
         """After a reply, open ahead what the next ones need; may post Warned."""
 
     async def warm(self) -> None:
-        """Renew connections that may have been dropped during a long silence."""
+        """Renew connections that a silence may have dropped, or a cancelled reply has."""

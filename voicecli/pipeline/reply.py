@@ -24,6 +24,17 @@ from voicecli.services.interfaces import LanguageModel, Message, Synthesizer, Tt
 from voicecli.text.pacing import Pacing
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
+WARM_CONNECTIONS = 2
+"""Kept open to the LLM: over HTTP/1.1 dropping a draft closes its connection, and the next draft
+must not wait for another."""
+
+
+async def warm_llm(llm: LanguageModel) -> None:
+    """Open the connections that a reply and its redraft need, or renew them."""
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(WARM_CONNECTIONS):
+            tasks.create_task(llm.warm(), name=f"warm LLM connection {number + 1}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CascadeResponder(Responder):
@@ -92,7 +103,7 @@ class CascadeResponder(Responder):
 
     @override
     async def warm(self) -> None:
-        await self.llm.warm()
+        await warm_llm(self.llm)
 
 
 @dataclass(eq=False)

@@ -71,6 +71,8 @@ class Session:
         self._reply_task: asyncio.Task[None] | None = None
         self._preparing: asyncio.Task[None] | None = None
         self._reply_has_audio = False
+        self._connection_closed = False
+        """Whether a reply was cancelled since the connections were renewed."""
         self._muted = False
         self._listening_paused = False
         self._listen_from: Seconds = 0.0
@@ -172,6 +174,7 @@ class Session:
 
     def _react(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         """Do what the session itself does about an event, regardless of who has the floor."""
+        self._renew_connections(event, tasks)
         match event:
             case events.FirstAudio() if self._is_of_reply(event):
                 self._reply_has_audio = True
@@ -196,6 +199,14 @@ class Session:
                 self._muted = event.muted
                 self._transcriber.disarm_watchdog()
                 self.detector.reset()
+
+    def _renew_connections(self, event: Event, tasks: asyncio.TaskGroup) -> None:
+        """Replace the connection of a cancelled reply, once the next one has taken the other."""
+        if isinstance(event, events.ReplyCancelled):
+            self._connection_closed = True
+        elif isinstance(event, events.LlmRequested) and self._connection_closed:
+            self._connection_closed = False
+            tasks.create_task(self.responder.warm(), name="warm responder")
 
     def _is_of_reply(self, event: events.ReplyEvent) -> bool:
         """Whether ``event`` is about the current reply; events of a cancelled one may follow it."""

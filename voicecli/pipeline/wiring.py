@@ -17,7 +17,7 @@ from voicecli.events import Service
 from voicecli.pipeline.end_of_turn import create_scorer
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
-from voicecli.pipeline.reply import CascadeResponder
+from voicecli.pipeline.reply import CascadeResponder, warm_llm
 from voicecli.pipeline.session import Session
 from voicecli.profile import Profile, load_script
 from voicecli.services import find_provider
@@ -153,7 +153,7 @@ async def open_session(
         async with asyncio.TaskGroup() as tasks:
             stt = tasks.create_task(stack.enter_async_context(opening))
             tts = tasks.create_task(stack.enter_async_context(services.open_tts()))
-            tasks.create_task(llm.warm())
+            tasks.create_task(warm_llm(llm))
             detector = tasks.create_task(
                 asyncio.to_thread(
                     create_detector, audio.vad, source.format, audio.hangover, profile.turn.pause

@@ -16,7 +16,7 @@ from tests.support import SPEECH
 from tests.support.speech_like import SYLLABLE, alternate_speech, silence, voice
 from voicecli.audio.pcm import SILENT_DBFS, measure_level, samples_of
 from voicecli.audio.vad.energy import EnergyDetector, LevelMeter, find_stretches
-from voicecli.events import Event, SpeechStarted, SpeechStopped
+from voicecli.events import Event, SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped
 from voicecli.units import AudioBlock, AudioFormat
 
 RATE = 16_000
@@ -147,6 +147,64 @@ def test_a_stretch_ends_after_the_hangover(hangover: float) -> None:
     (stopped,) = (e for e in detect(pcm, hangover=hangover) if isinstance(e, SpeechStopped))
 
     assert stopped.at - ends[0] == pytest.approx(hangover, abs=0.021)
+
+
+def pauses(pcm: bytes, pause: float | None, hangover: float = 0.2) -> list[Event]:
+    detector = EnergyDetector(AudioFormat(RATE), hangover, pause)
+    return [event for block in blocks(pcm) for event in detector.feed(block)]
+
+
+@pytest.mark.parametrize("pause", [0.08, 0.1, 0.15])
+def test_a_pause_is_reported_before_the_end(pause: float) -> None:
+    pcm, (end,) = alternate_speech(1.0, 0.8, 1.0)
+
+    _, paused, stopped = pauses(pcm, pause)
+
+    assert isinstance(paused, SpeechPaused)
+    assert isinstance(stopped, SpeechStopped)
+    assert paused.speech_end == stopped.speech_end == pytest.approx(end, abs=0.0011)
+    assert pause - 0.001 <= paused.at - end <= pause + 0.03
+
+
+def test_a_voice_that_goes_on_within_the_hangover_ends_the_pause() -> None:
+    pcm, (first, second) = alternate_speech(1.0, 0.8, 0.15, 0.6, 1.0)
+
+    _, paused, resumed, paused_again, stopped = pauses(pcm, 0.1)
+
+    assert isinstance(paused, SpeechPaused)
+    assert paused.speech_end == pytest.approx(first, abs=0.0011)
+    assert isinstance(resumed, SpeechResumed)
+    assert first + 0.15 <= resumed.at <= first + 0.15 + 0.04
+    assert isinstance(paused_again, SpeechPaused)
+    assert isinstance(stopped, SpeechStopped)
+    assert paused_again.speech_end == stopped.speech_end == pytest.approx(second, abs=0.0011)
+
+
+@pytest.mark.parametrize("pause", [None, 0.2, 0.3])
+def test_a_pause_that_is_not_shorter_than_the_hangover_is_not_reported(pause: float | None) -> None:
+    pcm, _ = alternate_speech(1.0, 0.8, 0.15, 0.6, 1.0)
+
+    assert [type(event) for event in pauses(pcm, pause)] == [SpeechStarted, SpeechStopped]
+
+
+def test_pauses_change_no_start_and_no_stop() -> None:
+    pcm, _ = alternate_speech(1.0, 0.8, 0.15, 0.6, 0.12, 0.5, 0.5, 0.4, 1.0)
+
+    others = [one for one in pauses(pcm, 0.05) if isinstance(one, SpeechStarted | SpeechStopped)]
+
+    assert others == pauses(pcm, None)
+
+
+def test_a_reset_within_a_pause_forgets_it() -> None:
+    pcm, _ = alternate_speech(1.0, 0.8, 0.15)
+    detector = EnergyDetector(AudioFormat(RATE), 0.2, 0.1)
+    before = [event for block in blocks(pcm) for event in detector.feed(block)]
+    detector.reset()
+
+    again = [event for block in blocks(pcm) for event in detector.feed(block)]
+
+    assert [type(one) for one in before] == [SpeechStarted, SpeechPaused]
+    assert again == before
 
 
 def test_times_are_those_of_the_blocks() -> None:

@@ -18,7 +18,14 @@ from tests.support.speech_like import alternate_speech, silence
 from voicecli.audio.pcm import samples_of
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.audio.vad.silero import SileroDetector
-from voicecli.events import Event, SpeechStarted, SpeechStopped, SpeechSuspected
+from voicecli.events import (
+    Event,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    SpeechStopped,
+    SpeechSuspected,
+)
 from voicecli.units import AudioBlock, AudioFormat
 
 RATE = 16_000
@@ -167,6 +174,48 @@ def test_a_stretch_ends_after_the_hangover_asked_for() -> None:
     _, stopped = one_stretch(detect(spoken("0880"), hangover=0.5))
 
     assert 0.5 <= stopped.at - stopped.speech_end <= 0.552
+
+
+def with_pauses(pcm: bytes, pause: float | None) -> list[Event]:
+    detector = SileroDetector(AudioFormat(RATE), 0.2, pause)
+    return voices_only([event for block in blocks(pcm) for event in detector.feed(block)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_end_of_a_sentence_is_a_pause_first(name: str) -> None:
+    events = with_pauses(spoken(name), 0.1)
+    paused, stopped = events[-2:]
+
+    assert isinstance(paused, SpeechPaused)
+    assert isinstance(stopped, SpeechStopped)
+    # one block, and the rest of a window where the room fades
+    assert 0.1 <= paused.at - stopped.speech_end <= 0.152
+    assert paused.speech_end == pytest.approx(stopped.speech_end, abs=0.045)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pauses_change_no_start_and_no_stop(name: str) -> None:
+    events = with_pauses(spoken(name), 0.1)
+
+    others = [one for one in events if not isinstance(one, SpeechPaused | SpeechResumed)]
+    assert others == with_pauses(spoken(name), None)
+    pauses = [one for one in events if isinstance(one, SpeechPaused | SpeechResumed)]
+    assert [type(one) for one in pauses] == [SpeechPaused, SpeechResumed] * (len(pauses) // 2) + [
+        SpeechPaused
+    ]
+
+
+def test_a_reset_within_a_pause_forgets_it() -> None:
+    pcm = spoken("0880")
+    cut = pcm[: 2 * round((true_end("0880") + 0.16) * RATE)]
+    detector = SileroDetector(AudioFormat(RATE), 0.2, 0.1)
+    before = [event for block in blocks(cut) for event in detector.feed(block)]
+    detector.reset()
+
+    after = [event for block in blocks(bytes(RATE)) for event in detector.feed(block)]
+
+    assert isinstance(before[-1], SpeechPaused)
+    assert after == []
 
 
 def test_two_sentences_are_two_stretches() -> None:
