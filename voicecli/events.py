@@ -26,7 +26,8 @@ EndReason = Literal["speech_final", "utterance_end", "final", Ending, "timeout",
 speech_final: the STT's endpointing detected enough silence.
 utterance_end: the STT recognised no word for long enough.
 final: every final segment is a turn (profile ``classic``).
-complete, default, incomplete: the pause was long enough for such words (``turn.commit_ms``).
+complete, default, incomplete: the pause was long enough for such words (``turn.commit_ms``), as
+    their sound corrects them (``turn.end_model``).
 timeout: no other rule applied in time.
 key: the user pressed the key that ends the turn.
 typed: the user typed the turn.

@@ -14,7 +14,6 @@ from typing import Literal
 Dictation = Literal["within", "whole"]
 """within: more is to come; whole: it has as much as such things have."""
 
-
 _LOOK_BACK = 300
 """Characters that are looked at, which bounds the cost: 0.1 ms."""
 

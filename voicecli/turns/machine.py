@@ -11,9 +11,9 @@ Two strategies end the user's turn.  ``endpointing``: the STT's endpointing deci
 is drafted and committed at once.  ``vad``: a reply is drafted in the first pause in which the words
 look whole.  When the local detector reports the end of speech, the STT is asked for the final text;
 if that says something else, the reply is drafted again.  The turn is committed once the pause is
-long enough for what was said; shortly before, the reply's speech is prepared.  In both, words that
-arrive before the reply is audible revoke the commit: the user's turn goes on, and one reply answers
-all of it.
+long enough for what was said and, where a model scores it, for how it sounded; shortly before, the
+reply's speech is prepared.  In both, words that arrive before the reply is audible revoke the
+commit: the user's turn goes on, and one reply answers all of it.
 """
 
 from __future__ import annotations
