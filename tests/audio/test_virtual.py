@@ -175,3 +175,20 @@ def test_ducked_it_is_softer_and_no_later() -> None:
         assert set(out[1200 + 240 :].tolist()) == {900}
 
     speaking(main)
+
+
+def test_a_waiter_for_a_low_queue_is_woken_at_that_moment_and_not_while_it_is_held() -> None:
+    async def main(speaker: VirtualSpeaker) -> None:
+        await speaker.drain_to(0.1)  # nothing is queued
+        speaker.write(1000 * LOUD)
+        await speaker.drain_to(0.4)
+        assert (clock.now(), speaker.queued) == (pytest.approx(0.6), pytest.approx(0.4))
+        speaker.hold()
+        low = asyncio.create_task(speaker.drain_to(0.1))
+        await asyncio.sleep(5.0)
+        assert not low.done()
+        speaker.resume()
+        await low
+        assert clock.now() == pytest.approx(5.9)
+
+    speaking(main)
