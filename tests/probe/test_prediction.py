@@ -59,6 +59,7 @@ def measured(
     final: float | None = 0.05,
     ending: Ending = "complete",
     endpoint: float = 0.3,
+    interim: float = np.nan,
     ttft: Sequence[float] = (0.2,),
     ttfa: float = 0.12,
     output: float = 0.0,
@@ -69,6 +70,7 @@ def measured(
         final=np.array([np.nan if final is None else final]),
         endings=[ending],
         endpoint=np.array([endpoint]),
+        interim=np.array([interim]),
         ttft=np.array(ttft),
         clause=np.full(len(ttft), 0.1),
         total=np.array(ttft) + 0.5,
@@ -93,6 +95,17 @@ def expected(measured: Measurements, profile: Profile) -> Prediction:
         (changed(detect="vad"), {}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
         # The commitment comes after the draft.
         (changed(detect="vad"), {"ending": "incomplete"}, 1.2 + 0.12 + 0.03),
+        # An interim with all words is drafted on in the pause, 10 ms after it as with the end.
+        (changed(detect="vad"), {"interim": 0.0}, max(0.11 + 0.3, 0.45) + 0.12 + 0.03),
+        (changed(detect="vad"), {"interim": 0.19}, 0.19 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(detect="vad"), {"interim": 0.9}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(detect="vad", draft="llm+tts"), {"interim": 0.0}, 0.11 + 0.3 + 0.12 + 0.03),
+        # The final text comes late, and the speech is prepared after it.
+        (
+            changed(detect="vad", draft="llm+tts"),
+            {"interim": 0.0, "final": 0.3},
+            0.51 + 0.12 + 0.03,
+        ),
         # And with the sound drafted, too, only playing is left then.
         (changed(detect="vad", draft="llm+tts"), {"ending": "incomplete"}, 1.2 + 0.03),
         (changed(detect="vad", draft="llm+tts"), {}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),

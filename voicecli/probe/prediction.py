@@ -23,6 +23,7 @@ from voicecli.metrics.summary import MIN_COUNT, ROUNDING, Budgets, Distribution,
 from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
 from voicecli.metrics.usage import Cost, estimate_cost
 from voicecli.pipeline.generation import MAX_HEDGE_DELAY, MIN_HEDGE_DELAY
+from voicecli.turns.draft import SPEECH_LEAD
 from voicecli.units import Seconds, ms
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Measurements:
 
     final: NaN where Finalize was not answered.
     endings: how the words of each sample of the STT end.
+    interim: from the end of the speech to an interim with all its words; NaN where none came.
     output: the loudspeaker's own latency.
     """
 
@@ -54,6 +56,7 @@ class Measurements:
     final: Times
     endings: Sequence[Ending]
     endpoint: Times
+    interim: Times
     ttft: Times
     clause: Times
     total: Times
@@ -97,19 +100,21 @@ def predict(measurements: Measurements, profile: Profile) -> Prediction | None:
 def simulate(measurements: Measurements, profile: Profile) -> dict[str, Times]:
     """The stages of DRAWS turns; each turn's stages sum to its mouth-to-ear."""
     rng = np.random.default_rng(SEED)
-    text, commit = _simulate_end_of_turn(measurements, profile, rng)
+    words, text, commit = _simulate_end_of_turn(measurements, profile, rng)
     drafted = profile.turn.detect == "vad" and profile.turn.draft != "off"
-    request = text if drafted else commit
+    request = words if drafted else commit
     token, clause = _simulate_llm(measurements, profile, rng)
     ready = request + token + clause
     which = rng.integers(len(measurements.ttfa), size=DRAWS)
     ttfa = measurements.ttfa[which]
     playout = measurements.playout[which] + measurements.output
     early = drafted and profile.turn.draft == "llm+tts"
-    audible = np.maximum(commit, ready + ttfa) if early else np.maximum(commit, ready) + ttfa
+    # The speech of a draft is prepared once the final text has confirmed it.
+    may_speak = np.maximum(text, commit - SPEECH_LEAD) if early else commit
+    audible = np.maximum(commit, np.maximum(may_speak, ready) + ttfa)
     return {
-        "stt.ttfs": text,
-        "turn.commit": np.maximum(commit - ready, 0) if drafted else commit - text,
+        "stt.ttfs": words,
+        "turn.commit": np.maximum(commit - ready, 0) if drafted else commit - words,
         "llm.ttft": token,
         "llm.clause": clause,
         "tts.ttfa": audible - np.maximum(commit, ready),
@@ -119,11 +124,11 @@ def simulate(measurements: Measurements, profile: Profile) -> dict[str, Times]:
 
 def _simulate_end_of_turn(
     measurements: Measurements, profile: Profile, rng: np.random.Generator
-) -> tuple[Times, Times]:
-    """End of the speech → final text; → commit."""
+) -> tuple[Times, Times, Times]:
+    """End of the speech → words that are drafted on; → final text; → commit."""
     if profile.turn.detect == "endpointing":
         text = rng.choice(measurements.endpoint, DRAWS)
-        return text, text
+        return text, text, text
     finalize = profile.stt.finalize_timeout
     which = rng.integers(len(measurements.noticed), size=DRAWS)
     noticed = measurements.noticed[which]
@@ -135,7 +140,14 @@ def _simulate_end_of_turn(
         first = (noticed - profile.audio.block > profile.stt.endpointing) & (endpoint > noticed)
         text = np.where(first, np.minimum(endpoint, noticed + finalize), text)
     waits = np.array([getattr(profile.turn.commit, ending) for ending in measurements.endings])
-    return text, np.maximum(text, waits[which])
+    words = text
+    if len(measurements.interim) and (pause := profile.turn.pause) is not None:
+        # The detector notices a pause as late as it notices the end.
+        paused = noticed - profile.audio.hangover + min(pause, profile.audio.hangover)
+        whole = np.array([ending != "incomplete" for ending in measurements.endings])[which]
+        interim = np.where(whole, rng.choice(measurements.interim, DRAWS), np.nan)
+        words = np.fmin(text, np.maximum(paused, interim))
+    return words, text, np.maximum(text, waits[which])
 
 
 def _simulate_llm(

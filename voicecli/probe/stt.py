@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cache
@@ -43,6 +43,8 @@ from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter
 from voicecli.profile import Profile
 from voicecli.services.interfaces import Transcriber
 from voicecli.turns.end_of_turn import split_words
+from voicecli.turns.same_words import says_same
+from voicecli.turns.transcript import SAME_WORD
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 T = TypeVar("T")
@@ -135,6 +137,8 @@ class SttProber(Prober):
         values = {}
         if end is not None:
             values["stt.endpoint"] = end.at - ended
+            if (whole := find_whole_interim(tap.events)) is not None:
+                values["stt.interim"] = max(whole - ended, 0.0)
             if self._detect == "endpointing":
                 values["stt.ttfs"] = end.at - ended
         sent = speech + clip.format.silence(since - ended)
@@ -195,6 +199,21 @@ class SttProber(Prober):
             text=text,
             request_id=tap.transcriber.opened.request_id,
         )
+
+
+def find_whole_interim(events: Sequence[Event]) -> Seconds | None:
+    """Return when an interim came that could be drafted on; None if none did.
+
+    It says the same as the final text, and its last word ends where that of the final text does.
+    """
+    finals = [event for event in events if isinstance(event, FinalTranscript) and event.text]
+    if not finals:
+        return None
+    text, end = finals[-1].text, finals[-1].speech_end - SAME_WORD
+    interims = (one for one in events if isinstance(one, InterimTranscript))
+    return next(
+        (one.at for one in interims if one.speech_end >= end and says_same(one.text, text)), None
+    )
 
 
 def endpoint_matters(profile: Profile) -> bool:
