@@ -296,11 +296,19 @@ class ReplyCancelled(ReplyEvent):
     said: the words that were played.
     heard: seconds of audio played.
     estimated: whether the end of ``said`` is estimated, because it lies within a flush.
+    committed: False for a draft.
+    tokens, prompt_tokens: what it used of the LLM; estimated from the text if the service, cut off,
+        did not report them.
+    characters: what was sent of it to the TTS.
     """
 
     said: str
     heard: Seconds
     estimated: bool = False
+    committed: bool = True
+    tokens: int = 0
+    prompt_tokens: int = 0
+    characters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

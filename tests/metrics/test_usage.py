@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from tests.support.timelines import DRAFTED, PLAIN, Exchange, any_entry
 from voicecli.events import (
     AudioGlitched,
+    CancelReply,
     CommitReply,
     ConnectionOpened,
+    DraftReply,
+    ReplyCancelled,
     Resume,
 )
 from voicecli.metrics.summary import (
@@ -105,8 +108,39 @@ OURS = Prices(stt=0.0077, llm=(0.15, 0.60), tts=0.030)
 
 def test_what_a_session_cost():
     spent = estimate_cost(USED, OURS)
-    assert spent == Cost(stt=pytest.approx(0.0154), llm=pytest.approx(0.9), tts=0.06)
+    assert spent == Cost(stt=pytest.approx(0.0154), llm=pytest.approx(0.9), tts=0.06, discarded=0)
     assert spent.total == pytest.approx(0.9754)
+
+
+def test_what_discarded_drafts_used_is_counted_and_priced():
+    used = {"tokens": 20, "prompt_tokens": 300, "characters": 40}
+    entries = [
+        DraftReply(at=1, turn=1, user_text="What is"),
+        CancelReply(at=2, turn=1, heard_nothing=True, committed=False),
+        ReplyCancelled(at=2, turn=1, said="", heard=0.0, committed=False, **used),
+        ReplyCancelled(at=9, turn=2, said="It is", heard=0.5, **used),
+    ]
+    book = count_usage(entries, [])
+    assert (book.discarded_tokens, book.discarded_prompt_tokens) == (20, 300)
+    assert (book.discarded_characters, book.drafts_discarded) == (40, 1)
+    spent = estimate_cost(
+        replace(
+            USED,
+            **{
+                name: getattr(book, name)
+                for name in ("discarded_tokens", "discarded_prompt_tokens", "discarded_characters")
+            },
+        ),
+        OURS,
+    )
+    price = (300 * 0.15 + 20 * 0.60) / 1e6
+    assert spent.llm == pytest.approx(0.9 + price)
+    assert spent.discarded == pytest.approx(price + 0.040 * 0.030)
+
+
+def test_the_requests_of_discarded_drafts_are_estimated_and_so_counted():
+    assert not estimate_cost(replace(USED, uncounted=1, drafts_discarded=1), OURS).lower_bound
+    assert estimate_cost(replace(USED, uncounted=2, drafts_discarded=1), OURS).lower_bound
 
 
 def test_what_is_not_counted_makes_a_lower_bound():
@@ -114,7 +148,7 @@ def test_what_is_not_counted_makes_a_lower_bound():
     unknown = estimate_cost(replace(USED, tokens=None, prompt_tokens=None, uncounted=2), OURS)
     assert unknown.llm is None
     assert unknown.lower_bound
-    assert estimate_cost(SessionUsage(), OURS) == Cost(stt=0.0, llm=0.0, tts=0.0)
+    assert estimate_cost(SessionUsage(), OURS) == Cost(stt=0.0, llm=0.0, tts=0.0, discarded=0.0)
 
 
 def test_an_unknown_model_has_no_price():

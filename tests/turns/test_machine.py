@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from tests.support.numbers import spell
 from voicecli.events import (
     Action,
     AgentStopped,
@@ -1491,12 +1493,18 @@ SOON = st.floats(0.01, 0.4)
 WHILE = st.floats(0.01, 6)
 
 
+def say(text: str) -> str:
+    """``text`` as interims have it: numbers in words."""
+    return re.sub(r"\$(\d+)", lambda match: f"{spell(int(match[1]))} dollars", text)
+
+
 class AnyConversation(RuleBasedStateMachine):
     """A user, a detector, an STT and replies, each keeping to its own protocol.
 
     Every word is another one, so that none can be lost or doubled unnoticed.  The STT restates the
     whole open segment, may close it at any word, and answers Finalize or does not; it is sometimes
-    late, and its ends of utterances are sometimes stale.
+    late, and its ends of utterances are sometimes stale.  Interims have numbers in words, finals in
+    digits.
     """
 
     @initialize(machine=MACHINES)
@@ -1574,7 +1582,8 @@ class AnyConversation(RuleBasedStateMachine):
         for _ in range(count):
             self.words += 1
             end += 0.3
-            self.segment.append((f"w{self.words}", end))
+            word = f"w{self.words}" if self.words % 3 else f"${self.words}"
+            self.segment.append((word, end))
         self.restates(end, lag)
 
     @rule(lag=SOON)
@@ -1588,7 +1597,7 @@ class AnyConversation(RuleBasedStateMachine):
         self.last_end = end
         self.passes(max(0.0, end - self.now) + lag)
         start = self.segment[0][1] - 0.3
-        self.happens(interim(self.text(self.segment), end, at=self.now, start=start))
+        self.happens(interim(say(self.text(self.segment)), end, at=self.now, start=start))
         self.shown.update(word for word, _ in self.segment)
 
     def text(self, words: list[tuple[str, float]]) -> str:
@@ -1691,7 +1700,10 @@ class AnyConversation(RuleBasedStateMachine):
         self.no_word_is_lost_or_doubled()
 
     def no_word_is_lost_or_doubled(self) -> None:
-        answered = " ".join(self.floor.answered).split()
+        answered = " ".join(self.floor.answered)
+        for number in range(self.words, 0, -1):  # an interim that no final text followed
+            answered = answered.replace(say(f"${number}"), f"${number}")
+        answered = answered.split()
         words = [word for word in answered if word != BACKCHANNEL]
         assert len(words) == len(set(words))
         assert set(words) <= self.shown

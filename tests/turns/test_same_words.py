@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.numbers import SMALL, TENS, spell
 from voicecli.turns.same_words import says_same, split_after
 
 SAME = [
@@ -105,25 +106,6 @@ def test_what_follows_what_was_said(text, said, rest):
 
 
 # ── numbers of any size ──────────────────────────────────────────────────────
-
-SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-)
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-
-
-def spell(number: int) -> str:
-    """Spell ``number`` in words, as English speakers do."""
-    for scale, name in ((10**6, "million"), (1000, "thousand"), (100, "hundred")):
-        if number >= scale:
-            rest = f" {spell(number % scale)}" if number % scale else ""
-            return f"{spell(number // scale)} {name}{rest}"
-    small, tens = SMALL.split(), TENS.split()
-    if number < 20:
-        return small[number]
-    return tens[number // 10 - 2] + (f" {small[number % 10]}" if number % 10 else "")
-
 
 NUMBERS = st.integers(0, 10**9 - 1)
 DIGITS = st.lists(st.integers(0, 9), min_size=1, max_size=10)

@@ -39,6 +39,16 @@ def _count_outcome(outcome: Outcome, description: str) -> Any:
     return _count(description, Turn, lambda turn: turn.outcome == outcome)
 
 
+def _count_discarded(description: str, attribute: str) -> Any:
+    """Declare a count over the drafts that were never committed."""
+
+    def get_value(cancelled: events.ReplyCancelled) -> int:
+        return 0 if cancelled.committed else getattr(cancelled, attribute)
+
+    estimated = ", estimated where the LLM did not report them" if "tokens" in attribute else ""
+    return _count(f"{description}{estimated}", events.ReplyCancelled, get_value)
+
+
 def _time(description: str) -> Any:
     return field(default=0.0, metadata={"description": description})
 
@@ -73,6 +83,13 @@ class SessionUsage:
     drafts: int = _count("replies that were prepared", events.DraftReply)
     drafts_discarded: int = _count(
         "drafts that were never committed", events.CancelReply, lambda cancel: not cancel.committed
+    )
+    discarded_tokens: int = _count_discarded("completion tokens of discarded drafts", "tokens")
+    discarded_prompt_tokens: int = _count_discarded(
+        "prompt tokens of discarded drafts", "prompt_tokens"
+    )
+    discarded_characters: int = _count_discarded(
+        "characters sent to the TTS for discarded drafts", "characters"
     )
     llm_requests: int = _count("requests to the LLM", events.LlmRequested)
     hedges: int = _count("requests that raced a late one", events.LlmRequested, "hedge")
@@ -167,12 +184,14 @@ class Prices:
 class Cost:
     """An estimate in US dollars; None: the price is not known, or nothing was counted.
 
+    discarded: the part of ``llm`` and ``tts`` that was spent on discarded drafts.
     lower_bound: something was used and not counted, so the session costs more than this.
     """
 
     stt: float | None = None
     llm: float | None = None
     tts: float | None = None
+    discarded: float | None = None
     lower_bound: bool = False
 
     @property
@@ -190,19 +209,36 @@ def estimate_cost(usage: SessionUsage, prices: Prices) -> Cost:
     stt = _multiply(prices.stt, usage.listened / 60)
     llm = _estimate_llm(usage, prices)
     tts = _multiply(prices.tts, usage.characters / 1000)
-    bound = None in (stt, llm, tts) or bool(usage.uncounted and prices.llm != (0, 0))
-    return Cost(stt=stt, llm=llm, tts=tts, lower_bound=bound)
+    discarded = [
+        _price_tokens(prices.llm, usage.discarded_prompt_tokens, usage.discarded_tokens),
+        _multiply(prices.tts, usage.discarded_characters / 1000),
+    ]
+    uncounted = usage.uncounted > usage.drafts_discarded and prices.llm != (0, 0)
+    return Cost(
+        stt=stt,
+        llm=llm,
+        tts=tts,
+        discarded=None if None in discarded else sum(filter(None, discarded)),
+        lower_bound=None in (stt, llm, tts) or uncounted,
+    )
 
 
 def _estimate_llm(usage: SessionUsage, prices: Prices) -> float | None:
     if prices.llm is None:
         return None
-    prompt, completion = prices.llm
-    if not usage.llm_requests or not prompt + completion:
+    if not usage.llm_requests or not sum(prices.llm):
         return 0.0
     if usage.tokens is None and usage.prompt_tokens is None:
         return None
-    return (prompt * (usage.prompt_tokens or 0) + completion * (usage.tokens or 0)) / 1e6
+    return _price_tokens(
+        prices.llm,
+        (usage.prompt_tokens or 0) + usage.discarded_prompt_tokens,
+        (usage.tokens or 0) + usage.discarded_tokens,
+    )
+
+
+def _price_tokens(price: tuple[float, float] | None, prompt: int, completion: int) -> float | None:
+    return None if price is None else (price[0] * prompt + price[1] * completion) / 1e6
 
 
 def _multiply(price: float | None, amount: float) -> float | None:

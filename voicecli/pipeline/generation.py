@@ -39,6 +39,9 @@ MAX_HEDGE_DELAY: Seconds = 1.2
 """Bounds of the hedge delay: an earlier hedge races ordinary requests, a later one cannot keep the
 user's wait under 2 s."""
 
+CHARACTERS_PER_TOKEN = 4.0
+"""Of English text, by the LLM services' rule of thumb."""
+
 HEDGE_WINDOW = 50
 HEDGE_MIN_SAMPLES = 5
 """How many waits the hedge delay follows; with fewer than the latter it is the minimum."""
@@ -176,6 +179,19 @@ class Generation:
         """Whether a request has brought a token."""
         return self._winner is not None
 
+    @property
+    def used(self) -> Usage:
+        """The tokens used so far; estimated from the text until the service reports them."""
+        prompt = sum(len(message.content) for message in self.messages)
+        return Usage(
+            prompt_tokens=_estimate_tokens(prompt)
+            if self.prompt_tokens is None
+            else self.prompt_tokens,
+            completion_tokens=_estimate_tokens(len(self.text.written))
+            if self.tokens is None
+            else self.tokens,
+        )
+
     async def run(self, tasks: asyncio.TaskGroup) -> None:
         """Request the reply and write its text; the requests become tasks of ``tasks``."""
         try:
@@ -282,6 +298,10 @@ class Generation:
             self._reported = True
             text = self.text.written[:end]
             self.post(ClauseReady(at=clock.now(), turn=self.turn, text=text))
+
+
+def _estimate_tokens(characters: int) -> int:
+    return round(characters / CHARACTERS_PER_TOKEN)
 
 
 def _empty_reply() -> ServiceError:

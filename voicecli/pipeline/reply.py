@@ -165,6 +165,10 @@ class Reply(ReplyHandle):
             said=words.text,
             heard=self._duration(played),
             estimated=words.estimated,
+            committed=self.committed,
+            tokens=self.generation.used.completion_tokens,
+            prompt_tokens=self.generation.used.prompt_tokens,
+            characters=self.speech.sent,
         )
 
     async def _watch_playback(self) -> None:

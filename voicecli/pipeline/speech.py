@@ -86,6 +86,11 @@ class ReplySpeech:
         self._skip: Samples = 0
         """Samples to drop that were received before the connection was lost."""
 
+    @property
+    def sent(self) -> int:
+        """Characters that were sent to the TTS."""
+        return self._sent
+
     def heard(self, samples: Samples) -> HeardWords:
         """Return the words within the reply's first ``samples``."""
         return self._spoken.heard(samples)

@@ -110,4 +110,6 @@ def format_cost(cost: Cost) -> str:
     parts = {"STT": cost.stt, "LLM": cost.llm, "TTS": cost.tts}
     known = ", ".join(f"{name} {part:.4f}" for name, part in parts.items() if part is not None)
     how = "at least" if cost.lower_bound else "about"
+    if cost.discarded:
+        known += f"; of that ${cost.discarded:.4f} for discarded drafts"
     return f"cost: {how} ${cost.total:.4f} ({known}; estimated, list prices of {PRICES_OF})"
