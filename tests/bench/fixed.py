@@ -18,6 +18,7 @@ from voicecli.profile import Profile
 from voicecli.standin import Endpoints
 from voicecli.standin.engines.process import open_worker
 from voicecli.timeline import Timeline
+from voicecli.turns.draft import SPEECH_LEAD
 from voicecli.units import Seconds
 
 QUESTIONS = ("Yes, please.", "And tomorrow?", "Is it far?")
@@ -42,7 +43,9 @@ def script_latency(profile: Profile) -> Seconds:
     clause = TTFT + FIRST_CLAUSE * TOKEN
     if profile.turn.detect == "endpointing":
         return ENDPOINTING + FINAL + clause + TTFB
-    return max(COMMIT, HANGOVER + FINALIZE + clause) + TTFB
+    final, pause = HANGOVER + FINALIZE, profile.turn.pause
+    drafted = final if pause is None else pause
+    return max(COMMIT, max(drafted + clause, final, COMMIT - SPEECH_LEAD) + TTFB)
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """Services that compute nothing, so that one process serves many conversations exactly on time.
 
 The stand-ins analyse the audio, which for 64 conversations costs more than the measured program.
-These only count its bytes.  They answer Finalize, chat requests and Flush, and nothing else, which
-suffices for ``turn.detect: vad``.
+These only compare it with a level.  They send interims while it is louder and answer Finalize, chat
+requests and Flush, and nothing else, which suffices for ``turn.detect: vad``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from tests.bench.fixed import FINALIZE, QUESTIONS, REPLY, TOKEN, TTFB, TTFT
 from voicecli import clock
+from voicecli.audio.pcm import samples_of
 from voicecli.standin import Endpoints
 from voicecli.standin.engines.process import open_worker
 from voicecli.standin.engines.scripted import make_tone
@@ -26,6 +27,8 @@ from voicecli.units import SAMPLE_SIZE
 SPEECH_RATE = 24_000
 CHARACTER = 0.06  # seconds of speech per character
 FRAME = 0.08  # seconds per message
+INTERIM = 0.15  # seconds of voice per interim
+LOUD = 300  # the peak of a voiced block: -41 dBFS, above the room's noise
 
 AUDIO = [
     make_tone(round(index * FRAME * SPEECH_RATE), round(FRAME * SPEECH_RATE), SPEECH_RATE)
@@ -52,22 +55,30 @@ async def _dispatch(socket: ServerConnection) -> None:
 
 async def _listen(socket: ServerConnection, rate: int) -> None:
     received = count = 0
+    voiced = reported = 0.0  # the end of the voice, and of the last interim
     async for message in socket:
         if isinstance(message, bytes):
             received += len(message)
+            if samples_of(message).max() > LOUD:
+                voiced = received / SAMPLE_SIZE / rate
+            if voiced >= reported + INTERIM:
+                reported = voiced
+                await _send_results(socket, voiced, count, is_final=False)
         elif "Finalize" in message:
-            _call_after(FINALIZE, _send_final(socket, received / SAMPLE_SIZE / rate, count))
+            _call_after(FINALIZE, _send_results(socket, voiced, count, is_final=True))
             count += 1
         elif "CloseStream" in message:
             await socket.close()
 
 
-async def _send_final(socket: ServerConnection, until: float, count: int) -> None:
+async def _send_results(
+    socket: ServerConnection, until: float, count: int, *, is_final: bool
+) -> None:
     text = QUESTIONS[count % len(QUESTIONS)]
-    word = {"word": text, "start": max(0.0, until - 1.0), "end": until - 0.2, "confidence": 1.0}
+    word = {"word": text, "start": max(0.0, until - 0.5), "end": until, "confidence": 1.0}
     channel = {"alternatives": [{"transcript": text, "confidence": 1.0, "words": [word]}]}
-    frame = {"type": "Results", "start": 0.0, "duration": until, "is_final": True}
-    await socket.send(json.dumps({**frame, "from_finalize": True, "channel": channel}))
+    frame = {"type": "Results", "start": 0.0, "duration": until, "is_final": is_final}
+    await socket.send(json.dumps({**frame, "from_finalize": is_final, "channel": channel}))
 
 
 async def _speak(socket: ServerConnection) -> None:

@@ -120,6 +120,7 @@ class SileroDetector(Detector):
         self._voice_until: Seconds = 0.0  # by the network
         self._start: Seconds = 0.0
         self._last: tuple[Frame, float] | None = None  # the last loud frame and its threshold
+        self._loud_until: Seconds | None = None  # within it; None until it is needed
 
     @override
     def feed(self, block: AudioBlock) -> list[Event]:
@@ -199,7 +200,7 @@ class SileroDetector(Detector):
             if frame.level >= frame.threshold():
                 start = frame.find_first_loud(frame.threshold())
         self._start = confirmed if start is None else start
-        self._peak, self._last = SILENT_DBFS, None
+        self._peak, self._last, self._loud_until = SILENT_DBFS, None, None
         for frame in self._recent:
             if frame.end > self._start:
                 self._follow(frame)
@@ -211,9 +212,11 @@ class SileroDetector(Detector):
         fading = frame.at <= min(last + BRIDGE, self._voice_until + FADING)
         if frame.level >= threshold and (frame.at < self._voice_until or fading):
             self._peak = max(self._peak, frame.sustained)
-            self._last = frame, threshold
+            self._last, self._loud_until = (frame, threshold), None
 
     def _find_end(self) -> Seconds:
         """Return where the voice ended, as far as is known."""
-        end = self._last[0].find_last_loud(self._last[1]) if self._last else self._start
-        return max(end, self._voice_until - LAG)
+        if self._loud_until is None:
+            last = self._last
+            self._loud_until = last[0].find_last_loud(last[1]) if last else self._start
+        return max(self._loud_until, self._voice_until - LAG)
