@@ -7,8 +7,8 @@ onnxruntime computes the published file (release 6.2.1, see ``data/silero_vad.LI
 window, this module in 49 (AMD EPYC, one thread, median of 20 runs).  Probabilities differ by 2e-6
 at most on recorded speech, clean and in noise, and decisions not at all; tests compare them.  The
 difference is what onnxruntime costs a network as small as this, 0.7 million multiplications, of
-which a third are spectra computed as a convolution.  Nor does this module need its 47 MB of memory
-and 0.15 s of import.  Measured as well, and not chosen:
+which a third are spectra computed as a convolution.  Nor does this module need its 44 MB of memory
+and 0.15 s of import.  Considered, and not chosen:
 
 - batches of several sessions on onnxruntime: 62 µs a window for 8 and 55 for 64, but the whole
   batch is computed at once (3.5 ms for 64), and verdicts wait until it is complete.
@@ -16,7 +16,7 @@ and 0.15 s of import.  Measured as well, and not chosen:
   seconds.  With the state from before a silence, probabilities differ by up to 0.9 and a voice is
   noticed up to 190 ms earlier; with a second of audio to warm up, they differ by up to 0.13, and
   that second is computed in one burst.  Decisions would depend on the gate.
-- a worker thread: the same CPU, and a switch between threads per window.
+- a worker thread (not measured): the same CPU, and a switch between threads per window.
 
 OpenBLAS, which numpy's wheels contain, computes matrices of this size in the calling thread
 (measured with numpy 2.0 to 2.4).
