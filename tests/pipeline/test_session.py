@@ -30,6 +30,7 @@ from voicecli.events import (
 from voicecli.pipeline.session import Session
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
 from voicecli.turns.draft import SPEECH_LEAD
+from voicecli.turns.policy import TurnPolicy
 from voicecli.units import Seconds
 
 EXACT: Seconds = 0.005
@@ -77,7 +78,7 @@ ENDPOINTING, FINAL = 0.2, 0.1
 HANGOVER, FINALIZE, COMMIT = 0.2, 0.05, 0.45
 TOKEN, TTFB = 0.015, 0.12
 
-PAUSE = 0.1
+PAUSE = TurnPolicy().draft_after
 WHOLE = 10.0
 """Words a second: an interim has all that were said, as a service's has once the voice pauses."""
 

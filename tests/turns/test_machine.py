@@ -52,6 +52,7 @@ from voicecli.events import (
     UserQuit,
     UtteranceEnded,
 )
+from voicecli.turns.barge_in import SUSPICION_TIMEOUT
 from voicecli.turns.deadline import COMMIT_FALLBACK
 from voicecli.turns.draft import SPEECH_LEAD
 from voicecli.turns.machine import Phase, TurnMachine
@@ -385,6 +386,24 @@ class TestVad:
         talk = vad()
         lines = talk.tell(voice(0), stop(2), answer(text, 2, at=2.25), until=10)
         assert lines[-1] == f"{2 + wait:g} commit 1: {text} ({reason})"
+
+    def test_a_sound_that_may_be_a_voice_delays_the_commit_once(self):
+        talk = vad()
+        talk.tell(voice(0), stop(2), answer("I was there", 2, at=2.25))
+        lines = talk.tell(SpeechSuspected(at=2.65), SpeechSuspected(at=2.75), until=10)
+        assert lines == [f"{2.65 + SUSPICION_TIMEOUT:g} commit 1: I was there (default)"]
+
+    def test_a_sound_early_in_the_pause_delays_nothing(self):
+        talk = vad()
+        talk.tell(voice(0), stop(2), answer("I was there", 2, at=2.25))
+        assert talk.tell(SpeechSuspected(at=2.3), until=10)[-1].startswith("2.7 commit 1:")
+
+    def test_the_next_pause_may_be_delayed_again(self):
+        talk = vad()
+        talk.tell(voice(0), stop(2), answer("I was there", 2, at=2.25), SpeechSuspected(at=2.65))
+        talk.tell(voice(2.6, at=2.8), stop(4), answer("again", 4, at=4.25))
+        lines = talk.tell(SpeechSuspected(at=4.65), until=10)
+        assert lines == ["4.85 commit 2: I was there again (default)"]
 
     def test_without_drafts_the_reply_begins_with_the_commit(self):
         talk = vad(draft="off")

@@ -14,7 +14,8 @@ from voicecli.turns.policy import BargeInPolicy
 from voicecli.units import Seconds
 
 SUSPICION_TIMEOUT: Seconds = 0.2
-"""How long an unconfirmed sound may keep the reply ducked; the detector confirms speech sooner."""
+"""How long an unconfirmed sound may duck the reply or delay a commit; the detector confirms speech
+sooner."""
 
 
 class Escalation(Enum):

@@ -39,9 +39,12 @@ class Deadline:
         self.kind: DeadlineKind = ""
         self.commit_at: Seconds = 0.0
         self.input_ended = False
+        self._held = False
+        """Whether the present wait for the commit was prolonged once."""
 
     def set(self, at: Seconds, kind: DeadlineKind) -> None:
         """Wait until ``at``."""
+        self._held = self._held and kind == self.kind == "commit"
         self.at, self.kind = at, kind
 
     def set_commit(self, commit_at: Seconds, *, wake_at: Seconds | None = None) -> None:
@@ -49,9 +52,15 @@ class Deadline:
         self.commit_at = commit_at
         self.set(commit_at if wake_at is None else wake_at, "commit")
 
+    def hold_commit(self, until: Seconds) -> None:
+        """Do not commit before ``until``; a wait is prolonged once, so that noise cannot go on."""
+        if self.at is not None and self.kind == "commit" and not self._held:
+            self._held = True
+            self.at, self.commit_at = max(self.at, until), max(self.commit_at, until)
+
     def clear(self) -> None:
         """Wait for nothing."""
-        self.at, self.kind = None, ""
+        self.at, self.kind, self._held = None, "", False
 
     def is_due(self, at: Seconds) -> bool:
         """Whether the wait is over at the time ``at``."""

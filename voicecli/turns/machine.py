@@ -23,7 +23,7 @@ from enum import Enum
 
 from voicecli import events
 from voicecli.events import Action, EndReason, Event, FinalTranscript, InterimTranscript
-from voicecli.turns.barge_in import Escalation, Interruption
+from voicecli.turns.barge_in import SUSPICION_TIMEOUT, Escalation, Interruption
 from voicecli.turns.deadline import Deadline, DeadlineKind
 from voicecli.turns.draft import SPEECH_LEAD, Draft
 from voicecli.turns.policy import BargeInPolicy, TurnPolicy
@@ -122,6 +122,8 @@ class TurnMachine:
                 self._finalizing = False
                 self._deadline.await_speech_end(event.at)
                 return self._draft.drop(event.at)
+            case events.SpeechSuspected():
+                self._deadline.hold_commit(event.at + SUSPICION_TIMEOUT)
             case events.SpeechPaused():
                 return [*self._request_score(event.at), *self._redraft(event.at)]
             case events.EndOfTurnScored() if self._deadline.kind == "commit":

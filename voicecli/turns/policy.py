@@ -50,7 +50,7 @@ class TurnPolicy:
         "interim", "What to draft on (vad): interims in a pause, or the final text."
     )
     draft_after: Seconds = milliseconds(
-        100, "Silence that is a pause; at most audio.hangover_ms.", ge=50, le=2000
+        80, "Silence that is a pause; at most audio.hangover_ms.", ge=50, le=2000
     )
     commit: CommitWaits = section(CommitWaits, key="commit_ms")
     end_model: EndModel = setting(
