@@ -12,8 +12,8 @@ from tests.bench.table import machine
 from tests.support import ROOT
 from voicecli.errors import suggest
 
-PARTS = ("waiting", "overhead", "load", "startup", "local", "devices", "soak")
-DEFAULT = PARTS[:4]
+PARTS = ("waiting", "fast", "overhead", "load", "startup", "local", "devices", "soak")
+DEFAULT = PARTS[:5]
 FILE = ROOT / "bench.json"
 
 

@@ -52,15 +52,18 @@ SAYS = (
 )
 """First sentences or clauses of two to eight words, as the system prompt asks; 90 characters."""
 
+FIXED_FIRST = 13
+"""Tokens in each first sentence below."""
+
 FIXED_SAYS = (
     "It is sunny today, with a light wind from the west that calms. Tomorrow it rains.",
-    "It leaves at noon, from the second platform on the left hand side. Then hourly.",
+    "Your first question is well noted and I will look into it now. Please wait.",
     "Yes, it is open, from nine in the morning until six at night. Not on Mondays.",
-    "I like it too, and most of the people would say the same. Try it.",
+    "I like that place too because it is quiet and close to town. Try it.",
     "There is one in the old town, and another one by the river. Have a look.",
+    "The next train leaves at noon but it is always late on Fridays. Then hourly.",
 )
-"""First sentences of thirteen words; the first clauses of four of them have four, that of one has
-seven."""
+"""Half of the first sentences have a comma, half have none but a conjunction."""
 
 
 def choose_sentences(count: int, seed: int, *, paused: float = 0.5) -> list[Sentence]:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from tests.bench.material import FIXED_SAYS, SAYS, WHOLE, choose_sentences, list_parts
-from tests.bench.user import Said, Sentence, User
+from tests.bench.user import GAPS, Said, Sentence, User
 from tests.support.conversations import converse, profile
 from voicecli.metrics.summary import Distribution, describe
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.usage import SessionUsage, count_usage
 from voicecli.profile import Profile
-from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
+from voicecli.standin.script import Latency, LlmScript, Script, Speaks, SttScript, TtsScript
 from voicecli.units import Seconds
 
 SESSIONS = 14
 SENTENCES = 16
-"""Per session; the script counts turns by the history, which holds 20."""
+"""Per session; the script counts turns by the history, which holds that many."""
 
 GAP: Seconds = 0.25
 """Silence that separates two items of the script; shorter than the shortest pause."""
@@ -30,48 +29,56 @@ class Condition:
 
     name: as in the table.
     settings: changes to the profile ``base``.
+    interim: seconds of audio between two interims.
+    finalize: seconds from a Finalize to its answer.
     """
 
     name: str
-    settings: tuple[str, ...]
-    base: str = "scripted"
+    settings: tuple[str, ...] = ()
+    base: str = "default"
+    interim: Seconds = 0.2
+    finalize: Seconds = 0.05
 
     def profile(self) -> Profile:
-        sets = (*self.settings, "tts.sample_rate=24000", "limits.idle_s=60")
+        sets = ("audio.vad=auto", *self.settings, "tts.sample_rate=24000", "limits.idle_s=60")
         return profile(*sets, name=self.base)
 
 
-VAD = ("turn.detect=vad", "turn.commit_ms.complete=700")
+DEFAULT = "default"
+NO_DRAFTS = "default, no drafts"
+ENERGY = "default, energy detector"
+ENDPOINTING = "endpointing 200"
+FIXED_DEFAULT = "  Finalize 50 ms"
+
+_ENDPOINTING = "turn.detect=endpointing"
+_NO_HEDGE = "llm.hedge_ms=null"
+_LATE = ("turn.commit_ms.complete=700",)
 """Commits after 0.7 s, whether the sentence is complete or not."""
 
-ENDPOINTING = "turn.detect=endpointing"
-NO_HEDGE = "llm.hedge_ms=null"
-
 CONDITIONS = (
-    Condition("classic", (NO_HEDGE, ENDPOINTING), base="classic"),
-    Condition("endpointing 200", (NO_HEDGE, ENDPOINTING)),
-    Condition("vad 700, draft off", (*VAD, "turn.draft=off", NO_HEDGE)),
-    Condition("vad 700, draft off, hedge", (*VAD, "turn.draft=off")),
-    Condition("vad 700, draft llm", (*VAD, "turn.draft=llm", NO_HEDGE)),
-    Condition("vad 700, draft llm, hedge", (*VAD, "turn.draft=llm")),
-    Condition("vad 700, draft llm+tts, hedge", (*VAD, "turn.draft=llm+tts")),
-    Condition("vad 450/700/1200, draft llm, hedge", ("turn.detect=vad", "turn.draft=llm")),
-    *(
-        Condition(
-            f"  the same, hangover {ms}",
-            ("turn.detect=vad", "turn.draft=llm", f"audio.hangover_ms={ms}"),
-        )
-        for ms in (120, 150)
-    ),
+    Condition("classic", (_NO_HEDGE, _ENDPOINTING), base="classic"),
+    Condition(ENDPOINTING, (_NO_HEDGE, _ENDPOINTING)),
+    Condition(NO_DRAFTS, ("turn.draft=off",)),
+    Condition("default, drafts on finals", ("turn.draft_on=final",)),
+    Condition("default, drafts of text only", ("turn.draft=llm",)),
+    Condition("default, not hedged", (_NO_HEDGE,)),
+    Condition(DEFAULT),
+    Condition("  interims every second", interim=1.0),
+    Condition("  commit after 700 ms or more", _LATE),
+    Condition(ENERGY, ("audio.vad=energy",)),
 )
-
+"""With log-normal latencies."""
 
 FIXED = (
-    Condition("classic", (NO_HEDGE, ENDPOINTING), base="classic"),
-    Condition("endpointing 200", (ENDPOINTING,)),
-    Condition("vad, draft off", ("turn.detect=vad", "turn.draft=off")),
-    Condition("vad, draft llm", ("turn.detect=vad", "turn.draft=llm")),
+    Condition("classic", (_NO_HEDGE, _ENDPOINTING), base="classic", finalize=0.1),
+    Condition(ENDPOINTING, (_ENDPOINTING,), finalize=0.1),
+    Condition(NO_DRAFTS, ("turn.draft=off",), finalize=0.1),
+    Condition("default, drafts on finals", ("turn.draft_on=final",), finalize=0.1),
+    Condition(DEFAULT, finalize=0.1),
+    Condition("  interims every second", interim=1.0, finalize=0.1),
+    Condition(FIXED_DEFAULT),
 )
+"""With fixed latencies."""
 
 
 @dataclass
@@ -94,7 +101,7 @@ class Result:
     def spread(self) -> Distribution:
         return describe(self.waits)
 
-    def at(self, percentile: Literal["p50", "p95", "p99"]) -> float:
+    def at(self, percentile: str) -> float:
         """Return milliseconds; infinite if there are too few waits."""
         value: Seconds | None = getattr(self.spread, percentile)
         return float("inf") if value is None else 1000 * value
@@ -117,25 +124,36 @@ class Result:
         return sum(getattr(one, name) for one in self.usage)
 
 
-def script_log_normal(seed: int, said: Sequence[Sentence]) -> Script:
+def script_log_normal(condition: Condition, seed: int, said: Sequence[Sentence]) -> Script:
     """Return services with measured latencies: log-normal, with stalls."""
     return Script(
         seed=seed,
-        stt=SttScript(
-            final=Latency(0.1), finalize=Latency(0.05), gap=GAP, interim=0.2, hears=list_parts(said)
-        ),
+        stt=script_stt(condition, said),
         llm=LlmScript(ttft=Latency(0.46, 1.1, stall_share=0.02), says=SAYS),
         tts=TtsScript(ttfb=Latency(0.313, 0.42)),
     )
 
 
-def script_fixed(seed: int, said: Sequence[Sentence]) -> Script:
+def script_fixed(
+    condition: Condition, seed: int, said: Sequence[Sentence], speaks: Speaks
+) -> Script:
     """Return services with fixed latencies."""
     return Script(
         seed=seed,
-        stt=SttScript(final=Latency(0.1), finalize=Latency(0.05), gap=GAP, hears=list_parts(said)),
+        stt=script_stt(condition, said),
         llm=LlmScript(ttft=Latency(0.2), token=Latency(0.015), says=FIXED_SAYS),
-        tts=TtsScript(ttfb=Latency(0.12)),
+        tts=TtsScript(ttfb=Latency(0.12), speaks=speaks),
+    )
+
+
+def script_stt(condition: Condition, said: Sequence[Sentence]) -> SttScript:
+    """Return the STT of all parts: what it hears is what was said."""
+    return SttScript(
+        final=Latency(0.1),
+        finalize=Latency(condition.finalize),
+        gap=GAP,
+        interim=condition.interim,
+        hears=list_parts(said),
     )
 
 
@@ -145,23 +163,31 @@ def run_condition(condition: Condition, sessions: int = SESSIONS) -> Result:
     settings = condition.profile()
     for seed in range(sessions):
         said = choose_sentences(SENTENCES, seed)
-        _run_session(result, settings, script_log_normal(seed, said), said, seed)
+        run_session(result, settings, script_log_normal(condition, seed, said), said, seed)
     return result
 
 
-def run_fixed(condition: Condition) -> Result:
+def run_fixed(condition: Condition, speaks: Speaks) -> Result:
     """Run the condition with fixed latencies, over complete sentences."""
     result = Result()
     for seed in range(3):
         said = [Sentence((text,)) for text in WHOLE]
-        _run_session(result, condition.profile(), script_fixed(seed, said), said, seed)
+        script = script_fixed(condition, seed, said, speaks)
+        run_session(result, condition.profile(), script, said, seed)
     return result
 
 
-def _run_session(
-    result: Result, settings: Profile, script: Script, said: list[Sentence], seed: int
+def run_session(
+    result: Result,
+    settings: Profile,
+    script: Script,
+    said: list[Sentence],
+    seed: int,
+    *,
+    gap: tuple[Seconds, Seconds] = GAPS,
 ) -> None:
-    user = User(said, settings.audio.sample_rate, settings.audio.block, seed=seed)
+    """Hold one conversation, and add its outcome to ``result``."""
+    user = User(said, settings.audio.sample_rate, settings.audio.block, seed=seed, gap=gap)
     outcome = converse(settings, script, user, recorded=False, follow=user.note)
     found = measure_turns(outcome.timeline)
     result.said += user.said

@@ -27,6 +27,9 @@ from voicecli.timeline import Entry
 from voicecli.units import SAMPLE_SIZE, AudioBlock, AudioFormat, Seconds
 
 WORDS_PER_SECOND = 2.7
+GAPS: tuple[Seconds, Seconds] = (1.5, 2.5)
+"""The shortest and the longest silence before the next sentence."""
+
 PATIENCE: Seconds = 15.0
 """After which a user without a reply says the next sentence."""
 
@@ -93,7 +96,7 @@ class User:
         block: Seconds,
         *,
         seed: int = 1,
-        gap: tuple[Seconds, Seconds] = (1.5, 2.5),
+        gap: tuple[Seconds, Seconds] = GAPS,
     ) -> None:
         self.format = AudioFormat(rate)
         self.said: list[Said] = []

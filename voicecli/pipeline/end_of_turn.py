@@ -1,7 +1,7 @@
 """Has a model judge, in a pause, whether the user's turn has ended.
 
-A judgement takes 46 ms of a core, so that a thread makes it.  All sessions of the process share one:
-with more, the audio path of every session would compete with them for the cores.
+A judgement takes 46 ms of a core, so a thread makes it.  All sessions of the process share one
+thread: with more, they would compete with the audio path of every session for the cores.
 """
 
 from __future__ import annotations

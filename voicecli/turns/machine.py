@@ -118,20 +118,8 @@ class TurnMachine:
 
     def _handle_while_listening(self, event: Event) -> list[Action]:
         match event:
-            case events.SpeechStarted() if self.policy.detect == "vad":
-                self._finalizing = False
-                self._deadline.await_speech_end(event.at)
-                return self._draft.drop(event.at)
-            case events.SpeechSuspected():
-                self._deadline.hold_commit(event.at + SUSPICION_TIMEOUT)
-            case events.SpeechPaused():
-                return [*self._request_score(event.at), *self._redraft(event.at)]
             case events.EndOfTurnScored() if self._deadline.kind == "commit":
                 return [] if self._user.transcript.is_open else self._await_commit(event.at)
-            case events.SpeechStopped() if self.policy.detect == "vad":
-                asked = self._deadline.kind == "yield"
-                finalize = [] if asked else self._request_final_text(event.at, "finalize")
-                return [*finalize, *self._request_score(event.at), *self._redraft(event.at)]
             case InterimTranscript():
                 return self._handle_interim(event)
             case FinalTranscript():
@@ -142,6 +130,24 @@ class TurnMachine:
                 return self._request_final_text(event.at, "yield")
             case events.DeadlinePassed() if self._deadline.is_due(event.at):
                 return self._handle_deadline(event.at)
+            case _ if self.policy.detect == "vad":
+                return self._handle_voice(event)
+        return []
+
+    def _handle_voice(self, event: Event) -> list[Action]:
+        match event:
+            case events.SpeechStarted():
+                self._finalizing = False
+                self._deadline.await_speech_end(event.at)
+                return self._draft.drop(event.at)
+            case events.SpeechSuspected():
+                self._deadline.hold_commit(event.at + SUSPICION_TIMEOUT)
+            case events.SpeechPaused():
+                return [*self._request_score(event.at), *self._redraft(event.at)]
+            case events.SpeechStopped():
+                asked = self._deadline.kind == "yield"
+                finalize = [] if asked else self._request_final_text(event.at, "finalize")
+                return [*finalize, *self._request_score(event.at), *self._redraft(event.at)]
         return []
 
     def _handle_interim(self, event: InterimTranscript) -> list[Action]:
