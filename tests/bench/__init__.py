@@ -1,14 +1,17 @@
 """Benchmarks: how long the user waits, how often they are cut off, what the program itself costs.
 
-    python -m tests.bench            waiting, overhead, load and startup: about ten minutes
+    python -m tests.bench            waiting, fast, overhead, load and startup: 15 minutes
     python -m tests.bench load       one part, or several
 
 waiting    mouth-to-ear, sentences cut, drafts discarded and LLM calls by strategy (classic,
-           endpointing, vad with and without drafts and hedges), over scripted services with
-           log-normal latencies and stalls, and users who pause within sentences.  Virtual time.
+           endpointing, the default, and the default without drafts, hedges and the like), over
+           scripted services with log-normal and with fixed latencies, and users who pause within
+           sentences.  Virtual time.
+fast       forty short turns in two minutes: whether the limits of the TTS slow them down.  Virtual
+           time.
 overhead   what the program adds to the services' latencies and the chosen waits.  Real time; the
            stand-ins run in a process of their own.
-load       CPU, memory and loop lag of 1, 8, 32 and 64 conversations in one process.  Real time.
+load       CPU, memory and loop lag of 1 to 64 conversations in one process.  Real time.
 startup    the time to --help, and of replay to the first audio sent.
 local      the embedded stack: recorded sentences, and 40 questions in one conversation.  Real time,
            six minutes; needs the extra `local` and the models.

@@ -103,15 +103,11 @@ def _print_log_normal(results: Mapping[str, Result]) -> None:
 
 
 def _print_fixed(results: Mapping[tuple[str, str], Result]) -> None:
-    print(
-        "\n   Fixed latencies, whole sentences: final 100 ms after 200 ms of endpointing, or after"
-    )
-    print("   Finalize unless named; interims every 200 ms unless named; TTFT 200, 15 a token;")
-    print(
-        f"   first sentences of {FIXED_FIRST} tokens; TTFB 120, on a TTS that speaks on Flush and"
-    )
-    print("   on one that also speaks at the end of a sentence.  The sum of the services, one by")
-    print(f"   one, with the first token spoken alone, is {SEQUENTIAL} ms.")
+    print("\n   Fixed latencies, whole sentences: final 100 ms after 200 ms of endpointing, or")
+    print("   after Finalize unless named; interims every 200 ms unless named; TTFT 200, 15 a")
+    print(f"   token; first sentences of {FIXED_FIRST} tokens; TTFB 120, on a TTS that speaks on")
+    print("   Flush and on one that also speaks at the end of a sentence.  The sum of the")
+    print(f"   services, one by one, with the first token spoken alone, is {SEQUENTIAL} ms.")
     rows = [[*create_row(name, one)[:1], wire, *create_row(name, one)[1:4]]
             for (name, wire), one in results.items()]  # fmt: skip
     print(format_table(("ms", "speaks on", *HEAD[1:4]), rows))
