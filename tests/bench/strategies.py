@@ -15,7 +15,7 @@ from voicecli.profile import Profile
 from voicecli.standin.script import Latency, LlmScript, Script, Speaks, SttScript, TtsScript
 from voicecli.units import Seconds
 
-SESSIONS = 14
+SESSIONS = 28
 SENTENCES = 16
 """Per session; the script counts turns by the history, which holds that many."""
 
@@ -52,19 +52,14 @@ FIXED_DEFAULT = "  Finalize 50 ms"
 
 _ENDPOINTING = "turn.detect=endpointing"
 _NO_HEDGE = "llm.hedge_ms=null"
-_LATE = ("turn.commit_ms.complete=700",)
-"""Commits after 0.7 s, whether the sentence is complete or not."""
-
 CONDITIONS = (
     Condition("classic", (_NO_HEDGE, _ENDPOINTING), base="classic"),
     Condition(ENDPOINTING, (_NO_HEDGE, _ENDPOINTING)),
     Condition(NO_DRAFTS, ("turn.draft=off",)),
     Condition("default, drafts on finals", ("turn.draft_on=final",)),
-    Condition("default, drafts of text only", ("turn.draft=llm",)),
     Condition("default, not hedged", (_NO_HEDGE,)),
     Condition(DEFAULT),
     Condition("  interims every second", interim=1.0),
-    Condition("  commit after 700 ms or more", _LATE),
     Condition(ENERGY, ("audio.vad=energy",)),
 )
 """With log-normal latencies."""
