@@ -40,7 +40,7 @@ class Condition:
     finalize: Seconds = 0.05
 
     def profile(self) -> Profile:
-        sets = ("audio.vad=auto", *self.settings, "tts.sample_rate=24000", "limits.idle_s=60")
+        sets = ("audio.vad=silero", *self.settings, "tts.sample_rate=24000", "limits.idle_s=60")
         return profile(*sets, name=self.base)
 
 

@@ -91,6 +91,9 @@ class LlmScript:
             raise SettingsConflict("says must have at least one text, and no blank one", "says")
 
 
+Speaks = Literal["flush", "sentences"]
+
+
 @dataclass(frozen=True, slots=True)
 class TtsScript:
     """How the TTS speaks."""
@@ -99,7 +102,7 @@ class TtsScript:
     speed: float = setting(4.0, "Delivery, in times real time.", ge=0.1)
     char: Seconds = milliseconds(60, "Duration of one character of text.", ge=1, whole=False)
     lead: Seconds = milliseconds(0, "Silence before the first sound.", ge=0, whole=False)
-    speaks: Literal["flush", "sentences"] = setting(
+    speaks: Speaks = setting(
         "flush", "When it speaks: on Flush only, or also at the end of each sentence."
     )
 
