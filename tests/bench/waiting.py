@@ -92,8 +92,6 @@ def _print_log_normal(results: Mapping[str, Result]) -> None:
     print(f"waiting: {SESSIONS * SENTENCES} sentences, half with pauses of 0.3 to 0.6 s, in a")
     detector = CONDITIONS[0].profile().audio.vad
     print(f"   recorded voice; {detector} detector unless named; interims every")
-        f"   recorded voice; {CONDITIONS[0].profile().audio.vad} detector unless named; interims every"
-    )
     print("   200 ms unless named; Finalize 50 ms; TTFT 460/1100 ms, 2 % stalls of 2 to 8 s;")
     print("   TTS 313/420 ms.  Waits are of sentences that were not talked over.")
     print(format_table(HEAD, [create_row(name, result) for name, result in results.items()]))
