@@ -8,6 +8,7 @@
     ├── CredentialsError    3   a key is missing, or a service refuses it
     ├── DeviceError         4   microphone or loudspeaker
     ├── ServiceError        5   a service or the network; has service, status, request id
+    │   ├── AbsentError     5   nothing answers at its address
     │   ├── StalledError    5   it sends nothing, though its connection is open
     │   └── RefusedError    3   it refuses the key, or what the key may do
     ├── UnreliableError     6   measured, but not reliably (only with --strict)
@@ -21,6 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+
+from voicecli.units import Seconds
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell would report it."""
@@ -84,6 +87,7 @@ class ServiceError(VoiceError):
     status: HTTP status or WebSocket close code, if one was received.
     request_id: the service's own id of the request, to quote to its support.
     temporary: whether the same call may succeed later (429, 5xx, a lost connection).
+    retry_after: how many seconds to wait before that, if the service says so.
     """
 
     exit_code = 5
@@ -97,6 +101,7 @@ class ServiceError(VoiceError):
         status: int | None = None,
         request_id: str | None = None,
         temporary: bool = False,
+        retry_after: Seconds | None = None,
     ) -> None:
         if request_id:
             cause = f"{cause} (request id {request_id})"
@@ -105,11 +110,16 @@ class ServiceError(VoiceError):
         self.status = status
         self.request_id = request_id
         self.temporary = temporary
+        self.retry_after = retry_after
 
     @property
     def final(self) -> bool:
         """Whether repeating the call is useless: the service understood it and refuses."""
         return not self.temporary and self.status in (400, 401, 402, 403, 404, 422)
+
+
+class AbsentError(ServiceError):
+    """Nothing answers at the service's address: no host has the name, or no program listens."""
 
 
 class StalledError(ServiceError):

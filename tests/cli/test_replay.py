@@ -28,6 +28,7 @@ from tests.support.speech_like import alternate_speech, voice
 from voicecli import __version__, models
 from voicecli.audio.pcm import AUDIBLE_DBFS, samples_of
 from voicecli.cli.app import run
+from voicecli.events import Warned
 from voicecli.timeline import load
 
 REAL = SPEECH / "librivox-0880.wav"
@@ -234,6 +235,30 @@ def test_json_is_the_result_and_nothing_else(
     assert printed["turns"][0]["mouth_to_ear_ms"] == printed["summary"]["mouth_to_ear"]["p50_ms"]
     assert printed["summary"]["mouth_to_ear"]["n"] == 1
     assert printed["summary"]["mouth_to_ear"]["p95_ms"] is None  # withheld under 20 turns
+
+
+def test_a_service_that_refuses_at_first_is_shown_and_kept(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = "{faults: [{service: tts, kind: refuse, status: 500}]}"
+    (home / "script.yaml").write_text(refused)
+    script = ["--set", "standin.script=script.yaml"]
+    assert replay(REAL, *FAST, *script, "--json", "--out", "out") == 0
+    warning = capsys.readouterr().err
+    assert re.fullmatch(r"! TTS: .* failed \(HTTP 500.*; trying again in 0\.25 s\n", warning)
+    kept = load(home / "out" / "timeline.jsonl").timeline
+    assert isinstance(kept[0], Warned)
+    assert replay(REAL, *FAST, *script) == 0
+    assert capsys.readouterr().out.startswith("! TTS: ")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_opened(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "file").touch()
+    nowhere = ["--set", "tts.base_url=ws://127.0.0.1:1"]
+    assert replay(REAL, *FAST, *nowhere, "--out", "file/out") == 2
+    assert f"file/out cannot be written: {home / 'file'} is not a folder" in capsys.readouterr().err
 
 
 def test_out_holds_all_of_a_conversation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -72,7 +73,7 @@ def check_out(out: Path | None, force: bool, source: Path | None = None) -> None
     """Check that a session may be recorded to ``out``, while ``source`` is played.
 
     Raises InputError if a session is kept there and ``force`` is off; UsageError if ``force`` has
-    no folder to replace, or if ``source`` is what it would replace.
+    no folder to replace, if ``source`` is what it would replace, or if ``out`` is not writable.
     """
     from voicecli.audio.recorder import CONVERSATION, REPLY
 
@@ -80,6 +81,10 @@ def check_out(out: Path | None, force: bool, source: Path | None = None) -> None
         if force:
             raise UsageError("--force replaces a session in --out", hint="Add --out DIR.")
         return
+    folder = next(one for one in (out.absolute(), *out.absolute().parents) if one.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        why = "you may not write there" if folder.is_dir() else f"{folder} is not a folder"
+        raise UsageError(f"{out} cannot be written: {why}", hint="Name another --out.")
     kept = [file for file in (out / CONVERSATION, out / REPLY) if file.exists()]
     if source is not None and source.resolve() in [file.resolve() for file in kept]:
         raise UsageError(
@@ -116,6 +121,8 @@ def open_recording(
         open_writer(folder / TIMELINE, header) as writer,
     ):
         (folder / RESULT).unlink(missing_ok=True)
+        for entry in session.timeline:  # what happened while the connections were opened
+            writer(entry)
         session.timeline.follow(writer)
         session.add_tap(recorder.add_user)
         yield

@@ -15,7 +15,7 @@ from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
-    from voicecli.timeline import Timeline
+    from voicecli.timeline import Entry, Timeline
 
 File = Annotated[
     Path, typer.Argument(help="A recording: WAV, FLAC or OGG, any rate, any channels.")
@@ -63,7 +63,9 @@ def replay(
     options.check_out(out, force, file)
     fetch_models_of(settings)
     timeline = Timeline()
-    if not as_json:
+    if as_json:
+        timeline.follow(_print_warning)
+    else:
         timeline.follow(TurnLines(typer.echo, settings.budgets, find_columns()))
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
@@ -84,6 +86,15 @@ def replay(
         else:
             result.print_lines(out)
     result.judge()
+
+
+def _print_warning(entry: Entry) -> None:
+    """Print a warning on standard error: with ``--json``, output is the result alone."""
+    from voicecli.events import Warned
+    from voicecli.report.turn_lines import format_notice
+
+    if isinstance(entry, Warned):
+        typer.echo(format_notice(entry.service, entry.text), err=True)
 
 
 async def _play(file: Path, profile: Profile, folder: Path, timeline: Timeline) -> None:

@@ -59,6 +59,7 @@ def talk_command(
     from voicecli.audio import echo
     from voicecli.cli.conversation import DisplayKind, run_conversation
     from voicecli.cli.result import SessionResult, find_columns
+    from voicecli.events import ConnectionOpened
     from voicecli.profile import load_profile
     from voicecli.report.json_result import encode_result_line
     from voicecli.timeline import Timeline
@@ -82,7 +83,7 @@ def talk_command(
         raise
     except Exception as error:  # raised after the numbers are printed
         failure = error
-    if len(timeline):
+    if any(isinstance(entry, ConnectionOpened) for entry in timeline):  # the session has begun
         result = SessionResult(timeline, out, settings, profile_name=profile, predicted=prediction)
         if out is not None:
             result.write(out / options.RESULT)

@@ -16,6 +16,7 @@ from voicecli import clock
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionLost, Event, FinalTranscript, InterimTranscript, Warned
 from voicecli.pipeline import Post
+from voicecli.pipeline.connecting import LONGEST_PAUSE, RECONNECT_PAUSES
 from voicecli.services.interfaces import Transcriber
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
@@ -24,9 +25,6 @@ REPLAY_BUFFER: Seconds = 60.0
 
 CATCH_UP_SPEED = 1.25
 """How much faster than real time the STT accepts audio, by Deepgram's documentation."""
-
-RECONNECT_PAUSES: tuple[Seconds, ...] = (0.0, 0.25, 1.0, 2.0, 4.0)
-"""Pause before each attempt to reconnect; after the last one the session ends."""
 
 STABLE_AFTER: Seconds = 10.0
 """A connection that lasted this long was stable: its loss restarts the count of attempts."""
@@ -136,7 +134,7 @@ class ReconnectingTranscriber:
         for pause in RECONNECT_PAUSES:
             if not failure.temporary:
                 break
-            await asyncio.sleep(pause)
+            await asyncio.sleep(max(pause, min(failure.retry_after or 0.0, LONGEST_PAUSE)))
             try:
                 async with self._reconnect() as stt:
                     connected = clock.now()

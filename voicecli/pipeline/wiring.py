@@ -14,6 +14,7 @@ from voicecli.audio.interfaces import Sink, Source
 from voicecli.audio.vad import create_detector
 from voicecli.audio.vad.smart_turn import find_network
 from voicecli.events import Service
+from voicecli.pipeline.connecting import open_patiently
 from voicecli.pipeline.end_of_turn import create_scorer
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
@@ -141,6 +142,8 @@ async def open_session(
 ) -> AsyncGenerator[Session, None]:
     """Open all connections side by side, and yield the conversation; leaving closes them.
 
+    A temporary failure is appended to ``timeline``, and the connection tried again.
+
     recorded: the user is a recording: there are no limits, and in half duplex it waits for replies.
     typed: the user types: there is no connection to the STT, which would bill the silence.
 
@@ -149,10 +152,12 @@ async def open_session(
     audio = profile.audio
     async with AsyncExitStack() as stack:
         llm = await stack.enter_async_context(services.open_llm())
-        opening = nullcontext() if typed else services.open_stt()
+        open_stt = nullcontext if typed else services.open_stt
         async with asyncio.TaskGroup() as tasks:
-            stt = tasks.create_task(stack.enter_async_context(opening))
-            tts = tasks.create_task(stack.enter_async_context(services.open_tts()))
+            stt = tasks.create_task(open_patiently(stack, "stt", open_stt, timeline.append))
+            tts = tasks.create_task(
+                open_patiently(stack, "tts", services.open_tts, timeline.append)
+            )
             tasks.create_task(warm_llm(llm))
             detector = tasks.create_task(
                 asyncio.to_thread(

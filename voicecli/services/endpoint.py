@@ -5,6 +5,7 @@ A key leaves this machine over TLS only; what a service says is sanitized before
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -122,6 +123,9 @@ class CloseError(ServiceError):
     """The service closed the connection in the normal way (1000, 1001, or without a code)."""
 
 
+_DIGITS = re.compile("[0-9]{1,6}")
+
+
 class Refusal(NamedTuple):
     """What a status or a close code means: a row of a table.
 
@@ -140,10 +144,14 @@ class Refusal(NamedTuple):
         message: str,
         *,
         request_id: str | None,
+        retry_after: str | None = None,
         kind: type[ServiceError] = ServiceError,
         **names: str,
     ) -> ServiceError:
-        """Create the error: this meaning, and the service's own ``message``, sanitized."""
+        """Create the error: this meaning, and the service's own ``message``, sanitized.
+
+        retry_after: the header; a date in it is ignored, as this machine's may be wrong.
+        """
         detail = f"HTTP {code}" if code < 1000 else str(code)  # close codes start at 1000
         if words := sanitize_short(message):
             detail = f"{detail}: {words}"
@@ -154,4 +162,7 @@ class Refusal(NamedTuple):
             status=code,
             request_id=sanitize_short(request_id or "") or None,
             temporary=self.temporary,
+            retry_after=float(retry_after)
+            if retry_after and _DIGITS.fullmatch(retry_after)
+            else None,
         )

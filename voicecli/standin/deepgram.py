@@ -42,13 +42,19 @@ REFUSALS = {
 """``err_code`` and ``err_msg`` by status; those of 404 and 500 are not published and are ours."""
 
 
+NONE: Mapping[str, str] = {}
+
+
 class QueryError(Exception):
     """A connection is refused before the upgrade: HTTP status, ``err_code``, ``err_msg``."""
 
     INVALID = "INVALID_QUERY_PARAMETER"
 
-    def __init__(self, status: int, code: str = "", message: str = "") -> None:
+    def __init__(
+        self, status: int, code: str = "", message: str = "", headers: Mapping[str, str] = NONE
+    ) -> None:
         usual = REFUSALS.get(status, ("ERROR", f"Error {status}."))
+        self.headers = headers
         self.status, self.code, self.message = status, code or usual[0], message or usual[1]
         super().__init__(status, self.code, self.message)
 
@@ -154,7 +160,7 @@ async def open_deepgram_server(
             connect = routes[query.path]
             active = faults.begin(connect.service, "connection")
             if refuse := active.find("refuse"):
-                raise QueryError(refuse.status)
+                raise QueryError(refuse.status, headers=refuse.headers)
             _check_key(request.headers, required=require_key)
             accepted[socket.id] = connect(engines, faults, socket, query, active)
         except QueryError as error:
@@ -219,7 +225,7 @@ def _refuse(socket: ServerConnection, error: QueryError) -> Response:
     body = {"err_code": error.code, "err_msg": error.message, "request_id": str(socket.id)}
     payload = json.dumps(body, separators=(",", ":")).encode()
     headers = Headers({"content-type": "application/json", "content-length": str(len(payload))})
-    headers.update({"connection": "close", "dg-error": error.message})
+    headers.update({"connection": "close", "dg-error": error.message, **error.headers})
     return Response(error.status, HTTPStatus(error.status).phrase, headers, payload)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -145,6 +145,9 @@ class Fault:
     kind: FaultKind = setting(doc="What goes wrong.")
     on: int | Literal["every"] = setting(1, "Occasion, counted from 1; every: all.", ge=1)
     status: int = setting(503, "HTTP status of a refusal.", ge=400, le=599)
+    retry_after: Seconds | None = milliseconds(
+        None, "Retry-After of a refusal, rounded up to seconds; null: none.", ge=0, whole=False
+    )
     after: Seconds = milliseconds(0, "Time from the start of the occasion.", ge=0, whole=False)
     lasts: Seconds = milliseconds(5000, "Duration of a stall.", key="for_ms", ge=0, whole=False)
 
@@ -153,6 +156,13 @@ class Fault:
         if self.kind not in (known := FAULT_KINDS[self.service]):
             rule = f"kind must be one of {', '.join(known)}, not {self.kind!r}"
             raise SettingsConflict(rule, "kind", "service")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What a refusal has besides the usual headers."""
+        if self.retry_after is None:
+            return {}
+        return {"retry-after": str(math.ceil(self.retry_after))}
 
     @property
     def occasion(self) -> Occasion:

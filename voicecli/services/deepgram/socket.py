@@ -28,7 +28,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 
 from voicecli import __version__, clock
-from voicecli.errors import ServiceError
+from voicecli.errors import AbsentError, ServiceError
 from voicecli.sanitize import sanitize_short
 from voicecli.services.deepgram import CLOSE_TIMEOUT
 from voicecli.services.endpoint import CloseError, Endpoint, Refusal, check_key, check_url
@@ -176,6 +176,7 @@ def _status_error(
         status,
         headers.get("dg-error") or _message_in(response.body),
         request_id=headers.get("dg-request-id"),
+        retry_after=headers.get("retry-after"),
         section=service,
         key_env=key_env,
         host=endpoint.authority,
@@ -199,13 +200,19 @@ def _connect_error(
     """The error for no answer to the handshake, or one that is not HTTP."""
     host = endpoint.authority
     reason, temporary, hint = sanitize_short(str(error)), True, "Check the network."
+    kind = ServiceError
     match error:
         case TimeoutError():
             cause = f"no answer from {host} within {timeout:g} s"
         case ConnectionRefusedError():
             cause, hint = f"nothing listens at {host}", "Check the URL, and that the service runs."
+            kind = AbsentError
         case socket.gaierror():
             cause, hint = f"the name {endpoint.host} is unknown", "Check the network and the URL."
+            if error.errno != socket.EAI_AGAIN:  # else the resolver itself had no answer
+                kind = AbsentError
+        case ssl.SSLEOFError():
+            cause = f"{host} hung up before it answered"
         case ssl.SSLError():
             cause, temporary = f"no secure connection to {host} ({reason})", False
             hint = "Check this machine's clock and certificates, and any proxy in between."
@@ -216,7 +223,7 @@ def _connect_error(
         case _:
             cause, hint = _NO_WEBSOCKET.cause.format(host=host) + f" ({reason})", _NO_WEBSOCKET.hint
             temporary = False
-    return ServiceError(service, cause, hint=hint, temporary=temporary)
+    return kind(service, cause, hint=hint, temporary=temporary)
 
 
 def _close_error(service: str, error: ConnectionClosed, request_id: str) -> ServiceError:
