@@ -258,7 +258,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_opened(
     (home / "file").touch()
     nowhere = ["--set", "tts.base_url=ws://127.0.0.1:1"]
     assert replay(REAL, *FAST, *nowhere, "--out", "file/out") == 2
-    assert f"file/out cannot be written: {home / 'file'} is not a folder" in capsys.readouterr().err
+    assert (
+        f"file/out cannot be recorded to: {home / 'file'} is not a folder"
+        in capsys.readouterr().err
+    )
 
 
 def test_out_holds_all_of_a_conversation(

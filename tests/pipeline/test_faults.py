@@ -77,7 +77,7 @@ def cases() -> list[Case]:
         listed.append(Case(service, "nothing listens", absent=service, ends=5 if opens else None))
         for status in (401, 429, 500):
             refuse = (fault(service, "refuse", status=status),)
-            ends = 3 if status == 401 else 5 if opens else None
+            ends = 3 if status == 401 else None
             listed.append(Case(service, f"refused with {status}", refuse, ends=ends))
     first = ENDS[0]
     early = {"stt": 0.1, "llm": 0.0, "tts": 0.0}

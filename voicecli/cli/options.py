@@ -84,7 +84,7 @@ def check_out(out: Path | None, force: bool, source: Path | None = None) -> None
     folder = next(one for one in (out.absolute(), *out.absolute().parents) if one.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         why = "you may not write there" if folder.is_dir() else f"{folder} is not a folder"
-        raise UsageError(f"{out} cannot be written: {why}", hint="Name another --out.")
+        raise UsageError(f"{out} cannot be recorded to: {why}", hint="Name another --out.")
     kept = [file for file in (out / CONVERSATION, out / REPLY) if file.exists()]
     if source is not None and source.resolve() in [file.resolve() for file in kept]:
         raise UsageError(
