@@ -27,9 +27,9 @@ PREROLL: Seconds = 0.010
 SAVE_FLUSHES_BELOW = 1 / 2
 """With less of the TTS's budget of flushes left, a reply that is complete is flushed as a whole."""
 
-LAST_FLUSHES = 1
-"""With this many left, a reply is flushed once, when it is complete: rather late than broken off
-for up to a minute until the next flush is allowed."""
+LAST_FLUSHES = 5
+"""With this many left, because there is no second connection, a reply is flushed once, when it is
+complete: a little late rather than broken off for up to a minute until a flush is allowed."""
 
 MAX_RECONNECTS = 2
 """Connections lost during one reply before it fails."""
