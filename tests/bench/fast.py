@@ -20,15 +20,15 @@ SESSIONS = 3
 ASKS = ("Yes, please.", "And tomorrow?", "Is it far?", "Which one?", "Not that one.")
 
 SAYS = (
-    "All right, that one is done.",
-    "It is warm, and dry. Take a hat.",
+    "All right, it is done.",
+    "It is warm. Take a hat.",
     "No. It is close to here.",
     "The second one, I think.",
-    "Then we will take the other.",
+    "We will take that one.",
 )
-"""About 25 characters, or 1.5 s of speech: half of them one sentence, half with a boundary."""
+"""About 23 characters, or 1.4 s of speech; half of them with a boundary within."""
 
-GAP = (0.25, 0.5)
+GAP = (0.15, 0.3)
 """Seconds from the end of a reply to the next question."""
 
 WORST = 1.1
