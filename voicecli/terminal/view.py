@@ -181,7 +181,9 @@ def wrap(text: str, width: int, indent: int = 0) -> list[str]:
         if cell_len(longer) <= width:
             rows[-1] = longer
         elif rows == [""]:
-            rows = chop_cells(word, width)
+            rows = chop_cells(word, width)[:1]
+            word = word[len(rows[0]) :]
+            rows += [" " * indent + part for part in chop_cells(word, width - indent) if part]
         else:
             rows += [" " * indent + part for part in chop_cells(word, width - indent)]
     return [row for row in rows if row]
