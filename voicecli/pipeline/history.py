@@ -82,22 +82,27 @@ class ChatHistory:
         """
         most, longest = self._limits.max_turns, self._limits.max_chars
         kept: deque[_PastTurn] = deque()
+        length = 0  # of all that is kept
         for turn in filter(len, turns):
             if turn.stalled:  # the next prompt is shorter; the words that wait for a reply stay
-                _drop_oldest(kept, len(kept) // 2, sum(map(len, kept)) // 2)
+                length = _drop_oldest(kept, length, len(kept) // 2, length // 2)
+            if len(kept) + 1 > most or length + len(turn) > longest:
+                length = _drop_oldest(kept, length, most // 2 - 1, longest // 2 - len(turn))
+                if not most or len(turn) > longest:
+                    continue
             kept.append(turn)
-            if len(kept) > most or sum(map(len, kept)) > longest:
-                kept.pop()
-                _drop_oldest(kept, most // 2 - 1, longest // 2 - len(turn))
-                if most and len(turn) <= longest:
-                    kept.append(turn)
+            length += len(turn)
         return kept
 
 
-def _drop_oldest(kept: deque[_PastTurn], most: int, longest: int) -> None:
-    """Drop turns until ``most`` turns of ``longest`` characters are left, or fewer."""
-    while kept and (len(kept) > most or sum(map(len, kept)) > longest):
-        kept.popleft()
+def _drop_oldest(kept: deque[_PastTurn], length: int, most: int, longest: int) -> int:
+    """Drop turns until ``most`` turns of ``longest`` characters are left, or fewer.
+
+    length: characters of all turns in ``kept``; returns what is left of them.
+    """
+    while kept and (len(kept) > most or length > longest):
+        length -= len(kept.popleft())
+    return length
 
 
 def _alternating(messages: Iterable[Message]) -> list[Message]:
