@@ -180,10 +180,9 @@ def wrap(text: str, width: int, indent: int = 0) -> list[str]:
         longer = rows[-1] + " " * len(space) + word
         if cell_len(longer) <= width:
             rows[-1] = longer
-        elif rows == [""]:
+            continue
+        if rows == [""]:  # the first row has no indent
             rows = chop_cells(word, width)[:1]
             word = word[len(rows[0]) :]
-            rows += [" " * indent + part for part in chop_cells(word, width - indent) if part]
-        else:
-            rows += [" " * indent + part for part in chop_cells(word, width - indent)]
+        rows += [" " * indent + part for part in chop_cells(word, width - indent) if part]
     return [row for row in rows if row]
