@@ -13,8 +13,7 @@ import soxr
 
 from tests.support import ROOT
 from voicecli.audio.pcm import SampleArray
-from voicecli.audio.vad.energy import EnergyDetector
-from voicecli.events import SpeechStarted, SpeechStopped
+from voicecli.audio.vad.energy import find_stretches
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 RECORDING = ROOT / "tests" / "speech" / "librivox-0870.wav"
@@ -50,15 +49,6 @@ def make_room_noise(rate: int) -> SampleArray:
 def _join_voice() -> tuple[SampleArray, AudioFormat]:
     samples, rate = soundfile.read(RECORDING, dtype="int16")
     format = AudioFormat(rate)
-    detector = EnergyDetector(format, PAUSE)
-    pieces, start = [], 0.0
-    step = format.samples(0.01)
-    for offset in range(0, len(samples), step):
-        block = AudioBlock(samples[offset : offset + step].tobytes(), offset / rate)
-        for event in detector.feed(block):
-            match event:
-                case SpeechStarted():
-                    start = event.speech_start
-                case SpeechStopped():
-                    pieces.append(samples[format.samples(start) : format.samples(event.speech_end)])
+    stretches = find_stretches([AudioBlock(samples.tobytes(), 0.0)], format, PAUSE)
+    pieces = [samples[format.samples(start) : format.samples(end)] for start, end in stretches]
     return np.concatenate(pieces), format

@@ -211,11 +211,14 @@ class EnergyDetector(Detector):
 
 
 def find_stretches(
-    blocks: Iterable[AudioBlock], format: AudioFormat
+    blocks: Iterable[AudioBlock], format: AudioFormat, pause: Seconds = RECORDED_PAUSE
 ) -> Iterator[tuple[Seconds, Seconds]]:
-    """Yield start and end of each stretch of voice in consecutive blocks, as it is found."""
-    detector = EnergyDetector(format, RECORDED_PAUSE)
-    silence = format.silence(RECORDED_PAUSE + 2 * FRAME)
+    """Yield start and end of each stretch of voice in consecutive blocks, as it is found.
+
+    pause: silence that ends a stretch.
+    """
+    detector = EnergyDetector(format, pause)
+    silence = format.silence(pause + 2 * FRAME)
     start = end = 0.0
     for block in chain(blocks, [None]):
         block = block or AudioBlock(silence, end)
