@@ -54,6 +54,7 @@ class ReplySpeech:
     may_speak: set when the first piece may be sent to the TTS, which costs money and a flush.
     may_play: set when the reply is committed: it may be played, and the rest may be sent.
     ended_by: how the end of the audio was known.
+    sent: characters of the text that were sent to the TTS.
     """
 
     turn: TurnId
@@ -66,13 +67,12 @@ class ReplySpeech:
     may_play: asyncio.Event
     post: Post
     ended_by: PlaybackEnd = field(default="flushed", init=False)
+    sent: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._spoken = HeardText(self.sink.format, self.pacing)
         self._progress = asyncio.Event()
         """Set when audio or FLUSHED has arrived."""
-        self._sent = 0
-        """Characters of the text that were sent."""
         self._ends: list[int] = []
         """Where the pieces end that were sent once; sent again, they sound the same."""
         self._all_sent = False
@@ -85,11 +85,6 @@ class ReplySpeech:
         self._preroll = b""
         self._skip: Samples = 0
         """Samples to drop that were received before the connection was lost."""
-
-    @property
-    def sent(self) -> int:
-        """Characters that were sent to the TTS."""
-        return self._sent
 
     def heard(self, samples: Samples) -> HeardWords:
         """Return the words within the reply's first ``samples``."""
@@ -115,7 +110,7 @@ class ReplySpeech:
             self.post(Warned(at=clock.now(), service="tts", text=text))
             characters, received = self._spoken.take_back()
             self._skip += received  # the rest of it was received on an earlier connection
-            self._sent -= characters
+            self.sent -= characters
             self._flushed_at = self._delivery_began = None
 
     async def _try_deliver(self) -> ServiceError | None:
@@ -143,19 +138,19 @@ class ReplySpeech:
         flush_each = self.settings.flush == "clauses"
         while piece := await self._next_piece():
             await self._send_piece(piece, flush=flush_each)
-        if self._sent and not flush_each:
+        if self.sent and not flush_each:
             await self._send_piece("", flush=True)
         self._all_sent = True
 
     async def _next_piece(self) -> str:
         """Wait until the TTS should have more of the text; return it, or "" after the last."""
-        if self._ends and self._sent < self._ends[-1]:
-            end = next(end for end in self._ends if end > self._sent)
-        elif not self._sent:
+        if self._ends and self.sent < self._ends[-1]:
+            end = next(end for end in self._ends if end > self.sent)
+        elif not self.sent:
             end = await self._wait_for_first()
         else:
             end = await self._wait_for_next()
-        return self.text.written[self._sent : end]
+        return self.text.written[self.sent : end]
 
     async def _wait_for_first(self) -> int:
         """Wait for the first piece; return its end, 0 if there is no text."""
@@ -169,7 +164,7 @@ class ReplySpeech:
 
     async def _wait_for_next(self) -> int:
         """Wait for a piece after the first; return its end, which is its start after the last."""
-        text, start = self.text, self._sent
+        text, start = self.text, self.sent
         await text.wait_for(lambda: text.complete or len(text.written) > start)
         if len(text.written) > start:
             await self.may_play.wait()
@@ -183,7 +178,7 @@ class ReplySpeech:
         """Wait until the rest can be sent as a whole, or the TTS needs a part of it."""
         if self.settings.chunking == "batches":
             return
-        complete = self.text.wait_for(lambda: self.text.is_last(self._sent))
+        complete = self.text.wait_for(lambda: self.text.is_last(self.sent))
         if self.settings.flush == "end":
             await complete
             return
@@ -199,9 +194,9 @@ class ReplySpeech:
                 task.cancel()
 
     async def _send_piece(self, text: str, *, flush: bool) -> None:
-        self._sent += len(text)
-        if not self._ends or self._sent > self._ends[-1]:
-            self._ends.append(self._sent)
+        self.sent += len(text)
+        if not self._ends or self.sent > self._ends[-1]:
+            self._ends.append(self.sent)
         if flush:
             self._flushed_at = clock.now() if self.tts.flushes_left != 0 else None
         self._spoken.send(text, flush=flush)

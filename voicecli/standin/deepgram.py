@@ -42,19 +42,20 @@ REFUSALS = {
 """``err_code`` and ``err_msg`` by status; those of 404 and 500 are not published and are ours."""
 
 
-NONE: Mapping[str, str] = {}
-
-
 class QueryError(Exception):
     """A connection is refused before the upgrade: HTTP status, ``err_code``, ``err_msg``."""
 
     INVALID = "INVALID_QUERY_PARAMETER"
 
     def __init__(
-        self, status: int, code: str = "", message: str = "", headers: Mapping[str, str] = NONE
+        self,
+        status: int,
+        code: str = "",
+        message: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         usual = REFUSALS.get(status, ("ERROR", f"Error {status}."))
-        self.headers = headers
+        self.headers = headers or {}
         self.status, self.code, self.message = status, code or usual[0], message or usual[1]
         super().__init__(status, self.code, self.message)
 
