@@ -160,7 +160,7 @@ class Transcriber(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
-    """What the LLM is told of the past; beyond a limit, the older half is dropped at once."""
+    """The past turns sent to the LLM; beyond a limit, the older half is dropped at once."""
 
     max_turns: int = setting(30, "Turns before the one to answer; 0: none.", ge=0, le=1000)
     max_chars: int = setting(
@@ -328,10 +328,9 @@ class Synthesizer(Protocol):
         """
 
     async def warm(self) -> None:
-        """Between replies, see to it that the next ones find enough of the service's limits left.
+        """Between replies, open another connection if the limits of the present one are near.
 
-        May open a connection.  Raises ServiceError the first time that this is refused; then
-        replies have to do with what is left.
+        Raises ServiceError the first time that this is refused; replies then use what is left.
         """
 
     async def clear(self) -> None:
