@@ -22,7 +22,7 @@ class TurnTrace:
     """The entries of one reply, and of the user's speech that it answers.
 
     begin: when the reply before it had ended.
-    text_at: when the final text that it answers was known.
+    text_at: when the text that it answers was known.
     voice_end, words_end: when the user stopped, by the detector and by the STT.
     end_score: the probability that the turn had ended, by its sound; None: not scored.
     """

@@ -63,7 +63,7 @@ class Milestones:
     """When things happened in one turn, in seconds on the session's clock; None: they did not."""
 
     speech_end: Seconds | None = _milestone("end of the user's voice at the microphone")
-    text: Seconds | None = _milestone("final text")
+    text: Seconds | None = _milestone("text that is answered")
     commit: Seconds | None = _milestone("decision that the turn has ended")
     request: Seconds | None = _milestone("first request")
     winner: Seconds | None = _milestone("request")

@@ -1,4 +1,4 @@
-"""Connects to a service, again while it fails temporarily: after which errors, and how soon."""
+"""Opens a connection, and retries temporary errors: which ones, how soon and for how long."""
 
 from __future__ import annotations
 
@@ -34,12 +34,10 @@ async def open_patiently(
     connect: Callable[[], AbstractAsyncContextManager[C]],
     post: Post,
 ) -> C:
-    """Enter ``connect()`` on ``stack``, within OPENING_PATIENCE again after a temporary error.
+    """Enter ``connect()`` on ``stack``; retry temporary errors for OPENING_PATIENCE.
 
-    Fails at once where nothing answers at the address, which is probably wrong, and where the
-    service asks to wait for longer.
-
-    Each error that another attempt follows is posted.
+    Each error that is retried is posted as Warned.  Not retried: an address at which nothing
+    answers, which is probably wrong, and a service that asks to wait longer than that.
 
     Raises the last error.
     """

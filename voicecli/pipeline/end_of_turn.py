@@ -48,7 +48,7 @@ class EndOfTurnScorer:
     def follow(self, entry: Entry) -> None:
         """Note where the turn begins, with the first speech since a reply was heard.
 
-        When the pause is over, its score is of no use any more: the thread does not begin with it.
+        A score that the thread has not begun is cancelled when the pause is over.
         """
         match entry:
             case events.SpeechStarted():

@@ -1,4 +1,4 @@
-"""The chat history: what the LLM gets to know of the conversation.
+"""The chat history: the past turns that are sent to the LLM.
 
 A fold over the timeline.  It holds what the user said and what was played of the replies; words of
 a revoked commit appear once, in the turn that answers them.

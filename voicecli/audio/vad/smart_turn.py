@@ -3,8 +3,8 @@
 The network (Daily, BSD-2) hears the last eight seconds of the turn.  Its input is Whisper's: 80
 mel bands of 10 ms frames, each the logarithm of a power.  It is fetched like the models of the
 local engines (``voicecli.models``).  A judgement takes 46 ms of a core, 90 MB per process with
-onnxruntime: too much for the event loop, so that it belongs into a thread, where onnxruntime and
-numpy release the interpreter.
+onnxruntime.  That is too much for the event loop: call it in a thread, where onnxruntime and numpy
+release the interpreter.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def find_network(setting: EndModel) -> Path | None:
     installed = find_spec("onnxruntime") is not None
     folder = None
     if installed:
-        from voicecli import models  # brings an HTTP client
+        from voicecli import models  # 16 ms
 
         folder = models.find(models.SMART_TURN)
     if folder is not None:
