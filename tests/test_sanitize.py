@@ -6,7 +6,7 @@ import string
 import uuid
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from voicecli.sanitize import (
@@ -59,6 +59,7 @@ def test_a_message_keeps_its_lines_and_shows_controls(text: str) -> None:
 
 
 @given(secret=SECRETS, before=TEXTS, after=TEXTS)
+@example(secret=f"AIza{'0' * 28}-000000", before="\x9b", after="")
 def test_no_secret_survives(secret: str, before: str, after: str) -> None:
     text = f"{before} '{secret}' {after}"
     secret_part = secret.removeprefix("gsk_").removeprefix("AIza").strip("*-")

@@ -12,6 +12,9 @@ import re
 SHORT = 300
 """Characters that ``sanitize_short`` keeps: a service's reason fits, a page of HTML does not."""
 
+SHORTEST_SECRET = 8
+"""Characters of a secret; a shorter one is a word or a number that occurs by chance."""
+
 _SEQUENCES = re.compile(
     r"(?:\x1b\]|\x9d)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links
     r"|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]"  # everything else: colours, cursor
@@ -40,7 +43,7 @@ _SECRETS = re.compile(
 
 def sanitize_line(text: str) -> str:
     """Return ``text`` as one printable line without secrets, escape sequences or controls."""
-    return replace_surrogates(redact_secrets(strip_controls(text)))
+    return replace_surrogates(_redact_shown(strip_controls(text), text))
 
 
 def sanitize_short(text: str) -> str:
@@ -51,7 +54,7 @@ def sanitize_short(text: str) -> str:
 
 def sanitize_message(text: str) -> str:
     """Return our own output without secrets: lines stay lines, controls are shown as escapes."""
-    text = redact_secrets(_SEQUENCES.sub("", text))
+    text = _redact_shown(_SEQUENCES.sub("", text), text)
     return "\n".join(map(escape_controls, text.split("\n")))
 
 
@@ -71,12 +74,38 @@ def redact_secrets(text: str) -> str:
 
     A variable is secret if its name ends in KEY, TOKEN, SECRET or PASSWORD.
     """
+    for value in _list_secret_values():
+        text = text.replace(value, "[redacted]")
+    return _SECRETS.sub("[redacted]", text)
+
+
+def _redact_shown(shown: str, raw: str) -> str:
+    """Replace the secrets in ``shown``, which is ``raw`` without its escape sequences.
+
+    A sequence that is cut off takes what follows it for its own end, perhaps the "A" of "AIza…".
+    The rest of such a secret is replaced as well.
+    """
+    shown, values = redact_secrets(shown), _list_secret_values()
+    for sequence in _SEQUENCES.finditer(raw):
+        for start in range(sequence.start() + 1, sequence.end()):
+            rest = raw[sequence.end() : _find_secret_end(raw, start, values)]
+            if len(rest) >= SHORTEST_SECRET:
+                shown = shown.replace(rest, "[redacted]")
+    return shown
+
+
+def _find_secret_end(text: str, start: int, values: list[str]) -> int:
+    """Return where the secret that begins at ``start`` ends; ``start`` if none does."""
+    found = _SECRETS.match(text, start)
+    ends = [start + len(one) for one in values if text.startswith(one, start)]
+    return max([*ends, found.end() if found else start])
+
+
+def _list_secret_values() -> list[str]:
+    """List the values of secret environment variables, the longest first."""
     ends = ("KEY", "TOKEN", "SECRET", "PASSWORD")
     values = {value for name, value in os.environ.items() if name.upper().endswith(ends)}
-    for value in sorted(values, key=len, reverse=True):
-        if len(value) >= 8:  # a shorter one is a word or a number that occurs by chance
-            text = text.replace(value, "[redacted]")
-    return _SECRETS.sub("[redacted]", text)
+    return sorted((one for one in values if len(one) >= SHORTEST_SECRET), key=len, reverse=True)
 
 
 def has_secret(text: str) -> bool:
