@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
+from tests.support import ROOT
 from voicecli import clock, models
 from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.audio.vad.energy import find_stretches
@@ -30,9 +32,11 @@ from voicecli.standin.engines.local import (
     LocalTts,
     open_local,
 )
+from voicecli.standin.engines.moonshine import Moonshine, Transcript
 from voicecli.units import AudioBlock, AudioFormat
 
 RATE = 16_000
+SPEECH = ROOT / "tests" / "speech"
 
 
 @pytest.fixture
@@ -51,10 +55,12 @@ class FakeMoonshine:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.guesses: list[Sequence[int]] = []
 
-    def transcribe(self, samples: NDArray[np.float32]) -> str:
+    def transcribe(self, samples: NDArray[np.float32], guess: Sequence[int]) -> Transcript:
         self.calls += 1
-        return str(round(1000 * len(samples) / self.rate))
+        self.guesses.append(guess)
+        return Transcript(str(round(1000 * len(samples) / self.rate)), (self.calls,))
 
 
 def segment(duration: float, *voiced: tuple[float, float], rate: int = RATE) -> Segment:
@@ -89,6 +95,20 @@ def test_a_segment_that_goes_on_is_transcribed_again(thread: ThreadPoolExecutor)
     assert model.calls == 2
 
 
+def test_a_text_is_the_guess_for_the_same_segment_only(thread: ThreadPoolExecutor) -> None:
+    model = FakeMoonshine()
+
+    async def main() -> None:
+        stt = LocalStt(model, thread)
+        await stt.recognise(segment(1.0, (0.5, 1.0)), "interim")
+        await stt.recognise(segment(2.1, (0.5, 2.0)), "interim")
+        await stt.recognise(segment(3.0, (0.5, 2.9)), "final")
+        await stt.recognise(segment(1.5, (0.5, 1.4)), "interim")
+
+    clock.run(main())
+    assert model.guesses == [(), (1,), (2,), ()]
+
+
 def test_another_segment_of_the_same_length_is_transcribed_too(thread: ThreadPoolExecutor) -> None:
     model = FakeMoonshine()
 
@@ -104,8 +124,8 @@ def test_another_segment_of_the_same_length_is_transcribed_too(thread: ThreadPoo
 
 def test_a_comma_at_the_end_is_left_out(thread: ThreadPoolExecutor) -> None:
     class Comma(FakeMoonshine):
-        def transcribe(self, samples: NDArray[np.float32]) -> str:
-            return "Well, I see,"
+        def transcribe(self, samples: NDArray[np.float32], guess: Sequence[int]) -> Transcript:
+            return Transcript("Well, I see,", ())
 
     text = LocalStt(Comma(), thread).recognise(segment(1.5, (0.0, 1.0)), "interim")
     assert clock.run(text) == "Well, I see"
@@ -324,6 +344,35 @@ def test_what_the_tts_says_the_stt_recognises_at_any_rate() -> None:
 
     for text in with_engines(conversation):
         assert re.sub(r"\W+", " ", text.lower()).split() == said.rstrip("?").lower().split()
+
+
+@pytest.mark.local
+@needs_models
+def test_a_guess_saves_steps_and_changes_no_text() -> None:
+    class CountingMoonshine(Moonshine):
+        steps = 0
+
+        def _step(self, tokens: list[int], *rest: Any) -> Any:
+            self.steps += 1
+            return super()._step(tokens, *rest)
+
+    folder = models.find(models.MOONSHINE)
+    assert folder is not None
+    model = CountingMoonshine(folder)
+    speech, _ = soundfile.read(SPEECH / "librivox-0890.wav", dtype="float32")
+
+    def transcribe(samples: NDArray[np.float32], guess: Sequence[int] = ()) -> Transcript:
+        model.steps = 0
+        return model.transcribe(samples, guess)
+
+    whole = transcribe(speech)
+    assert model.steps == len(whole.tokens) + 1
+    assert transcribe(speech, whole.tokens) == whole
+    assert model.steps == 1
+    begun = transcribe(speech[: 4 * RATE])
+    assert transcribe(speech, begun.tokens) == whole
+    assert model.steps <= len(whole.tokens) // 2
+    assert transcribe(speech, whole.tokens[::-1]) == whole
 
 
 @pytest.mark.local

@@ -121,6 +121,8 @@ class LocalStt(SttEngine):
     model: Moonshine
     thread: Executor
     _known: tuple[NDArray[np.float32], str] | None = field(default=None, init=False)
+    _guess: tuple[int, ...] = field(default=(), init=False)
+    """The tokens of the segment as far as it was known before; most of them stay."""
 
     @override
     async def recognise(self, segment: Segment, result: Result) -> str:
@@ -131,10 +133,13 @@ class LocalStt(SttEngine):
             run = asyncio.get_running_loop().run_in_executor
             text = await run(self.thread, self._transcribe, samples, segment.rate)
             self._known = samples, text
+        if result != "interim":
+            self._guess = ()
         return self._known[1]
 
     def _transcribe(self, samples: NDArray[np.float32], rate: int) -> str:
-        text = self.model.transcribe(soxr.resample(samples, rate, self.model.rate))
+        samples = soxr.resample(samples, rate, self.model.rate)
+        text, self._guess = self.model.transcribe(samples, self._guess)
         return text.removesuffix(",")
 
 

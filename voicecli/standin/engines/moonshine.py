@@ -6,8 +6,9 @@ likeliest one.  The text has punctuation, but no word times.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -24,6 +25,13 @@ TOKENS_PER_SECOND = 6.5
 BEGIN, END = 1, 2
 
 Cache = dict[str, NDArray[np.float32]]
+
+
+class Transcript(NamedTuple):
+    """What was said, and the model's tokens for it."""
+
+    text: str
+    tokens: tuple[int, ...]
 
 
 class Moonshine:
@@ -53,45 +61,69 @@ class Moonshine:
         presents = [output.name for output in self._decoder.get_outputs()[1:]]
         self._cached = [name.replace("present", "past_key_values") for name in presents]
 
-    def transcribe(self, samples: NDArray[np.float32]) -> str:
-        """Return the text of ``samples``, at ``rate`` and from -1 to 1."""
+    def transcribe(self, samples: NDArray[np.float32], guess: Sequence[int] = ()) -> Transcript:
+        """Transcribe ``samples``, at ``rate`` and from -1 to 1.
+
+        guess: tokens that the text may begin with, as those of a shorter part of the same speech.
+            They are checked in one step; each further token takes a third as long as that.
+        """
         if len(samples) < MIN_AUDIO * self.rate:
-            return ""
+            return Transcript("", ())
         inputs: dict[str, Any] = {"input_values": samples[None]}
         mask = np.ones((1, len(samples)), np.int64)
         if "attention_mask" in self._encoder_inputs:
             inputs["attention_mask"] = mask
         encoded = self._encoder.run(None, inputs)[0]
         limit = int(len(samples) / self.rate * TOKENS_PER_SECOND) + 6
-        text = b"".join(self._vocabulary[token] for token in self._decode(encoded, mask, limit))
-        return text.decode("utf-8", "replace").replace("\u2581", " ").strip()
+        tokens = self._decode(encoded, mask, guess[:limit], limit)
+        text = b"".join(self._vocabulary[token] for token in tokens).decode("utf-8", "replace")
+        return Transcript(text.replace("\u2581", " ").strip(), tuple(tokens))
 
     def _decode(
-        self, encoded: NDArray[np.float32], mask: NDArray[np.int64], limit: int
+        self,
+        encoded: NDArray[np.float32],
+        mask: NDArray[np.int64],
+        guess: Sequence[int],
+        limit: int,
     ) -> list[int]:
-        tokens: list[int] = []
-        cache, token = dict(self._empty), BEGIN
-        while len(tokens) < limit:
-            inputs: dict[str, Any] = {
-                "input_ids": np.array([[token]], np.int64),
-                "encoder_hidden_states": encoded,
-                "encoder_attention_mask": mask,
-                "use_cache_branch": np.array([bool(tokens)]),
-                **cache,
-            }
-            wanted = {name: inputs[name] for name in self._decoder_inputs}
-            logits, *present = self._decoder.run(None, wanted)
-            token = int(logits[0, -1].argmax())
-            if token == END:
-                break
-            for name, value in zip(self._cached, present, strict=True):
-                # the encoder's keys are computed with the first token and come back empty after it
-                if not tokens or "decoder" in name:
-                    cache[name] = value
+        likeliest, cache = self._step([BEGIN, *guess], dict(self._empty), encoded, mask)
+        right = _count_equal(guess, likeliest)
+        tokens, token = list(guess[:right]), likeliest[right]
+        for name in cache:
+            if "decoder" in name:  # what follows the wrong token
+                cache[name] = cache[name][:, :, : 1 + right]
+        while token != END and len(tokens) < limit:
             tokens.append(token)
             if period := _repeated_length(tokens):
                 return tokens[: -2 * period]
+            (token,), cache = self._step([token], cache, encoded, mask)
         return tokens
+
+    def _step(
+        self, tokens: list[int], cache: Cache, encoded: NDArray[np.float32], mask: NDArray[np.int64]
+    ) -> tuple[list[int], Cache]:
+        """Return what is likeliest after each of ``tokens``, and the cache with them."""
+        is_first = tokens[0] == BEGIN
+        inputs: dict[str, Any] = {
+            "input_ids": np.array([tokens], np.int64),
+            "encoder_hidden_states": encoded,
+            "encoder_attention_mask": mask,
+            "use_cache_branch": np.array([not is_first]),
+            **cache,
+        }
+        wanted = {name: inputs[name] for name in self._decoder_inputs}
+        logits, *present = self._decoder.run(None, wanted)
+        for name, value in zip(self._cached, present, strict=True):
+            # the encoder's keys are computed in the first step and come back empty after it
+            if is_first or "decoder" in name:
+                cache[name] = value
+        return logits[0].argmax(axis=-1).tolist(), cache
+
+
+def _count_equal(some: Sequence[int], others: Sequence[int]) -> int:
+    """Count the items at the beginning that are equal in both."""
+    pairs = enumerate(zip(some, others, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(some), len(others)))
 
 
 def _repeated_length(tokens: list[int]) -> int:
