@@ -40,7 +40,7 @@ SILENCE: Seconds = 1.5
 """After each question; then the recording waits for the reply."""
 
 SHORT = "llm.max_tokens=20"
-"""Replies in the long conversation: it takes five minutes."""
+"""Replies are played in real time; what is measured ends with their first sound."""
 
 QUESTIONS = (
     "What is the capital of Australia?",
@@ -110,15 +110,16 @@ def _record_questions(file: Path, count: int, rate: int) -> None:
 
 def run() -> dict[str, Any]:
     """Measure and print; return the numbers for bench.json."""
-    recorded = clock.run(replay_recordings(load_profile("local")))
-    asked = clock.run(converse(load_profile("local", overrides=[SHORT])))
+    profile = load_profile("local", overrides=[SHORT])
+    recorded = clock.run(replay_recordings(profile))
+    asked = clock.run(converse(profile))
     rows = [_row(name, turns) for name, turns in recorded.items()]
     rows.append(_row("all", [turn for turns in recorded.values() for turn in turns]))
-    print(f"local: mouth-to-ear of the recorded sentences, {REPEATS} times each.")
+    print(f"local, with {SHORT}: mouth-to-ear of the recorded sentences, {REPEATS} times each.")
     print(format_table(HEAD, rows))
     stretches = {"first ten": asked[:10], "last ten": asked[-10:], "all": asked}
     rows += (questions := [_row(name, turns) for name, turns in stretches.items()])
-    print(f"   {TURNS} questions in one conversation, with {SHORT}:")
+    print(f"   {TURNS} questions in one conversation:")
     print(format_table(HEAD, questions))
     return {
         "rows": [dict(zip(HEAD, row, strict=True)) for row in rows],
