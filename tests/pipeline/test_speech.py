@@ -104,11 +104,17 @@ def test_forty_quick_turns_are_as_fast_at_the_end_as_at_the_beginning():
     assert sum(len(of_reply) for of_reply in pieces(talk)) > 40
 
 
-def test_without_a_second_connection_quick_turns_are_rationed_which_is_said_once():
+def test_without_a_second_connection_quick_turns_wait_no_longer_which_is_said_once():
+    """The second connection is refused whenever it is tried, beside the one that is replaced."""
+    refused = (2, *range(3, 60, 2))
     refusals = tuple(
-        Fault(service="tts", kind="refuse", on=number, status=429) for number in range(2, 40)
+        Fault(service="tts", kind="refuse", on=number, status=429) for number in refused
     )
-    talk = hold(says=SHORT, turns=15, faults=refusals)
-    warned = [one.text for one in talk.all(Warned) if "too many connections" in one.text]
-    assert len(warned) == 1
-    assert [reply.said for reply in talk.all(ReplyFinished)] == list(SHORT) * 15
+    talk = hold(says=SHORT, turns=40, silence=0.45, voice=0.6, faults=refusals)
+    starts = [turn.at for turn in talk.turns]
+    assert starts[-1] - starts[0] < 120
+    waits = talk.mouth_to_ear()
+    assert max(waits) <= 1.1 * np.percentile(waits[:10], 95)
+    (warned,) = talk.all(Warned)
+    assert "too many connections" in warned.text
+    assert [reply.said for reply in talk.all(ReplyFinished)] == list(SHORT) * 40

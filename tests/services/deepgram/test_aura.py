@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from voicecli import clock
 from voicecli.clock import RateLimit
@@ -461,11 +462,12 @@ def test_a_spent_connection_is_left_within_a_reply_but_no_other() -> None:
     assert len(server.connections) == 2
 
 
-def test_a_second_connection_that_is_refused_is_reported_once() -> None:
+def test_a_second_connection_that_is_refused_is_reported_once_and_the_first_replaced() -> None:
     server = AuraServer()
 
     def refuse(connection: ServerConnection, _: Any) -> Any:
-        return connection.respond(429, "") if server.connections else None
+        busy = any(one.state is State.OPEN for one in server.connections)
+        return connection.respond(429, "") if busy else None
 
     async def main() -> list[bytes | Flushed]:
         async with serve(
@@ -477,13 +479,49 @@ def test_a_second_connection_that_is_refused_is_reported_once() -> None:
                 await say(speak, "One.", "Two.", "Three.")
                 with pytest.raises(ServiceError, match="too many connections at once"):
                     await speak.warm()
-                await speak.warm()
-                assert speak.flushes_left == 0
                 assert speak.flush_allowed_at(5) == pytest.approx(CAPABILITIES.window)
+                said = await say(speak, "Four.")  # nothing was replaced ahead
+                assert speak.flushes_left == 2
+                await say(speak, "Five.", "Six.")
+                await speak.warm()
+                assert speak.flushes_left == 3
+                await say(speak, "Seven.", "Eight.", "Nine.")
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(speak.warm())
+                    await asyncio.sleep(0)
+                    return said + await say(speak, "Ten.")  # while it is being replaced
+
+    assert clock.run(main(), virtual=True) == [
+        *(audio_of("Four."), FLUSHED, audio_of("Ten."), FLUSHED)
+    ]
+    assert server.times_of("Flush")[-1] < 1.0
+
+
+def test_a_connection_that_cannot_be_replaced_is_tried_again_by_the_next_reply() -> None:
+    server = AuraServer()
+    refused = 0
+
+    def refuse(connection: ServerConnection, _: Any) -> Any:
+        nonlocal refused
+        if not server.connections or refused == 3:
+            return None
+        refused += 1
+        return connection.respond(429, "")
+
+    async def main() -> list[bytes | Flushed]:
+        async with serve(
+            server, "127.0.0.1", 0, ping_interval=None, process_request=refuse
+        ) as listening:
+            url = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+            async with open_aura(AuraSettings(flushes_per_minute=3), address(url)) as speak:
+                await say(speak, "One.", "Two.", "Three.")
+                with pytest.raises(ServiceError, match="too many connections at once"):
+                    await speak.warm()
+                await speak.warm()  # neither a second connection nor another first one
                 return await say(speak, "Four.")
 
     assert clock.run(main(), virtual=True) == [audio_of("Four."), FLUSHED]
-    assert server.times_of("Flush")[-1] == pytest.approx(CAPABILITIES.window)
+    assert refused == 3
 
 
 def test_a_spare_takes_the_place_of_a_lost_connection_and_a_lost_spare_is_replaced() -> None:

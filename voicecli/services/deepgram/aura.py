@@ -8,16 +8,15 @@ Three things need care (https://developers.deepgram.com/docs/tts-ws-flush and th
   one FLUSHED for each ``send(…, flush=True)``, in order.  This costs a round trip between clauses,
   while the clause before still plays: audio arrives faster than it sounds.
 - The service takes 20 Flushes and 2,400 characters a minute on one connection.  When little of that
-  is left, ``warm`` opens a second connection, which the next reply uses.  If that is refused, a
-  Flush beyond the limit waits, and later ones join it; text beyond it waits in ``send``.
-  ``flushes_left`` lets replies save Flushes before that happens.
+  is left, ``warm`` opens a second connection, which the next reply uses; if that is refused, it
+  replaces the first one between two replies.  A Flush beyond the limit waits, and later ones join
+  it; text beyond it waits in ``send``.  ``flushes_left`` lets replies save Flushes before that.
 - After a Clear, audio already on its way still arrives: everything is dropped until Cleared.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -28,9 +27,9 @@ from urllib.parse import urlencode
 from typing_extensions import override
 
 from voicecli import clock
-from voicecli.errors import ServiceError, StalledError
+from voicecli.errors import ServiceError
 from voicecli.events import ConnectionOpened
-from voicecli.services.deepgram import API_URL, CLOSE_TIMEOUT, KEY_ENV, URL_ENV, create_handshake
+from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_handshake
 from voicecli.services.deepgram.synthesis import Synthesis
 from voicecli.services.endpoint import declare_key_env, declare_url
 from voicecli.services.interfaces import (
@@ -47,7 +46,7 @@ from voicecli.settings import SettingsConflict, setting, timeout
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
-    from voicecli.services.deepgram.socket import Socket
+    from voicecli.services.deepgram.aura_connection import Connection
 
 CAPABILITIES = TtsCapabilities(
     sample_rates=(8000, 16_000, 24_000, 32_000, 48_000),
@@ -119,106 +118,23 @@ def build_query(settings: AuraSettings) -> list[tuple[str, str]]:
     return [*query, ("mip_opt_out", "true" if settings.mip_opt_out else "false")]
 
 
-class _Connection:
-    """One connection: its socket, and the audio it owes.
-
-    lost: whether it has failed; then no more audio arrives on it.
-    """
-
-    def __init__(
-        self, settings: AuraSettings, max_age: Seconds, socket: Socket, stack: AsyncExitStack
-    ) -> None:
-        self.opened = ConnectionOpened(
-            at=clock.now(), service="tts", took=socket.took, request_id=socket.request_id
-        )
-        self.synthesis = Synthesis(
-            flushes=settings.flushes_per_minute,
-            characters=settings.characters_per_minute,
-            window=CAPABILITIES.window,
-        )
-        self.lost = False
-        self._stall = settings.first_audio_timeout
-        self._max_age = max_age
-        self._socket = socket
-        self._stack = stack
-
-    @property
-    def usable(self) -> bool:
-        """Whether to send it more text; one that owes audio is never replaced for its age."""
-        fresh = self._socket.open and clock.now() < self.opened.at + self._max_age
-        return not self.lost and (fresh or not self.synthesis.idle)
-
-    @property
-    def budget_left(self) -> float:
-        """The share of its budget, of Flushes or of characters, that may be spent now."""
-        return self.synthesis.budget_left(clock.now())
-
-    def allows(self, text: str) -> bool:
-        """Whether ``text`` and a Flush may be sent now."""
-        return self.synthesis.flush_allowed_at(len(text), clock.now()) <= clock.now()
-
-    async def send(self, type: str, **fields: str) -> None:
-        try:
-            await self._socket.send(json.dumps({"type": type, **fields}))
-        except ServiceError:
-            self.lost = True
-            raise
-
-    async def receive(self) -> bytes:
-        """The audio of the next frame, possibly none; raises StalledError after a silence."""
-        synthesis = self.synthesis
-        try:
-            async with asyncio.timeout_at(synthesis.progress + self._stall):
-                message = await self._socket.receive()
-            return synthesis.receive(message, clock.now())
-        except TimeoutError as error:
-            if not synthesis.in_flight or clock.now() < synthesis.progress + self._stall:
-                return b""  # cleared while waiting, and perhaps flushed again
-            self.lost = True
-            raise StalledError(
-                "tts",
-                f"no audio for {self._stall:g} s",
-                request_id=self.opened.request_id or None,
-                temporary=True,
-            ) from error
-        except ServiceError:
-            self.lost = True
-            raise
-
-    async def flush(self) -> None:
-        """Send the waiting Flush if it may be sent now."""
-        allowed = self.synthesis.flush_at(clock.now())
-        if allowed is not None and allowed <= clock.now():
-            self.synthesis.flush_sent(clock.now())
-            await self.send("Flush")
-
-    async def close(self) -> None:
-        """Say Close and wait for the service to hang up, within CLOSE_TIMEOUT.
-
-        A session left open counts against the project's few concurrent connections.
-        """
-        try:
-            if not self.lost:
-                with suppress(ServiceError, TimeoutError):
-                    await self.send("Close")
-                    async with asyncio.timeout(CLOSE_TIMEOUT):
-                        while True:
-                            await self._socket.receive()
-        finally:
-            self._socket.abort()
-            await self._stack.aclose()
-
-
 async def _open_connection(
     settings: AuraSettings, address: ServiceAddress, max_age: Seconds
-) -> _Connection:
-    from voicecli.services.deepgram.socket import open_socket  # websockets: 25 ms
+) -> Connection:
+    # websockets: 25 ms
+    from voicecli.services.deepgram.aura_connection import Connection
+    from voicecli.services.deepgram.socket import open_socket
 
     stack = AsyncExitStack()
     socket = await stack.enter_async_context(
         open_socket("tts", address, _handshake(settings, address))
     )
-    return _Connection(settings, max_age, socket, stack)
+    synthesis = Synthesis(
+        flushes=settings.flushes_per_minute,
+        characters=settings.characters_per_minute,
+        window=CAPABILITIES.window,
+    )
+    return Connection(synthesis, socket, stack, max_age=max_age, stall=settings.first_audio_timeout)
 
 
 @dataclass(eq=False)
@@ -230,11 +146,12 @@ class Aura(Synthesizer):
 
     settings: AuraSettings
     address: ServiceAddress
-    connection: _Connection
+    connection: Connection
     max_age: Seconds
-    _spare: _Connection | None = field(default=None, init=False)
+    _spare: Connection | None = field(default=None, init=False)
     _refused: bool = field(default=False, init=False)
     _warming: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _asked: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     @property
@@ -258,7 +175,7 @@ class Aura(Synthesizer):
         return min(one.synthesis.flush_allowed_at(characters, now) for one in self._connections)
 
     @property
-    def _connections(self) -> list[_Connection]:
+    def _connections(self) -> list[Connection]:
         """The present connection, and the spare if it can be used."""
         spare = self._spare
         return [self.connection, *([spare] if spare is not None and spare.usable else [])]
@@ -269,6 +186,8 @@ class Aura(Synthesizer):
             await self._reopen()
         elif self.connection.synthesis.idle and not self.connection.allows(text):
             self._use_spare()
+            if self._refused and not self.connection.allows(text):
+                await self._replace()
         connection, synthesis = self.connection, self.connection.synthesis
         for piece in synthesis.pieces(text):
             if (wait := synthesis.text_at(piece, clock.now()) - clock.now()) > 0:
@@ -291,8 +210,13 @@ class Aura(Synthesizer):
             if spare is None or not spare.usable or spare.budget_left < LOW_BUDGET:
                 await self._close_spare()
                 await self._open_spare()
-            if self.connection.synthesis.idle:
+            if not self.connection.synthesis.idle:
+                return
+            if self._spare is not None:
                 self._use_spare()
+            else:
+                with suppress(ServiceError):  # ``send`` tries again, and raises
+                    await self._replace()
 
     def _use_spare(self) -> None:
         """Go on with the spare, if it can be used and has more left."""
@@ -304,7 +228,8 @@ class Aura(Synthesizer):
     async def _open_spare(self) -> None:
         """Open a spare; raises ServiceError the first time that it is refused."""
         try:
-            self._spare = await _open_connection(self.settings, self.address, self.max_age)
+            async with self._opening:
+                self._spare = await _open_connection(self.settings, self.address, self.max_age)
         except ServiceError:
             if not self._refused:
                 self._refused = True
@@ -345,7 +270,7 @@ class Aura(Synthesizer):
         except TimeoutError as error:
             raise ServiceError("tts", f"no Cleared within {limit:g} s", temporary=True) from error
 
-    async def _flush_when_allowed(self, connection: _Connection) -> None:
+    async def _flush_when_allowed(self, connection: Connection) -> None:
         """Send the waiting Flush as soon as it is allowed; wait for one if there is none."""
         self._asked.clear()
         with suppress(TimeoutError):
@@ -355,16 +280,27 @@ class Aura(Synthesizer):
                     await self._asked.wait()
         await connection.flush()
 
+    async def _replace(self) -> None:
+        """Close the connection, and open another one with a budget of its own."""
+        self.connection.retired = True
+        await self._reopen()
+
     async def _reopen(self) -> None:
-        """Replace a connection that is lost or too old, by the spare or a new one."""
-        old, spare = self.connection, self._spare
-        if spare is not None and spare.usable:
-            self.connection, self._spare = spare, None
+        """Replace a connection that is lost, retired or too old, by the spare or a new one.
+
+        The old one is closed first: the service may not accept both.
+        """
+        async with self._opening:
+            old, spare = self.connection, self._spare
+            if old.usable:  # meanwhile
+                return
+            if spare is not None and spare.usable:
+                self.connection, self._spare = spare, None
+                await old.close()
+                return
             await old.close()
-            return
-        await old.close()
-        old.lost = True  # should opening fail
-        self.connection = await _open_connection(self.settings, self.address, self.max_age)
+            old.lost = True  # should opening fail
+            self.connection = await _open_connection(self.settings, self.address, self.max_age)
 
     async def close(self) -> None:
         """Say Close on both connections, and close them."""
