@@ -9,6 +9,7 @@
     ├── DeviceError         4   microphone or loudspeaker
     ├── ServiceError        5   a service or the network; has service, status, request id
     │   ├── AbsentError     5   nothing answers at its address
+    │   ├── OfflineError    5   the network is down, or has no route to it
     │   ├── StalledError    5   it sends nothing, though its connection is open
     │   └── RefusedError    3   it refuses the key, or what the key may do
     ├── UnreliableError     6   measured, but not reliably (only with --strict)
@@ -120,6 +121,10 @@ class ServiceError(VoiceError):
 
 class AbsentError(ServiceError):
     """Nothing answers at the service's address: no host has the name, or no program listens."""
+
+
+class OfflineError(ServiceError):
+    """This machine's network is down, has no route to the service, or its resolver no answer."""
 
 
 class StalledError(ServiceError):

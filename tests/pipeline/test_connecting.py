@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
 import pytest
 
 from tests.support.conversations import Conversation, converse, profile
 from tests.support.speech_like import alternate_speech
+from voicecli import clock
 from voicecli.cli.errors import print_error
-from voicecli.events import ConnectionOpened, PlaybackStarted, Service, Warned
-from voicecli.pipeline.connecting import LONGEST_PAUSE, OPENING_PATIENCE, RECONNECT_PAUSES
+from voicecli.errors import AbsentError, OfflineError, ServiceError
+from voicecli.events import ConnectionOpened, Event, PlaybackStarted, Service, SpeechStopped, Warned
+from voicecli.pipeline.connecting import (
+    LONGEST_PAUSE,
+    OPENING_PATIENCE,
+    RECONNECT_PAUSES,
+    open_patiently,
+)
+from voicecli.pipeline.transcription import STT_WATCHDOG
 from voicecli.standin import Fault
 from voicecli.standin.script import Script
 from voicecli.units import Seconds
@@ -110,11 +121,57 @@ def test_a_longer_wait_than_the_start_may_take_is_not_waited() -> None:
     assert warnings(conversation) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "takes", "attempts"),
+    [
+        (ServiceError("stt", "reset", temporary=True), 0.0, [0, 0.25, 1.25, 3.25, 7.25]),
+        (ServiceError("stt", "timed out", temporary=True), 5.0, [0, 5.25]),
+        (OfflineError("stt", "no route", temporary=True), 0.0, [0, 0.25, 1.25]),
+        (OfflineError("stt", "no resolver", temporary=True), 2.0, [0]),
+        (AbsentError("stt", "refused", temporary=True), 0.0, [0]),
+        (ServiceError("stt", "no TLS"), 0.0, [0]),
+    ],
+    ids=str,
+)
+def test_how_long_an_error_is_retried(
+    error: ServiceError, takes: Seconds, attempts: list[Seconds]
+) -> None:
+    """takes: until each attempt fails."""
+    tried: list[Seconds] = []
+    warned: list[Event] = []
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[None]:
+        tried.append(clock.now())
+        await asyncio.sleep(takes)
+        raise error
+        yield
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            await open_patiently(stack, "stt", connect, warned.append)
+
+    with pytest.raises(ServiceError) as raised:
+        clock.run(main(), virtual=True)
+    assert raised.value is error
+    assert tried == pytest.approx(attempts)
+    assert len(warned) == len(attempts) - 1
+
+
 def test_within_a_session_no_wait_is_longer_than_the_longest_pause() -> None:
-    """The connection is dropped after 1 s, and the next one refused."""
+    """The connection is dropped after 1 s, and the next one refused.
+
+    The user stops speaking meanwhile: the STT owes a transcript from the reconnect on, not from
+    then, and is opened once.
+    """
     drop = Fault("stt", "drop", after=1.0)
     conversation = talk(drop, refuse("stt", 429, on=2, retry_after=60.0))
     assert conversation.error is None
-    lost, *_ = warnings(conversation)
-    opened = [one.at for one in conversation.all(ConnectionOpened) if one.at >= lost[0]]
-    assert opened[0] - lost[0] == pytest.approx(LONGEST_PAUSE, abs=0.05)
+    lost, refused = warnings(conversation)
+    assert lost[2].endswith("; reconnecting")
+    assert refused[2].endswith(f"; trying again in {LONGEST_PAUSE:g} s")
+    opened = [one.at for one in conversation.all(ConnectionOpened) if one.service == "stt"]
+    assert opened == pytest.approx([0.0, lost[0] + LONGEST_PAUSE], abs=0.05)
+    stopped = conversation.one(SpeechStopped).at
+    assert lost[0] < stopped < opened[1] - STT_WATCHDOG
+    assert len(conversation.all(PlaybackStarted)) == 1

@@ -206,6 +206,28 @@ def test_an_empty_interim_satisfies_the_watchdog():
     assert clock.run(main(nothing), virtual=True) == []
 
 
+@pytest.mark.parametrize("armed", [0.5, 2.0])
+def test_the_watchdog_of_a_lost_connection_waits_for_the_next_one(armed: float):
+    """Whether armed before the loss at 1 s or after it: the next connection opens at 5 s, and has
+    its own 2 s once it has been sent what was buffered."""
+    refused = ServiceError("stt", "busy", temporary=True, retry_after=4.0)
+
+    async def main() -> list[float]:
+        stream = Stream(lambda: FakeStt(1.0), refused, FakeStt)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(stream.run(30.0))
+            await asyncio.sleep(armed)
+            stream.transcriber.arm_watchdog()
+            await running
+        return stream.tries
+
+    lost, opened = 1.0, 1.0 + 0.01 + 4.0
+    silent = opened + 0.01 + opened / CATCH_UP_SPEED + STT_WATCHDOG
+    first, second, third, *_ = clock.run(main(), virtual=True)
+    assert (first, second) == pytest.approx((lost, opened))
+    assert third == pytest.approx(silent + RECONNECT_PAUSES[2], abs=0.05)
+
+
 def test_an_intended_end_is_no_loss():
     stream = run_stream(lambda: FakeStt(1.0, ends=True))
     assert stream.events == []
@@ -333,7 +355,10 @@ def test_after_the_last_attempt_the_session_ends():
     assert stream.events[-1] == ConnectionLost(
         at=pytest.approx(8.3), service="stt", reason="STT: gone"
     )
-    assert len(stream.of(Warned)) == 1
+    assert [event.text for event in stream.events if isinstance(event, Warned)] == [
+        "STT: gone; reconnecting",
+        *(f"STT: gone; trying again in {pause:g} s" for pause in RECONNECT_PAUSES[1:]),
+    ]
 
 
 def test_a_refusal_ends_it_at_once():
@@ -350,8 +375,9 @@ def test_a_permanent_loss_ends_it_at_once():
 
 
 def test_connections_that_do_not_last_count_as_attempts():
+    """Each loss is shown."""
     stream = run_stream(lambda: FakeStt(1.0), lambda: FakeStt(0.5), duration=60.0)
-    assert len(stream.tries) == 5
+    assert len(stream.tries) == len(stream.of(Warned)) == 5
     assert isinstance(stream.events[-1], ConnectionLost)
 
 

@@ -11,12 +11,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from itertools import islice
 
 from voicecli import clock
 from voicecli.errors import ServiceError, StalledError
-from voicecli.events import ConnectionLost, Event, FinalTranscript, InterimTranscript, Warned
+from voicecli.events import ConnectionLost, Event, FinalTranscript, InterimTranscript
 from voicecli.pipeline import Post
-from voicecli.pipeline.connecting import LONGEST_PAUSE, RECONNECT_PAUSES
+from voicecli.pipeline.connecting import LONGEST_PAUSE, RECONNECT_PAUSES, warn_of_retry
 from voicecli.services.interfaces import Transcriber
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
@@ -58,7 +59,10 @@ class ReconnectingTranscriber:
         self._catching_up = False
         self._sendable = asyncio.Event()
         self._watchdog: Seconds | None = None
-        """When the STT must have sent something; None while it owes nothing."""
+        """When the STT must have sent something; None while it owes nothing.
+
+        A lost connection leaves it set: what it owed, the next one owes.
+        """
         self._timeout: asyncio.Timeout | None = None
         self._interim_has_words = False
         self.failure: ServiceError | None = None
@@ -71,8 +75,13 @@ class ReconnectingTranscriber:
         self._sendable.set()
 
     def arm_watchdog(self) -> None:
-        """Require the STT to send something within STT_WATCHDOG: speech has ended."""
-        self._set_watchdog(clock.now() + STT_WATCHDOG)
+        """Require the STT to send something within STT_WATCHDOG: speech has ended.
+
+        The time counts from when the audio so far has been sent, on this connection or the next.
+        """
+        unsent = sum(len(block.pcm) for block in islice(self._blocks, self._sent, None))
+        catch_up = self._format.seconds(unsent) / CATCH_UP_SPEED
+        self._set_watchdog(clock.now() + catch_up + STT_WATCHDOG)
 
     def disarm_watchdog(self) -> None:
         """Require nothing of the STT: it is not sent any audio."""
@@ -123,39 +132,35 @@ class ReconnectingTranscriber:
         Ends with ConnectionLost if reconnecting fails.
         """
         failure = await self._read(self._first) if self._first is not None else None
+        pauses = iter(RECONNECT_PAUSES)
         while failure is not None:
-            if failure.temporary:
-                text = f"{failure.cause}; reconnecting"
-                self._post(Warned(at=clock.now(), service="stt", text=text))
-            failure = await self._read_new_connection(failure)
-
-    async def _read_new_connection(self, failure: ServiceError) -> ServiceError | None:
-        """Reconnect, and read until that connection is lost as well; return why."""
-        for pause in RECONNECT_PAUSES:
-            if not failure.temporary:
-                break
-            await asyncio.sleep(max(pause, min(failure.retry_after or 0.0, LONGEST_PAUSE)))
+            pause = next(pauses, None)
+            if pause is None or not failure.temporary:
+                self.failure = failure
+                self._post(ConnectionLost(at=clock.now(), service="stt", reason=str(failure)))
+                return
+            pause = max(pause, min(failure.retry_after or 0.0, LONGEST_PAUSE))
+            self._post(warn_of_retry("stt", failure, pause))
+            await asyncio.sleep(pause)
             try:
                 async with self._reconnect() as stt:
                     connected = clock.now()
-                    if isinstance(failure, StalledError):  # it may happen again
-                        start = self._blocks[0].at if self._blocks else 0.0
-                        end = self._end(self._blocks[-1]) if self._blocks else 0.0
-                        self._watchdog = connected + STT_WATCHDOG + (end - start) / CATCH_UP_SPEED
-                    self._sent, self._catching_up = 0, True
-                    self._stt = stt
-                    self._post(stt.opened)
-                    self._sendable.set()
-                    lost = await self._read(stt)
+                    self._resend_on(stt)
+                    failure = await self._read(stt)
             except ServiceError as error:
                 failure = error
-                continue
-            if lost is None or clock.now() - connected > STABLE_AFTER:
-                return lost
-            failure = lost
-        self.failure = failure
-        self._post(ConnectionLost(at=clock.now(), service="stt", reason=str(failure)))
-        return None
+            else:
+                if clock.now() - connected > STABLE_AFTER:
+                    pauses = iter(RECONNECT_PAUSES)
+
+    def _resend_on(self, stt: Transcriber) -> None:
+        """Continue on ``stt`` with all that is buffered."""
+        self._sent, self._catching_up = 0, True
+        if self._watchdog is not None:
+            self.arm_watchdog()
+        self._stt = stt
+        self._post(stt.opened)
+        self._sendable.set()
 
     async def _read(self, stt: Transcriber) -> ServiceError | None:
         """Post the events of ``stt`` until it ends; return why, or None if it was meant to end."""
@@ -177,12 +182,14 @@ class ReconnectingTranscriber:
         """Return the next event, or None at the end; raises StalledError if the watchdog fires."""
         try:
             async with asyncio.timeout_at(self._watchdog) as self._timeout:
-                return await anext(events, None)
+                event = await anext(events, None)
         except TimeoutError:
             cause = f"silent for {STT_WATCHDOG:g} s after speech"
             raise StalledError("stt", cause, temporary=True) from None
         finally:
-            self._watchdog = self._timeout = None
+            self._timeout = None
+        self._watchdog = None
+        return event
 
     def _is_news(self, event: Event) -> bool:
         """Whether ``event`` is worth posting: empty interims are not, unless they retract words.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
+import socket as sockets
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,12 +18,20 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from voicecli import __version__, clock
-from voicecli.errors import CredentialsError, ProfileError, RefusedError, ServiceError
+from voicecli.errors import (
+    AbsentError,
+    CredentialsError,
+    OfflineError,
+    ProfileError,
+    RefusedError,
+    ServiceError,
+)
 from voicecli.services.deepgram import create_handshake
 from voicecli.services.deepgram.socket import (
     PING_INTERVAL,
     PING_TIMEOUT,
     Socket,
+    create_connect_error,
     open_socket,
 )
 from voicecli.services.endpoint import CloseError, check_url
@@ -355,8 +366,46 @@ def test_a_host_without_an_address_is_said_to_be_unknown(monkeypatch: pytest.Mon
         async with opened("https://no-such-host.invalid"):
             pytest.fail("it opened")
 
-    with pytest.raises(ServiceError, match=r"the name no-such-host\.invalid is unknown"):
+    # whether a resolver answers depends on the machine
+    with pytest.raises(ServiceError, match=r"the name no-such-host\.invalid (is unknown|cannot)"):
         clock.run(main(), virtual=True)
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def _several(*numbers: int) -> OSError:
+    """What asyncio raises for a host with several addresses."""
+    return OSError(f"Multiple exceptions: {', '.join(str(_os_error(one)) for one in numbers)}")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "temporary", "cause"),
+    [
+        (TimeoutError(), ServiceError, True, "no answer from host.example within 5 s"),
+        (_os_error(errno.ETIMEDOUT), ServiceError, True, "no answer from host.example"),
+        (_os_error(errno.ECONNRESET), ServiceError, True, "cannot reach host.example"),
+        (_os_error(errno.ECONNREFUSED), AbsentError, True, "nothing listens at host.example"),
+        (_several(errno.ECONNREFUSED, errno.ECONNREFUSED), AbsentError, True, "nothing listens"),
+        (_several(errno.ENETUNREACH, errno.ECONNREFUSED), AbsentError, True, "nothing listens"),
+        (_os_error(errno.ENETUNREACH), OfflineError, True, "cannot reach host.example"),
+        (_several(errno.ENETUNREACH, errno.EHOSTUNREACH), OfflineError, True, "cannot reach"),
+        (sockets.gaierror(sockets.EAI_AGAIN, ""), OfflineError, True, "cannot be looked up"),
+        (sockets.gaierror(sockets.EAI_NONAME, ""), AbsentError, True, "is unknown"),
+        (ssl.SSLEOFError(), ServiceError, True, "hung up before it answered"),
+        (ssl.SSLCertVerificationError(), ServiceError, False, "no secure connection"),
+    ],
+    ids=str,
+)
+def test_what_no_connection_means(
+    error: OSError, kind: type[ServiceError], temporary: bool, cause: str
+) -> None:
+    endpoint = check_url("stt", "https://host.example")
+    found = create_connect_error("stt", endpoint, 5.0, error)
+    assert type(found) is kind
+    assert found.temporary is temporary
+    assert cause in found.cause
 
 
 # ── ends ─────────────────────────────────────────────────────────────────────

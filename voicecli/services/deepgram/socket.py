@@ -8,6 +8,7 @@ https://developers.deepgram.com/docs/stt-troubleshooting-websocket-data-and-net-
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -28,7 +29,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 
 from voicecli import __version__, clock
-from voicecli.errors import AbsentError, ServiceError
+from voicecli.errors import AbsentError, OfflineError, ServiceError
 from voicecli.sanitize import sanitize_short
 from voicecli.services.deepgram import CLOSE_TIMEOUT
 from voicecli.services.endpoint import CloseError, Endpoint, Refusal, check_key, check_url
@@ -81,6 +82,8 @@ _CLOSES = {
     "ping": Refusal("the connection is dead", "Check the network.", temporary=True),
 }
 _UNKNOWN_CLOSE = Refusal("the service closed the connection", temporary=True)
+
+_NO_ROUTE = {errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH}
 
 # "See https://dpgr.am/net0001" on the wire, NET-0001 in the documentation.
 _CODE = re.compile(r"\b(data|net)-?(\d{4})", re.IGNORECASE)
@@ -155,7 +158,7 @@ async def open_socket(
     except InvalidStatus as error:
         raise _status_error(service, endpoint, address.key_env, error.response) from error
     except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy
-        raise _connect_error(service, endpoint, handshake.timeout, error) from error
+        raise create_connect_error(service, endpoint, handshake.timeout, error) from error
     try:
         yield Socket(service, connection, clock.now() - started)
     finally:
@@ -194,23 +197,21 @@ def _message_in(body: bytes | bytearray | None) -> str:
     return message if isinstance(message, str) else text
 
 
-def _connect_error(
+def create_connect_error(
     service: str, endpoint: Endpoint, timeout: Seconds, error: Exception
 ) -> ServiceError:
     """The error for no answer to the handshake, or one that is not HTTP."""
     host = endpoint.authority
     reason, temporary, hint = sanitize_short(str(error)), True, "Check the network."
-    kind = ServiceError
+    kind, numbers = ServiceError, _find_errnos(error)
     match error:
         case TimeoutError():
             cause = f"no answer from {host} within {timeout:g} s"
-        case ConnectionRefusedError():
-            cause, hint = f"nothing listens at {host}", "Check the URL, and that the service runs."
-            kind = AbsentError
+        case socket.gaierror(errno=socket.EAI_AGAIN):
+            cause, kind = f"the name {endpoint.host} cannot be looked up", OfflineError
         case socket.gaierror():
             cause, hint = f"the name {endpoint.host} is unknown", "Check the network and the URL."
-            if error.errno != socket.EAI_AGAIN:  # else the resolver itself had no answer
-                kind = AbsentError
+            kind = AbsentError
         case ssl.SSLEOFError():
             cause = f"{host} hung up before it answered"
         case ssl.SSLError():
@@ -218,12 +219,23 @@ def _connect_error(
             hint = "Check this machine's clock and certificates, and any proxy in between."
         case InvalidMessage() if isinstance(error.__cause__, EOFError):
             cause = f"{host} hung up before it answered"
+        case OSError() if errno.ECONNREFUSED in numbers:
+            cause, hint = f"nothing listens at {host}", "Check the URL, and that the service runs."
+            kind = AbsentError
         case OSError():
             cause = f"cannot reach {host} ({reason})"
+            kind = OfflineError if numbers & _NO_ROUTE else ServiceError
         case _:
             cause, hint = _NO_WEBSOCKET.cause.format(host=host) + f" ({reason})", _NO_WEBSOCKET.hint
             temporary = False
     return kind(service, cause, hint=hint, temporary=temporary)
+
+
+def _find_errnos(error: Exception) -> set[int | None]:
+    """Return the numbers of an OSError; asyncio joins those of a host's addresses in one text."""
+    if not isinstance(error, OSError) or error.errno is not None:
+        return {getattr(error, "errno", None)}
+    return {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))}
 
 
 def _close_error(service: str, error: ConnectionClosed, request_id: str) -> ServiceError:
