@@ -12,7 +12,7 @@ fast       forty short turns in two minutes: whether the limits of the TTS slow 
 overhead   what the program adds to the services' latencies and the chosen waits.  Real time; the
            stand-ins run in a process of their own.
 load       CPU, memory and loop lag of 1 to 64 conversations in one process.  Real time.
-startup    the time to --help, and of replay to the first audio sent.
+startup    the time to --help, and of replay and talk to the first audio sent.
 local      the embedded stack: recorded sentences, and 40 questions in one conversation.  Real time,
            six minutes; needs the extra `local` and the models.
 devices    talk through a virtual microphone and loudspeaker, both recorded: printed against
