@@ -94,6 +94,15 @@ def began(
     running: list[subprocess.Popen[str]], *arguments: str, profile: str = "long.yaml"
 ) -> subprocess.Popen[str]:
     """A conversation whose first reply is being heard."""
+    program = start(running, *arguments, profile=profile)
+    seen(program, "reply audio started")
+    return program
+
+
+def start(
+    running: list[subprocess.Popen[str]], *arguments: str, profile: str
+) -> subprocess.Popen[str]:
+    """A program with a line typed."""
     program = subprocess.Popen(
         [*TALK, "-p", profile, *arguments],
         stdin=subprocess.PIPE,
@@ -105,7 +114,6 @@ def began(
     assert program.stdin is not None
     program.stdin.write("Hello?\n")
     program.stdin.flush()
-    seen(program, "reply audio started")
     return program
 
 
@@ -291,6 +299,14 @@ def test_a_loudspeaker_that_is_asked_for_has_to_be_there():
     assert ran.stderr.startswith("error: ")
 
 
+def test_a_missing_sound_card_ends_the_wait_for_a_service():
+    write("busy", SCRIPT + "faults: [{service: tts, kind: refuse, status: 503, on: every}]\n")
+    ran = talk("--speaker", "nothere", typed="Hello?\n", profile="busy.yaml")
+    assert ran.returncode == 4
+    assert ran.stderr.startswith("error: ")
+    assert "trying again in 4 s" not in ran.stdout
+
+
 # ── how it ends ──────────────────────────────────────────────────────────────
 
 
@@ -302,6 +318,16 @@ def test_the_first_signal_ends_the_conversation_and_prints_its_numbers(running, 
     assert (program.returncode, err) == (0, "")
     assert "playback stopped after " in out
     assert "ended: quit\n\n1 turn: 1 interrupted\n" in out
+
+
+def test_a_signal_ends_the_wait_for_a_service(running):
+    write("busy", SCRIPT + "faults: [{service: tts, kind: refuse, status: 503, on: every}]\n")
+    program = start(running, profile="busy.yaml")
+    seen(program, "trying again in 2 s")
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=20)
+    assert (program.returncode, err) == (130, "")
+    assert "trying again" not in out
 
 
 def test_the_second_signal_leaves_at_once(running):

@@ -25,7 +25,7 @@ from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.cli.options import open_recording
 from voicecli.errors import INTERRUPTED, DeviceError
 from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
-from voicecli.pipeline.wiring import open_services, open_session
+from voicecli.pipeline.wiring import create_session, open_connections, open_services
 from voicecli.profile import Profile
 from voicecli.report.json_result import JsonLines
 from voicecli.terminal import keys
@@ -65,7 +65,6 @@ async def run_conversation(
         gc.freeze()  # a collection that went over all this took 35 ms; the loudspeaker ran dry
         stack.callback(gc.unfreeze)
         services = await stack.enter_async_context(open_services(profile))
-        devices = await stack.enter_async_context(open_devices(profile, typed=typed))
         terminal = stack.enter_context(contextlib.ExitStack())
         opening = _open_display(
             kind, profile, typed, lambda: session.heard if session else "", bindings.quit
@@ -73,11 +72,20 @@ async def run_conversation(
         display = terminal.enter_context(opening)
         terminal.enter_context(_open_input(bindings, typed, display, timeline))
         timeline.follow(display)
-        display.announce(clock.now(), devices.description)
+
+        async def enter_devices() -> SoundDevices:
+            found = await stack.enter_async_context(open_devices(profile, typed=typed))
+            display.announce(clock.now(), found.description)
+            return found
+
+        async with asyncio.TaskGroup() as tasks:  # either takes up to seconds
+            opening_devices = tasks.create_task(enter_devices(), name="open devices")
+            connections = await stack.enter_async_context(
+                open_connections(profile, services, timeline, typed=typed)
+            )
+        devices = opening_devices.result()
         source, sink = devices.source, devices.sink
-        session = await stack.enter_async_context(
-            open_session(profile, services, source, sink, timeline=timeline, typed=typed)
-        )
+        session = create_session(profile, connections, source, sink, timeline=timeline)
         if out is not None:
             stack.enter_context(open_recording(out, profile, sink.take, session))
         if not typed:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -94,6 +96,13 @@ def check_out(out: Path | None, force: bool, source: Path | None = None) -> None
         raise InputError(
             f"{kept[0]} exists", hint="Replace it with --force, or name another folder."
         )
+
+
+def find_columns() -> int | None:
+    """Return the width of standard output; None unless it is a terminal that may show colours."""
+    if sys.stdout is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return None
+    return None if os.environ.get("TERM", "dumb") == "dumb" else shutil.get_terminal_size().columns
 
 
 @contextmanager

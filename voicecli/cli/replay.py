@@ -50,7 +50,6 @@ def replay(
     played.
     """
     from voicecli import clock
-    from voicecli.cli.result import SessionResult, find_columns
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
     from voicecli.report.turn_lines import TurnLines
@@ -66,10 +65,12 @@ def replay(
     if as_json:
         timeline.follow(_print_warning)
     else:
-        timeline.follow(TurnLines(typer.echo, settings.budgets, find_columns()))
+        timeline.follow(TurnLines(typer.echo, settings.budgets, options.find_columns()))
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
         clock.run(_play(file, settings, folder, timeline), virtual=fast)
+        from voicecli.cli.result import SessionResult  # 0.1 s, not before the recording plays
+
         result = SessionResult(
             timeline,
             folder,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli.cli.options import TIMELINE, Predicted, load_prediction
+from voicecli.cli.options import TIMELINE, Predicted, find_columns, load_prediction
 from voicecli.cli.replay import AsJson, Expect, Strict
 from voicecli.errors import InputError
 from voicecli.sanitize import sanitize_message
@@ -35,7 +35,7 @@ def report(
     environment, which a timeline does not hold.
     """
     from voicecli.audio.recorder import CONVERSATION
-    from voicecli.cli.result import SessionResult, find_columns
+    from voicecli.cli.result import SessionResult
     from voicecli.events import InputEnded
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import restore_profile

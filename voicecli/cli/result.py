@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,13 +137,6 @@ class SessionResult:
 
     def _has(self, kind: type[Entry]) -> bool:
         return any(isinstance(entry, kind) for entry in self.timeline)
-
-
-def find_columns() -> int | None:
-    """Return the width of standard output; None unless it is a terminal that may show colours."""
-    if sys.stdout is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return None
-    return None if os.environ.get("TERM", "dumb") == "dumb" else shutil.get_terminal_size().columns
 
 
 def _strip_service(reason: str) -> str:

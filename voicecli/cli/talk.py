@@ -58,10 +58,8 @@ def talk_command(
     from voicecli import clock
     from voicecli.audio import echo
     from voicecli.cli.conversation import DisplayKind, run_conversation
-    from voicecli.cli.result import SessionResult, find_columns
     from voicecli.events import ConnectionOpened
     from voicecli.profile import load_profile
-    from voicecli.report.json_result import encode_result_line
     from voicecli.timeline import Timeline
 
     sets = [*(overrides or ()), *_list_settings(mic, speaker, max_minutes, text)]
@@ -73,7 +71,7 @@ def talk_command(
     prediction = options.load_prediction(predicted)
     options.check_out(out, force)
     fetch_models_of(settings)
-    moves = find_columns() is not None and not plain
+    moves = options.find_columns() is not None and not plain
     kind: DisplayKind = "json" if as_json else "screen" if moves else "plain"
     timeline, failure = Timeline(), None
     talk = run_conversation(settings, timeline, typed=text, kind=kind, out=out, warning=warning)
@@ -83,6 +81,10 @@ def talk_command(
         raise
     except Exception as error:  # raised after the numbers are printed
         failure = error
+    # What computes the numbers is loaded after the conversation: it would delay its start by 0.1 s.
+    from voicecli.cli.result import SessionResult
+    from voicecli.report.json_result import encode_result_line
+
     if any(isinstance(entry, ConnectionOpened) for entry in timeline):  # the session has begun
         result = SessionResult(timeline, out, settings, profile_name=profile, predicted=prediction)
         if out is not None:

@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from voicecli.audio.interfaces import Sink, Source
+from voicecli.audio.interfaces import Detector, Sink, Source
 from voicecli.audio.vad import create_detector
 from voicecli.audio.vad.smart_turn import find_network
 from voicecli.events import Service
 from voicecli.pipeline.connecting import open_patiently
-from voicecli.pipeline.end_of_turn import create_scorer
+from voicecli.pipeline.end_of_turn import EndOfTurnScorer, create_scorer
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.reply import CascadeResponder, warm_llm
@@ -32,10 +32,13 @@ from voicecli.services.interfaces import (
     Transcriber,
     TtsProvider,
 )
-from voicecli.standin import Endpoints
 from voicecli.text.pacing import Pacing
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import TurnMachine
+from voicecli.units import AudioFormat
+
+if TYPE_CHECKING:
+    from voicecli.standin import Endpoints  # 0.1 s, which a session with real services does not pay
 
 # ── services ─────────────────────────────────────────────────────────────────
 
@@ -129,6 +132,106 @@ def _open_standin(profile: Profile) -> AbstractAsyncContextManager[Endpoints | N
 # ── the conversation ─────────────────────────────────────────────────────────
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connections:
+    """The open connections of a session, and the models that hear its microphone.
+
+    stt: None if the user types.
+    reconnect: opens another connection to the STT.
+    scorer: None without an end-of-turn model.
+    """
+
+    stt: Transcriber | None
+    llm: LanguageModel
+    tts: Synthesizer
+    reconnect: Callable[[], AbstractAsyncContextManager[Transcriber]]
+    detector: Detector
+    scorer: EndOfTurnScorer | None
+
+
+@asynccontextmanager
+async def open_connections(
+    profile: Profile, services: Services, timeline: Timeline, *, typed: bool = False
+) -> AsyncGenerator[Connections, None]:
+    """Open all connections and load the models, side by side; leaving closes the connections.
+
+    A temporary failure is appended to ``timeline``, and the connection tried again.
+
+    typed: the user types: there is no connection to the STT, which would bill the silence.
+
+    Raises VoiceError, perhaps in a group, when a service cannot be reached.
+    """
+    audio, turn = profile.audio, profile.turn
+    format, post = AudioFormat(audio.sample_rate), timeline.append
+    open_stt = nullcontext if typed else services.open_stt
+    end_model = turn.end_model if turn.detect == "vad" and not typed else "off"
+    async with AsyncExitStack() as stack:
+        async with asyncio.TaskGroup() as tasks:
+            # The LLM is last: its library is loaded while the others wait for the network.
+            stt = tasks.create_task(open_patiently(stack, "stt", open_stt, post))
+            tts = tasks.create_task(open_patiently(stack, "tts", services.open_tts, post))
+            scorer = tasks.create_task(asyncio.to_thread(create_scorer, end_model, format))
+            detector = tasks.create_task(
+                asyncio.to_thread(create_detector, audio.vad, format, audio.hangover, turn.pause)
+            )
+            llm = tasks.create_task(_open_warm_llm(stack, services))
+        yield Connections(
+            stt=stt.result(),
+            llm=llm.result(),
+            tts=tts.result(),
+            reconnect=services.open_stt,
+            detector=detector.result(),
+            scorer=scorer.result(),
+        )
+
+
+async def _open_warm_llm(stack: AsyncExitStack, services: Services) -> LanguageModel:
+    llm = await stack.enter_async_context(services.open_llm())
+    await warm_llm(llm)
+    return llm
+
+
+def create_session(
+    profile: Profile,
+    connections: Connections,
+    source: Source,
+    sink: Sink,
+    *,
+    timeline: Timeline,
+    recorded: bool = False,
+) -> Session:
+    """Create the conversation over ``connections``.
+
+    recorded: the user is a recording: there are no limits, and in half duplex it waits for replies.
+    """
+    tts, scorer = connections.tts, connections.scorer
+    return Session(
+        source=source,
+        detector=connections.detector,
+        stt=connections.stt,
+        reconnect=connections.reconnect,
+        responder=CascadeResponder(
+            llm=connections.llm,
+            tts=tts,
+            hedge=HedgeDelay(profile.llm.hedge),
+            pacing=Pacing(tts.capabilities.seconds_per_character),
+            settings=profile.tts,
+        ),
+        sink=sink,
+        machine=TurnMachine(
+            profile.turn,
+            profile.interrupt,
+            finalize_timeout=profile.stt.finalize_timeout,
+            scored=scorer is not None,
+        ),
+        history=ChatHistory(profile.llm.system_prompt, profile.llm.history),
+        scorer=scorer,
+        limits=None if recorded else profile.limits,
+        interims=profile.stt.interim_results,
+        timeline=timeline,
+    )
+
+
 @asynccontextmanager
 async def open_session(
     profile: Profile,
@@ -140,55 +243,11 @@ async def open_session(
     recorded: bool = False,
     typed: bool = False,
 ) -> AsyncGenerator[Session, None]:
-    """Open all connections side by side, and yield the conversation; leaving closes them.
+    """Open the connections, and yield the conversation; leaving closes them.
 
-    A temporary failure is appended to ``timeline``, and the connection tried again.
-
-    recorded: the user is a recording: there are no limits, and in half duplex it waits for replies.
-    typed: the user types: there is no connection to the STT, which would bill the silence.
-
-    Raises VoiceError, perhaps in a group, when a service cannot be reached.
+    See ``open_connections`` and ``create_session``.
     """
-    audio = profile.audio
-    async with AsyncExitStack() as stack:
-        llm = await stack.enter_async_context(services.open_llm())
-        open_stt = nullcontext if typed else services.open_stt
-        async with asyncio.TaskGroup() as tasks:
-            stt = tasks.create_task(open_patiently(stack, "stt", open_stt, timeline.append))
-            tts = tasks.create_task(
-                open_patiently(stack, "tts", services.open_tts, timeline.append)
-            )
-            tasks.create_task(warm_llm(llm))
-            detector = tasks.create_task(
-                asyncio.to_thread(
-                    create_detector, audio.vad, source.format, audio.hangover, profile.turn.pause
-                )
-            )
-            heeds_sound = profile.turn.detect == "vad" and not typed
-            end_model = profile.turn.end_model if heeds_sound else "off"
-            scorer = tasks.create_task(asyncio.to_thread(create_scorer, end_model, source.format))
-        yield Session(
-            source=source,
-            detector=detector.result(),
-            stt=stt.result(),
-            reconnect=services.open_stt,
-            responder=CascadeResponder(
-                llm=llm,
-                tts=tts.result(),
-                hedge=HedgeDelay(profile.llm.hedge),
-                pacing=Pacing(tts.result().capabilities.seconds_per_character),
-                settings=profile.tts,
-            ),
-            sink=sink,
-            machine=TurnMachine(
-                profile.turn,
-                profile.interrupt,
-                finalize_timeout=profile.stt.finalize_timeout,
-                scored=scorer.result() is not None,
-            ),
-            history=ChatHistory(profile.llm.system_prompt, profile.llm.history),
-            scorer=scorer.result(),
-            limits=None if recorded else profile.limits,
-            interims=profile.stt.interim_results,
-            timeline=timeline,
+    async with open_connections(profile, services, timeline, typed=typed) as connections:
+        yield create_session(
+            profile, connections, source, sink, timeline=timeline, recorded=recorded
         )
