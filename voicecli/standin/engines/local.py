@@ -168,9 +168,6 @@ class Llama:
         params.verbosity = 0
         params.n_batch = params.n_ubatch = BATCH
         params.n_cache_reuse = REUSED
-        # Without AVX-512, llama.cpp's flash attention is the slower one: a prompt of 21 tokens took
-        # 0.55 s with it and 0.31 s without (median of 10, one core of a Xeon at 2.5 GHz).
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.cache_ram_mib = 0  # or it keeps earlier conversations, up to 8 GB of them
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         # It also listens on a loopback port, open to any web page: a random key closes it.
