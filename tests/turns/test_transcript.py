@@ -39,6 +39,14 @@ def test_finals_are_joined_and_the_open_segment_follows():
     assert not transcript.is_open
 
 
+def test_an_interim_that_comes_after_its_final_is_ignored():
+    transcript = transcribe(final("It is noon.", 1.5))
+    assert not transcript.update(interim("It is new", 1.6))
+    assert (transcript.text, transcript.is_open) == ("It is noon.", False)
+    assert transcript.update(interim("already", 2.1, start=1.7))
+    assert transcript.text == "It is noon. already"
+
+
 def test_an_empty_final_closes_the_segment_and_removes_its_words():
     transcript = transcribe(final("Hello", 1), interim("um", 2), final("", 2.1))
     assert transcript.text == "Hello"

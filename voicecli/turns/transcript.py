@@ -7,6 +7,8 @@ that the segment's later transcripts restate are removed from them.
 
 from __future__ import annotations
 
+from math import inf
+
 from voicecli.events import FinalTranscript, InterimTranscript
 from voicecli.turns.same_words import says_same, split_after
 from voicecli.units import Seconds
@@ -25,6 +27,8 @@ class TurnTranscript:
         self._finals: list[str] = []
         self._interim = ""
         self._interim_end: Seconds = 0.0
+        self._closed_until: Seconds = -inf
+        """The end of the last word that is final."""
         self._taken: tuple[str, Seconds] | None = None
         """Of the open segment: the words that earlier turns took, and where they end."""
         self.speech_end: Seconds | None = None
@@ -42,8 +46,12 @@ class TurnTranscript:
     def update(self, event: InterimTranscript | FinalTranscript) -> bool:
         """Add or replace the words of ``event``; return whether the turn says something else."""
         before = self.text
+        if isinstance(event, InterimTranscript) and event.text and self._is_outdated(event):
+            return False
         text = self._remove_taken(event)
         if isinstance(event, FinalTranscript):
+            if event.text:
+                self._closed_until = event.speech_end
             self._finals += [text] if text else []
             self._interim, self._taken = "", self._find_taken_after(event)
         else:
@@ -70,6 +78,10 @@ class TurnTranscript:
         self._finals, self._interim = [], ""
         self.speech_end = None
         return text
+
+    def _is_outdated(self, event: InterimTranscript) -> bool:
+        """Whether the words of ``event`` are final already."""
+        return event.speech_end <= self._closed_until + SAME_WORD
 
     def _remove_taken(self, event: InterimTranscript | FinalTranscript) -> str:
         """Return the words of ``event`` that no earlier turn has taken."""
