@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from itertools import pairwise
+from math import ceil
 
 import pytest
 
@@ -78,7 +79,9 @@ ENDPOINTING, FINAL = 0.2, 0.1
 HANGOVER, FINALIZE, COMMIT = 0.2, 0.05, 0.45
 TOKEN, TTFB = 0.015, 0.12
 
-PAUSE = TurnPolicy().draft_after
+PAUSE = ceil(TurnPolicy().draft_after / BLOCK) * BLOCK
+"""A pause is noticed with a block of the microphone."""
+
 WHOLE = 10.0
 """Words a second: an interim has all that were said, as a service's has once the voice pauses."""
 
@@ -229,6 +232,22 @@ def test_a_commitment_that_was_too_early_is_taken_back_at_the_first_voice() -> N
     taken_back = next(cancel for cancel in talk.all(CancelReply) if cancel.committed)
     again = talk.all(SpeechStarted)[1]
     assert taken_back.at == again.at <= again.speech_start + 0.03 + BLOCK
+
+
+def test_a_reply_that_has_nothing_to_speak_lets_the_user_go_on() -> None:
+    """After 0.45 s the turn could be committed; the LLM needs 0.8 s, and the user goes on."""
+    talk = converse(
+        profile("turn.detect=vad", "limits.idle_s=5"),
+        script("I would like a table.", "For four people.", gap=0.25, ttft=0.8),
+        speech(0.5, 1.2, 0.7, 1.0, 20.0),
+        recorded=False,
+    )
+
+    (turn,) = talk.turns
+    assert turn.user_text == "I would like a table. For four people."
+    assert not turn.cut_off
+    assert turn.mouth_to_ear == pytest.approx(expected("vad", ttft=0.8), abs=EXACT)
+    assert turn.stages["turn.commit"] == pytest.approx(0.0, abs=EXACT)
 
 
 # ── interruptions ────────────────────────────────────────────────────────────

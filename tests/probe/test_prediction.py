@@ -96,10 +96,14 @@ def expected(measured: Measurements, profile: Profile) -> Prediction:
         # The commitment comes after the draft.
         (changed(detect="vad"), {"ending": "incomplete"}, 1.2 + 0.12 + 0.03),
         # An interim with all words is drafted on in the pause, 10 ms after it as with the end.
-        (changed(detect="vad"), {"interim": 0.0}, max(0.09 + 0.3, 0.45) + 0.12 + 0.03),
+        (changed(detect="vad"), {"interim": 0.0}, max(0.07 + 0.3, 0.45) + 0.12 + 0.03),
         (changed(detect="vad"), {"interim": 0.19}, 0.19 + 0.2 + 0.1 + 0.12 + 0.03),
         (changed(detect="vad"), {"interim": 0.9}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
-        (changed(detect="vad", draft="llm+tts"), {"interim": 0.0}, 0.09 + 0.3 + 0.12 + 0.03),
+        (
+            changed(detect="vad", draft="llm+tts"),
+            {"interim": 0.0},
+            max(0.07 + 0.3 + 0.12, 0.45) + 0.03,
+        ),
         # The final text comes late, and the speech is prepared after it.
         (
             changed(detect="vad", draft="llm+tts"),

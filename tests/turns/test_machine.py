@@ -21,6 +21,7 @@ from voicecli.events import (
     Action,
     AgentStopped,
     CancelReply,
+    ClauseReady,
     ClauseSent,
     CommitReply,
     ConnectionLost,
@@ -56,7 +57,7 @@ from voicecli.turns.barge_in import SUSPICION_TIMEOUT
 from voicecli.turns.deadline import COMMIT_FALLBACK
 from voicecli.turns.draft import SPEECH_LEAD
 from voicecli.turns.machine import Phase, TurnMachine
-from voicecli.turns.policy import BargeInPolicy, CommitWaits, TurnPolicy
+from voicecli.turns.policy import UNSURE, BargeInPolicy, CommitWaits, TurnPolicy
 from voicecli.turns.same_words import says_same
 from voicecli.units import Seconds
 
@@ -130,6 +131,10 @@ def sounds(turn: int, at: float) -> Event:
     return PlaybackStarted(at=at, turn=turn)
 
 
+def ready(turn: int, at: float) -> Event:
+    return ClauseReady(at=at, turn=turn, text="It is noon.")
+
+
 def sent(turn: int, text: str, at: float) -> Event:
     return ClauseSent(at=at, turn=turn, text=text, flushed=True)
 
@@ -177,10 +182,14 @@ def short(action: Action) -> str:
 
 
 class Talk:
-    """A machine that is given events, and every deadline at its time."""
+    """A machine that is given events, and every deadline at its time.
 
-    def __init__(self, machine: TurnMachine) -> None:
+    quick: the LLM answers at once.
+    """
+
+    def __init__(self, machine: TurnMachine, *, quick: bool = True) -> None:
         self.machine = machine
+        self.quick = quick
         self.actions: list[Action] = []
 
     def tell(self, *events: Event, until: float | None = None) -> list[str]:
@@ -188,7 +197,7 @@ class Talk:
         actions: list[Action] = []
         for event in events:
             actions += self._wait(event.at)
-            actions += self.machine.handle(event)
+            actions += self._handle(event)
         actions += self._wait(until if until is not None else 0.0)
         self.actions += actions
         return [short(action) for action in actions]
@@ -196,7 +205,13 @@ class Talk:
     def _wait(self, at: float) -> list[Action]:
         actions: list[Action] = []
         while self.machine.deadline is not None and self.machine.deadline <= at:
-            actions += self.machine.handle(DeadlinePassed(at=self.machine.deadline))
+            actions += self._handle(DeadlinePassed(at=self.machine.deadline))
+        return actions
+
+    def _handle(self, event: Event) -> list[Action]:
+        actions = self.machine.handle(event)
+        if self.quick and any(isinstance(action, DraftReply) for action in actions):
+            actions += self.machine.handle(ready(self.machine.turn, event.at))
         return actions
 
     def commits(self) -> list[CommitReply]:
@@ -674,6 +689,19 @@ class TestDrafts:
             "2.4 commit 1: What is the time? (complete)",
         ]
 
+    def test_words_without_a_full_stop_are_drafted_on_a_little_later(self):
+        least = TurnPolicy().draft_after
+        for text, wait in (("What is the time?", least), ("what is the time", least + UNSURE)):
+            talk = eager()
+            talk.tell(voice(0), interim(text, 1.9), pause(2, at=2 + least))
+            talk.tell(until=2.15)
+            assert [short(one) for one in talk.actions] == [f"{2 + wait:g} draft 1: {text}"]
+
+    def test_a_voice_that_resumes_before_that_is_not_drafted_on(self):
+        talk = eager()
+        talk.tell(voice(0), interim("what is the time", 1.9), pause(2, at=2.06))
+        assert talk.tell(resume(2.07), until=3) == []
+
     def test_an_interim_that_comes_within_the_pause_is_drafted_on(self):
         talk = eager()
         talk.tell(voice(0), interim("what is", 1.3), pause(2))
@@ -847,6 +875,68 @@ class TestDrafts:
             talk.tell(*told, until=9)
             commits.append([(one.at, one.user_text, one.reason) for one in talk.commits()])
         assert commits[0] == commits[1] == [(2.4, QUESTION, "complete")]
+
+
+# ── a commit that is due waits until the draft has something to speak ─────────────────────────────
+
+
+class TestLateDraft:
+    """The turn could be committed at 2.4; the LLM has written nothing by then."""
+
+    def late(self, **policy: Any) -> Talk:
+        talk = eager(**policy)
+        talk.quick = False
+        talk.tell(voice(0), interim("what is the time", 1.9), pause(2), stop(2))
+        talk.tell(answer(QUESTION, 1.95, at=2.3))
+        return talk
+
+    @pytest.mark.parametrize("draft", ["llm", "llm+tts"])
+    def test_it_is_committed_with_its_first_clause(self, draft):
+        talk = self.late(draft=draft)
+        assert [line for line in talk.tell(until=2.9) if "prepare" not in line] == []
+        assert talk.tell(ready(1, 2.9)) == ["2.9 commit 1: What is the time? (complete)"]
+        assert talk.machine.deadline is None
+
+    def test_a_clause_before_the_pause_is_long_enough_commits_nothing(self):
+        talk = self.late()
+        assert talk.tell(ready(1, 2.35), until=9) == ["2.4 commit 1: What is the time? (complete)"]
+
+    def test_it_waits_no_longer_than_unfinished_words_would(self):
+        talk = self.late()
+        assert talk.tell(until=9) == [f"{2 + WAITS.incomplete:g} commit 1: {QUESTION} (complete)"]
+
+    def test_the_user_who_goes_on_has_not_been_cut(self):
+        talk = self.late()
+        assert talk.tell(voice(2.5)) == ["2.55 drop 1"]
+        assert not talk.commits()
+
+    def test_an_apology_is_committed_when_it_is_sent(self):
+        talk = self.late()
+        assert talk.tell(sent(1, "Sorry.", 2.7)) == ["2.7 commit 1: What is the time? (complete)"]
+
+    def test_a_draft_that_fails_is_not_waited_for(self):
+        talk = self.late()
+        assert talk.tell(failed(1, 2.6)) == [
+            "2.6 draft 2: What is the time?",
+            "2.6 commit 2: What is the time? (complete)",
+        ]
+
+    def test_a_sound_that_may_be_a_voice_delays_this_commit_too(self):
+        talk = self.late()
+        talk.tell(SpeechSuspected(at=2.6))
+        assert talk.tell(ready(1, 2.65), until=9) == [
+            f"{2.6 + SUSPICION_TIMEOUT:g} commit 1: What is the time? (complete)"
+        ]
+
+    def test_a_score_that_the_user_goes_on_counts_until_then(self):
+        talk = Talk(eager(scored=True).machine, quick=False)
+        talk.tell(voice(0), interim("what is the time", 1.9), pause(2), stop(2))
+        talk.tell(answer(QUESTION, 1.95, at=2.3), scored(2, 0.01, at=2.5))
+        assert talk.tell(ready(1, 2.6), until=9)[-1].startswith("3.2 commit 1")
+
+    def test_without_drafts_the_commit_is_not_late(self):
+        talk = self.late(draft="off")
+        assert talk.tell(until=9)[-1] == "2.4 commit 1: What is the time? (complete)"
 
 
 # ── the user goes on before a sample was heard ───────────────────────────────────────────────────
@@ -1534,6 +1624,7 @@ class AnyConversation(RuleBasedStateMachine):
         self.words = 0
         self.shown: set[str] = set()
         self.segment: list[tuple[str, float]] = []
+        self.closed: list[tuple[str, float]] = []
         self.last_end: float | None = None
         self.voiced = self.muted = self.input_ended = False
 
@@ -1632,8 +1723,16 @@ class AnyConversation(RuleBasedStateMachine):
         final = {"speech_final": how == "over", "from_finalize": how == "answer"}
         start = closed[0][1] - 0.3 if closed else None
         self.happens(said(self.text(closed), end, self.now, start=start, **final))
+        self.closed = closed or self.closed
         if self.segment:
             self.restates(self.segment[-1][1], 0.3)
+
+    @precondition(lambda self: self.closed)
+    @rule(left=st.integers(0, 2))
+    def an_interim_comes_after_its_final(self, left: int) -> None:
+        words = self.closed[: max(1, len(self.closed) - left)]
+        start, end = words[0][1] - 0.3, words[-1][1]
+        self.happens(interim(say(self.text(words)), end, at=self.now, start=start))
 
     @rule(stale=st.booleans(), known=st.booleans())
     def utterance_ends(self, stale: bool, known: bool) -> None:
@@ -1643,6 +1742,13 @@ class AnyConversation(RuleBasedStateMachine):
         self.happens(utterance_end(last, self.now))
 
     # ── the reply
+
+    @precondition(lambda self: self.floor.alive is not None)
+    @rule(delay=SOON)
+    def reply_has_a_clause(self, delay: float) -> None:
+        self.passes(delay)
+        if self.floor.alive is not None:
+            self.happens(ready(self.floor.alive, self.now))
 
     @precondition(lambda self: self.floor.alive is not None)
     @rule(delay=SOON)
@@ -1754,6 +1860,7 @@ ANYTHING = st.one_of(
         from_finalize=st.booleans(),
     ),
     st.builds(UtteranceEnded, at=TIMES, last_word_end=st.none() | TIMES),
+    st.builds(ready, TURNS, TIMES),
     st.builds(sent, TURNS, TEXTS, TIMES),
     st.builds(sounds, TURNS, TIMES),
     st.builds(finished, TURNS, TIMES),

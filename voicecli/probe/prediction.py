@@ -141,12 +141,11 @@ def _simulate_end_of_turn(
         text = np.where(first, np.minimum(endpoint, noticed + finalize), text)
     waits = np.array([getattr(profile.turn.commit, ending) for ending in measurements.endings])
     words = text
-    if len(measurements.interim) and (pause := profile.turn.pause) is not None:
-        # The detector notices a pause as late as it notices the end.
-        paused = noticed - profile.audio.hangover + min(pause, profile.audio.hangover)
-        whole = np.array([ending != "incomplete" for ending in measurements.endings])[which]
-        interim = np.where(whole, rng.choice(measurements.interim, DRAWS), np.nan)
-        words = np.fmin(text, np.maximum(paused, interim))
+    if len(measurements.interim):
+        # The detector notices a pause as late as it notices the end; NaN: not drafted on.
+        pauses = np.array([profile.turn.pauses.get(one, np.nan) for one in measurements.endings])
+        paused = noticed - profile.audio.hangover + pauses[which]
+        words = np.fmin(text, np.maximum(paused, rng.choice(measurements.interim, DRAWS)))
     return words, text, np.maximum(text, waits[which])
 
 

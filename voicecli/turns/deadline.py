@@ -29,7 +29,8 @@ class Deadline:
     settle: how long to wait for the last words after the end of the input.
     at: None for never.
     kind: what for.
-    commit_at: when to commit; ``at`` may be earlier.
+    commit_at: when to commit; ``at`` may be earlier, or later while the draft is waited for.
+    draft_at: when to draft on the words known, whatever else is waited for; None for never.
     input_ended: whether nobody will speak any more.
     """
 
@@ -38,9 +39,15 @@ class Deadline:
         self.at: Seconds | None = None
         self.kind: DeadlineKind = ""
         self.commit_at: Seconds = 0.0
+        self.draft_at: Seconds | None = None
         self.input_ended = False
         self._held = False
         """Whether the present wait for the commit was prolonged once."""
+
+    @property
+    def next(self) -> Seconds | None:
+        """The earlier of ``at`` and ``draft_at``; None for never."""
+        return min((at for at in (self.at, self.draft_at) if at is not None), default=None)
 
     def set(self, at: Seconds, kind: DeadlineKind) -> None:
         """Wait until ``at``."""
@@ -60,7 +67,11 @@ class Deadline:
 
     def clear(self) -> None:
         """Wait for nothing."""
-        self.at, self.kind, self._held = None, "", False
+        self.at, self.kind, self._held, self.draft_at = None, "", False, None
+
+    def is_draft_due(self, at: Seconds) -> bool:
+        """Whether to draft at the time ``at``."""
+        return self.draft_at is not None and at >= self.draft_at
 
     def is_due(self, at: Seconds) -> bool:
         """Whether the wait is over at the time ``at``."""

@@ -18,18 +18,24 @@ class Draft:
 
     turn: the number of the current or last reply.
     text: the words that the draft answers; None without one.
+    has_clause: whether it has something to speak.
     """
 
     def __init__(self) -> None:
         self.turn: events.TurnId = 0
         self.text: str | None = None
-        self._speech_prepared = False
+        self.has_clause = self._speech_prepared = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a commit need not wait for it."""
+        return self.text is None or self.has_clause
 
     def start(self, at: Seconds, text: str) -> Action:
         """Draft a reply to ``text``."""
         self.turn += 1
         self.text = text
-        self._speech_prepared = False
+        self.has_clause = self._speech_prepared = False
         return events.DraftReply(at=at, turn=self.turn, user_text=text)
 
     def drop(self, at: Seconds) -> list[Action]:

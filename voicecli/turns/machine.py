@@ -11,15 +11,17 @@ Two strategies end the user's turn.  ``endpointing``: the STT's endpointing deci
 is drafted and committed at once.  ``vad``: a reply is drafted in the first pause in which the words
 look whole.  When the local detector reports the end of speech, the STT is asked for the final text;
 if that says something else, the reply is drafted again.  The turn is committed once the pause is
-long enough for what was said and, where a model scores it, for how it sounded; shortly before, the
-reply's speech is prepared.  In both, words that arrive before the reply is audible revoke the
-commit: the user's turn goes on, and one reply answers all of it.
+long enough for what was said and, where a model scores it, for how it sounded, and the draft has
+something to speak; shortly before, the reply's speech is prepared.  In both, words that arrive
+before the reply is audible revoke the commit: the user's turn goes on, and one reply answers all of
+it.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
+from math import inf
 
 from voicecli import events
 from voicecli.events import Action, EndReason, Event, FinalTranscript, InterimTranscript
@@ -75,7 +77,7 @@ class TurnMachine:
     @property
     def deadline(self) -> Seconds | None:
         """When the machine must be given ``DeadlinePassed``; None for never."""
-        return self._deadline.at
+        return self._deadline.next
 
     def handle(self, event: Event) -> list[Action]:
         """Process ``event``; return the actions to perform, in order."""
@@ -106,12 +108,24 @@ class TurnMachine:
         match event:
             case events.PlaybackStarted() if self.phase is Phase.THINKING:
                 self.phase = Phase.SPEAKING
+            case events.ClauseReady() | events.FirstAudio():  # not every service reports clauses
+                self._draft.has_clause = True
+                return self._commit_if_due(event.at)
             case events.ClauseSent():
                 self._interruption.said += event.text
+                self._draft.has_clause = True  # an apology has no ClauseReady
+                return self._commit_if_due(event.at)
             case events.ReplyFinished() | events.ReplyFailed():
                 if self.phase is not Phase.LISTENING:
                     return self._give_floor_to_user(event.at)
                 self._draft.end()  # it ended before the commit, which needs a new one
+                return self._commit_if_due(event.at)
+        return []
+
+    def _commit_if_due(self, at: Seconds) -> list[Action]:
+        """Commit if the draft was all that was waited for."""
+        if self.phase is Phase.LISTENING and self._deadline.kind == "commit":
+            return self._await_commit_time(at, self._deadline.commit_at)
         return []
 
     # ── LISTENING: the user has the floor ────────────────────────────────────
@@ -128,6 +142,8 @@ class TurnMachine:
                 return self._commit(event.at, "utterance_end")
             case events.TurnYielded() if self._user.transcript.text or self._user.speaking:
                 return self._request_final_text(event.at, "yield")
+            case events.DeadlinePassed() if self._deadline.is_draft_due(event.at):
+                return self._redraft(event.at)
             case events.DeadlinePassed() if self._deadline.is_due(event.at):
                 return self._handle_deadline(event.at)
             case _ if self.policy.detect == "vad":
@@ -197,8 +213,10 @@ class TurnMachine:
         """Drop a draft that answers other words; in a pause, draft on words that look whole."""
         text = self._user.transcript.text
         actions = self._draft.drop_unless(text, at)
-        if self._draft.text is None and self.policy.pause is not None and self._user.looks_whole:
+        draft_at = None if self._draft.text else self._user.find_draft_time(self.policy)
+        if is_due := draft_at is not None and at >= draft_at:
             actions.append(self._start_draft(at, text))
+        self._deadline.draft_at = None if is_due else draft_at
         return actions
 
     def _await_commit(self, at: Seconds) -> list[Action]:
@@ -209,27 +227,32 @@ class TurnMachine:
         if not text:
             self._deadline.await_user(at, has_words=False)
             return actions
-        ending, silent_since = self._user.ending, self._user.speech_end
-        pause: Seconds = getattr(self.policy.commit, ending)
+        silent_since = self._user.speech_end
+        pause: Seconds = getattr(self.policy.commit, self._user.ending)
         commit_at = at if silent_since is None else silent_since + pause
-        if commit_at <= at:
-            return [*actions, *self._commit(at, ending)]
-        if self._draft.text is None and self.policy.draft != "off":
+        if at < commit_at and self._draft.text is None and self.policy.draft != "off":
             actions.append(self._start_draft(at, text))
         return [*actions, *self._await_commit_time(at, commit_at)]
 
     def _await_commit_time(self, at: Seconds, commit_at: Seconds) -> list[Action]:
-        """Wait for the commit, and shortly before it prepare the draft's speech."""
-        prepare_at = commit_at - SPEECH_LEAD if self.policy.draft == "llm+tts" else commit_at
-        if at < prepare_at:
-            self._deadline.set_commit(commit_at, wake_at=prepare_at)
-            return []
-        self._deadline.set_commit(commit_at)
-        return self._draft.prepare_speech(at)
+        """Commit, or wait for it and shortly before it prepare the draft's speech.
+
+        While a draft has nothing to speak, a commit would only keep the user from going on; so it
+        is put off, at most to the longest wait.
+        """
+        silent_since, longest = self._user.speech_end, self.policy.commit.incomplete
+        latest = commit_at if silent_since is None else max(commit_at, silent_since + longest)
+        if at >= (commit_at if self._draft.is_ready else latest):
+            self._deadline.clear()
+            return self._commit(at, self._user.ending)
+        prepare_at = commit_at - SPEECH_LEAD if self.policy.draft == "llm+tts" else inf
+        steps = (prepare_at, commit_at, latest)
+        self._deadline.set_commit(commit_at, wake_at=min(step for step in steps if step > at))
+        return self._draft.prepare_speech(at) if at >= prepare_at else []
 
     def _handle_deadline(self, at: Seconds) -> list[Action]:
         kind, text = self._deadline.kind, self._user.transcript.text
-        if kind == "commit" and at < self._deadline.commit_at:
+        if kind == "commit" and text:
             return self._await_commit_time(at, self._deadline.commit_at)
         self._deadline.clear()
         if kind == "finalize":
@@ -240,8 +263,7 @@ class TurnMachine:
             self._finalizing = False
             self._deadline.await_user(at, has_words=False)
             return []
-        reasons: dict[str, EndReason] = {"commit": self._user.ending, "yield": "key"}
-        return self._commit(at, reasons.get(kind, "timeout"))
+        return self._commit(at, "key" if kind == "yield" else "timeout")
 
     def _commit(self, at: Seconds, reason: EndReason) -> list[Action]:
         """End the user's turn, and have the reply spoken."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from voicecli import events
 from voicecli.events import Action, Ending, Event
 from voicecli.turns.end_of_turn import classify_ending, weigh_sound
+from voicecli.turns.policy import TurnPolicy
 from voicecli.turns.transcript import SAME_WORD, TurnTranscript
 from voicecli.units import Seconds
 
@@ -83,16 +84,16 @@ class UserTurn:
         """How the turn ends, by its words and, as far as it is known, its sound."""
         return weigh_sound(classify_ending(self.transcript.text), self.end_score)
 
-    @property
-    def looks_whole(self) -> bool:
-        """Whether the user is silent, no word seems to be missing and the words may be all.
+    def find_draft_time(self, policy: TurnPolicy) -> Seconds | None:
+        """Return from when on to draft on the words known: in a pause, if they may be all.
 
         The last word must end with the voice, to within SAME_WORD: a missing word takes longer.
         """
         text, end = self.transcript.text, self.transcript.speech_end
-        if not text or end is None or self.silent_since is None:
-            return False
-        return end >= self.silent_since - SAME_WORD and classify_ending(text) != "incomplete"
+        pause = policy.pauses.get(classify_ending(text))
+        if not text or end is None or self.silent_since is None or pause is None:
+            return None
+        return self.silent_since + pause if end >= self.silent_since - SAME_WORD else None
 
     def ends_with(self, event: events.UtteranceEnded) -> bool:
         """Whether ``event`` refers to the last word known."""

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from voicecli.audio.interfaces import Detector
 from voicecli.audio.pcm import SILENT_DBFS, Float32Array, samples_of
-from voicecli.audio.vad.energy import FRAME, Frame, LevelMeter
+from voicecli.audio.vad.energy import FRAME, STEP, Frame, LevelMeter
 from voicecli.audio.vad.network import RATE, WINDOW, SileroNetwork
 from voicecli.events import (
     Event,
@@ -182,7 +182,7 @@ class SileroDetector(Detector):
     def _find_pause(self, until: Seconds) -> Iterator[Event]:
         """Report a pause, or its end; the levels tell 30 ms before the network has judged."""
         loud = any(frame.level >= frame.threshold(self._peak) for frame in self._frames)
-        silent = until - self._find_end() >= self._pause
+        silent = until - self._find_end() >= self._pause - STEP / 2  # the end is known to a STEP
         if self._paused and not silent:
             self._paused = False
             yield SpeechResumed(at=until)
