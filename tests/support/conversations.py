@@ -39,7 +39,7 @@ from voicecli.pipeline.wiring import Services, open_session
 from voicecli.profile import Profile, load_profile
 from voicecli.services.interfaces import ServiceAddress
 from voicecli.standin import Endpoints, Fault, serve
-from voicecli.standin.engines import LlmEngine
+from voicecli.standin.engines import LlmEngine, SttEngine
 from voicecli.standin.engines.scripted import create_scripted_engines
 from voicecli.standin.script import Script
 from voicecli.timeline import Entry, Follower, Timeline
@@ -145,18 +145,19 @@ def converse(
     during: During | None = None,
     follow: Follower | None = None,
     llm: LlmEngine | None = None,
+    stt: Callable[[], SttEngine] | None = None,
 ) -> Conversation:
     """Hold a conversation in virtual time with a user who says ``spoken``.
 
     absent: a service that cannot be reached.
     recorded: the user is a recording: it waits for replies, in half duplex, and has no limits.
     tapped: keep the messages to the STT.
-    llm: answers in the script's place.
+    llm, stt: answers or transcribes in the script's place.
     """
     talk = Conversation()
     if follow is not None:
         talk.timeline.follow(follow)
-    run = _Run(talk, profile, spoken, absent, recorded, tapped, during, llm)
+    run = _Run(talk, profile, spoken, absent, recorded, tapped, during, llm, stt)
     clock.run(run.hold(script, faults), virtual=True)
     return talk
 
@@ -173,10 +174,12 @@ class _Run:
     tapped: bool
     during: During | None
     llm: LlmEngine | None
+    stt: Callable[[], SttEngine] | None
 
     async def hold(self, script: Script, faults: Sequence[Fault]) -> None:
         engines = create_scripted_engines(script)
-        engines = replace(engines, llm=ObservedLlm(self.llm or engines.llm, self.talk.requests))
+        observed = ObservedLlm(self.llm or engines.llm, self.talk.requests)
+        engines = replace(engines, llm=observed, stt=self.stt or engines.stt)
         try:
             async with serve(engines, faults=(*script.faults, *faults)) as endpoints:
                 await self._hold_over(endpoints)
