@@ -55,7 +55,10 @@ FINALIZE_TIMEOUT: Seconds = 2.0
 ENDPOINT_TIMEOUT: Seconds = 5.0
 
 GOLDEN_RATIO = 0.618034
-"""Its multiples spread evenly, modulo 1: the speech ends anywhere in a block."""
+"""Its multiples spread evenly, modulo 1."""
+
+LEAD_SPREAD: Seconds = 1.0
+"""The speech ends anywhere in a block and between two interims, which Nova-3 sends each second."""
 
 
 class SttProber(Prober):
@@ -150,9 +153,9 @@ class SttProber(Prober):
         return isinstance(event, UtteranceEnded)
 
     def _choose_speech(self, number: int) -> tuple[Clip, bytes]:
-        """A clip, and its audio with a lead that varies where in a block the speech ends."""
+        """A clip, and its audio with a lead that varies by up to LEAD_SPREAD."""
         clip = self._clips[number % len(self._clips)]
-        return clip, clip.with_lead(LEAD + number * GOLDEN_RATIO % 1 * self._block)
+        return clip, clip.with_lead(LEAD + number * GOLDEN_RATIO % 1 * LEAD_SPREAD)
 
     def _find_notice(self, clip: Clip, speech: bytes) -> Seconds | None:
         """End of the speech → the detector reports it, in the same blocks; None if it does not."""
