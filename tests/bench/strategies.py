@@ -10,7 +10,7 @@ from tests.bench.user import GAPS, Said, Sentence, User
 from tests.support.conversations import converse, profile
 from voicecli.metrics.summary import Distribution, describe
 from voicecli.metrics.turns import Turn, measure_turns
-from voicecli.metrics.usage import SessionUsage, count_usage
+from voicecli.metrics.usage import Prices, SessionUsage, count_usage, estimate_cost
 from voicecli.profile import Profile
 from voicecli.standin.script import Latency, LlmScript, Script, Speaks, SttScript, TtsScript
 from voicecli.units import Seconds
@@ -81,8 +81,10 @@ class Result:
     """The outcome of a condition.
 
     waits: mouth-to-ear of the sentences that were not talked over, by the user's own clock.
+    prices: of the profile's services, though stand-ins served.
     """
 
+    prices: Prices = field(default_factory=Prices)
     said: list[Said] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     usage: list[SessionUsage] = field(default_factory=list)
@@ -114,9 +116,20 @@ class Result:
     def cut_rate(self) -> float:
         return len(self.cut) / max(1, len(self.paused))
 
+    @property
+    def halves(self) -> tuple[Result, Result]:
+        """Split the sentences: what is chosen by one half is judged by the other."""
+        middle = len(self.said) // 2
+        return Result(said=self.said[:middle]), Result(said=self.said[middle:])
+
     def total(self, name: str) -> int:
         """Return the sum of a count over all sessions."""
         return sum(getattr(one, name) for one in self.usage)
+
+    @property
+    def discarded_cost(self) -> float:
+        """Return what the discarded drafts would have cost, in US dollars."""
+        return sum(estimate_cost(one, self.prices).discarded or 0.0 for one in self.usage)
 
 
 def script_log_normal(condition: Condition, seed: int, said: Sequence[Sentence]) -> Script:
@@ -154,8 +167,8 @@ def script_stt(condition: Condition, said: Sequence[Sentence]) -> SttScript:
 
 def run_condition(condition: Condition, sessions: int = SESSIONS) -> Result:
     """Run the condition over all sessions; each has its sentences, the same for all conditions."""
-    result = Result()
     settings = condition.profile()
+    result = Result(settings.find_prices())
     for seed in range(sessions):
         said = choose_sentences(SENTENCES, seed)
         run_session(result, settings, script_log_normal(condition, seed, said), said, seed)

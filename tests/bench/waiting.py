@@ -34,6 +34,11 @@ HEAD = (
 )  # fmt: skip
 
 
+DRAFTS_HEAD = (
+    "discarded drafts", "n", "of", "prompt tokens", "tokens", "characters", "$ per 1000 turns",
+)  # fmt: skip
+
+
 def create_row(name: str, result: Result) -> list[object]:
     """Return a line of the table."""
     of = result.spread
@@ -48,6 +53,19 @@ def create_row(name: str, result: Result) -> list[object]:
         result.total("drafts_discarded"),
         result.total("llm_requests"),
         result.total("hedges"),
+    ]
+
+
+def create_drafts_row(name: str, result: Result) -> list[object]:
+    """Return a line of the table of what drafts cost; tokens and characters are per turn."""
+    turns = len(result.said)
+    spent = ("discarded_prompt_tokens", "discarded_tokens", "discarded_characters")
+    return [
+        name,
+        result.total("drafts_discarded"),
+        result.total("drafts"),
+        *(result.total(kind) / turns for kind in spent),
+        f"{1000 * result.discarded_cost / turns:.3f}",
     ]
 
 
@@ -95,11 +113,27 @@ def _print_log_normal(results: Mapping[str, Result]) -> None:
     print("   200 ms unless named; Finalize 50 ms; TTFT 460/1100 ms, 2 % stalls of 2 to 8 s;")
     print("   TTS 313/420 ms.  Waits are of sentences that were not talked over.")
     print(format_table(HEAD, [create_row(name, result) for name, result in results.items()]))
+    print()
+    print(
+        format_table(DRAFTS_HEAD, [create_drafts_row(name, one) for name, one in results.items()])
+    )
+    print(
+        "   Tokens and characters per turn; list prices of the services that stand-ins replace.\n"
+    )
+    for half, result in zip(("first", "second"), results[DEFAULT].halves, strict=True):
+        print(f"  default, {half} half of the sessions: {_describe_half(result)}")
     for name, result in results.items():
         if name != "classic" and name != ENDPOINTING:
             print(f"  sentences cut by {name.strip()}: {len(result.cut)} of {len(result.paused)}")
             for said in result.cut:
                 print(f"    {describe_cut(said)}")
+
+
+def _describe_half(half: Result) -> str:
+    return (
+        f"P50 {half.at('p50'):.0f} ms, P95 {half.at('p95'):.0f}, cut {100 * half.cut_rate:.1f} % "
+        f"of {len(half.paused)}"
+    )
 
 
 def _print_fixed(results: Mapping[tuple[str, str], Result]) -> None:
