@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voicecli.audio.pcm import AUDIBLE_DBFS, Resampler, find_audible, samples_of
+from voicecli.audio.pcm import (
+    AUDIBLE_DBFS,
+    SILENT_DBFS,
+    Resampler,
+    find_audible,
+    samples_of,
+    to_dbfs,
+    to_power,
+)
 from voicecli.units import AudioFormat
 
 RATES = st.sampled_from([8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000, 192_000])
@@ -58,6 +66,15 @@ def test_samples_are_a_view_of_little_endian_pairs() -> None:
     assert samples_of(b"").size == 0
     with pytest.raises(ValueError, match="multiple of element size"):
         samples_of(b"\x01\x00\xff")
+
+
+@given(st.floats(SILENT_DBFS, 0))
+def test_a_level_is_a_power_and_back(dbfs):
+    assert to_dbfs(to_power(dbfs)) == pytest.approx(dbfs, abs=1e-9)
+
+
+def test_no_level_is_below_silence():
+    assert to_dbfs(0.0) == SILENT_DBFS
 
 
 # ── the resampler: pieces do not show, tones stay, and little is held back ────

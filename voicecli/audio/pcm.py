@@ -7,7 +7,7 @@ dBFS (0 = a full-scale square wave).
 from __future__ import annotations
 
 from functools import cache
-from math import ceil, gcd
+from math import ceil, gcd, log10
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -22,12 +22,14 @@ Float64Array = NDArray[np.float64]
 AUDIBLE_DBFS = -45.0
 """A sample at or above this level is audible; the field's threshold for "first audible sample"."""
 
+_LINEAR16 = np.dtype("<i2")
+
 SILENT_DBFS = -100.0  # the level of digital silence
 
 
 def samples_of(pcm: bytes) -> SampleArray:
     """Return the samples of linear16 ``pcm`` as a view, without a copy."""
-    return np.frombuffer(pcm, dtype="<i2")
+    return np.frombuffer(pcm, _LINEAR16)
 
 
 def find_audible(samples: SampleArray) -> Samples | None:
@@ -40,13 +42,21 @@ def measure_level(samples: SampleArray) -> float:
     """Return the root-mean-square level of ``samples`` in dBFS."""
     if not samples.size:
         return SILENT_DBFS
-    return float(to_dbfs(np.mean(np.square(samples, dtype=np.float64), keepdims=True))[0])
+    return to_dbfs(float(np.mean(np.square(samples, dtype=np.float64))))
 
 
-def to_dbfs(power: Float64Array) -> Float64Array:
-    """Convert mean squares of samples to dBFS."""
-    silent = 10 ** (SILENT_DBFS / 10)
-    return 10 * np.log10(np.maximum(power / 32768.0**2, silent))
+def to_dbfs(power: float) -> float:
+    """Convert a mean square of samples to dBFS, SILENT_DBFS at least."""
+    return 10 * log10(max(power, _SILENT_POWER) / _FULL_POWER)
+
+
+def to_power(dbfs: float) -> float:
+    """Convert dBFS to a mean square of samples."""
+    return float(_FULL_POWER * 10 ** (dbfs / 10))
+
+
+_FULL_POWER = 32768.0**2
+_SILENT_POWER = to_power(SILENT_DBFS)
 
 
 _ZERO_CROSSINGS = 24  # of the sinc on either side: 1 ms at 24 kHz, 1.5 ms at 16 kHz

@@ -49,7 +49,7 @@ class LoopbackResult:
 def measure_levels(samples: SampleArray) -> Level:
     """Measure ``samples``."""
     values = np.abs(samples.astype(np.float64))
-    peak = float(to_dbfs(np.square([values.max(initial=0)]))[0])
+    peak = to_dbfs(float(values.max(initial=0)) ** 2)
     return Level(measure_level(samples), peak, clipped=int(np.sum(values >= 32767)))
 
 

@@ -42,6 +42,7 @@ _FRAME, _HOP = 256, 128  # of the spectra
 _FRAMES = 4
 _BINS = _FRAME // 2 + 1
 _FEATURES = 128  # of a window; as many as the LSTM has cells
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)  # numpy would convert a 0
 
 
 class SileroNetwork:
@@ -75,8 +76,8 @@ class SileroNetwork:
         first.apply(self._triples, self._first[1:])
         fourth.apply(third.apply(second.apply(self._pairs).reshape(-1)), self._features)
         self._remember()
-        score = float(np.maximum(self._outputs, 0) @ weights.sum.matrix + weights.sum.bias[0])
-        return 1 / (1 + math.exp(-score))
+        score = np.maximum(self._outputs, _ZERO) @ weights.sum.matrix + weights.sum.bias[0]
+        return 1 / (1 + math.exp(-float(score)))
 
     def _remember(self) -> None:
         """Advance the LSTM by one step; ``load_weights`` prepared its gates for tanh."""
@@ -84,12 +85,14 @@ class SileroNetwork:
         gates += self._weights.gates.bias
         np.tanh(gates, out=gates)
         sigmoids = gates[: 3 * _FEATURES]
-        sigmoids += 1
-        sigmoids /= 2
+        sigmoids += _ONE
+        sigmoids *= _HALF
         take, keep, show, new = gates.reshape(4, _FEATURES)
+        new *= take
         self._cells *= keep
-        self._cells += take * new
-        np.multiply(show, np.tanh(self._cells), out=self._outputs)
+        self._cells += new
+        np.tanh(self._cells, out=self._outputs)
+        self._outputs *= show
 
 
 def _overlap(array: Float32Array, rows: int, length: int, step: int) -> Float32Array:
@@ -107,7 +110,7 @@ class _Layer(NamedTuple):
         """Return the layer's outputs, without their negative part; in ``out`` where given."""
         outputs: Float32Array = inputs @ self.matrix
         outputs += self.bias
-        return np.maximum(outputs, 0, out=outputs if out is None else out)
+        return np.maximum(outputs, _ZERO, out=outputs if out is None else out)
 
 
 class _Weights(NamedTuple):

@@ -52,6 +52,9 @@ FADING: Seconds = 0.1  # how long after the last voiced window a voice may still
 BRIDGE: Seconds = 0.03  # bridges such a dip near the beginning or the end of a voice
 
 
+_FULL_SCALE = np.float32(1 / 32768)  # a power of two: the product is exact
+
+
 class _Windows:
     """Cuts blocks of ``format`` into windows at the network's rate.
 
@@ -77,7 +80,7 @@ class _Windows:
         began = block.at - self._in / self._rate
         samples = samples_of(block.pcm)
         self._in += len(samples)
-        scaled = samples.astype(np.float32) / 32768
+        scaled = samples * _FULL_SCALE
         if self._resampler is not None:
             scaled = self._resampler.resample_chunk(scaled)
         self._rest = np.concatenate([self._rest, scaled])
