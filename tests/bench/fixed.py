@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from tests.bench.user import Sentence, User
 from voicecli.audio.virtual import VirtualSpeaker
+from voicecli.events import EndReason
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.profile import Profile
@@ -25,7 +26,7 @@ QUESTIONS = ("Yes, please.", "And tomorrow?", "Is it far?")
 REPLY = "It is sunny today, and warm enough to sit outside until late in the evening."
 """Two clauses, so two flushes in seven seconds; Aura accepts 20 a minute."""
 
-ENDPOINTING, FINAL, FINALIZE, HANGOVER, COMMIT = 0.2, 0.1, 0.05, 0.2, 0.45
+ENDPOINTING, FINAL, FINALIZE, HANGOVER = 0.2, 0.1, 0.05, 0.2
 TTFT, TOKEN, TTFB = 0.2, 0.015, 0.12
 
 FIRST_CLAUSE = 3
@@ -38,14 +39,19 @@ tts: {{ttfb_ms: 120}}
 """
 
 
-def script_latency(profile: Profile) -> Seconds:
-    """Return mouth-to-ear by the script and the chosen waits alone: the program adds the rest."""
+def script_latency(profile: Profile, reason: EndReason = "complete") -> Seconds:
+    """Return mouth-to-ear by the script and the chosen waits alone: the program adds the rest.
+
+    reason: the rule that ended the turn.
+    """
     clause = TTFT + FIRST_CLAUSE * TOKEN
     if profile.turn.detect == "endpointing":
         return ENDPOINTING + FINAL + clause + TTFB
     final, pause = HANGOVER + FINALIZE, profile.turn.pause
     drafted = final if pause is None else pause
-    return max(COMMIT, max(drafted + clause, final, COMMIT - SPEECH_LEAD) + TTFB)
+    waits = profile.turn.commit
+    commit: Seconds = getattr(waits, reason, waits.complete)
+    return max(commit, max(drafted + clause, final, commit - SPEECH_LEAD) + TTFB)
 
 
 @asynccontextmanager
@@ -81,9 +87,12 @@ class Talk:
     def added_since(self, begun: Seconds) -> list[Seconds]:
         """Return the same for questions asked from ``begun`` on."""
         return [
-            one.answered - one.end - script_latency(self.profile)
+            one.answered - one.end - script_latency(self.profile, one.answer.reason)
             for one in self.user.said
-            if one.answered is not None and not one.talked_over and one.start >= begun
+            if one.answered is not None
+            and one.answer is not None
+            and not one.talked_over
+            and one.start >= begun
         ]
 
 

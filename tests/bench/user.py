@@ -64,6 +64,7 @@ class Said:
     commits: the agent's commits before the sentence ended; any of them cuts it.
     heard: when the agent was first heard after the sentence began.
     answered: when a reply committed after the sentence ended was first heard.
+    answer: the commit of that reply.
     """
 
     sentence: Sentence
@@ -72,6 +73,7 @@ class Said:
     commits: list[CommitReply] = field(default_factory=list)
     heard: Seconds | None = None
     answered: Seconds | None = None
+    answer: CommitReply | None = None
 
     @property
     def cut(self) -> bool:
@@ -101,11 +103,12 @@ class User:
         self.format = AudioFormat(rate)
         self.said: list[Said] = []
         self._sentences = deque(sentences)
-        self._size = 2 * self.format.samples(block)
+        self._size = SAMPLE_SIZE * self.format.samples(block)
+        self._noise = make_room_noise(rate)[: self.format.samples(block)]
         self._gap = gap
         self._rng = random.Random(seed)
         self._answered = self._agent_speaks = False
-        self._turns: set[TurnId] = set()  # committed since the end of the last sentence
+        self._turns: dict[TurnId, CommitReply] = {}  # since the end of the last sentence
 
     async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
         start, count = clock.now(), 0
@@ -128,7 +131,9 @@ class User:
             count += 1
 
     def _add_noise(self, piece: bytes) -> bytes:
-        block = make_room_noise(self.format.rate)[: self._size // SAMPLE_SIZE].copy()
+        if not piece:
+            return self._noise.tobytes()
+        block = self._noise.copy()
         block[: len(piece) // SAMPLE_SIZE] += samples_of(piece)
         return block.tobytes()
 
@@ -159,12 +164,12 @@ class User:
             case CommitReply() if entry.at < said.end:
                 said.commits.append(entry)
             case CommitReply():
-                self._turns.add(entry.turn)
+                self._turns[entry.turn] = entry
             case PlaybackStarted():
                 self._agent_speaks = True
                 said.heard = said.heard if said.heard is not None else entry.at
                 if said.answered is None and entry.turn in self._turns:
-                    said.answered = entry.at
+                    said.answered, said.answer = entry.at, self._turns[entry.turn]
             case ReplyFinished() | ReplyFailed() | ReplyCancelled():
                 self._agent_speaks = False
                 if entry.turn in self._turns and not isinstance(entry, ReplyCancelled):
