@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +30,13 @@ from voicecli.events import (
     SpeechResumed,
     SpeechStarted,
 )
-from voicecli.pipeline.end_of_turn import ONSET, EndOfTurnScorer
+from voicecli.pipeline.end_of_turn import (
+    NICENESS,
+    ONSET,
+    EndOfTurnScorer,
+    _open_thread,
+    judge_in_time,
+)
 from voicecli.standin.script import Script, SttScript
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, AudioFormat, Seconds
@@ -129,6 +137,24 @@ def test_a_reply_that_was_not_heard_is_no_end_of_the_turn():
 )
 def test_a_pause_that_is_over_is_not_reported(entry: Entry):
     assert converse(audio(0, 3.1), starts(1), score(3), entry).posted == []
+
+
+@pytest.mark.parametrize(("now", "judged"), [(2.9, 0.75), (3.1, None)])
+def test_a_pause_that_has_waited_too_long_is_not_judged(now: Seconds, judged: float | None):
+    network = Network()
+    network.free.set()
+    asked = _open_thread().submit(judge_in_time, network, audio(0, 1), FORMAT, 3.0, lambda: now)
+    assert asked.result(5) == judged
+    assert len(network.turns) == (judged is not None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a priority is the process's")
+def test_the_thread_gives_way_to_the_loop():
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    lowered = _open_thread().submit(priority).result(5)
+    assert lowered == min(19, priority() + NICENESS)
 
 
 def test_only_the_last_of_the_pauses_is_reported_and_none_that_waits_is_judged():

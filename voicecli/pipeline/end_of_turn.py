@@ -1,13 +1,18 @@
 """Has a model judge, in a pause, whether the user's turn has ended.
 
 A judgement takes 46 ms of a core, so a thread makes it.  All sessions of the process share one
-thread: with more, they would compete with the audio path of every session for the cores.
+thread: with more, they would compete with the audio path of every session for the cores.  Where
+the thread has too much to do, pauses go unjudged, and the words alone decide: a pause that has
+waited for LONGEST_WAIT is dropped, and one that is over, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -21,6 +26,12 @@ from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 ONSET: Seconds = 0.2
 """Audio that is judged before the detected start of the turn, which may have been soft."""
+
+LONGEST_WAIT: Seconds = 0.25
+"""For the thread.  By default, the turn is committed 370 ms after a score was asked for."""
+
+NICENESS = 10
+"""Of the thread.  The event loop comes first where both share a core."""
 
 
 class EndOfTurnScorer:
@@ -71,10 +82,28 @@ class EndOfTurnScorer:
     async def _score(self, order: ScoreEndOfTurn, post: Post) -> None:
         start = order.speech_end - LONGEST if self._start is None else self._start - ONSET
         turn = [block for block in self._blocks if block.at >= start]
-        probability = await asyncio.get_running_loop().run_in_executor(
-            _open_thread(), self._network.judge, turn, self._format
+        loop = asyncio.get_running_loop()
+        due = loop.time() + LONGEST_WAIT
+        probability = await loop.run_in_executor(
+            _open_thread(), judge_in_time, self._network, turn, self._format, due, loop.time
         )
-        post(EndOfTurnScored(at=clock.now(), speech_end=order.speech_end, probability=probability))
+        if probability is not None:
+            post(
+                EndOfTurnScored(
+                    at=clock.now(), speech_end=order.speech_end, probability=probability
+                )
+            )
+
+
+def judge_in_time(
+    network: SmartTurn,
+    turn: Sequence[AudioBlock],
+    format: AudioFormat,
+    due: Seconds,
+    now: Callable[[], Seconds],
+) -> float | None:
+    """Have ``network`` judge ``turn``; return None, unjudged, when ``due`` is past."""
+    return None if now() > due else network.judge(turn, format)
 
 
 def create_scorer(end_model: EndModel, format: AudioFormat) -> EndOfTurnScorer | None:
@@ -88,4 +117,10 @@ def create_scorer(end_model: EndModel, format: AudioFormat) -> EndOfTurnScorer |
 
 @cache
 def _open_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="end of turn")
+    return ThreadPoolExecutor(1, "end of turn", initializer=_give_way)
+
+
+def _give_way() -> None:
+    """Lower this thread's priority; where a priority is the whole process's, do nothing."""
+    if sys.platform == "linux":
+        os.nice(NICENESS)  # of the calling thread
