@@ -1,9 +1,9 @@
 """Has a model judge, in a pause, whether the user's turn has ended.
 
-A judgement takes 46 ms of a core, so a thread makes it.  All sessions of the process share one
-thread: with more, they would compete with the audio path of every session for the cores.  Where
-the thread has too much to do, pauses go unjudged, and the words alone decide: a pause that has
-waited for LONGEST_WAIT is dropped, and one that is over, too.
+A judgement takes 46 to 92 ms of a core, so a thread makes it.  All sessions of the process share
+one thread: with more, they would compete with the audio path of every session for the cores.  Where
+it has too much to do, pauses go unjudged, and the words alone decide: a pause that has waited for
+LONGEST_WAIT is dropped, and so is one that is over.
 """
 
 from __future__ import annotations
