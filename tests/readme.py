@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tests.support import ROOT
+from tests.wild.llm_servers import SERVERS
 from voicecli.cli.app import COMMANDS, run
 from voicecli.cli.errors import EXIT_CODES
 from voicecli.metrics import stages, usage
@@ -73,6 +74,14 @@ def run_command(arguments: str) -> str:
 def _format_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     cells = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in cells)
+
+
+def _render_servers() -> str:
+    rows = []
+    for server in SERVERS:
+        settings = [f"`llm.{name}: {value}`" for name, value in server.settings.items()]
+        rows.append([server.name, f"`{server.url}`", ", ".join(settings)])
+    return _format_table(["server", "`llm.base_url`", "also needs"], rows)
 
 
 def _render_commands() -> str:
@@ -133,6 +142,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "session-counts": _render_session_counts,
     "probe-metrics": _render_probe_metrics,
     "settings": _render_settings,
+    "servers": _render_servers,
 }
 
 

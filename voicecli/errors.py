@@ -11,6 +11,7 @@
     │   ├── AbsentError     5   nothing answers at its address
     │   ├── OfflineError    5   the network is down, or has no route to it
     │   ├── StalledError    5   it sends nothing, though its connection is open
+    │   ├── DeclinedError   5   it declines this prompt; another one may pass
     │   └── RefusedError    3   it refuses the key, or what the key may do
     ├── UnreliableError     6   measured, but not reliably (only with --strict)
     └── NoReplyError        7   the agent never answered
@@ -23,6 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+
+from typing_extensions import override
 
 from voicecli.units import Seconds
 
@@ -129,6 +132,15 @@ class OfflineError(ServiceError):
 
 class StalledError(ServiceError):
     """A service that owes an answer sends nothing, though its connection is open."""
+
+
+class DeclinedError(ServiceError):
+    """A service declines the content of a call; the conversation can go on with another one."""
+
+    @property
+    @override
+    def final(self) -> bool:
+        return False
 
 
 class RefusedError(ServiceError, CredentialsError):

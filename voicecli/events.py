@@ -270,6 +270,14 @@ stalled: no audio arrived at all for ``tts.first_audio_timeout_ms``.
 """
 
 
+Truncation = Literal["length", "content_filter"]
+"""Why an LLM ended a reply before it was complete.
+
+length: the limit of tokens was reached (``llm.max_tokens``, or the server's own).
+content_filter: the service withheld the rest.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFinished(ReplyEvent):
     """The reply's last sample was played.
@@ -279,6 +287,7 @@ class ReplyFinished(ReplyEvent):
     underruns: how often the sink ran dry during the reply.
     tokens, prompt_tokens: as the LLM service counts them; None when it does not report them.
     ended_by: how the end of the audio was known.
+    truncated: why the text is not complete; None if it is.
     """
 
     said: str
@@ -287,6 +296,7 @@ class ReplyFinished(ReplyEvent):
     tokens: int | None = None
     prompt_tokens: int | None = None
     ended_by: PlaybackEnd = "flushed"
+    truncated: Truncation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 
+from tests.support.chat_server import Answer, Server
 from voicecli import clock
 from voicecli.audio.interfaces import Source
 from voicecli.audio.pcm import samples_of
@@ -146,6 +147,7 @@ def converse(
     follow: Follower | None = None,
     llm: LlmEngine | None = None,
     stt: Callable[[], SttEngine] | None = None,
+    chat: Answer | None = None,
 ) -> Conversation:
     """Hold a conversation in virtual time with a user who says ``spoken``.
 
@@ -153,11 +155,12 @@ def converse(
     recorded: the user is a recording: it waits for replies, in half duplex, and has no limits.
     tapped: keep the messages to the STT.
     llm, stt: answers or transcribes in the script's place.
+    chat: a chat server that answers in the stand-in's place.
     """
     talk = Conversation()
     if follow is not None:
         talk.timeline.follow(follow)
-    run = _Run(talk, profile, spoken, absent, recorded, tapped, during, llm, stt)
+    run = _Run(talk, profile, spoken, absent, recorded, tapped, during, llm, stt, chat)
     clock.run(run.hold(script, faults), virtual=True)
     return talk
 
@@ -175,6 +178,7 @@ class _Run:
     during: During | None
     llm: LlmEngine | None
     stt: Callable[[], SttEngine] | None
+    chat: Answer | None
 
     async def hold(self, script: Script, faults: Sequence[Fault]) -> None:
         engines = create_scripted_engines(script)
@@ -189,6 +193,9 @@ class _Run:
     async def _hold_over(self, endpoints: Endpoints) -> None:
         profile = self.profile
         async with AsyncExitStack() as stack:
+            if self.chat is not None:
+                url = await stack.enter_async_context(Server(self.chat).listen())
+                endpoints = replace(endpoints, openai=url)
             if self.tapped:
                 endpoints = await stack.enter_async_context(_tap(endpoints, self.talk.frames))
             session = await stack.enter_async_context(

@@ -43,6 +43,7 @@ class Turn:
     raw: what each service took by itself; see ``stages.RAW``.
     requests, hedges: to the LLM; the requests include the hedges.
     cut_off: the user spoke again before the reply was heard, or soon after the commitment.
+    truncated: why the LLM ended the reply before it was complete; None if it did not.
     cold: the first turn, which pays for everything that is used for the first time.
     unreliable: why the measurement cannot be relied on, a clause each.
     """
@@ -70,6 +71,7 @@ class Turn:
     characters: int = 0
     underruns: int = 0
     cut_off: bool = False
+    truncated: events.Truncation | None = None
     cold: bool = False
     unreliable: tuple[str, ...] = ()
 
@@ -148,6 +150,7 @@ def _measure(trace: TurnTrace, traces: TraceCollector) -> Turn:
         characters=sum(len(clause.text) for clause in trace.sent),
         underruns=finished.underruns if finished else 0,
         cut_off=trace.cut_off or outcome == "discarded",
+        truncated=finished.truncated if finished else None,
         cold=trace is traces.committed[0],
         unreliable=_find_doubts(trace, traces) if outcome != "discarded" else (),
     )

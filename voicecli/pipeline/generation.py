@@ -17,9 +17,9 @@ import numpy as np
 
 from voicecli import clock
 from voicecli.errors import ServiceError
-from voicecli.events import ClauseReady, FirstToken, LlmRequested, TurnId
+from voicecli.events import ClauseReady, FirstToken, LlmRequested, Truncation, TurnId, Warned
 from voicecli.pipeline import Post
-from voicecli.services.interfaces import LanguageModel, Message, Usage
+from voicecli.services.interfaces import LanguageModel, Message, Truncated, Usage
 from voicecli.text.chunker import Chunker
 from voicecli.text.markdown import MarkdownFilter
 from voicecli.text.pacing import Pacing
@@ -147,6 +147,7 @@ class Generation:
     failure: why the LLM's text ended early, or None.
     apologised: whether the text is the apology.
     tokens, prompt_tokens: as the service counts them; None if it does not.
+    truncated: why the service ended the text before it was complete, or None.
     """
 
     turn: TurnId
@@ -163,6 +164,7 @@ class Generation:
     apologised: bool = field(default=False, init=False)
     tokens: int | None = field(default=None, init=False)
     prompt_tokens: int | None = field(default=None, init=False)
+    truncated: Truncation | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._progress = asyncio.Event()
@@ -247,6 +249,9 @@ class Generation:
         try:
             async with aclosing(self.llm.reply(self.messages)) as pieces:
                 async for piece in pieces:
+                    if isinstance(piece, Warned):
+                        self.post(piece)
+                        continue
                     if self._winner is None and isinstance(piece, str):
                         self._winner, self.failure = attempt, None
                         self.hedge.add(clock.now() - sent)
@@ -262,8 +267,10 @@ class Generation:
         del self._requests[attempt]
         self._progress.set()
 
-    def _take(self, piece: str | Usage) -> None:
-        if isinstance(piece, Usage):
+    def _take(self, piece: str | Truncated | Usage) -> None:
+        if isinstance(piece, Truncated):
+            self.truncated = piece.reason
+        elif isinstance(piece, Usage):
             self.tokens, self.prompt_tokens = piece.completion_tokens, piece.prompt_tokens
         else:
             self.text.push(piece)

@@ -90,10 +90,6 @@ class CascadeResponder(Responder):
         await self.tts.clear()
 
     @override
-    async def load(self) -> None:
-        await self.llm.load()
-
-    @override
     async def prepare_next(self, post: Post) -> None:
         try:
             await self.tts.warm()
@@ -185,6 +181,7 @@ class Reply(ReplyHandle):
             tokens=self.generation.tokens,
             prompt_tokens=self.generation.prompt_tokens,
             ended_by=self.speech.ended_by,
+            truncated=self.generation.truncated,
         )
 
     def _failed(self, failure: ServiceError) -> events.ReplyFailed:

@@ -22,7 +22,7 @@ from voicecli.pipeline.wiring import Services
 from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter, is_refusal
 from voicecli.profile import Profile
 from voicecli.services import find_provider
-from voicecli.services.interfaces import LanguageModel, Message, TtsProvider, Usage
+from voicecli.services.interfaces import LanguageModel, Message, Piece, TtsProvider, Usage
 from voicecli.text.pacing import Pacing
 from voicecli.units import Seconds
 
@@ -61,13 +61,11 @@ class LlmProber(Prober):
     @override
     async def measure_cold(self, number: int) -> Sample:
         async with self._services.open_llm() as llm:
-            await llm.load()
             return await self._measure_reply(llm, number, cold=True)
 
     @override
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
         async with self._services.open_llm() as llm:
-            await llm.load()
             for number in range(warmup):
                 await self._measure_reply(llm, number)
             while (ticket := await tickets.take()) is not None:
@@ -134,15 +132,11 @@ class _TimedModel(LanguageModel):
         return self._inner.request_id
 
     @override
-    async def load(self) -> None:
-        await self._inner.load()
-
-    @override
     async def warm(self) -> None:
         await self._inner.warm()
 
     @override
-    async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+    async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[Piece, None]:
         request = _TimedRequest(clock.now())
         self.requests.append(request)
         try:
@@ -150,7 +144,7 @@ class _TimedModel(LanguageModel):
                 async for piece in pieces:
                     if isinstance(piece, Usage):
                         request.usage = piece
-                    else:
+                    elif isinstance(piece, str):
                         request.pieces.append(clock.now())
                     yield piece
         except ServiceError as error:

@@ -27,7 +27,7 @@ from voicecli.timeline import Entry, encode
 SCHEMA_VERSION = 1
 
 _UNCHANGED = """drafted requests hedges retries tokens prompt_tokens flushes characters underruns
-cut_off cold end_score"""
+cut_off truncated cold end_score"""
 """The fields of a turn that the result holds as they are."""
 
 

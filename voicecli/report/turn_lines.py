@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Literal, NamedTuple
 
-from voicecli.events import CommitReply, ConnectionLost, Warned
+from voicecli.events import CommitReply, ConnectionLost, Truncation, Warned
 from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR
 from voicecli.metrics.summary import Budgets, find_overruns
 from voicecli.metrics.turns import Turn, TurnReader
@@ -41,6 +41,10 @@ class StyledText(NamedTuple):
     style: Literal["met", "over", ""] = ""
 
 
+_TRUNCATED: dict[Truncation, str] = {
+    "length": "reply cut: limit of tokens",
+    "content_filter": "reply cut: content filter",
+}
 _COLOURS = {"met": "\x1b[32m", "over": "\x1b[31m"}  # green, red
 
 
@@ -179,6 +183,8 @@ def list_marks(turn: Turn, budgets: Budgets) -> list[str]:
     if turn.outcome == "interrupted":
         within = ", last words estimated" if turn.said_estimated else ""
         marks.append(f"interrupted after {turn.heard:.1f} s{within}")
+    if turn.truncated is not None:
+        marks.append(_TRUNCATED[turn.truncated])
     if turn.failure is not None:
         marks.append(f"{turn.failure.service.upper()} failed: {sanitize_line(turn.failure.reason)}")
     for one in find_overruns(turn, budgets):

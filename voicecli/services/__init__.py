@@ -16,7 +16,7 @@ PRICE_SOURCES = ("https://deepgram.com/pricing", "https://openai.com/api/pricing
 
 PROVIDERS: dict[str, dict[str, str]] = {
     "stt": {"deepgram": "voicecli.services.deepgram.nova:NOVA"},
-    "llm": {"openai": "voicecli.services.openai:CHAT_COMPLETIONS"},
+    "llm": {"openai": "voicecli.services.openai.chat:CHAT_COMPLETIONS"},
     "tts": {"deepgram": "voicecli.services.deepgram.aura:AURA"},
 }
 

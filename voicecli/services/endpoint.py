@@ -145,17 +145,18 @@ class Refusal(NamedTuple):
         *,
         request_id: str | None,
         retry_after: str | None = None,
-        kind: type[ServiceError] = ServiceError,
+        kind: type[ServiceError] | None = None,
         **names: str,
     ) -> ServiceError:
         """Create the error: this meaning, and the service's own ``message``, sanitized.
 
+        kind: by default RefusedError for 401 and 403, ServiceError for all others.
         retry_after: the header; a date in it is ignored, as this machine's may be wrong.
         """
         detail = f"HTTP {code}" if code < 1000 else str(code)  # close codes start at 1000
         if words := sanitize_short(message):
             detail = f"{detail}: {words}"
-        return (RefusedError if code in (401, 403) else kind)(
+        return (kind or (RefusedError if code in (401, 403) else ServiceError))(
             service,
             f"{self.cause.format_map(names)} ({detail})",
             hint=self.hint.format_map(names),

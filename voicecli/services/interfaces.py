@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from voicecli.events import ConnectionOpened, Event
+from voicecli.events import ConnectionOpened, Event, Truncation, Warned
 from voicecli.settings import milliseconds, section, setting, timeout
 from voicecli.units import AudioBlock, Seconds
 
@@ -208,6 +208,17 @@ class Usage:
     completion_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """The service ended the reply before it was complete."""
+
+    reason: Truncation
+
+
+Piece = str | Warned | Truncated | Usage
+"""What an LLM yields of a reply."""
+
+
 class LanguageModel(Protocol):
     """The LLM."""
 
@@ -215,14 +226,13 @@ class LanguageModel(Protocol):
     def request_id(self) -> str:
         """The service's id of the last reply that began; "" where it gives none."""
 
-    def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
-        """Yield the pieces of a reply as they arrive, none empty; at most one Usage, at the end.
+    def reply(self, messages: Sequence[Message]) -> AsyncGenerator[Piece, None]:
+        """Yield a reply's text as it arrives, none before its first word, and warnings.
+
+        At most one Truncated and one Usage follow the text.
 
         Leaving early ends the request.  Raises ServiceError, also when the reply breaks off.
         """
-
-    async def load(self) -> None:
-        """Load the libraries that replies need, in a thread; a reply before that waits for it."""
 
     async def warm(self) -> None:
         """Open a connection ahead of the first request, or renew it.

@@ -1,0 +1,226 @@
+"""The LLM: chat completions, streamed, over HTTP connections that are kept warm.
+
+Without the ``openai`` package: it hides how a stream ends, gives up at the first chunk that is not
+JSON, and costs 0.3 s and 45 MB to load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from voicecli import __version__, clock
+from voicecli.events import Warned
+from voicecli.sanitize import sanitize_short
+from voicecli.services.endpoint import Endpoint, check_key, check_url
+from voicecli.services.interfaces import (
+    Handshake,
+    LanguageModel,
+    LlmProvider,
+    Message,
+    Piece,
+    ServiceAddress,
+    Truncated,
+)
+from voicecli.services.openai.answer import Answer, Wait
+from voicecli.services.openai.errors import ErrorFactory, find_request_id
+from voicecli.services.openai.events import Frame
+from voicecli.services.openai.problems import find_error, read_problem
+from voicecli.services.openai.reply import ReplyReader
+from voicecli.services.openai.request import ChatRequest, encode_request
+from voicecli.services.openai.settings import API_URL, URL_ENV, ChatSettings
+from voicecli.units import Seconds
+
+if TYPE_CHECKING:
+    import httpx2
+
+_log = logging.getLogger(__name__)
+
+KEEP_WARM: Seconds = 300.0
+"""How long an idle connection is kept; httpx2's 5 s cost a TLS handshake at most turns."""
+
+USAGE_TIMEOUT: Seconds = 0.5
+"""How long to wait for the token counts after the last token."""
+
+_FIELD_STATUSES = (400, 422, 501)
+"""The statuses with which servers refuse a field of a request."""
+
+
+@dataclass(eq=False)
+class ChatCompletions(LanguageModel):
+    """An LLM whose connections are kept warm."""
+
+    settings: ChatSettings
+    endpoint: Endpoint
+    address: ServiceAddress
+    http_client: httpx2.AsyncClient
+    request_id: str = ""
+
+    def __post_init__(self) -> None:
+        self._errors = ErrorFactory(self.endpoint, self.settings)
+        self._request = ChatRequest(self.settings)
+        self._warned: set[str] = set()
+
+    @override
+    async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[Piece, None]:
+        wait = Wait()
+        wait.restart(self.settings.first_token_timeout, "word")
+        accepted = False
+        while not accepted:
+            sent = self._request.build(messages)
+            answer = Answer(await self._send(sent, wait), self._errors, wait)
+            try:
+                if accepted := answer.response.is_success:
+                    self.request_id = find_request_id(answer.response) or ""
+                    async with aclosing(self._read(answer)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                    continue
+                problem = await answer.read_problem()
+                refused = answer.response.status_code in _FIELD_STATUSES
+                advice = self._request.adapt(sent, problem) if refused else None
+                if advice is None:
+                    raise self._errors.refuse(answer.response, problem, sent)
+                for sentence in advice:
+                    yield _warn(sentence)
+            finally:
+                await answer.response.aclose()
+
+    async def _read(self, answer: Answer) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces of a reply."""
+        reply = ReplyReader()
+        while (frames := await answer.read_frames(complete=bool(reply.finish))) is not None:
+            for frame in frames:
+                for piece in self._take(frame, reply, answer):
+                    yield piece
+            if reply.done:
+                await answer.drain()
+                break
+        reply.done = reply.done or answer.whole
+        if (lack := self._errors.find_lack(answer.response, reply)) is not None:
+            raise lack
+        if reply.truncated:
+            yield Truncated(reply.truncated)
+        if reply.usage is not None:
+            yield reply.usage
+
+    def _take(self, frame: Frame, reply: ReplyReader, answer: Answer) -> Iterator[Piece]:
+        """Take the next event of a reply, and move the time by which another one must come."""
+        if (problem := find_error(frame)) is not None:
+            raise self._errors.report(answer.response, problem)
+        finished = reply.finish
+        if text := reply.read(frame):
+            yield text  # a slow listener must not shorten the wait
+            answer.wait.restart(self.settings.token_timeout, "further word")
+        if reply.finish and not (finished and text):  # some servers finish every chunk
+            answer.wait.deadline = clock.now() + USAGE_TIMEOUT
+        yield from self._find_warnings(reply)
+
+    def _find_warnings(self, reply: ReplyReader) -> Iterator[Warned]:
+        """Warn, once in a session, of what is ignored."""
+        if reply.odd and "chunk" not in self._warned:
+            self._warned.add("chunk")
+            yield _warn(f"skipped a chunk that is not understood: {reply.odd}")
+        if reply.tools and reply.said and "tool" not in self._warned:
+            self._warned.add("tool")
+            yield _warn(f"the model {reply.describe_tools()}")
+
+    async def _send(self, fields: Mapping[str, Any], wait: Wait) -> httpx2.Response:
+        import httpx2
+
+        try:
+            request = self.http_client.build_request(
+                "POST",
+                f"{self.endpoint.http_url()}/chat/completions",
+                content=encode_request(fields),
+                headers={"Content-Type": "application/json", **_make_headers(self.address)},
+            )
+            async with asyncio.timeout_at(wait.deadline):
+                return await self.http_client.send(request, stream=True)
+        except TimeoutError:
+            raise self._errors.expire(wait.late, None) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise self._errors.disconnect(error, None) from None
+
+    @override
+    async def warm(self) -> None:
+        import httpx2
+
+        handshake = _handshake(self.settings, self.address)
+        url = self.endpoint.http_url() + handshake.path
+        try:
+            async with asyncio.timeout(self.settings.first_token_timeout):
+                response = await self.http_client.get(url, headers=handshake.headers)
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL) as error:
+            _log.info("LLM: warming up failed: %s", sanitize_short(str(error)))
+            return
+        if response.status_code == 401:
+            raise self._errors.refuse(response, read_problem(response.content), {})
+
+
+@asynccontextmanager
+async def open_chat(
+    settings: ChatSettings, address: ServiceAddress
+) -> AsyncGenerator[ChatCompletions, None]:
+    """Open an LLM; it connects at the first reply.  Raises ProfileError or CredentialsError."""
+    endpoint = check_url("llm", address.url)
+    check_key("llm", endpoint, address.key, address.key_env)
+    import httpx2  # 60 ms
+
+    async with httpx2.AsyncClient(
+        headers={"User-Agent": f"voicecli/{__version__}"},
+        timeout=httpx2.Timeout(None, connect=settings.connect_timeout),  # the rest is timed here
+        limits=httpx2.Limits(keepalive_expiry=KEEP_WARM),
+        trust_env=not endpoint.loopback,  # a proxy has no business on loopback
+        verify=endpoint.secure,  # without TLS, no 25 ms for loading the authorities
+    ) as http_client:
+        yield ChatCompletions(settings, endpoint, address, http_client)
+
+
+def _make_headers(address: ServiceAddress) -> dict[str, str]:
+    """The headers that say who asks; OpenAI's library reads the same two variables."""
+    headers = {"Authorization": f"Bearer {address.key}"} if address.key else {}
+    for header, variable in (
+        ("OpenAI-Organization", "OPENAI_ORG_ID"),
+        ("OpenAI-Project", "OPENAI_PROJECT_ID"),
+    ):
+        value = os.environ.get(variable, "").strip()
+        if value and value.isascii() and value.isprintable():
+            headers[header] = value
+    return headers
+
+
+def _handshake(settings: ChatSettings, address: ServiceAddress) -> Handshake:
+    return Handshake(
+        path=f"/models/{settings.model}",
+        websocket=False,
+        headers=_make_headers(address),
+        timeout=max(settings.connect_timeout, 5.0),
+    )
+
+
+def _list_price(settings: ChatSettings) -> tuple[float, ...] | None:
+    """Of prompt and reply; cached prompts are half as much."""
+    return {"gpt-4o-mini": (0.15, 0.60)}.get(settings.model)
+
+
+CHAT_COMPLETIONS = LlmProvider(
+    settings=ChatSettings,
+    open=open_chat,
+    handshake=_handshake,
+    url=API_URL,
+    url_env=URL_ENV,
+    standin="openai",
+    list_price=_list_price,
+)
+
+
+def _warn(text: str) -> Warned:
+    return Warned(at=clock.now(), service="llm", text=text)
