@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import date
 from typing import Any
 
 import pytest
 
-from tests.support.chat_server import refusing, sending
-from tests.wild.llm import ChatCase, refusing_fields
+from tests.support.chat_server import Request, Server, ask, heard, refusing, sending
+from tests.support.conversations import converse, profile
+from tests.support.speech_like import alternate_speech
+from tests.wild.llm import HI, ChatCase, refusing_fields
+from voicecli import clock
+from voicecli.events import Warned
+from voicecli.services.interfaces import Piece
+from voicecli.standin.script import Script
 
 KIND = "a chat server refuses a field"
 
@@ -353,3 +361,107 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_refused_field_is_left_out_or_the_refusal_explained(case: ChatCase) -> None:
     assert case.outcome() == case.after
+
+
+# ── for the rest of the session ──────────────────────────────────────────────
+
+
+TEMPERATURE = refusing_fields(
+    "temperature", body=error("Unsupported parameter: 'temperature'.", param="temperature")
+)
+
+
+def test_a_refused_field_is_not_sent_again_and_the_user_warned_once() -> None:
+    first, second = ask(TEMPERATURE, times=2)
+    assert ["temperature" in body for body in first.bodies] == [True, False]
+    assert ["temperature" in body for body in second.bodies] == [False]
+    assert (len(first.warnings), second.warnings) == (1, [])
+    assert first.said == second.said == "Hi."
+
+
+def test_requests_that_race_are_both_sent_again_and_the_user_warned_once() -> None:
+    server = Server(TEMPERATURE)
+
+    async def main() -> list[list[Piece]]:
+        async with server.chat() as chat:
+            return await asyncio.gather(heard(chat), heard(chat))
+
+    replies = clock.run(main(), virtual=True)
+    warnings = [piece for reply in replies for piece in reply if isinstance(piece, Warned)]
+    assert len(warnings) == 1
+    assert ["".join(one for one in reply if isinstance(one, str)) for reply in replies] == [
+        "Hi.",
+        "Hi.",
+    ]
+    assert ["temperature" in request.body for request in server.requests].count(False) == 2
+
+
+def test_the_second_request_needs_no_second_connection() -> None:
+    server = Server(TEMPERATURE)
+
+    async def main() -> None:
+        async with server.chat() as chat:
+            await heard(chat)
+
+    clock.run(main(), virtual=True)
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+def test_the_limit_keeps_its_value_under_its_other_name() -> None:
+    refusal = error("Unknown parameter: 'max_completion_tokens'.", param="max_completion_tokens")
+    (outcome,) = ask(refusing_fields("max_completion_tokens", body=refusal), max_tokens=7)
+    assert outcome.bodies[1]["max_tokens"] == 7
+    assert "max_completion_tokens" not in outcome.bodies[1]
+
+
+@pytest.mark.parametrize(
+    ("extra", "absent"),
+    [
+        ({"stream_options": None}, "stream_options"),
+        ({"max_tokens": 9}, "max_completion_tokens"),
+        ({"max_tokens": None}, "max_completion_tokens"),
+        ({"temperature": None}, "temperature"),
+        ({"seed": None}, "seed"),
+    ],
+)
+def test_extra_fields_win_and_null_omits_one(extra: dict[str, Any], absent: str) -> None:
+    (outcome,) = ask(HI, extra=extra)
+    (body,) = outcome.bodies
+    assert absent not in body
+    assert {name: body.get(name) for name in extra} == extra
+
+
+def test_a_server_that_refuses_for_ever_is_asked_once_for_each_field() -> None:
+    names = ("stream_options", "max_completion_tokens", "max_tokens", "temperature", "stream")
+
+    async def answer(request: Request) -> None:
+        name = next((name for name in names if name in request.body), "model")
+        await refusing("400 Bad Request", error(f"Unknown parameter: '{name}'."))(request)
+
+    (outcome,) = ask(answer)
+    assert len(outcome.bodies) == len(names) + 1
+    assert "Unknown parameter: 'model'" in str(outcome.error)
+
+
+def test_time_for_the_first_token_includes_the_refused_request() -> None:
+    async def answer(request: Request) -> None:
+        await asyncio.sleep(1.5)
+        await TEMPERATURE(request)
+
+    (outcome,) = ask(answer, first_token_timeout=2.0)
+    assert str(outcome.error) == "LLM: no word within 2 s"
+
+
+def test_a_date_in_extra_is_sent_as_text() -> None:
+    (outcome,) = ask(HI, extra={"day": date(2026, 11, 26)})
+    assert outcome.bodies[0]["day"] == "2026-11-26"
+
+
+def test_a_turn_is_answered_and_its_line_says_what_the_server_refused() -> None:
+    talk = converse(profile(), Script(), alternate_speech(0.5, 1.2, 6.0)[0], chat=TEMPERATURE)
+    assert [turn.outcome for turn in talk.turns] == ["answered"]
+    assert talk.turns[0].said == "Hi."
+    (warned,) = talk.all(Warned)
+    assert warned.service == "llm"
+    assert "`llm.temperature: null`" in warned.text
+    assert talk.turns[0].requests - talk.turns[0].hedges == 1

@@ -8,8 +8,24 @@ from typing import Any
 
 import pytest
 
-from tests.support.chat_server import HEAD, Answer, Request, chunk, delta, sending, streaming
+from tests.support.chat_server import (
+    HEAD,
+    Answer,
+    Request,
+    chunk,
+    delta,
+    refusing,
+    sending,
+    streaming,
+)
+from tests.support.conversations import Conversation, converse, profile
+from tests.support.speech_like import alternate_speech
 from tests.wild.llm import ChatCase
+from voicecli.events import ReplyFinished
+from voicecli.metrics.summary import Budgets
+from voicecli.report.turn_lines import list_marks
+from voicecli.standin.script import Script
+from voicecli.timeline import decode, encode
 
 KIND = "a chat server's reply has no text, or no proper end"
 
@@ -221,3 +237,62 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_was_said_is_spoken_and_the_rest_named(case: ChatCase) -> None:
     assert case.outcome() == case.after
+
+
+# ── in a conversation ────────────────────────────────────────────────────────
+
+
+def turn_with(answer: Answer, *settings: str) -> Conversation:
+    speech, _ = alternate_speech(0.5, 1.2, 6.0)
+    return converse(profile(*settings), Script(), speech, chat=answer)
+
+
+@pytest.mark.parametrize(
+    ("finish", "mark"),
+    [
+        ("length", "reply cut: limit of tokens"),
+        ("content_filter", "reply cut: content filter"),
+        ("stop", None),
+    ],
+)
+def test_a_reply_that_was_cut_says_so_in_its_turn(finish: str, mark: str | None) -> None:
+    talk = turn_with(streaming(delta(content="It is a quiet town."), delta(finish)))
+    finished, (turn,) = talk.one(ReplyFinished), talk.turns
+    assert finished.truncated == turn.truncated == (finish if mark else None)
+    assert decode(encode(finished)) == finished
+    assert [one for one in list_marks(turn, Budgets()) if one.startswith("reply cut")] == (
+        [mark] if mark else []
+    )
+    assert turn.outcome == "answered"
+
+
+def test_white_space_is_tried_again_like_an_empty_reply() -> None:
+    asked = 0
+
+    async def answer(request: Request) -> None:
+        nonlocal asked
+        asked += request.line.startswith("POST")
+        words = (
+            [delta(content=" \n"), delta("stop")] if asked == 1 else [delta("stop", content="Hi.")]
+        )
+        await streaming(*words)(request)
+
+    talk = turn_with(answer, "llm.hedge_ms=null")
+    (turn,) = talk.turns
+    assert (turn.outcome, turn.said, turn.retries) == ("answered", "Hi.", 1)
+
+
+def test_a_tool_call_is_named_apologised_for_and_the_conversation_goes_on() -> None:
+    talk = turn_with(streaming(calls("get_weather"), delta("tool_calls")))
+    (turn,) = talk.turns
+    assert talk.error is None
+    assert turn.failure is not None
+    assert "the model calls the tool get_weather" in turn.failure.reason
+    assert turn.retries == 0
+
+
+def test_a_declined_prompt_ends_the_turn_and_not_the_conversation() -> None:
+    refusal = {"error": {"message": "Filtered.", "code": "content_filter"}}
+    talk = turn_with(refusing("400 Bad Request", refusal))
+    assert talk.error is None
+    assert [turn.outcome for turn in talk.turns] == ["failed"]
