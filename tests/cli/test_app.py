@@ -118,7 +118,7 @@ def test_help_imports_none_of_the_heavy_packages(home: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    heavy = {"numpy", "pydantic_core", "openai", "websockets", "soundfile", "asyncio", "rich"}
+    heavy = {"numpy", "pydantic_core", "httpx2", "websockets", "soundfile", "asyncio", "rich"}
     heavy |= {"dotenv"}
     assert heavy.isdisjoint(ran.stderr.split())
 

@@ -1,7 +1,7 @@
 """Traces a new connection to a service, phase by phase.
 
-The connection is opened by the libraries that the adapters use: httpcore2, which is below httpx2
-and openai, and websockets.  Their own hooks mark where one phase ends and the next begins.
+The connection is opened by the libraries that the adapters use: httpcore2, which is below httpx2,
+and websockets.  Their own hooks mark where one phase ends and the next begins.
 """
 
 from __future__ import annotations
