@@ -336,7 +336,7 @@ def test_an_authority_that_nobody_trusts_is_a_line(
             {
                 "stt": "answered, but opened no WebSocket (HTTP 200: Please log in)",
                 "tts": "answered, but opened no WebSocket (HTTP 200: Please log in)",
-                "llm": "the reply broke off",
+                "llm": "answers with something that is no reply (text/plain: Please log in)",
             },
         ),
         (
