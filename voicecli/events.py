@@ -209,7 +209,8 @@ class LlmRequested(ReplyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstToken(ReplyEvent):
-    """The reply's first content token arrived (a chunk with only a role does not count).
+    """The first token of the reply's answer arrived; one with only a role, white space or reasoning
+    does not count.  It comes again if the text of the first turns out to be reasoning.
 
     attempt: the request that delivered it.
     """

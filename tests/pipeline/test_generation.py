@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from voicecli import clock
 from voicecli.errors import ServiceError
-from voicecli.events import ClauseReady, Event, FirstToken, LlmRequested
+from voicecli.events import ClauseReady, Event, FirstToken, LlmRequested, Warned
 from voicecli.pipeline.generation import (
     HEDGE_MIN_SAMPLES,
     HEDGE_WINDOW,
@@ -24,6 +24,7 @@ from voicecli.pipeline.generation import (
 from voicecli.services.interfaces import Message, Usage
 from voicecli.text.chunker import ClauseChunker
 from voicecli.text.pacing import Pacing
+from voicecli.text.reasoning import ReasoningHabit
 
 ASKED = [Message("user", "What is the time?")]
 FOREVER = 1e6
@@ -150,6 +151,102 @@ def test_token_usage_is_kept():
     assert (generated.result.prompt_tokens, generated.result.tokens) == (30, 4)
     silent = generate(["It is noon."])
     assert (silent.result.prompt_tokens, silent.result.tokens) == (None, None)
+
+
+# ── the LLM reasons ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_reasoning_counts_as_waiting_for_the_first_token():
+    generated = generate([0.3, "<think>", 0.2, "Noon.", 0.2, "</think>", 0.1, "It is noon."])
+    assert generated.events[1:] == [
+        FirstToken(at=pytest.approx(0.8), turn=1),
+        ClauseReady(at=pytest.approx(0.8), turn=1, text="It is noon."),
+    ]
+    assert generated.whole == (0.8, "It is noon.")
+
+
+def test_reasoning_is_in_time_for_the_hedge():
+    generated = generate([0.3, "<think>", 2.0, "</think>It is noon."], hedge=HedgeDelay(0.6))
+    assert len(generated.requests()) == 1
+
+
+def test_a_first_token_that_may_be_reasoning_is_stamped_when_it_came():
+    generated = generate([0.3, "The user", 0.2, " guide is here."])
+    assert generated.first_token() == (0.3, 1)
+
+
+def test_reasoning_without_an_opening_tag_is_not_spoken_if_its_tag_comes_in_time():
+    generated = generate(["I greet and say hi. ", 0.2, "</think>", 0.1, "It is ", 0.1, "noon."])
+    assert generated.text.written == "It is noon."
+    *_, warned, token, clause = generated.events
+    assert isinstance(warned, Warned)
+    assert "llm.reasoning: unopened" in warned.text
+    assert token == FirstToken(at=pytest.approx(0.3), turn=1)
+    assert isinstance(clause, ClauseReady)
+    assert clause.text == "It is noon."
+
+
+def test_what_was_read_to_be_spoken_cannot_be_revoked():
+    text = ReplyText(ClauseChunker(teach()))
+    text.push("I greet and say hi. Then I")
+    assert text.read(0, text.first_end or 0) == "I greet and say hi. "
+    text.push(" wait.</think>Hello.")
+    text.flush()
+    assert text.written == "I greet and say hi. Hello."
+
+
+def test_the_next_reply_waits_for_the_closing_tag():
+    habit = ReasoningHabit()
+    for _ in range(2):
+        text = ReplyText(ClauseChunker(teach()), habit)
+        text.push("I greet and say hi. ")
+        seen = text.first_end
+        text.push("</think>Hello.")
+    assert seen is None
+    assert text.written == "Hello."
+
+
+@pytest.mark.parametrize("cut", ["<think>The user", "<think>The user greets me. I should say hi"])
+def test_a_reply_that_is_only_reasoning_is_a_failure(cut):
+    generated = generate([cut])
+    assert generated.whole[1] == "Sorry."
+    assert "only reasoning" in str(generated.result.failure)
+    assert "max_tokens" in str(generated.result.failure)
+
+
+def test_the_tokens_used_include_reasoning():
+    assert generate(["<think>" + 73 * "x" + "</think>" + "It is noon."]).result.used == Usage(4, 25)
+
+
+# ── the LLM is cut off ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("It is noon. Time for lu", "It is noon. "),
+        ("It is noon, but I think that the", "It is noon, "),
+        ("It is noon.", "It is noon."),
+        ("It is noon and the day is lo", "It is noon and the day "),
+        ("Absolutel", "Absolutel"),
+        ("", ""),
+    ],
+)
+def test_a_reply_that_was_cut_off_ends_with_a_whole_clause(written: str, spoken: str):
+    text = ReplyText(ClauseChunker(teach()))
+    text.push(written)
+    text.flush(cut=True)
+    text.finish()
+    assert text.written == spoken
+    assert (text.first_end or 0) <= len(spoken)
+
+
+def test_a_cut_off_reply_keeps_what_was_read():
+    text = ReplyText(ClauseChunker(teach()))
+    text.push("It is noon. Time for lu")
+    text.read(0, 18)
+    text.flush(cut=True)
+    assert text.written == "It is noon. Time f"
 
 
 # ── the LLM stalls ───────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ from voicecli.events import (
     ConnectionOpened,
     Event,
     FirstAudio,
+    FirstToken,
     PlaybackStarted,
     ReplyFailed,
     ReplyFinished,
@@ -36,6 +37,7 @@ from voicecli.services.interfaces import (
     Usage,
 )
 from voicecli.text.pacing import MARGIN, Pacing
+from voicecli.text.reasoning import ReasoningHabit
 from voicecli.units import AudioFormat
 
 RATE = 8000
@@ -228,6 +230,7 @@ class Turn:
             tts=voice,
             hedge=HedgeDelay(None),
             pacing=teach(),
+            habit=ReasoningHabit(),
             settings=TtsSettings(**settings),
         )
         self._prepared = commit if prepared is None else prepared
@@ -318,6 +321,20 @@ def test_its_end_reports_text_audio_and_tokens():
         tokens=20,
         prompt_tokens=30,
     )
+
+
+@pytest.mark.parametrize("opening", ["<think>I greet. ", "I greet and say hi. "])
+def test_reasoning_is_neither_sent_to_the_tts_nor_said(opening: str):
+    held = turn(opening, 0.5, "Then I wait.</think>\n\n", 0.2, TEXT)
+    assert [text for _, text, _ in held.voice.sent] == CLAUSES
+    assert isinstance(held.end, ReplyFinished)
+    assert held.end.said == TEXT
+    assert [round(event.at, 3) for event in held.of(FirstToken)][-1] == 0.7
+
+
+def test_the_answer_follows_reasoning_that_was_not_known_in_time():
+    held = turn("I greet and say hi. ", 0.5, "Then I wait.</think>", TEXT, commit=0.0)
+    assert "".join(text for _, text, _ in held.voice.sent) == "I greet and say hi. " + TEXT
 
 
 def test_a_clause_is_spoken_while_the_llm_still_writes():

@@ -52,14 +52,17 @@ class TurnTrace:
         return self.commit.speech_end if self._late_voice_end is None else self._late_voice_end
 
     def note(self, entry: events.ReplyEvent | events.CancelReply) -> None:
-        """Take an entry of the reply; of those that should come once, the first counts."""
+        """Take an entry of the reply; of those that should come once, the first counts.
+
+        A first token or clause that comes again replaces one that turned out to be reasoning.
+        """
         match entry:
             case events.LlmRequested():
                 self.requests.append(entry)
             case events.FirstToken():
-                self.token = self.token or entry
+                self.token = entry
             case events.ClauseReady():
-                self.clause = self.clause or entry
+                self.clause = entry
             case events.ClauseSent():
                 self.sent.append(entry)
             case events.FirstAudio():

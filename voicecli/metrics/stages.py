@@ -67,7 +67,7 @@ class Milestones:
     commit: Seconds | None = _milestone("decision that the turn has ended")
     request: Seconds | None = _milestone("first request")
     winner: Seconds | None = _milestone("request")
-    token: Seconds | None = _milestone("first content token")
+    token: Seconds | None = _milestone("first token of the answer")
     clause: Seconds | None = _milestone("first clause complete")
     flush: Seconds | None = _milestone("flush")
     byte: Seconds | None = _milestone("first byte of audio")
@@ -108,7 +108,7 @@ LLM_TTFT = _stage(
     "llm.ttft",
     "winner",
     "token",
-    "the stage includes failed requests",
+    "reasoning included; the stage includes failed requests",
     waited_from="request",
     budget="llm",
 )

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import cast
 
 import numpy as np
@@ -20,9 +21,11 @@ from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, FirstToken, LlmRequested, Truncation, TurnId, Warned
 from voicecli.pipeline import Post
 from voicecli.services.interfaces import LanguageModel, Message, Truncated, Usage
-from voicecli.text.chunker import Chunker
+from voicecli.text.chunker import Chunker, find_last_end
 from voicecli.text.markdown import MarkdownFilter
 from voicecli.text.pacing import Pacing
+from voicecli.text.reasoning import ReasoningFilter, ReasoningHabit
+from voicecli.text.words import find_words
 from voicecli.units import Seconds
 
 RETRY_PAUSE: Seconds = 0.1
@@ -41,6 +44,11 @@ user's wait under 2 s."""
 
 CHARACTERS_PER_TOKEN = 4.0
 """Of English text, by the LLM services' rule of thumb."""
+
+_UNOPENED = (
+    "the reply began with its reasoning, without an opening tag; "
+    "if all do, set `llm.reasoning: unopened`"
+)
 
 HEDGE_WINDOW = 50
 HEDGE_MIN_SAMPLES = 5
@@ -77,22 +85,43 @@ class ReplyText:
     written: the text so far.
     complete: whether nothing follows.
     first_end: where the first piece to speak ends; None while that is open.
+    answer: tells the LLM's answer from its reasoning.
     """
 
-    def __init__(self, chunker: Chunker) -> None:
+    def __init__(
+        self, chunker: Chunker, habit: ReasoningHabit | None = None, language: str = "en"
+    ) -> None:
         self.written = ""
         self.complete = False
         self.first_end: int | None = None
+        self.answer = ReasoningFilter(habit)
         self._chunker = chunker
-        self._filter = MarkdownFilter()
+        self._words = find_words(language)
+        self._filter = MarkdownFilter(self._words)
+        self._read = 0
+        """Characters that were read to be spoken."""
         self._changed = asyncio.Event()
 
     def push(self, token: str) -> None:
         """Add a token of the LLM's."""
-        self.written += self._filter.push(token)
+        answer = self.answer.push(token)
+        if self.answer.revoked:
+            self._revoke()
+        self.written += self._filter.push(answer)
         if self.first_end is None:
             self._end_first(self._chunker.find_first(self.written))
         self._notify()
+
+    def read(self, start: int, end: int) -> str:
+        """Return a part of the text to speak it; it cannot be revoked any more."""
+        self._read = max(self._read, end)
+        return self.written[start:end]
+
+    def _revoke(self) -> None:
+        """Drop what was not read yet: it was reasoning."""
+        self.written = self.written[: self._read]
+        self.first_end = self.first_end if self._read else None
+        self._filter = MarkdownFilter(self._words)
 
     def end_first(self) -> bool:
         """End the first piece with what is there; return whether there was anything to say."""
@@ -100,9 +129,15 @@ class ReplyText:
         self._notify()
         return self.first_end is not None
 
-    def flush(self) -> bool:
-        """Add what was held back: no token follows.  Return whether there is anything to say."""
-        self.written += self._filter.finish()
+    def flush(self, *, cut: bool = False) -> bool:
+        """Add what was held back: no token follows.  Return whether there is anything to say.
+
+        cut: whether the LLM reached its limit of tokens; then half a clause at the end is dropped.
+        """
+        self.written += self._filter.push(self.answer.finish(cut=cut)) + self._filter.finish()
+        if cut:
+            self.written = self.written[: max(find_last_end(self.written), self._read)]
+            self.first_end = self.first_end and min(self.first_end, len(self.written))
         return bool(self.written.strip())
 
     def finish(self, apology: str | None = None) -> None:
@@ -174,7 +209,7 @@ class Generation:
         self._hedged = False
         self._winner: int | None = None
         self._tokens: list[tuple[Seconds, str]] = []
-        self._reported = False
+        self._token_reported = self._clause_reported = False
 
     @property
     def has_begun(self) -> bool:
@@ -189,7 +224,7 @@ class Generation:
             prompt_tokens=_estimate_tokens(prompt)
             if self.prompt_tokens is None
             else self.prompt_tokens,
-            completion_tokens=_estimate_tokens(len(self.text.written))
+            completion_tokens=_estimate_tokens(sum(len(token) for _, token in self._tokens))
             if self.tokens is None
             else self.tokens,
         )
@@ -204,9 +239,9 @@ class Generation:
         finally:  # the TaskGroup awaits the cancelled requests
             for request in self._requests.values():
                 request.cancel()
-        spoken = self.text.flush()
+        spoken = self.text.flush(cut=self.truncated is not None)
         if self.failure is None and not spoken:
-            self.failure = _empty_reply()
+            self.failure = _empty_reply(hidden=self.text.answer.hidden)
         self.apologised = self.failure is not None and not self.failure.final and not spoken
         self.text.finish(self.apology if self.apologised else None)
         if spoken:
@@ -255,7 +290,6 @@ class Generation:
                     if self._winner is None and isinstance(piece, str):
                         self._winner, self.failure = attempt, None
                         self.hedge.add(clock.now() - sent)
-                        self.post(FirstToken(at=clock.now(), turn=self.turn, attempt=attempt))
                     if self._winner == attempt:
                         self._take(piece)
         except ServiceError as error:
@@ -273,8 +307,11 @@ class Generation:
         elif isinstance(piece, Usage):
             self.tokens, self.prompt_tokens = piece.completion_tokens, piece.prompt_tokens
         else:
-            self.text.push(piece)
             self._tokens.append((clock.now(), piece))
+            self.text.push(piece)
+            if self.text.answer.revoked:
+                self._token_reported = self._clause_reported = False
+                self.post(Warned(at=clock.now(), service="llm", text=_UNOPENED))
             self._report_first()
         self._progress.set()
 
@@ -300,16 +337,28 @@ class Generation:
             self.pacing.add_writing("".join(token for _, token in rest), rest[-1][0] - began)
 
     def _report_first(self) -> None:
-        """Report the first clause, once, as soon as it is complete."""
-        if (end := self.text.first_end) and not self._reported:
-            self._reported = True
+        """Report the answer's first token and its first clause, as soon as they are known."""
+        if (begins := self.text.answer.begins) is not None and not self._token_reported:
+            self._token_reported = True
+            at, attempt = self._find_arrival(begins), cast(int, self._winner)
+            self.post(FirstToken(at=at, turn=self.turn, attempt=attempt))
+        if (end := self.text.first_end) and not self._clause_reported:
+            self._clause_reported = True
             text = self.text.written[:end]
             self.post(ClauseReady(at=clock.now(), turn=self.turn, text=text))
+
+    def _find_arrival(self, index: int) -> Seconds:
+        """Return when the character at ``index`` of the LLM's text arrived."""
+        ends = accumulate(len(token) for _, token in self._tokens)
+        return next(at for (at, _), end in zip(self._tokens, ends, strict=True) if index < end)
 
 
 def _estimate_tokens(characters: int) -> int:
     return round(characters / CHARACTERS_PER_TOKEN)
 
 
-def _empty_reply() -> ServiceError:
+def _empty_reply(*, hidden: bool = False) -> ServiceError:
+    if hidden:
+        hint = "Turn its reasoning off, or raise `llm.max_tokens`."
+        return ServiceError("llm", "the reply was only reasoning", hint=hint, temporary=True)
     return ServiceError("llm", "the reply was empty", temporary=True)

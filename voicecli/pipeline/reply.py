@@ -22,6 +22,7 @@ from voicecli.pipeline.generation import Generation, HedgeDelay, ReplyText
 from voicecli.pipeline.speech import ReplySpeech, create_chunker
 from voicecli.services.interfaces import LanguageModel, Message, Synthesizer, TtsSettings
 from voicecli.text.pacing import Pacing
+from voicecli.text.reasoning import ReasoningHabit
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 WARM_CONNECTIONS = 2
@@ -42,6 +43,7 @@ class CascadeResponder(Responder):
 
     hedge: learns from reply to reply when the LLM is late.
     pacing: learns from reply to reply how fast the LLM writes and the TTS speaks.
+    habit: learns from reply to reply how the LLM marks its reasoning.
     """
 
     stages: ClassVar = ("llm.ttft", "llm.clause", "tts.ttfa", "playout")
@@ -50,6 +52,7 @@ class CascadeResponder(Responder):
     tts: Synthesizer
     hedge: HedgeDelay
     pacing: Pacing
+    habit: ReasoningHabit
     settings: TtsSettings
 
     @property
@@ -60,7 +63,8 @@ class CascadeResponder(Responder):
     @override
     def draft(self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post) -> Reply:
         may_speak, may_play = asyncio.Event(), asyncio.Event()
-        text = ReplyText(create_chunker(self.settings, self.pacing))
+        chunker = create_chunker(self.settings, self.pacing)
+        text = ReplyText(chunker, self.habit, self.settings.language)
         generation = Generation(
             turn,
             messages,

@@ -150,7 +150,7 @@ class ReplySpeech:
             end = await self._wait_for_first()
         else:
             end = await self._wait_for_next()
-        return self.text.written[self.sent : end]
+        return self.text.read(self.sent, end)
 
     async def _wait_for_first(self) -> int:
         """Wait for the first piece; return its end, 0 if there is no text."""

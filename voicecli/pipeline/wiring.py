@@ -33,6 +33,7 @@ from voicecli.services.interfaces import (
     TtsProvider,
 )
 from voicecli.text.pacing import Pacing
+from voicecli.text.reasoning import ReasoningHabit
 from voicecli.timeline import Timeline
 from voicecli.turns.machine import TurnMachine
 from voicecli.units import AudioFormat
@@ -215,6 +216,7 @@ def create_session(
             tts=tts,
             hedge=HedgeDelay(profile.llm.hedge),
             pacing=Pacing(tts.capabilities.seconds_per_character),
+            habit=ReasoningHabit(profile.llm.reasoning),
             settings=profile.tts,
         ),
         sink=sink,

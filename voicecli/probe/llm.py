@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.errors import ServiceError
-from voicecli.events import ClauseReady, Event, LlmRequested, Service
+from voicecli.events import ClauseReady, Event, FirstToken, LlmRequested, Service
 from voicecli.pipeline.generation import Generation, HedgeDelay, ReplyText
 from voicecli.pipeline.speech import create_chunker
 from voicecli.pipeline.wiring import Services
@@ -24,6 +24,7 @@ from voicecli.profile import Profile
 from voicecli.services import find_provider
 from voicecli.services.interfaces import LanguageModel, Message, Piece, TtsProvider, Usage
 from voicecli.text.pacing import Pacing
+from voicecli.text.reasoning import ReasoningHabit
 from voicecli.units import Seconds
 
 STALL: Seconds = 2.0
@@ -56,6 +57,7 @@ class LlmProber(Prober):
         self._tts = profile.tts
         provider: TtsProvider = find_provider("tts", profile.tts.provider)
         self._pacing = Pacing(provider.capabilities.seconds_per_character)
+        self._habit = ReasoningHabit(profile.llm.reasoning)
         self._services = services
 
     @override
@@ -79,7 +81,7 @@ class LlmProber(Prober):
             0,
             make_prompt(self._system_prompt, number),
             timed,
-            ReplyText(create_chunker(self._tts, self._pacing)),
+            ReplyText(create_chunker(self._tts, self._pacing), self._habit, self._tts.language),
             hedge=HedgeDelay(None),
             pacing=self._pacing,
             stall=self._tts.first_clause_stall,
@@ -156,13 +158,14 @@ def _compute_values(timed: _TimedModel, events: Sequence[Event]) -> dict[str, fl
     """The values of the request that was answered."""
     request = timed.requests[-1]
     asked = [event.at for event in events if isinstance(event, LlmRequested)][-1]
-    first, last = request.pieces[0], request.pieces[-1]
+    first = [event.at for event in events if isinstance(event, FirstToken)][-1]
+    last = request.pieces[-1]
     values = {"llm.ttft": first - asked, "llm.total": last - asked}
     if clauses := [event.at for event in events if isinstance(event, ClauseReady)]:
         values["llm.clause"] = max(clauses[0] - first, 0.0)
     if len(request.pieces) > 1:
         values["llm.gap"] = float(np.diff(request.pieces).max())
         tokens = request.usage.completion_tokens if request.usage else len(request.pieces)
-        if last > first and tokens > 1:
-            values["llm.rate"] = (tokens - 1) / (last - first)
+        if last > request.pieces[0] and tokens > 1:
+            values["llm.rate"] = (tokens - 1) / (last - request.pieces[0])
     return values

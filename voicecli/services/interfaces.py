@@ -183,6 +183,10 @@ class LlmSettings:
         "How to answer; a short first sentence is heard sooner.",
         empty=True,
     )
+    reasoning: Literal["auto", "unopened"] = setting(
+        "auto",
+        "Not spoken. auto: known by its tags; unopened: replies begin with it, without a tag.",
+    )
     history: HistorySettings = section(HistorySettings)
     hedge: Seconds | Literal["auto"] | None = milliseconds(
         "auto",
@@ -278,6 +282,11 @@ class TtsSettings:
         "Spoken when the LLM fails; may be empty.",
         empty=True,
     )
+
+    @property
+    def language(self) -> str:
+        """The language of the voice, such as "de"."""
+        return "en"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

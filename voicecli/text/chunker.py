@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, Protocol
 
 from typing_extensions import override
 
-from voicecli.text.markdown import CLOSERS
 from voicecli.text.pacing import UNSPACED, Pacing
+from voicecli.text.prose import CLOSERS
 from voicecli.turns.end_of_turn import HANGING, PARTICLES
 
 MIN_CLAUSE_WORDS = 3
@@ -252,6 +252,15 @@ def _list_places(text: str) -> list[list[int]]:
         [cut.end for cut in cuts if cut.kind == kind] for kind in ("sentence", "clause", "phrase")
     ]
     return [*natural, [end for end in _find_words(text) if _may_end(text[:end])]]
+
+
+def find_last_end(text: str) -> int:
+    """Return where the last whole clause of ``text`` ends, at which the LLM was cut off.
+
+    Without one, the last word that does not need the next one ends it; then the whole text does.
+    """
+    sentences, clauses, _, words = _list_places(text)
+    return max([*sentences, *clauses], default=max(words, default=len(text)))
 
 
 def _find_words(text: str) -> list[int]:

@@ -1,12 +1,15 @@
 """Turns an LLM's Markdown into speakable text while it is still being written.  Pure.
 
-Markup is removed and its text kept; a URL becomes its host ("example dot com"); emoji, HTML tags
-and control characters are dropped; white space is collapsed.  The end of a heading, a list item, a
-table row or a paragraph ends a sentence and gets a full stop.
+Markup is removed and its text kept; a URL becomes its host ("example dot com"); of a block of code
+remains that there is one; formulas and mathematical symbols become words; footnotes, citations,
+actions ("*laughs*"), emoticons, emoji, HTML tags and control characters are dropped; white space is
+collapsed.  The end of a heading, a list item, a table row or a paragraph ends a sentence and gets a
+full stop.
 
 A table of rules, not a parser.  Decided text is passed on at once; only what the next characters
 may turn into something else is held back: mostly one character, at most about 120 (of a possible
-HTML tag).  A mark that is never closed therefore loses no text, except the one word after ``](``.
+HTML tag).  A mark that is never closed therefore loses no text, except the one word after ``](``
+and code.
 """
 
 from __future__ import annotations
@@ -14,118 +17,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Literal, TypeAlias
-from unicodedata import category
 
-MARKS = ".,;:!?…—–。！？、，；："
-"""Marks that a pause in speech may follow."""
-
-CLOSERS = "\"'”’)]}»」』）】"
-"""Characters that may stand between a mark and the white space after it."""
-
-_PICTOGRAPHS = re.compile("[\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
-_SILENT = re.compile("[\u20e3\ufe00-\ufe0f]")  # parts of emoji: keycap, variants
-_SILENT_CATEGORIES = {"Cc", "Cf", "Co", "Cs"}  # control, format, private, half a character
-
-
-class Prose:
-    """Collects speakable text and normalises the spaces and marks between words.
-
-    text: the text since it was last emptied.
-
-    A space after a mark is written at once, because it shows that the mark was the last.  Any other
-    space waits for what follows: it may still become the end of a paragraph, or nothing.
-
-    Each rule of the table below calls one of its methods with the characters that matched.
-    """
-
-    def __init__(self) -> None:
-        self.text = ""
-        self._last = ""
-        self._gap = ""
-        self._ended = True
-        """Whether a mark follows the last word."""
-        self._block = False
-        """Whether the end of this line ends a sentence."""
-        self._removed = False
-        """Whether a pictograph was dropped in the gap."""
-
-    def drop(self, raw: str) -> None:
-        """Drop markup."""
-
-    def write(self, raw: str) -> None:
-        """Write text as it stands."""
-        for character in raw:
-            if character.isspace():
-                self.add_space()
-            elif _PICTOGRAPHS.match(character):
-                self._removed = True
-                self.add_space()
-            elif not _SILENT.match(character) and category(character) not in _SILENT_CATEGORIES:
-                if self._removed and character in MARKS:
-                    self._gap = ""
-                self._write(self._gap + character)
-
-    def write_escaped(self, raw: str) -> None:
-        """Write the character after a backslash."""
-        self.write(raw[1:])
-
-    def write_dot(self, raw: str) -> None:
-        """Write the dot in a host name."""
-        self._write(" dot ")
-
-    def add_space(self, raw: str = "") -> None:
-        """Write white space, or what replaces it."""
-        if self._last in ("", " "):
-            return
-        if self._last in MARKS:
-            self._write(" ")
-        else:
-            self._gap = self._gap or " "
-
-    def start_block(self, raw: str) -> None:
-        """Start a heading or a list item, which ends the line before it."""
-        self.end_paragraph(raw)
-        self._block = True
-
-    def start_numbered(self, raw: str) -> None:
-        """Start a numbered item; the number is spoken, because it may be an answer."""
-        self.start_block(raw)
-        self.write(raw)
-
-    def start_cell(self, raw: str) -> None:
-        """Start the next cell of a table row."""
-        self._block = True
-        self.add_space()
-        if self._gap:
-            self._gap = " " if self._ended else ", "
-
-    def end_line(self, raw: str) -> None:
-        """End a line that is not empty."""
-        if self._block:
-            self.end_paragraph(raw)
-        else:
-            self.add_space()
-
-    def end_paragraph(self, raw: str) -> None:
-        """End an empty line, or one that is a block."""
-        if self._ended:
-            self.add_space()
-        else:
-            self._gap = ""
-            self._write(". ")
-        self._block = False
-
-    def _write(self, text: str) -> None:
-        self.text += text
-        self._last = text[-1]
-        self._gap, self._removed = "", False
-        bare = text.strip()
-        if bare and bare[-1] not in CLOSERS:
-            self._ended = bare[-1] in MARKS
-
+from voicecli.text.prose import Prose
+from voicecli.text.words import ENGLISH, SpokenWords
 
 _Mode: TypeAlias = Literal[
-    "line", "ruler", "cell", "text", "code", "fence", "host", "path", "target", "nested", "title"
+    "line",
+    "ruler",
+    "cell",
+    "text",
+    "math",
+    "code",
+    "fence",
+    "quote",
+    "host",
+    "path",
+    "target",
+    "nested",
+    "title",
+    "silence",
 ]
 _Rule: TypeAlias = tuple[re.Pattern[str], Callable[[Prose, str], None], _Mode]
 
@@ -138,13 +48,32 @@ def _rules(*rules: tuple[str, Callable[[Prose, str], None], _Mode]) -> list[_Rul
     return [(_pattern(expression), action, then) for expression, action, then in rules]
 
 
+def _prefixes(*words: str) -> str:
+    """Return a pattern of all beginnings of ``words``."""
+    found = {word[:length] for word in words for length in range(1, len(word) + 1)}
+    return "|".join(map(re.escape, sorted(found, key=len, reverse=True)))
+
+
 _URL_STARTS = ("https://www.", "http://www.", "www.")
-_URL_PREFIXES = "|".join(
-    re.escape(start[:length]) for start in _URL_STARTS for length in range(1, len(start) + 1)
+_ACTIONS = (
+    "laughs|laughing|chuckles|chuckling|giggles|sighs|sighing|smiles|smiling|grins|winks|nods|"
+    "pauses|whispers|gasps|shrugs|coughs|yawns|blushes|hugs|waves|clears|thinks|beep"
 )
+"""Words that begin an action or a sound, as role-playing models write it."""
+
+_SYMBOLS = "×÷±≈≠≤≥√∞"
+_FORMULA = r"[^\s\d$](?:[^$\n]{0,60}[^\s$])?"
 _IN_PATH = r"[a-z0-9/_~#@$&+=%-]"
 _BLOCK_TAGS = r"br|p|div|li|ul|ol|tr|td|th|hr|h[1-6]"
 _SPACE = r"[^\S\n]"
+_FENCE_START = rf"(?<=\n){_SPACE}{{0,12}}(?:`{{0,8}}|~{{0,8}})"
+_FENCE_END = rf"(?<=\n){_SPACE}{{0,12}}(?:`{{3,}}|~{{3,}})"
+_CITATION = r"\[(?:\^[^\]\s]{1,20}|\d{1,3}(?:[,–-] ?\d{1,3}){0,5})\]"
+_FACE = r"(?:[^\w\s()（）]|[_ωoДдಠツʖᴗ益])"
+_EMOTICON = (
+    r"(?:[:;]['-]?[)(DPp|]{1,3}|\^[_.]?\^|¯\\{0,2}_\\?\(ツ\)_/¯"
+    rf"|[(（]{_FACE}{{2,7}}[)）])"
+)
 
 _RULES: dict[_Mode, list[_Rule]] = {
     "line": _rules(  # at the start of a line
@@ -154,7 +83,13 @@ _RULES: dict[_Mode, list[_Rule]] = {
         (r"\[[ x]\](?!\S)", Prose.drop, "line"),  # a box to tick
         (r"([-=_*])\1\1", Prose.drop, "ruler"),  # or the line under a heading
         (rf"\d{{1,3}}[.)](?={_SPACE})", Prose.start_numbered, "text"),
-        (rf"(?:`{{3,}}|~{{3,}})[\w+.#-]{{0,20}}{_SPACE}*\n", Prose.add_space, "fence"),
+        (
+            rf"(?:`{{3,}}|~{{3,}})(?:te?xt|plain\w*|md|markdown){_SPACE}*\n",
+            Prose.add_space,
+            "quote",
+        ),
+        (r"(?:`{3,}|~{3,})[^`\n]{0,40}\n", Prose.mention_code, "fence"),
+        (r"\[\^[^\]\s]{1,20}\]:", Prose.remove, "silence"),  # the text of a footnote
         (r"\|", Prose.start_cell, "cell"),
         (r"", Prose.drop, "text"),
     ),
@@ -165,28 +100,65 @@ _RULES: dict[_Mode, list[_Rule]] = {
         (r"", Prose.drop, "text"),
     ),
     "text": _rules(
+        (r"[^\W\d_hw²³]| ", Prose.write, "text"),  # most characters; h and w may begin a URL
         (r"\n", Prose.end_line, "line"),
         (r"`{1,3}", Prose.drop, "code"),
+        (r"\\\(", Prose.drop, "math"),
+        (r"\\\[|\$\$", Prose.start_formula, "math"),
+        (rf"\$(?={_FORMULA}\$(?!\d))", Prose.drop, "math"),
         (r"\\[!-/:-@[-`{-~]", Prose.write_escaped, "text"),
-        (r"(?<=\s)\*(?!\S)|(?<=\d)\*{1,2}(?=\d)|(?<=[^\W_])_{1,2}(?=[^\W_])", Prose.write, "text"),
+        (rf"[*_(\[](?:{_ACTIONS})\b[^*_)\]\n]{{0,40}}[*_)\]](?!\()", Prose.remove, "text"),
+        (r"(?<=\d)\*{2}(?=\d)", Prose.write_power, "text"),
+        (r"(?<=\d)\*(?=\d)|(?<=\s)\*(?=\s\d)", Prose.write_times, "text"),
+        (r"(?<=\s)\*(?!\S)|(?<=[^\W_])_{1,2}(?=[^\W_])", Prose.write, "text"),
+        (r"[²³]", Prose.write_power, "text"),
+        (rf"[{_SYMBOLS}]", Prose.write_symbol, "text"),
+        (r"(?<!\S)~(?=\d)", Prose.write_about, "text"),
+        (r"[→←↔⇒⇐⇔➜➡]|(?<!\S)=>(?!\S)", Prose.pause, "text"),
+        (r"(?<=-)>", Prose.drop, "text"),
+        (r"(?<!\S)==(?=\S)|(?<=\S)==(?![\w=])", Prose.drop, "text"),
+        (rf"{_CITATION}\(", Prose.remove, "target"),
+        (
+            rf"{_CITATION}|【\d[^】\n]{{0,60}}】|\ue200[^\ue201\n]{{0,80}}\ue201",
+            Prose.remove,
+            "text",
+        ),
         (r"\]\(", Prose.drop, "target"),
+        (rf"(?<!\S){_EMOTICON}(?!\w)", Prose.remove, "text"),
         (r"\*|_|~~|(?<!\S)!\[|\[|\]", Prose.drop, "text"),
+        (r"&(?:#\d{1,6}|#x[0-9a-f]{1,5}|[a-z][a-z0-9]{1,30});", Prose.write_entity, "text"),
+        (r"(?<=[a-z0-9_+-])@(?=[a-z0-9])", Prose.write_at, "host"),
         (r"(?<![a-z0-9_@])(?:https?://(?:www\.)?|www\.)(?=[a-z0-9])", Prose.drop, "host"),
         (r"<(?=https?:|www\.)", Prose.drop, "text"),
         (rf"</?(?:{_BLOCK_TAGS})(?:[\s/][^<>\n]{{0,79}})?>", Prose.add_space, "text"),
         (r"<[/!]?[a-z-][\w-]{0,19}(?:[\s/][^<>\n]{0,79})?>", Prose.drop, "text"),
+        (r"<[|｜][^<>|｜\n]{1,40}[|｜]>", Prose.drop, "text"),  # a control token
         (r"\|", Prose.start_cell, "cell"),
         (r".", Prose.write, "text"),
+    ),
+    "math": _rules(
+        (r"\\[)\]]|\$\$?", Prose.drop, "text"),
+        (r"\\(?:begin|end)\{[a-z*]{1,20}\}|[&{]", Prose.drop, "math"),
+        (r"\\[dt]?frac(?![a-z])", Prose.drop, "math"),
+        (r"\\sqrt(?![a-z])", Prose.write_root, "math"),
+        (r"\\[a-z]+", Prose.write_symbol, "math"),
+        (r"\n\n", Prose.end_paragraph, "line"),
+        (r"\\\\|\n", Prose.pause, "math"),
+        (r"\\.", Prose.drop, "math"),
+        (r"\}[^\S\n]?\{", Prose.write_over, "math"),
+        (r"\^\{?[23](?!\d)\}?|[²³]|\^\{?(?!\\circ)", Prose.write_power, "math"),
+        (r"[\^}_~]", Prose.add_space, "math"),
+        (rf"[-−+=<>/*{_SYMBOLS}]", Prose.write_symbol, "math"),
+        (r".", Prose.write, "math"),
     ),
     "code": _rules(
         (r"`{1,3}", Prose.drop, "text"),
         (r"\n", Prose.end_line, "line"),
         (r".", Prose.write, "code"),
     ),
-    "fence": _rules(
-        (rf"(?<=\n){_SPACE}{{0,12}}(?:`{{3}}|~{{3}})", Prose.drop, "line"),
-        (r".", Prose.write, "fence"),
-    ),
+    "fence": _rules((_FENCE_END, Prose.drop, "line"), (r".", Prose.drop, "fence")),
+    "quote": _rules((_FENCE_END, Prose.drop, "line"), (r".", Prose.write, "quote")),
+    "silence": _rules((r"\n", Prose.end_line, "line"), (r".", Prose.drop, "silence")),
     "host": _rules(
         (r"[a-z0-9-]", Prose.write, "host"),
         (r"\.(?=[a-z0-9])", Prose.write_dot, "host"),
@@ -217,16 +189,27 @@ _RULES: dict[_Mode, list[_Rule]] = {
 _UNDECIDED: dict[_Mode, re.Pattern[str]] = {
     "line": _pattern(
         r"#{1,6}|[-=_*]{1,2}|[+•◦‣▪·]|\[(?:[ x]\]?)?|\d{1,3}[.)]?"
-        rf"|`{{1,2}}|~{{1,2}}|(?:`{{3,8}}|~{{3,8}})[\w+.#-]{{0,20}}{_SPACE}{{0,8}}"
+        r"|\[\^[^\]\s]{0,20}\]?"
+        r"|`{1,2}|~{1,2}|(?:`{3,8}|~{3,8})[^`\n]{0,40}"
     ),
     "cell": _pattern(r"[:-]"),
     "text": _pattern(
-        r"`{1,2}|\\|\*{1,2}|_{1,2}|~|\]|(?<!\S)!"
-        r"|<[/!]?(?:[a-z-][\w-]{0,19}(?:[\s/][^<>\n]{0,79})?)?"
-        rf"|(?<![a-z0-9_@])(?:{_URL_PREFIXES})"
+        r"`{1,2}|\\|\*{1,2}|_{1,2}|~|\]|(?<!\S)!|@|={1,2}|(?<=\s)\*\s"
+        rf"|[*_(\[](?:{_prefixes(*_ACTIONS.split('|'))}|(?:{_ACTIONS})[^*_)\]\n]{{0,40}}[*_)\]]?)"
+        r"|\$(?:[^\s\d$][^$\n]{0,61}\$?)?"
+        r"|\[(?:\^[^\]\s]{0,20}|\d{1,3}(?:[,–-] ?\d{0,3}){0,5})?\]?|【(?:\d[^】\n]{0,60})?"
+        r"|\ue200[^\ue201\n]{0,80}|&(?:#?[a-z0-9]{0,31})"
+        r"|(?<!\S)(?:[:;]['-]?[)(DPp|]{0,3}|\^[_.]?\^?|¯[\\_/(ツ)¯]{0,9}"
+        rf"|[(（]{_FACE}{{0,7}}[)）]?)"
+        r"|<[|｜][^<>|｜\n]{0,40}[|｜]?|<[/!]?(?:[a-z-][\w-]{0,19}(?:[\s/][^<>\n]{0,79})?)?"
+        rf"|(?<![a-z0-9_@])(?:{_prefixes(*_URL_STARTS)})"
+    ),
+    "math": _pattern(
+        r"\\[a-z]{0,20}(?:\{[a-z*]{0,20})?|\$|\^(?:\{?[23]?|\\(?:c(?:ir?)?)?)|\}[^\S\n]?|\n"
     ),
     "code": _pattern(r"`{1,2}"),
-    "fence": _pattern(rf"(?<=\n){_SPACE}{{0,12}}(?:`{{0,2}}|~{{0,2}})"),
+    "fence": _pattern(_FENCE_START),
+    "quote": _pattern(_FENCE_START),
     "host": _pattern(r"[.?#:@]"),
     "path": _pattern(r"[.,;:!?')]{1,3}"),
     "target": _pattern(rf"{_SPACE}{{1,3}}"),
@@ -237,8 +220,8 @@ _UNDECIDED: dict[_Mode, re.Pattern[str]] = {
 class MarkdownFilter:
     """Turns Markdown, given in pieces, into speakable text; how it is cut makes no difference."""
 
-    def __init__(self) -> None:
-        self._prose = Prose()
+    def __init__(self, words: SpokenWords = ENGLISH) -> None:
+        self._prose = Prose(words)
         self._mode: _Mode = "line"
         self._held = "\n"
         """The undecided characters, after one decided character that rules look back at."""

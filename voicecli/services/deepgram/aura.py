@@ -95,6 +95,11 @@ class AuraSettings(TtsSettings):
         False, "Keep the text out of the service's model improvement; may change the price."
     )
 
+    @property
+    @override
+    def language(self) -> str:
+        return self.model[-2:] if re.search("-[a-z]{2}$", self.model) else "en"
+
     def check(self) -> None:
         """Raise SettingsConflict for combinations that the service refuses."""
         if self.speed is None:
