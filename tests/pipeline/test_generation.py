@@ -21,7 +21,7 @@ from voicecli.pipeline.generation import (
     HedgeDelay,
     ReplyText,
 )
-from voicecli.services.interfaces import Message, Usage
+from voicecli.services.interfaces import Message, Truncated, Usage
 from voicecli.text.chunker import ClauseChunker
 from voicecli.text.pacing import Pacing
 from voicecli.text.reasoning import ReasoningHabit
@@ -29,7 +29,7 @@ from voicecli.text.reasoning import ReasoningHabit
 ASKED = [Message("user", "What is the time?")]
 FOREVER = 1e6
 
-Step = float | str | Usage | ServiceError
+Step = float | str | Truncated | Usage | ServiceError
 """A step of a request: seconds to wait, a token, its usage, or its failure."""
 
 
@@ -239,6 +239,11 @@ def test_a_reply_that_was_cut_off_ends_with_a_whole_clause(written: str, spoken:
     text.finish()
     assert text.written == spoken
     assert (text.first_end or 0) <= len(spoken)
+
+
+def test_the_service_tells_that_the_reply_was_cut_off():
+    generated = generate(["It is noon. Time for lu", Truncated("length")])
+    assert generated.whole[1] == "It is noon. "
 
 
 def test_a_cut_off_reply_keeps_what_was_read():
