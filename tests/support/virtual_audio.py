@@ -4,6 +4,9 @@ One null sink of two channels, the bus, carries both devices, so that a recordin
 sample-synchronous: left is what the microphone heard, right is what the loudspeaker played.  What
 is played into ``mic_in`` is spoken into the microphone.
 
+A null sink hands out its blocks before they sound, and takes their length from its clients: 7 to
+20 ms, and another one as soon as a stream opens.  A reader that stays keeps it at 10 ms.
+
 By hand, for a shell:
 
     eval "$(python tests/support/virtual_audio.py start)"
@@ -99,12 +102,9 @@ class VirtualAudio:
             )
         (self.folder / "pid").write_text(str(daemon.pid), encoding="ascii")
         self._daemon = daemon
-        for _ in range(100):
-            if daemon.poll() is None and "mic\t" in self.pactl("list", "short", "sources"):
-                return
-            time.sleep(0.05)
-        daemon.kill()
-        raise RuntimeError((self.folder / "log").read_text(errors="replace")[-2000:])
+        self._wait_for("mic\t", "sources")
+        self._reader = self._read_bus("--raw", stdout=subprocess.DEVNULL)
+        self._wait_for("protocol-native.c", "source-outputs")
 
     def stop(self) -> None:
         """End the daemon at once, as if the sound system had crashed."""
@@ -114,6 +114,8 @@ class VirtualAudio:
         self.hush()
         if daemon := getattr(self, "_daemon", None):
             daemon.wait()
+            self._reader.terminate()
+            self._reader.wait()
         (self.folder / "native").unlink(missing_ok=True)
 
     def pactl(self, *arguments: str) -> str:
@@ -141,8 +143,7 @@ class VirtualAudio:
 
     def listen(self, *options: str) -> subprocess.Popen[bytes]:
         """A recorder of the bus: interleaved linear16 on its standard output, or a file."""
-        shape = ("-d", "bus.monitor", f"--rate={self.rate}", "--channels=2", "--latency-msec=10")
-        return subprocess.Popen(["parec", *shape, *options], env=self._env, stdout=subprocess.PIPE)
+        return self._read_bus(*options, stdout=subprocess.PIPE)
 
     def echo(self, decibels: float, delay_ms: int) -> None:
         """Mix the loudspeaker into the microphone, ``delay_ms`` late; until ``echo_off``."""
@@ -166,6 +167,21 @@ class VirtualAudio:
             yield
         finally:
             self.echo_off()
+
+    def _wait_for(self, text: str, kind: str) -> None:
+        """Wait until the daemon lists ``text`` among what it has of a ``kind``."""
+        for _ in range(100):
+            if self._daemon.poll() is None and text in self.pactl("list", "short", kind):
+                return
+            time.sleep(0.05)
+        self._daemon.kill()
+        raise RuntimeError((self.folder / "log").read_text(errors="replace")[-2000:])
+
+    def _read_bus(self, *options: str, stdout: int) -> subprocess.Popen[bytes]:
+        shape = ("-d", "bus.monitor", f"--rate={self.rate}", "--channels=2", "--latency-msec=10")
+        return subprocess.Popen(
+            ["parec", *shape, *options], env=self._env, stdout=stdout, stderr=subprocess.DEVNULL
+        )
 
     @property
     def _env(self) -> dict[str, str]:
