@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from voicecli.audio.devices.sample_clock import (
     BlockTime,
@@ -14,6 +18,8 @@ from voicecli.audio.devices.sample_clock import (
     captured_at,
     played_at,
 )
+
+Floats = NDArray[np.float64]
 
 RATE = 16_000
 BLOCK = 320
@@ -213,3 +219,72 @@ def test_what_the_device_had_in_store_does_not_count():
     for index in range(1, 300):
         meter.add(index * LENGTH, BLOCK)
     assert meter.measured == pytest.approx(RATE, rel=1e-6)
+
+
+# ── recorded behind PulseAudio ───────────────────────────────────────────────
+
+CALLBACKS = json.loads((Path(__file__).parent / "callbacks.json").read_text())
+"""Callbacks of ``devices test --loopback`` at 48 kHz, whose echo was 70 ms late all the time.
+
+By run and stream: when each callback came and the ADC or DAC time it told, in milliseconds.  The
+microphone's first came before the loudspeaker opened, 11 ms early.  In "wandering" the DAC times
+move by 8 ms, in "late" some are 10 ms late.
+"""
+
+
+def place_recorded(run: str, kind: type[CaptureClock | PlaybackClock]) -> tuple[Floats, Floats]:
+    """When the callbacks came, and where the first sample of all is by each, in milliseconds."""
+    name, block = ("capture", 960) if kind is CaptureClock else ("playback", 480)
+    clock = kind(48_000)
+    called, told = np.array(CALLBACKS[run][name]).T
+    placed = [
+        clock.place(block, BlockTime(at / 1000, when / 1000))
+        for when, at in zip(called, told, strict=True)
+    ]
+    return called, 1000 * (np.array(placed) - np.arange(len(placed)) * block / 48_000)
+
+
+@pytest.mark.parametrize("run", CALLBACKS)
+def test_an_early_callback_is_outweighed_in_half_a_second(run: str):
+    called, placed = place_recorded(run, CaptureClock)
+    settled = placed[called > 600]
+    assert np.ptp(settled) < 1.2
+    assert settled[0] - placed[0] > 9
+
+
+@pytest.mark.parametrize("run", CALLBACKS)
+def test_dac_times_that_wander_or_come_late_move_nothing(run: str):
+    called, placed = place_recorded(run, PlaybackClock)
+    assert np.ptp(placed[called > 200]) < 1.2
+
+
+@pytest.mark.parametrize("run", CALLBACKS)
+def test_the_delay_of_an_echo_stays_the_same(run: str):
+    captured, played = place_recorded(run, CaptureClock), place_recorded(run, PlaybackClock)
+    times = np.arange(600, 3200, 10)
+    apart = np.interp(times, *captured) - np.interp(times, *played)
+    assert np.ptp(apart) < 1.2
+
+
+def test_a_loudspeaker_whose_first_callbacks_are_early_does_not_jump_when_they_are_outweighed():
+    clock = PlaybackClock(RATE)
+    for index in range(200):
+        true = 10 + index * LENGTH
+        early = 0.008 if index < 3 else 0.0
+        placed = clock.place(BLOCK, BlockTime(true, called=true - AHEAD - early))
+        assert placed == pytest.approx(true, abs=0.0001), index
+
+
+def test_after_an_underrun_early_callbacks_spoil_no_distance():
+    chance = random.Random(1)
+    clock = PlaybackClock(RATE)
+    true = 10.0
+    for index in range(200):
+        underrun = index == 100
+        true += LENGTH + 0.1 * underrun
+        early = 0.008 if 100 <= index < 103 else 0.0
+        wrong = chance.uniform(-0.01, 0.01) if index >= 100 else 0.0
+        time = BlockTime(true + wrong, called=true - AHEAD - early, broken=underrun)
+        placed = clock.place(BLOCK, time)
+        if index < 100 or index > 130:
+            assert placed == pytest.approx(true, abs=0.0001), index

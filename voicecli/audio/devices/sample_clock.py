@@ -64,19 +64,21 @@ class _CallbackClock:
     """Estimates a device's sample clock from the arrival of its callbacks.
 
     Samples come and go at the device's rate, so every callback dates the first sample of all.
-    Callbacks come late but never early, so the earliest counts, apart from clock drift, whatever a
-    sound server's buffers do once it has settled (behind PulseAudio they grow by 9 ms in the first
-    seconds).  The distance to the converter comes from the ADC or DAC times, but only while it is
-    steady: behind PulseAudio, a microphone's times wander off by 25 ms in its first ten seconds.
+    Callbacks come late but never early, so the earliest counts, apart from clock drift, once the
+    sound server's buffers have settled: behind PulseAudio, a callback before another stream opens
+    is 11 ms earlier than those after.  The distance to the converter comes from the ADC or DAC
+    times, but only while they are steady: behind PulseAudio, a microphone's times wander off by
+    25 ms in its first ten seconds, a loudspeaker's by 8 ms in three.
     """
 
     _WINDOW: Seconds = 1.0  # fifty blocks, at least one of which was not late
     _DRIFT: Seconds = 0.0003  # the most that clocks drift from one window to the next
     _LOSS: Seconds = 0.02  # a move by more than this means unreported loss of samples
-    _SETTLING_WINDOWS = 3  # windows in which a sound server's buffers may still fill
+    _SETTLING_WINDOW: Seconds = 0.25  # the first windows are short: what they learn may be wrong
+    _SETTLING_WINDOWS = 15  # in which a sound server's buffers may still fill
     _ACCEPT_AFTER = 5  # windows; then another move is the sound server's, before, a busy machine's
     _CORRECTION: Seconds = 0.00002  # in each window, of an estimate that is too early
-    _STEADY: Seconds = 0.0005  # interquartile range; measured: 0.1 ms, of wandering times 1 to 5
+    _STEADY: Seconds = 0.0002  # interquartile range; measured: 0.1 ms, of wandering times 0.3 to 5
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -89,6 +91,7 @@ class _CallbackClock:
         self._first_due = self._earliest = self._level = inf
         self._windows = 0
         self._off_level = 0  # windows since the last one near the level
+        self._measured = False  # the distance, since samples were last lost
         self._window_ends: Seconds | None = None
 
     def _add(self, count: Samples, time: BlockTime) -> Seconds:
@@ -101,25 +104,33 @@ class _CallbackClock:
         while self._reported[0][0] < time.called - self._WINDOW:
             self._reported.popleft()
         if self._window_ends is None or time.called >= self._window_ends:
-            self._window_ends = time.called + self._WINDOW
+            settling = self._windows < self._SETTLING_WINDOWS
+            self._window_ends = time.called + (self._SETTLING_WINDOW if settling else self._WINDOW)
             self._end_window()
         self._earliest = min(self._earliest, time.called - begun)
         self._first_due = min(self._first_due, self._earliest)
         if time.called - self._reported[0][0] > 0.9 * self._WINDOW:
-            first, median, third = quantiles(at for _, at in self._reported)
-            if third - first <= self._STEADY:
-                self._distance = median - self._first_due
+            self._measure_distance()
         return begun + self._first_due
+
+    def _measure_distance(self, begin: int = 0) -> None:
+        """Measure the distance to the converter if the times from block ``begin`` on are steady."""
+        first, median, third = quantiles(at for _, at in list(self._reported)[begin:])
+        if third - first <= self._STEADY:
+            self._distance = median - self._first_due
+            self._measured = True
 
     def _end_window(self) -> None:
         if self._level < inf:
             moved = self._earliest - self._level
             self._windows += 1
             self._off_level += 1
-            drifted = abs(moved) <= self._DRIFT * self._off_level
-            follow = drifted or moved > self._LOSS or self._windows <= self._SETTLING_WINDOWS
-            self._first_due += moved if follow else 0
-            if follow or self._off_level == self._ACCEPT_AFTER:
+            drifted = abs(moved) <= self._DRIFT * self._off_level or moved > self._LOSS
+            settled = not drifted and self._windows <= self._SETTLING_WINDOWS
+            self._first_due += moved if drifted or settled else 0
+            if settled and self._measured:
+                self._distance -= moved  # the converter's times have not changed
+            if drifted or settled or self._off_level == self._ACCEPT_AFTER:
                 self._level, self._off_level = self._earliest, 0
             self._first_due = min(self._first_due + self._CORRECTION, self._earliest)
         else:
@@ -142,7 +153,8 @@ class CaptureClock(_CallbackClock):
 class PlaybackClock(_CallbackClock):
     """Dates the samples of a loudspeaker, more steadily than single blocks do.
 
-    Behind PulseAudio, single DAC times are 5 ms late on a busy machine.
+    Behind PulseAudio, single DAC times are 5 ms late on a busy machine.  Its times are right when
+    they begin to be steady, and wander off later; so a tenth of a second is enough for a start.
     """
 
     _CATCHING_UP = 10
@@ -152,6 +164,8 @@ class PlaybackClock(_CallbackClock):
     def place(self, count: Samples, time: BlockTime) -> Seconds:
         """Return when the first of the next ``count`` samples will be at the loudspeaker."""
         due = self._add(count, time)
+        if self._distance == inf and len(self._reported) >= 2 * self._CATCHING_UP:
+            self._measure_distance(self._CATCHING_UP)
         unsteady = self._distance == inf or len(self._reported) <= self._CATCHING_UP
         return time.at if unsteady else due + self._distance
 
