@@ -288,3 +288,16 @@ def test_after_an_underrun_early_callbacks_spoil_no_distance():
         placed = clock.place(BLOCK, time)
         if index < 100 or index > 130:
             assert placed == pytest.approx(true, abs=0.0001), index
+
+
+@pytest.mark.parametrize("kind", [CaptureClock, PlaybackClock])
+def test_a_busy_machine_makes_nothing_early_while_a_stream_settles(
+    kind: type[CaptureClock | PlaybackClock],
+):
+    clock = kind(RATE)
+    ahead = AHEAD if kind is PlaybackClock else -LENGTH
+    for index in range(400):
+        true = 10 + index * LENGTH
+        late = 0.004 if index // 26 % 2 else 0.0  # in half of the time, no callback is on time
+        placed = clock.place(BLOCK, BlockTime(true, called=true - ahead + late))
+        assert -0.0005 < placed - true < 0.0045, index

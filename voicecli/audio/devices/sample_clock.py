@@ -104,11 +104,12 @@ class _CallbackClock:
         while self._reported[0][0] < time.called - self._WINDOW:
             self._reported.popleft()
         if self._window_ends is None or time.called >= self._window_ends:
-            settling = self._windows < self._SETTLING_WINDOWS
-            self._window_ends = time.called + (self._SETTLING_WINDOW if settling else self._WINDOW)
+            length = self._SETTLING_WINDOW if self._settling else self._WINDOW
+            self._window_ends = time.called + length
             self._end_window()
         self._earliest = min(self._earliest, time.called - begun)
-        self._first_due = min(self._first_due, self._earliest)
+        if self._earliest < self._first_due:
+            self._correct_due()
         if time.called - self._reported[0][0] > 0.9 * self._WINDOW:
             self._measure_distance()
         return begun + self._first_due
@@ -120,17 +121,27 @@ class _CallbackClock:
             self._distance = median - self._first_due
             self._measured = True
 
+    @property
+    def _settling(self) -> bool:
+        return self._windows <= self._SETTLING_WINDOWS
+
+    def _correct_due(self) -> None:
+        """Use the window's earliest callback; while that settles, the converter has not moved."""
+        if self._settling and self._measured:
+            self._distance += self._first_due - self._earliest
+        self._first_due = self._earliest
+
     def _end_window(self) -> None:
         if self._level < inf:
             moved = self._earliest - self._level
             self._windows += 1
             self._off_level += 1
-            drifted = abs(moved) <= self._DRIFT * self._off_level or moved > self._LOSS
-            settled = not drifted and self._windows <= self._SETTLING_WINDOWS
-            self._first_due += moved if drifted or settled else 0
-            if settled and self._measured:
-                self._distance -= moved  # the converter's times have not changed
-            if drifted or settled or self._off_level == self._ACCEPT_AFTER:
+            follow = abs(moved) <= self._DRIFT * self._off_level or moved > self._LOSS
+            if self._settling and moved <= self._LOSS:
+                self._correct_due()
+            elif follow:
+                self._first_due += moved
+            if self._settling or follow or self._off_level == self._ACCEPT_AFTER:
                 self._level, self._off_level = self._earliest, 0
             self._first_due = min(self._first_due + self._CORRECTION, self._earliest)
         else:
