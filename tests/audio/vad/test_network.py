@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.resources import files
 
@@ -14,6 +16,7 @@ from typing_extensions import override
 from tests.audio.vad.test_silero import NAMES, RATE, blocks, noisy, spoken
 from tests.silero_weights import PUBLISHED
 from voicecli.audio.pcm import Float32Array, samples_of
+from voicecli.audio.vad import network
 from voicecli.audio.vad.network import CONTEXT, WINDOW, SileroNetwork, load_weights
 from voicecli.audio.vad.silero import SileroDetector
 from voicecli.events import Event
@@ -113,6 +116,19 @@ def test_streams_share_the_weights_but_not_what_they_heard() -> None:
     assert [probability for probability, _ in heard] == [alone.judge(window) for window in said]
     assert max(probability for _, probability in heard) < 0.1
     assert load_weights() is load_weights()
+
+
+def test_streams_that_open_side_by_side_share_the_weights() -> None:
+    network._read_weights.cache_clear()
+    ready = threading.Barrier(6)
+
+    def load() -> object:
+        ready.wait()
+        return load_weights()
+
+    with ThreadPoolExecutor(6) as threads:
+        loaded = [asked.result() for asked in [threads.submit(load) for _ in range(6)]]
+    assert all(one is loaded[0] for one in loaded)
 
 
 def test_the_oracle_is_the_published_network_and_its_licence_is_shipped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from voicecli.audio.vad.smart_turn import (
     SmartTurn,
     compute_features,
     find_network,
+    load_network,
 )
 from voicecli.errors import UsageError
 from voicecli.units import AudioBlock, AudioFormat
@@ -119,6 +121,15 @@ def judge(name: str, rate: int, until: float | None = None) -> float:
     ]
     network = SmartTurn(found / models.SMART_TURN.files[0].name)
     return network.judge(blocks, AudioFormat(rate))
+
+
+@pytest.mark.local
+@pytest.mark.skipif(not models.find(models.SMART_TURN), reason="run: voicecli models fetch")
+def test_sessions_that_open_side_by_side_share_the_network():
+    smart_turn._load.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        loaded = list(threads.map(load_network, ["smart-turn"] * 4))
+    assert all(one is loaded[0] for one in loaded)
 
 
 @pytest.mark.local

@@ -27,6 +27,7 @@ OpenBLAS, which numpy's wheels contain, computes matrices of this size in the ca
 from __future__ import annotations
 
 import math
+import threading
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -130,9 +131,18 @@ class _Weights(NamedTuple):
     sum: _Layer
 
 
-@cache
+_LOADING = threading.Lock()  # streams that open side by side would each load a copy
+
+
 def load_weights() -> _Weights:
-    """Load the weights; all streams share them.
+    """Load the weights; all streams share them."""
+    with _LOADING:
+        return _read_weights()
+
+
+@cache
+def _read_weights() -> _Weights:
+    """Read the weights from the package.
 
     data/silero_vad.npz holds the published ones under their published names, in PyTorch's shapes:
     (out, in, frame) for a convolution, (4 gates of 128, in) for the LSTM.

@@ -9,6 +9,7 @@ call it in a thread, where onnxruntime and numpy release the interpreter.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -33,6 +34,8 @@ STEP: Samples = 160
 FRAMES = round(LONGEST * RATE) // STEP
 FRAMES_AT_ONCE = 8
 BANDS = 80
+
+_LOADING = threading.Lock()  # sessions that open side by side would each load a copy of 90 MB
 
 
 class SmartTurn:
@@ -131,7 +134,8 @@ def load_network(setting: EndModel) -> SmartTurn | None:
     Takes 40 ms, and 0.15 s for onnxruntime.  Raises as ``find_network`` does.
     """
     file = find_network(setting)
-    return None if file is None else _load(file)
+    with _LOADING:
+        return None if file is None else _load(file)
 
 
 @cache
