@@ -101,6 +101,14 @@ def test_every_figure_is_that_of_the_script(tmp_path: Path, latencies: dict[str,
     assert median(found, "tts.rtf") == pytest.approx(1 / latencies["speed"], rel=SHARE)
 
 
+def test_reasoning_counts_as_waiting_for_the_first_token(tmp_path: Path) -> None:
+    says = {"ttft_ms": 200, "token_ms": 15, "says": [f"<think>One two three.</think> {SAYS}"]}
+    found = run_probe(scripted(tmp_path, script(LATENCIES[0], llm=says)), ("llm",), count=4)
+    assert median(found, "llm.ttft") == about(0.2 + 3 * 0.015)
+    assert median(found, "llm.clause") == about(6 * 0.015)
+    assert median(found, "llm.rate") == pytest.approx(1 / 0.015, rel=SHARE)
+
+
 def test_with_the_local_detector_the_text_is_there_after_hangover_and_finalize(
     tmp_path: Path,
 ) -> None:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.support.conversations import converse, profile
+from tests.support.speech_like import alternate_speech
 from tests.wild import Case
 from voicecli.pipeline.generation import ReplyText
+from voicecli.standin.script import LlmScript, Script
 from voicecli.text.chunker import BatchChunker
 
 
@@ -204,3 +207,20 @@ def test_only_the_answer_is_spoken(row: Row):
         text.push(token)
     assert text.flush() == bool(row.after)
     assert text.written.strip() == row.after
+
+
+@pytest.mark.parametrize(
+    ("opening", "settings"),
+    [("<think>", ()), ("Okay, the user says hi. ", ()), ("", ("llm.reasoning=unopened",))],
+)
+def test_in_a_conversation_it_is_neither_spoken_nor_remembered_but_waited_for(
+    opening: str, settings: tuple[str, ...]
+) -> None:
+    thoughts = f"{opening}They greet. Say hi.</think>"
+    speech, _ = alternate_speech(0.5, 1.2, 6.0, 1.2, 6.0)
+    script = Script(llm=LlmScript(says=(f"{thoughts} It is noon.",)))
+    talk = converse(profile(*settings), script, speech)
+    assert [turn.said for turn in talk.turns] == ["It is noon."] * 2
+    assert "greet" not in str(talk.requests)
+    late = script.llm.ttft.p50 + len(thoughts.split()) * script.llm.token.p50
+    assert [turn.raw["llm.ttft"] for turn in talk.turns] == [pytest.approx(late, abs=0.002)] * 2
