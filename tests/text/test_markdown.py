@@ -97,7 +97,13 @@ def speakable(*tokens: str) -> str:
         ("请看https://example.com。谢谢", "请看example dot com。谢谢"),
         ("Write to bob@a-b.co.uk about http.", "Write to bob at a-b dot co dot uk about http."),
         ("Ask @bob, at 5 @ noon.", "Ask @bob, at 5 @ noon."),
+        ("See [docs][1].\n\n[1]: https://a.b/c\nOk", "See docs. Ok"),
+        ("<summary>More</summary>One\\\nTwo", "More One Two"),
         # formulas
+        (
+            "a^2 + b^3 = c^10, 2^22, ^2",
+            "a squared + b cubed = c to the power of 10, 2 to the power of 22, ^2",
+        ),
         (
             r"\(\dfrac{x+1}{2} - \sqrt{y} < 90^\circ\)!",
             "x plus 1 over 2 minus the square root of y is less than 90 degrees!",

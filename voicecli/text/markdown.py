@@ -64,7 +64,7 @@ _ACTIONS = (
 _SYMBOLS = "×÷±≈≠≤≥√∞"
 _FORMULA = r"[^\s\d$](?:[^$\n]{0,60}[^\s$])?"
 _IN_PATH = r"[a-z0-9/_~#@$&+=%-]"
-_BLOCK_TAGS = r"br|p|div|li|ul|ol|tr|td|th|hr|h[1-6]"
+_BLOCK_TAGS = r"br|p|pre|div|summary|details|table|li|ul|ol|tr|td|th|hr|h[1-6]"
 _SPACE = r"[^\S\n]"
 _FENCE_START = rf"(?<=\n){_SPACE}{{0,12}}(?:`{{0,8}}|~{{0,8}})"
 _FENCE_END = rf"(?<=\n){_SPACE}{{0,12}}(?:`{{3,}}|~{{3,}})"
@@ -89,7 +89,7 @@ _RULES: dict[_Mode, list[_Rule]] = {
             "quote",
         ),
         (r"(?:`{3,}|~{3,})[^`\n]{0,40}\n", Prose.mention_code, "fence"),
-        (r"\[\^[^\]\s]{1,20}\]:", Prose.remove, "silence"),  # the text of a footnote
+        (r"\[(?:\^[^\]\s]{1,20}|\d{1,3})\]:", Prose.remove, "silence"),  # a footnote, a target
         (r"\|", Prose.start_cell, "cell"),
         (r"", Prose.drop, "text"),
     ),
@@ -106,9 +106,10 @@ _RULES: dict[_Mode, list[_Rule]] = {
         (r"\\\(", Prose.drop, "math"),
         (r"\\\[|\$\$", Prose.start_formula, "math"),
         (rf"\$(?={_FORMULA}\$(?!\d))", Prose.drop, "math"),
+        (r"\\(?=\n)", Prose.drop, "text"),
         (r"\\[!-/:-@[-`{-~]", Prose.write_escaped, "text"),
         (rf"[*_(\[](?:{_ACTIONS})\b[^*_)\]\n]{{0,40}}[*_)\]](?!\()", Prose.remove, "text"),
-        (r"(?<=\d)\*{2}(?=\d)", Prose.write_power, "text"),
+        (r"(?<=\d)\*{2}(?=\d)|(?<=[^\W_])\^(?:[23](?!\d)|(?=\d))", Prose.write_power, "text"),
         (r"(?<=\d)\*(?=\d)|(?<=\s)\*(?=\s\d)", Prose.write_times, "text"),
         (r"(?<=\s)\*(?!\S)|(?<=[^\W_])_{1,2}(?=[^\W_])", Prose.write, "text"),
         (r"[²³]", Prose.write_power, "text"),
@@ -189,12 +190,12 @@ _RULES: dict[_Mode, list[_Rule]] = {
 _UNDECIDED: dict[_Mode, re.Pattern[str]] = {
     "line": _pattern(
         r"#{1,6}|[-=_*]{1,2}|[+•◦‣▪·]|\[(?:[ x]\]?)?|\d{1,3}[.)]?"
-        r"|\[\^[^\]\s]{0,20}\]?"
+        r"|\[(?:\^[^\]\s]{0,20}|\d{0,3})\]?"
         r"|`{1,2}|~{1,2}|(?:`{3,8}|~{3,8})[^`\n]{0,40}"
     ),
     "cell": _pattern(r"[:-]"),
     "text": _pattern(
-        r"`{1,2}|\\|\*{1,2}|_{1,2}|~|\]|(?<!\S)!|@|={1,2}|(?<=\s)\*\s"
+        r"`{1,2}|\\|\*{1,2}|_{1,2}|~|\]|(?<!\S)!|@|={1,2}|(?<=[^\W_])\^[23]?|(?<=\s)\*\s"
         rf"|[*_(\[](?:{_prefixes(*_ACTIONS.split('|'))}|(?:{_ACTIONS})[^*_)\]\n]{{0,40}}[*_)\]]?)"
         r"|\$(?:[^\s\d$][^$\n]{0,61}\$?)?"
         r"|\[(?:\^[^\]\s]{0,20}|\d{1,3}(?:[,–-] ?\d{0,3}){0,5})?\]?|【(?:\d[^】\n]{0,60})?"
