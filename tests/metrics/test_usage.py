@@ -86,7 +86,7 @@ def test_what_was_used():
     ]
     book = count_usage(entries, measure_turns(entries))
     assert (book.tokens, book.prompt_tokens, book.uncounted) == (7, 50, 1)
-    assert (book.false_alarms, book.xruns) == (1, 2)
+    assert (book.false_alarms, book.xruns, book.truncated) == (1, 2, 0)
     assert (book.flushes, book.characters) == (2, 2 * len("It is noon."))
     assert book.seconds == pytest.approx(entries[-1].at - 0.1)
     assert book.listened == 0.0

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.chat_server import Request, Server, ask, heard, refusing, sending
 from tests.support.conversations import converse, profile
+from tests.support.probes import scripted
 from tests.support.speech_like import alternate_speech
 from tests.wild.llm import HI, ChatCase, refusing_fields
 from voicecli import clock
 from voicecli.events import Warned
+from voicecli.pipeline.wiring import open_services
+from voicecli.probe.results import ProbeResults
+from voicecli.probe.run import Probe
+from voicecli.probe.schedule import Plan
 from voicecli.services.interfaces import Piece
 from voicecli.standin.script import Script
 
@@ -465,3 +471,18 @@ def test_a_turn_is_answered_and_its_line_says_what_the_server_refused() -> None:
     assert warned.service == "llm"
     assert "`llm.temperature: null`" in warned.text
     assert talk.turns[0].requests - talk.turns[0].hedges == 1
+
+
+def test_the_probe_notes_what_the_server_refused(tmp_path: Path) -> None:
+    async def main() -> ProbeResults:
+        async with Server(TEMPERATURE).listen() as url:
+            settings = scripted(tmp_path, {}, f"llm.base_url={url}")
+            results = ProbeResults(wanted=("llm",))
+            async with open_services(settings, environ={}) as services:
+                await Probe(settings, services, results, Plan(count=2, cold=2, warmup=0)).run()
+            return results
+
+    results = clock.run(main(), virtual=True)
+    (note,) = [note for note in results.notes if "temperature" in note]
+    assert note.startswith("LLM: the server does not take `temperature`")
+    assert results.failures == []

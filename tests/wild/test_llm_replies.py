@@ -23,6 +23,7 @@ from tests.support.speech_like import alternate_speech
 from tests.wild.llm import ChatCase
 from voicecli.events import ReplyFinished
 from voicecli.metrics.summary import Budgets
+from voicecli.metrics.usage import count_usage
 from voicecli.report.turn_lines import list_marks
 from voicecli.standin.script import Script
 from voicecli.timeline import decode, encode
@@ -264,6 +265,7 @@ def test_a_reply_that_was_cut_says_so_in_its_turn(finish: str, mark: str | None)
         [mark] if mark else []
     )
     assert turn.outcome == "answered"
+    assert count_usage(talk.timeline, talk.turns).truncated == (mark is not None)
 
 
 def test_white_space_is_tried_again_like_an_empty_reply() -> None:

@@ -79,6 +79,11 @@ class SessionUsage:
         Turn,
         "cut_off",
     )
+    truncated: int = _count(
+        "replies that ended at the limit of tokens or by a content filter",
+        Turn,
+        lambda turn: turn.truncated is not None,
+    )
     false_alarms: int = _count("sounds that held a reply and did not take the floor", events.Resume)
     drafts: int = _count("replies that were prepared", events.DraftReply)
     drafts_discarded: int = _count(

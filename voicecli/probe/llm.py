@@ -6,7 +6,7 @@ A failed request is repeated as in a conversation, and counted; no request is he
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.errors import ServiceError
-from voicecli.events import ClauseReady, Event, FirstToken, LlmRequested, Service
+from voicecli.events import ClauseReady, Event, FirstToken, LlmRequested, Service, Warned
 from voicecli.pipeline.generation import Generation, HedgeDelay, ReplyText
 from voicecli.pipeline.speech import create_chunker
 from voicecli.pipeline.wiring import Services
@@ -52,13 +52,14 @@ class LlmProber(Prober):
 
     service: Service = "llm"
 
-    def __init__(self, profile: Profile, services: Services) -> None:
+    def __init__(self, profile: Profile, services: Services, note: Callable[[str], None]) -> None:
         self._system_prompt = profile.llm.system_prompt
         self._tts = profile.tts
         provider: TtsProvider = find_provider("tts", profile.tts.provider)
         self._pacing = Pacing(provider.capabilities.seconds_per_character)
         self._habit = ReasoningHabit(profile.llm.reasoning)
         self._services = services
+        self._note = note
 
     @override
     async def measure_cold(self, number: int) -> Sample:
@@ -90,6 +91,9 @@ class LlmProber(Prober):
         )
         async with asyncio.TaskGroup() as tasks:
             await generation.run(tasks)
+        for warned in events:
+            if isinstance(warned, Warned):
+                self._note(f"LLM: {warned.text}")
         if generation.failure is not None:
             raise generation.failure
         pauses = [np.diff([one.at, *one.pieces]).max(initial=0.0) for one in timed.requests]

@@ -117,7 +117,7 @@ def _create_prober(
     if service == "stt":
         return SttProber(profile, services)
     if service == "llm":
-        return LlmProber(profile, services)
+        return LlmProber(profile, services, note)
     return TtsProber(profile, services, note)
 
 

@@ -75,6 +75,7 @@ def _format_usage(usage: SessionUsage) -> list[str]:
             "requests": usage.llm_requests,
             "hedged": usage.hedges,
             "retried": usage.retries,
+            "cut replies": usage.truncated,
             "prompt tokens": usage.prompt_tokens or 0,
             "tokens": usage.tokens or 0,
         },

@@ -1,7 +1,7 @@
 """The LLM: chat completions, streamed, over HTTP connections that are kept warm.
 
 Without the ``openai`` package: it hides how a stream ends, gives up at the first chunk that is not
-JSON, and costs 0.3 s and 45 MB to load.
+JSON, and takes 0.6 s of CPU and 23 MB for the first reply and three times the CPU for each.
 """
 
 from __future__ import annotations
