@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.services.openai.events import LONGEST, BodyDecoder, Frame
+from voicecli.services.openai.body import LONGEST, BodyDecoder, Frame
 
 STREAMS = [
     b'data: {"a": 1}\n\ndata: {"b": 2}\n\ndata: [DONE]\n\n',

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from voicecli import clock
 from voicecli.sanitize import sanitize_short
+from voicecli.services.openai.body import BodyDecoder, Frame, parse_json
 from voicecli.services.openai.errors import ErrorFactory
-from voicecli.services.openai.events import BodyDecoder, Frame, parse_json
 from voicecli.services.openai.problems import Problem, find_error, read_problem
 from voicecli.units import Seconds
 

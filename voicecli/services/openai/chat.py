@@ -30,8 +30,8 @@ from voicecli.services.interfaces import (
     Truncated,
 )
 from voicecli.services.openai.answer import Answer, Wait
+from voicecli.services.openai.body import Frame
 from voicecli.services.openai.errors import ErrorFactory, find_request_id
-from voicecli.services.openai.events import Frame
 from voicecli.services.openai.problems import find_error, read_problem
 from voicecli.services.openai.reply import ReplyReader
 from voicecli.services.openai.request import ChatRequest, encode_request

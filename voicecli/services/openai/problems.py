@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from voicecli.sanitize import sanitize_short
-from voicecli.services.openai.events import Frame, parse_json
+from voicecli.services.openai.body import Frame, parse_json
 
 DEPTH = 8
 """How deep messages are looked for."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from voicecli.events import Truncation
 from voicecli.sanitize import replace_surrogates, sanitize_short
 from voicecli.services.interfaces import Usage
-from voicecli.services.openai.events import Frame
+from voicecli.services.openai.body import Frame
 
 _TRUNCATED: dict[str, Truncation] = {
     "length": "length",
