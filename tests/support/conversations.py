@@ -11,13 +11,16 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Coroutine,
+    Iterable,
     Iterator,
+    Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import soundfile
@@ -55,6 +58,9 @@ NOWHERE = "ws://127.0.0.1:1"
 
 During = Callable[[Session], Coroutine[Any, Any, None]]
 """Runs beside the conversation."""
+
+Rewrite = Callable[[str | bytes], Iterable[tuple[Seconds, str | bytes]]]
+"""Turns a message of a service into those that arrive in its place, each after a delay."""
 
 
 def profile(*overrides: str, name: str = "scripted") -> Profile:
@@ -143,6 +149,7 @@ def converse(
     absent: Service | None = None,
     recorded: bool = True,
     tapped: bool = False,
+    rewrites: Mapping[Service, Rewrite] = MappingProxyType({}),
     during: During | None = None,
     follow: Follower | None = None,
     llm: LlmEngine | None = None,
@@ -154,13 +161,16 @@ def converse(
     absent: a service that cannot be reached.
     recorded: the user is a recording: it waits for replies, in half duplex, and has no limits.
     tapped: keep the messages to the STT.
+    rewrites: what the STT or the TTS sends instead of its messages; implies ``tapped``.
     llm, stt: answers or transcribes in the script's place.
     chat: a chat server that answers in the stand-in's place.
     """
     talk = Conversation()
     if follow is not None:
         talk.timeline.follow(follow)
-    run = _Run(talk, profile, spoken, absent, recorded, tapped, during, llm, stt, chat)
+    run = _Run(
+        talk, profile, spoken, absent, recorded, tapped, rewrites, during, llm, stt, chat
+    )
     clock.run(run.hold(script, faults), virtual=True)
     return talk
 
@@ -175,6 +185,7 @@ class _Run:
     absent: Service | None
     recorded: bool
     tapped: bool
+    rewrites: Mapping[Service, Rewrite]
     during: During | None
     llm: LlmEngine | None
     stt: Callable[[], SttEngine] | None
@@ -196,8 +207,9 @@ class _Run:
             if self.chat is not None:
                 url = await stack.enter_async_context(Server(self.chat).listen())
                 endpoints = replace(endpoints, openai=url)
-            if self.tapped:
-                endpoints = await stack.enter_async_context(_tap(endpoints, self.talk.frames))
+            if self.tapped or self.rewrites:
+                tap = _tap(endpoints, self.talk.frames, self.rewrites)
+                endpoints = await stack.enter_async_context(tap)
             session = await stack.enter_async_context(
                 open_session(
                     profile,
@@ -232,17 +244,31 @@ class _Absent(Services):
 
 
 @asynccontextmanager
-async def _tap(endpoints: Endpoints, frames: list[Frame]) -> AsyncIterator[Endpoints]:
+async def _tap(
+    endpoints: Endpoints, frames: list[Frame], rewrites: Mapping[Service, Rewrite]
+) -> AsyncIterator[Endpoints]:
     """Relay to Deepgram's stand-in, keeping the messages to ``/v1/listen`` in ``frames``."""
 
     async def relay(client: ServerConnection) -> None:
         assert client.request is not None
         path = client.request.path
+        rewrite = rewrites.get("stt" if path.startswith("/v1/listen") else "tts", _as_it_is)
+        later: list[asyncio.Task[None]] = []
+
+        async def send_later(delay: Seconds, message: str | bytes) -> None:
+            await asyncio.sleep(delay)
+            with suppress(ConnectionClosed):
+                await client.send(message)
+
         async with connect(f"{endpoints.deepgram}{path}", compression=None, max_queue=None) as far:
 
             async def back() -> None:
                 async for message in far:
-                    await client.send(message)
+                    for delay, sent in rewrite(message):
+                        if delay:
+                            later.append(asyncio.create_task(send_later(delay, sent)))
+                        else:
+                            await client.send(sent)
                 await client.close()
 
             task = asyncio.create_task(back())
@@ -255,11 +281,15 @@ async def _tap(endpoints: Endpoints, frames: list[Frame]) -> AsyncIterator[Endpo
                 pass
             finally:
                 await far.close()
-                await asyncio.wait([task])
+                await asyncio.wait([task, *later])
 
     async with serve_websockets(relay, "127.0.0.1", 0, compression=None, max_queue=None) as server:
         port = server.sockets[0].getsockname()[1]
         yield replace(endpoints, deepgram=f"ws://127.0.0.1:{port}")
+
+
+def _as_it_is(message: str | bytes) -> Iterable[tuple[Seconds, str | bytes]]:
+    return [(0.0, message)]
 
 
 def _frame(message: str | bytes) -> Frame:

@@ -1565,7 +1565,7 @@ class Floor:
                 assert not self.committed
                 assert says_same(action.user_text, self.user_text)
                 if self.taken_back is not None:
-                    assert action.user_text.startswith(self.taken_back)
+                    assert set(self.taken_back.split()) <= set(action.user_text.split())
                 self.committed, self.taken_back = True, None
                 self.answered.append(action.user_text)
             case CancelReply():

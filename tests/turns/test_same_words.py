@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.numbers import SMALL, TENS, spell
-from voicecli.turns.same_words import says_same, split_after
+from voicecli.turns.same_words import count_restated, says_same
 
 SAME = [
     ("what is the time", "What is the time?"),
@@ -90,19 +90,27 @@ def test_other_words_are_not_the_same(text, other):
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "rest"),
+    ("text", "said", "restated"),
     [
-        ("Hello there. How are you?", "hello there", "How are you?"),
-        ("Call 555-1212, please.", "call five five five one two one two", "please."),
-        ("call five five five one two", "Call 555", "one two"),
-        ("Hello there.", "hello there", ""),
-        ("Hello there.", "", "Hello there."),
-        ("Hello, Bert. How are you?", "hello bird", "How are you?"),
-        ("Hello", "hello there", ""),
+        ("Hello there. How are you?", "hello there", 2),
+        ("Call 555-1212, please.", "call five five five one two one two", 2),
+        ("call five five five one two", "Call 555", 4),
+        ("Hello there.", "hello there", 2),
+        ("Hello there.", "", 0),
+        ("Hello, Bert. How are you?", "hello bird", 2),
+        ("Hello", "hello there", 1),
+        ("the time in Rome", "What is the time?", 2),
+        ("How are you?", "Hello there.", 0),
     ],
 )
-def test_what_follows_what_was_said(text, said, rest):
-    assert split_after(text, said) == rest
+def test_what_was_said_is_restated_by_the_first_words(text, said, restated):
+    words = said.split()
+    assert count_restated(text.split(), words, len(words)) == restated
+
+
+def test_the_match_nearest_to_what_the_times_say_counts():
+    for expected in (1, 2, 3):
+        assert count_restated(["no", "no", "no", "no"], ["no", "no", "no"], expected) == expected
 
 
 # ── numbers of any size ──────────────────────────────────────────────────────
@@ -162,5 +170,7 @@ def test_a_negation_counts(before, negation, after):
 
 
 @given(WORDS, WORDS)
-def test_no_word_is_lost_or_doubled_by_splitting(said, rest):
-    assert says_same(f"{said} {split_after(f'{said} {rest}', said)}", f"{said} {rest}")
+def test_no_word_is_lost_or_doubled_by_a_restatement(said, rest):
+    words = f"{said} {rest}".split()
+    left = words[count_restated(words, said.split(), len(said.split())) :]
+    assert says_same(f"{said} {' '.join(left)}", f"{said} {rest}")

@@ -122,38 +122,128 @@ def test_a_taken_segment_may_be_closed_early():
 
 
 def test_what_is_put_back_comes_first():
+    transcript = transcribe(final("What is", 1))
+    transcript.put_back("Well.", None)
+    assert (transcript.text, transcript.speech_end) == ("Well. What is", 1)
+
+
+def test_a_restored_turn_goes_on():
     transcript = transcribe(interim("What is", 1))
-    taken = transcript.take()
+    transcript.take()
     transcript.update(interim("What is the time", 2, start=0.5))
-    transcript.put_back(taken, 1)
+    transcript.restore(1)
     assert transcript.text == "What is the time"
     assert transcript.speech_end == 2
 
 
-def test_what_is_put_back_alone_ends_when_it_did():
+def test_a_turn_that_is_restored_alone_ends_when_it_did():
     transcript = transcribe(final("What is", 1))
-    transcript.put_back(transcript.take(), 1)
-    assert (transcript.text, transcript.speech_end) == ("What is", 1)
-    transcript.put_back("Well.", None)
-    assert (transcript.text, transcript.speech_end) == ("Well. What is", 1)
+    transcript.take()
+    transcript.restore(1.1)
+    assert (transcript.text, transcript.speech_end) == ("What is", 1.1)
+
+
+def test_late_words_stand_before_those_of_the_restored_turn():
+    transcript = transcribe(final("the time?", 2, start=1))
+    transcript.take()
+    assert transcript.update(final("What is", 1))
+    transcript.restore(2)
+    assert (transcript.text, transcript.speech_end) == ("What is the time?", 2)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["", "close", "take", "back"]))))
 def test_every_word_appears_once_and_in_order(steps):
     """Segments of words that are restated, closed, taken and put back at any time."""
-    transcript, segment, taken = TurnTranscript(), [], ""
+    transcript, segment = TurnTranscript(), []
     words, had = 0, []
+    start = 0.0
     for count, then in steps:
         segment += [f"w{words + index}" for index in range(count)]
         words += count
-        transcript.update(interim(" ".join(segment), 0.3 * words))
+        transcript.update(interim(" ".join(segment), 0.3 * words, start))
         if then == "close":
-            transcript.update(final(" ".join(segment), 0.3 * words))
-            segment = []
+            transcript.update(final(" ".join(segment), 0.3 * words, start))
+            segment, start = [], 0.3 * words
         elif then:
             taken = transcript.take()
             if then == "back":
-                transcript.put_back(taken, 0.3 * words)
+                transcript.restore(0.3 * words)
             else:
                 had += taken.split()
     assert [*had, *transcript.text.split()] == [f"w{index}" for index in range(words)]
+
+
+# ── finals that repeat ───────────────────────────────────────────────────────
+
+WORD = 0.3
+
+
+def spoken(words, first, end):
+    """A final of these words, each of which takes WORD; some STTs round to a hundredth."""
+    return final(" ".join(words[first:end]), round(WORD * end, 2), round(WORD * first, 2))
+
+
+VOCABULARY = st.sampled_from(["no", "very", "what", "is", "the", "time"])
+WINDOWS = st.lists(st.tuples(st.integers(0, 11), st.integers(1, 6)), max_size=12)
+
+
+@given(st.lists(VOCABULARY, min_size=1, max_size=12), WINDOWS)
+def test_finals_that_overlap_in_any_order_say_each_word_once(words, windows):
+    """Duplicates, cumulative, overlapping and late finals of words that may repeat themselves."""
+    transcript = TurnTranscript()
+    heard = set()
+    for first, count in windows:
+        first, end = min(first, len(words) - 1), min(first + count, len(words))
+        transcript.update(spoken(words, first, end))
+        heard |= set(range(first, end))
+    assert transcript.text.split() == [words[index] for index in sorted(heard)]
+
+
+@given(st.lists(VOCABULARY, min_size=1), st.lists(st.integers(1, 4)), st.data())
+def test_finals_restate_what_earlier_turns_had(words, lengths, data):
+    transcript, end = TurnTranscript(), 0
+    for length in lengths:
+        had, end = end, min(end + length, len(words))
+        event = spoken(words, data.draw(st.integers(0, had)), end)
+        assert transcript.update(event) == (end > had)
+        assert not transcript.update(event)
+        assert transcript.take().split() == words[had:end]
+        assert not transcript.update(event)
+
+
+def test_words_that_are_said_twice_stay():
+    assert transcribe(final("very", 1.0, 0.7), final("very", 1.3, 1.0)).text == "very very"
+    assert transcribe(final("no no no", 1, 0), final("no no no", 1, 0)).text == "no no no"
+    assert transcribe(final("Yes.", 1.0, 0.6), final("Yes.", 2.0, 1.6)).text == "Yes. Yes."
+
+
+def test_a_final_that_restates_others_replaces_them():
+    segments = final("my order number", 1, 0), final("is four two one.", 2.5, 1)
+    whole = final("My order number is 421.", 2.5, 0)
+    assert transcribe(*segments, whole).text == "My order number is 421."
+    assert transcribe(whole, *segments).text == "My order number is 421."
+
+
+def test_other_words_at_the_same_time_are_kept():
+    """Some servers' start is always 0."""
+    assert transcribe(final("what is", 1, 0), final("the time", 2, 0)).text == "what is the time"
+
+
+def test_a_late_final_leaves_the_open_segment_alone():
+    transcript = transcribe(interim("the time", 2, start=1), final("What is", 1, start=0))
+    assert transcript.text == "What is the time"
+    assert transcript.is_open
+
+
+def test_a_late_interim_of_a_closed_segment_is_ignored():
+    transcript = transcribe(final("What is", 1, 0), interim("the time", 2, 1))
+    assert not transcript.update(interim("What", 0.5, 0))
+    assert transcript.text == "What is the time"
+    assert transcript.is_open
+
+
+def test_dropped_words_come_back_with_the_transcript_that_restates_them():
+    transcript = transcribe(interim("What", 1))
+    transcript.drop()
+    transcript.update(interim("What is", 1.5))
+    assert transcript.text == "What is"

@@ -94,7 +94,7 @@ class LiveView:
                 self.state = "ended"
             case events.ReplyFinished() | events.ReplyFailed() if entry.turn == replying:
                 self.state = "listening"
-                self._transcript = TurnTranscript()
+                self._transcript.drop()
             case events.PlaybackStarted() if entry.turn == replying:
                 self.state, self._stopped = "speaking", False
             case _:
@@ -114,7 +114,7 @@ class LiveView:
                 if entry.heard_nothing:  # the words before and those after are one turn
                     self._transcript.put_back(self._committed, None)
             case events.Resume():  # a back-channel
-                self._transcript = TurnTranscript()
+                self._transcript.drop()
 
 
 def render_region(view: LiveView, width: int, keys: str = "") -> list[str]:

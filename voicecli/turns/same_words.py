@@ -15,12 +15,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Joint = Literal[" ", "=", "?"]
 """What lies between two characters: a space, nothing, or either."""
+
+MATCH_WINDOW = 8
+"""Words by which a match may differ from what is expected: numerals, and errors of the times."""
 
 
 def _list(words: str) -> list[str]:
@@ -99,16 +103,30 @@ def says_same(text: str, other: str) -> bool:
     )
 
 
-def split_after(text: str, said: str) -> str:
-    """Return the words of ``text`` that follow those of ``said``, with which it begins.
+def count_restated(words: Sequence[str], said: Sequence[str], expected: int) -> int:
+    """Return how many of the first ``words`` restate the end of ``said``, or all of it.
 
-    Where it begins with other words, the STT has corrected them, and as many are left out.
+    expected: how many do, by their times; the match nearest to it counts.  Without a match, as many
+    do if the texts resemble each other, for then the STT has corrected them; else none.
     """
-    words, count = text.split(), len(said.split())
-    for end in sorted(range(len(words) + 1), key=lambda end: abs(end - count)):
-        if says_same(" ".join(words[:end]), said):
-            return " ".join(words[end:])
-    return " ".join(words[count:])
+    for count in sorted(range(1, len(words) + 1), key=lambda count: abs(count - expected)):
+        if abs(count - expected) > MATCH_WINDOW:
+            break
+        first = " ".join(words[:count])
+        if says_same(first, " ".join(said)) or says_same(first, " ".join(said[-count:])):
+            return count
+    restated = words[:expected]
+    return len(restated) if resembles(" ".join(restated), " ".join(said)) else 0
+
+
+def resembles(text: str, said: str) -> bool:
+    """Whether ``text`` has half of the words of ``said``, all of it, or begins as its half does."""
+    words, known = (Counter(re.findall(r"\w+", one.casefold())) for one in (text, said))
+    if said and 2 * (words & known).total() >= known.total():
+        return True
+    spelled, looked_for = _spell(text)[0], _spell(said)[0]
+    half = looked_for[: (len(looked_for) + 1) // 2]
+    return bool(half) and (spelled.startswith(half) or looked_for in spelled)
 
 
 @lru_cache(maxsize=64)  # a draft's text is compared with every transcript that follows

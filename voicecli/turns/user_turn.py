@@ -33,8 +33,8 @@ class UserTurn:
         self.end_score: float | None = None
         self._scored: Seconds | None = None
         """The pause whose score was asked for; None if none was in this silence."""
-        self._committed: tuple[str, Seconds | None] = "", None
-        """The words of the turn that was committed last, and their end."""
+        self._committed_end: Seconds | None = None
+        """The end of the turn that was committed last."""
 
     def follow_voice(self, event: Event) -> None:
         """Take what detector and end-of-turn model report; other events mean nothing here."""
@@ -53,13 +53,13 @@ class UserTurn:
 
     def commit(self) -> str:
         """Return all words, and begin the next turn."""
-        self._committed = self.transcript.text, self.speech_end
+        self._committed_end = self.speech_end
         self._end_silence()
         return self.transcript.take()
 
     def reopen(self) -> None:
         """Continue the turn that was committed last."""
-        self.transcript.put_back(*self._committed)
+        self.transcript.restore(self._committed_end)
 
     def request_score(self, at: Seconds) -> list[Action]:
         """Have the pause scored by its sound, once."""

@@ -6,22 +6,18 @@ https://developers.deepgram.com/reference/speech-to-text/listen-streaming
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-from bisect import bisect_right
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from typing_extensions import override
 
 from voicecli import clock, events
-from voicecli.errors import ServiceError
 from voicecli.events import Event
-from voicecli.sanitize import replace_surrogates, sanitize_short
 from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_handshake
+from voicecli.services.deepgram.frames import SentAudio, decode
 from voicecli.services.endpoint import CloseError, declare_key_env, declare_url
 from voicecli.services.interfaces import (
     Handshake,
@@ -32,7 +28,7 @@ from voicecli.services.interfaces import (
     Transcriber,
 )
 from voicecli.settings import SettingsConflict, milliseconds, setting, timeout
-from voicecli.units import AudioBlock, AudioFormat, Seconds, ms
+from voicecli.units import AudioBlock, Seconds, ms
 
 if TYPE_CHECKING:
     from voicecli.services.deepgram.socket import Socket
@@ -139,6 +135,7 @@ class Nova(Transcriber):
         self._has_audio = False
         self._last_sent = clock.now()
         self._finished_at: Seconds | None = None
+        self._warned: set[str] = set()
 
     @property
     @override
@@ -187,9 +184,16 @@ class Nova(Transcriber):
                 if self._finished_at is not None:
                     return
                 raise
-            event = decode(message, self._sent, at=clock.now())
-            if event is not None:
-                yield event
+            for event in decode(message, self._sent, at=clock.now()):
+                if self._is_news(event):
+                    yield event
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether ``event`` is no warning that this connection has given before."""
+        if not isinstance(event, events.Warned) or event.text not in self._warned:
+            self._warned |= {event.text} if isinstance(event, events.Warned) else set()
+            return True
+        return False
 
     def _wakes_at(self) -> Seconds:
         if self._finished_at is not None:
@@ -242,139 +246,3 @@ NOVA = SttProvider(
         sample_rates=(8000, 48_000), word_timestamps=True, end_of_turn_events=False
     ),
 )
-
-
-# ── frames ───────────────────────────────────────────────────────────────────
-
-ANCHORS_KEPT: Seconds = 120.0
-"""Transcripts speak of audio at most this old; the longest segment seen is 10 s."""
-
-SHORTEST_WORD: Seconds = 0.010
-DRIFT: Seconds = 0.001
-"""Audio that starts further than this from the end of the last block starts a new anchor."""
-
-
-class SentAudio:
-    """Maps seconds of audio sent, in which the service counts, to the session's clock.
-
-    A muted microphone leaves a gap in the session and none in the audio.  Kept as anchors: from
-    this second of audio on, the session's time is that far ahead of it.
-
-    seconds: of audio sent.
-    interim_lag: see ``Transcriber``.
-    """
-
-    def __init__(self, rate: int) -> None:
-        self._format = AudioFormat(rate)
-        self._bytes = 0
-        self._starts: list[Seconds] = []
-        self._ahead: list[Seconds] = []
-        self.interim_lag: Seconds | None = None
-
-    @property
-    def seconds(self) -> Seconds:
-        """How much audio was sent."""
-        return self._format.seconds(self._bytes)
-
-    @property
-    def anchors(self) -> int:
-        """How many anchors are kept."""
-        return len(self._starts)
-
-    def add(self, block: AudioBlock) -> None:
-        """Record that ``block`` is sent next."""
-        sent = self.seconds
-        ahead = block.at - sent
-        if not self._ahead or abs(ahead - self._ahead[-1]) > DRIFT:
-            self._starts.append(sent)
-            self._ahead.append(ahead)
-        self._bytes += len(block.pcm)
-        dropped = bisect_right(self._starts, sent - ANCHORS_KEPT) - 1
-        if dropped > 0:
-            del self._starts[:dropped], self._ahead[:dropped]
-
-    # A word never lies across a gap.  One that ends or begins at its edge is looked up from within,
-    # for the service's times are 32-bit floats and may fall on either side.
-
-    def start(self, sent: Seconds) -> Seconds:
-        """Session time of something that begins after ``sent`` seconds of audio."""
-        return sent + self._ahead_at(sent + SHORTEST_WORD)
-
-    def end(self, sent: Seconds) -> Seconds:
-        """Session time of something that ends after ``sent`` seconds of audio."""
-        return sent + self._ahead_at(sent - SHORTEST_WORD)
-
-    def _ahead_at(self, sent: Seconds) -> Seconds:
-        return self._ahead[max(0, bisect_right(self._starts, sent) - 1)] if self._ahead else 0.0
-
-
-def decode(message: str | bytes, sent: SentAudio, *, at: Seconds) -> Event | None:
-    """The event a frame stands for, stamped ``at``; None for frames of no consequence.
-
-    Unknown types are of no consequence: the service adds some every year.  Raises ServiceError
-    where the frame is not what the service's reference promises.
-    """
-    try:
-        frame = json.loads(message)
-    except (ValueError, RecursionError) as error:
-        raise _malformed("a frame that is not JSON") from error
-    match frame:
-        case {"type": "Results"}:
-            return _transcript(frame, sent, at)
-        case {"type": "UtteranceEnd"}:
-            end = _seconds(frame, "last_word_end")
-            # -1: the words it means are final already.
-            return events.UtteranceEnded(at=at, last_word_end=sent.end(end) if end >= 0 else None)
-        case {"type": "Error"}:
-            parts = [frame.get(name) for name in ("variant", "description", "message")]
-            text = ": ".join(part for part in parts if isinstance(part, str) and part)
-            return events.Warned(
-                at=at, service="stt", text=sanitize_short(text) or "an error it does not explain"
-            )
-        case {"type": str()}:
-            return None
-        case _:
-            raise _malformed("a frame without a type")
-
-
-def _transcript(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Event:
-    match frame:
-        case {"channel": {"alternatives": [{"transcript": str(text), **rest}, *_]}}:
-            words = rest.get("words") or []
-        case _:
-            raise _malformed("a Results frame without a transcript")
-    if not isinstance(words, list):
-        raise _malformed("a Results frame whose words are no list")
-    start = _seconds(words[0] if words else frame, "start")
-    end = _seconds(words[-1], "end") if words else start + _seconds(frame, "duration")
-    text, speech_start, speech_end = replace_surrogates(text), sent.start(start), sent.end(end)
-    speech_final = frame.get("speech_final") is True
-    # An old example of the documentation has speech_final without is_final.
-    if not (speech_final or frame.get("is_final") is True):
-        match frame:
-            case {"start": int() | float() as first, "duration": int() | float() as length}:
-                lag = sent.seconds - (first + length)
-                sent.interim_lag = max(lag, 0.0)  # the service may have rounded up
-        return events.InterimTranscript(
-            at=at, text=text, speech_start=speech_start, speech_end=speech_end
-        )
-    return events.FinalTranscript(
-        at=at,
-        text=text,
-        speech_start=speech_start,
-        speech_end=speech_end,
-        speech_final=speech_final,
-        from_finalize=frame.get("from_finalize") is True,
-    )
-
-
-def _seconds(frame: object, name: str) -> Seconds:
-    value = frame.get(name) if isinstance(frame, dict) else None
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    raise _malformed(f"a frame whose {name} is no number")
-
-
-def _malformed(what: str) -> ServiceError:
-    # temporary: another connection may do better
-    return ServiceError("stt", f"the service sent {what}", temporary=True)

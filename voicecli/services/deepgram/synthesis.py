@@ -6,13 +6,15 @@ as a FLUSHED for its ``send``.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
 from voicecli.sanitize import sanitize_short
+from voicecli.services.deepgram.frames import OddFrameError, parse_frame
 from voicecli.units import SAMPLE_SIZE, Seconds
 
 LONGEST_TEXT = 2000
@@ -44,6 +46,7 @@ class Synthesis:
         self._clears = 0
         self._held = ""
         self._odd = b""
+        self._warned: set[str] = set()
 
     @property
     def clearing(self) -> bool:
@@ -127,12 +130,18 @@ class Synthesis:
     def receive(self, message: str | bytes, now: Seconds) -> bytes:
         """Process a frame; return its audio, whole samples, possibly none.
 
-        Raises ServiceError where the frame reports a failure or is malformed.
+        Raises ServiceError where the frame reports a failure.
         """
-        self.progress = now
-        if isinstance(message, str):
-            self._note(message, now)
+        try:
+            frame = _find_control(message)
+        except OddFrameError as odd:
+            self._warn(f"ignored {odd}")
             return b""
+        if frame is not None:
+            self._note(frame, now)
+            return b""
+        assert isinstance(message, bytes)
+        self.progress = now
         if self._clears:  # of before the Clear
             return b""
         pcm = self._odd + message
@@ -140,9 +149,17 @@ class Synthesis:
         self._odd = pcm[whole:]
         return pcm[:whole]
 
-    def _note(self, message: str, now: Seconds) -> None:
-        frame = _parse(message)
-        match frame.get("type"):
+    def _warn(self, text: str) -> None:
+        """Log ``text``, once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            _log.warning("TTS: %s", text)
+
+    def _note(self, frame: dict[str, object], now: Seconds) -> None:
+        type = frame["type"]
+        if type in ("Metadata", "Flushed", "Cleared", "Warning"):  # others must not hide a stall
+            self.progress = now
+        match type:
             case "Error" | "error":
                 raise ServiceError("tts", f"the service failed ({_describe(frame)})")
             case "Cleared":
@@ -158,17 +175,20 @@ class Synthesis:
                 self.in_flight, self.unflushed = 0, True
                 self._not_before = now + REFUSED_PAUSE
             case "Warning":
-                _log.warning("TTS: %s", _describe(frame))
+                self._warn(_describe(frame))
 
 
-def _parse(message: str) -> dict[str, object]:
-    try:
-        frame = json.loads(message)
-    except (ValueError, RecursionError) as error:
-        raise ServiceError("tts", "the service sent a frame that is not JSON") from error
-    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
-        raise ServiceError("tts", "the service sent a frame without a type")
-    return frame
+def _find_control(message: str | bytes) -> dict[str, Any] | None:
+    """Return the control message, also one in a binary frame; None for audio.
+
+    Raises OddFrameError for text that is no control message.
+    """
+    if isinstance(message, str):
+        return parse_frame(message)
+    if message.startswith(b"{") and message.rstrip().endswith(b"}"):
+        with suppress(OddFrameError):
+            return parse_frame(message)
+    return None
 
 
 def _describe(frame: dict[str, object]) -> str:
