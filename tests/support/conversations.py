@@ -168,9 +168,7 @@ def converse(
     talk = Conversation()
     if follow is not None:
         talk.timeline.follow(follow)
-    run = _Run(
-        talk, profile, spoken, absent, recorded, tapped, rewrites, during, llm, stt, chat
-    )
+    run = _Run(talk, profile, spoken, absent, recorded, tapped, rewrites, during, llm, stt, chat)
     clock.run(run.hold(script, faults), virtual=True)
     return talk
 

@@ -32,6 +32,7 @@ from voicecli.events import (
 )
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.timeline import KINDS, Entry, Header, open_writer
+from voicecli.units import Seconds
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -209,10 +210,10 @@ def entries_until(exchange: Exchange, kind: type[Entry]) -> list[Entry]:
     return [*OPENED, *entries[: index + 1]]
 
 
-def transcript(text: str, *, final: bool = True) -> Entry:
-    """Words of the user at 9 s."""
+def transcript(text: str, *, final: bool = True, start: Seconds = 8.0) -> Entry:
+    """Half a second of the user's words, which arrive at 9 s."""
     kind: Any = FinalTranscript if final else InterimTranscript
-    return kind(at=9.0, text=text, speech_start=8.0, speech_end=8.5)
+    return kind(at=9.0, text=text, speech_start=start, speech_end=start + 0.5)
 
 
 def save(timeline: Iterable[Entry], path: Path, header: Header) -> None:

@@ -44,7 +44,7 @@ from voicecli.profile import Profile
 from voicecli.services.interfaces import Transcriber
 from voicecli.turns.end_of_turn import split_words
 from voicecli.turns.same_words import says_same
-from voicecli.turns.transcript import SAME_WORD
+from voicecli.turns.transcript import SAME_WORD, TurnTranscript
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 T = TypeVar("T")
@@ -183,9 +183,11 @@ class SttProber(Prober):
     ) -> Sample:
         import jiwer
 
-        finals = [event.text for event in tap.events if isinstance(event, FinalTranscript)]
-        interims = [event.text for event in tap.events if isinstance(event, InterimTranscript)]
-        text = " ".join(filter(None, finals)) or (interims[-1] if interims else "")
+        transcript = TurnTranscript()
+        for event in tap.events:
+            if isinstance(event, InterimTranscript | FinalTranscript):
+                transcript.update(event)
+        text = transcript.text
         found = jiwer.process_words(clip.words, " ".join(split_words(text)))
         return Sample(
             service="stt",

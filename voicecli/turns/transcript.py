@@ -40,6 +40,10 @@ class _Segment:
         overlap = min(self.end, other.end) - max(self.start, other.start)
         return overlap > min(SAME_WORD, shorter / 2)
 
+    def precedes(self, other: _Segment) -> bool:
+        """Whether it lies before ``other``; if it comes later, it is late."""
+        return self.start < other.start and self.end <= other.start
+
     def contains(self, other: _Segment) -> bool:
         """Whether ``other`` has no audio of its own."""
         return self.start <= other.start + SAME_WORD and other.end <= self.end + SAME_WORD
@@ -110,7 +114,7 @@ class TurnTranscript:
         new = _remove(segment, (*self._earlier, *self._taken))
         if isinstance(event, FinalTranscript):
             self._add_final(new)
-            if self._interim and segment.end > self._interim.start:  # else it came late
+            if self._interim is not None and not segment.precedes(self._interim):
                 self._interim = None
         else:
             new = self._set_interim(segment, new)
@@ -131,13 +135,12 @@ class TurnTranscript:
 
     def _set_interim(self, segment: _Segment, new: _Segment) -> _Segment:
         """Replace the open segment; return what is new in it."""
-        known = [one for one in self._finals if not one.contains(new) or one.restates(new)]
-        new, interim = _remove(new, known), self._interim
+        new, interim = _remove(new, self._finals), self._interim
         if interim is not None and interim.text:
             if not segment.text and segment.start >= interim.end:
                 self._insert(interim)  # a new segment: the final of the last was lost
-            elif segment.text and not new.text and segment.end <= interim.start:
-                return new  # late: of a segment that is closed
+            elif segment.text and not new.text and segment.precedes(interim):
+                return new  # of a segment that is closed
         self._interim = new
         return new
 
