@@ -148,12 +148,12 @@ def test_a_redraft_finds_an_open_connection() -> None:
     assert clock.run(main(), virtual=True) == [2, 2, 4, 4]
 
 
-def test_neither_importing_nor_replying_needs_the_library() -> None:
+def test_a_connection_is_opened_without_the_library_and_a_reply_loads_it() -> None:
     """In a process of its own: here the library is loaded already."""
     code = """
 import asyncio, sys
 import voicecli.services.openai.chat
-before = "httpx2" in sys.modules
+before = "httpx2" in sys.modules, "openai" in sys.modules
 from tests.support.chat_server import ASKED, Server, delta, streaming
 from voicecli import clock
 
@@ -161,13 +161,14 @@ async def main():
     server = Server(streaming(delta(content="Hi."), delta("stop")))
     async with server.chat() as chat:
         await chat.warm()
+        warm = "openai" in sys.modules
         pieces = [piece async for piece in chat.reply(ASKED)]
-        print(before, pieces, "openai" in sys.modules, server.connections)
+        print(*before, warm, pieces, "openai" in sys.modules, server.connections)
 
 clock.run(main(), virtual=True)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "False ['Hi.'] False 1", done.stderr
+    assert done.stdout.strip() == "False False False ['Hi.'] True 1", done.stderr
 
 
 # ── the stream ───────────────────────────────────────────────────────────────

@@ -74,6 +74,9 @@ class Responder(Protocol):
     async def clear(self) -> None:
         """Drop what the services still owe of a reply that was cancelled."""
 
+    async def load(self) -> None:
+        """Load what replies need, in a thread; the conversation may have begun."""
+
     async def prepare_next(self, post: Post) -> None:
         """After a reply, open ahead what the next ones need; may post Warned."""
 

@@ -94,6 +94,10 @@ class CascadeResponder(Responder):
         await self.tts.clear()
 
     @override
+    async def load(self) -> None:
+        await self.llm.load()
+
+    @override
     async def prepare_next(self, post: Post) -> None:
         try:
             await self.tts.warm()

@@ -125,6 +125,7 @@ class Session:
             tasks.create_task(self._read_source(), name="read source"),
             tasks.create_task(self._transcriber.send(), name="send audio"),
             tasks.create_task(self._transcriber.receive(), name="receive transcripts"),
+            tasks.create_task(self.responder.load(), name="load responder"),
             *(tasks.create_task(self._forward(one), name="events") for one in self._event_sources),
         ]
         while self.machine.phase is not Phase.ENDED:

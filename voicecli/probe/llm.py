@@ -64,11 +64,13 @@ class LlmProber(Prober):
     @override
     async def measure_cold(self, number: int) -> Sample:
         async with self._services.open_llm() as llm:
+            await llm.load()
             return await self._measure_reply(llm, number, cold=True)
 
     @override
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
         async with self._services.open_llm() as llm:
+            await llm.load()
             for number in range(warmup):
                 await self._measure_reply(llm, number)
             while (ticket := await tickets.take()) is not None:
@@ -136,6 +138,10 @@ class _TimedModel(LanguageModel):
     @override
     def request_id(self) -> str:
         return self._inner.request_id
+
+    @override
+    async def load(self) -> None:
+        await self._inner.load()
 
     @override
     async def warm(self) -> None:

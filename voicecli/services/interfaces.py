@@ -238,6 +238,9 @@ class LanguageModel(Protocol):
         Leaving early ends the request.  Raises ServiceError, also when the reply breaks off.
         """
 
+    async def load(self) -> None:
+        """Load the libraries that replies need, in a thread; a reply before that waits for it."""
+
     async def warm(self) -> None:
         """Open a connection ahead of the first request, or renew it.
 

@@ -108,7 +108,7 @@ class ErrorFactory:
         """What ``late`` describes did not come in time."""
         return self._fail(late, response, temporary=True, kind=StalledError)
 
-    def disconnect(self, error: Exception, response: httpx2.Response | None) -> ServiceError:
+    def disconnect(self, error: BaseException, response: httpx2.Response | None) -> ServiceError:
         """The connection failed, before the response or within it."""
         import httpx2
 

@@ -43,7 +43,7 @@ class ChatRequest:
             self._fields[settings.max_tokens_name] = settings.max_tokens
         if settings.temperature is not None:
             self._fields["temperature"] = settings.temperature
-        self._fields |= settings.extra
+        self._fields |= json.loads(json.dumps(settings.extra, default=str))  # a date becomes text
         self._fields = {name: value for name, value in self._fields.items() if value is not None}
         self._refused: set[str] = set()
 
@@ -82,11 +82,6 @@ class ChatRequest:
         if name == "temperature":
             return "Set `llm.temperature: null`."
         return f"Set `llm.extra: {{{name}: null}}`."
-
-
-def encode_request(fields: Mapping[str, Any]) -> bytes:
-    """Encode the body of a request; what JSON has no form for, such as a date, as text."""
-    return json.dumps(fields, separators=(",", ":"), default=str).encode()
 
 
 def find_refused(sent: Mapping[str, Any], problem: Problem) -> list[str]:
