@@ -3,6 +3,7 @@
 Layers, from the bottom; imports point down only (``[tool.importlinter]`` in pyproject.toml):
 
     units clock errors sanitize settings    numbers, time, errors, how a setting is declared
+    folders network                         what the environment says of folders, proxies and TLS
     events timeline                         the vocabulary of a conversation, and its log
     turns text metrics                      pure rules and folds: no I/O, no clock, no task
     models                                  the model files: pins, folder, download
@@ -36,4 +37,10 @@ The rules:
 Start reading at ``events``, ``turns.machine``, ``pipeline.session`` and ``pipeline.reply``.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# onnxruntime, which the extras bring, sends usage data to Microsoft and keeps a device ID unless
+# this is set before it is imported (Privacy.md in its package).  No other dependency does.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

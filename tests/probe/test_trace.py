@@ -229,10 +229,12 @@ def test_this_machine_is_reached_without_a_proxy(
 def test_a_proxy_that_cannot_be_traced_is_reported(
     make: Callable[[str], ConnectionTarget], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("python_socks")
+    pytest.importorskip("socksio")
     monkeypatch.setenv("HTTPS_PROXY", "socks5://10.0.0.1:1")
     trace = clock.run(trace_connection(make("https://api.example")), virtual=True)
 
-    assert (trace.failed, trace.why) == ("proxy", "a socks5 proxy cannot be traced")
+    assert (trace.failed, trace.why) == ("proxy", "a socks5h proxy cannot be traced")
 
 
 # ── where it ends ────────────────────────────────────────────────────────────

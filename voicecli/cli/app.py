@@ -12,6 +12,7 @@ import platform
 import signal
 import sys
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -24,13 +25,15 @@ from typer.main import get_command, get_group
 from voicecli import __version__
 from voicecli.cli.errors import (
     EXIT_CODES,
+    IO_FAILED,
     UNREAD,
     configure_logging,
     is_debugging,
     print_error,
-    silence_stdout,
 )
+from voicecli.cli.output import discard, prepare_streams, print_text
 from voicecli.errors import UsageError
+from voicecli.folders import find_home
 
 COMMANDS = {
     "talk": ("talk:talk_command", "Talk with the agent and see what you wait for."),
@@ -96,9 +99,9 @@ for _name, (_, _help) in COMMANDS.items():
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"voicecli {__version__}")
-        typer.echo(f"Python {platform.python_version()} ({sys.executable})")
-        typer.echo(f"{platform.system()} {platform.release()} {platform.machine()}")
+        print_text(f"voicecli {__version__}")
+        print_text(f"Python {platform.python_version()} ({sys.executable})")
+        print_text(f"{platform.system()} {platform.release()} {platform.machine()}")
         raise typer.Exit
 
 
@@ -136,12 +139,12 @@ def run(arguments: Sequence[str], commands: typer.Typer = app) -> int:
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):
             raise
-        silence_stdout()  # typer ends with 1 then, which means something else here
+        discard(sys.stdout)  # typer ends with 1 then, which means something else here
         return UNREAD
     except BaseException as error:
         code = print_error(error, debug=is_debugging())
-        if code == UNREAD:
-            silence_stdout()
+        if code in (UNREAD, IO_FAILED):
+            discard(sys.stdout)
         return code
     return result if isinstance(result, int) else 0
 
@@ -155,6 +158,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def main() -> NoReturn:
     """Run the program's command line and exit."""
+    prepare_streams()
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
 
@@ -165,15 +169,14 @@ def main() -> NoReturn:
 def _load_environment(env_file: Path | None, no_env: bool, **_: object) -> None:
     if env_file and no_env:
         raise UsageError("--env-file and --no-env contradict each other", hint="Leave one out.")
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        cause = "the current folder no longer exists"
+        raise UsageError(cause, hint="Change to another one.") from error
     if no_env:
         return
-    try:
-        file = env_file or find_env_file(Path.cwd())
-    except FileNotFoundError as error:
-        raise UsageError(
-            "the current folder no longer exists", hint="Change to another one."
-        ) from error
-    if file:
+    if file := Path(env_file) if env_file else find_env_file(here):
         load_env_file(file)
 
 
@@ -182,12 +185,13 @@ def find_env_file(start: Path) -> Path | None:
 
     The search ends at the folder that holds ``.git`` and at the user's home.
     """
-    home = Path(os.path.realpath(Path("~").expanduser()))
+    home = find_home()
     for folder in (start, *start.parents):
         file = folder / ".env"
-        if file.is_file() or file.is_fifo():  # password managers serve it from a pipe
-            return file
-        if folder == home or (folder / ".git").exists():
+        with suppress(PermissionError):  # this folder is another user's
+            if file.is_file() or file.is_fifo():  # password managers serve it from a pipe
+                return file
+        if (home and folder == home.resolve()) or os.path.exists(folder / ".git"):
             break
     return None
 

@@ -53,7 +53,8 @@ async def run_conversation(
     out: the folder for the recording.
     warning: shown once the conversation has begun.
 
-    Raises VoiceError, possibly in a group, and BrokenPipeError if nobody reads the output.
+    Raises VoiceError, possibly in a group, and OSError if the output takes no more: BrokenPipeError
+    if nobody reads it.
     """
     bindings, session = keys.KeyBindings(), None
     async with contextlib.AsyncExitStack() as stack:
@@ -114,8 +115,8 @@ async def run_conversation(
 
 
 def _stdin() -> int:
-    """Return the descriptor of standard input; an invalid one if there is none."""
-    return sys.stdin.fileno() if sys.stdin is not None else -1
+    """Return the descriptor of standard input."""
+    return sys.stdin.fileno()
 
 
 @contextlib.contextmanager
@@ -127,7 +128,7 @@ def _silence_libraries() -> Iterator[None]:
     with silence_stderr() as saved, contextlib.ExitStack() as stack:
         if saved is not None:
             ours = stack.enter_context(
-                open(saved, "w", buffering=1, errors="backslashreplace", closefd=False)
+                open(saved, "w", 1, sys.stderr.encoding, sys.stderr.errors, closefd=False)
             )
             stack.enter_context(contextlib.redirect_stderr(ours))
         yield
@@ -148,12 +149,13 @@ def _open_display(
     """Show the conversation on standard output.
 
     heard: returns what has been heard of the current reply.
-    unread: called when nobody reads the output any more; BrokenPipeError is raised at the end then.
+    unread: called when nobody reads the output any more, or the disk is full; the OSError is raised
+        at the end then.
     """
     budgets = profile.budgets
-    encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
-    file = sys.stdout.fileno() if sys.stdout is not None else os.open(os.devnull, os.O_WRONLY)
-    with NonBlockingWriter(file, unread, encoding) as writer:
+    sys.stdout.flush()
+    file, encoding, errors = sys.stdout.fileno(), sys.stdout.encoding, sys.stdout.errors
+    with NonBlockingWriter(file, unread, encoding, errors or "replace") as writer:
         match kind:
             case "json":
                 yield _JsonDisplay(writer.write_line)
@@ -166,12 +168,12 @@ def _open_display(
                 shown = usable if has_keys else "Ctrl-C quit"
                 prompt = typed and has_keys
                 screen = Screen(writer, file, budgets, heard=heard, keys=shown, prompt=prompt)
-                shared = sys.stderr is not None and sys.stderr.isatty()
+                shared = sys.stderr.isatty()
                 stderr = StderrAbove(screen.announce) if shared else sys.stderr
                 with screen, contextlib.redirect_stderr(stderr):
                     yield screen
-    if writer.is_broken:
-        raise BrokenPipeError
+    if writer.failure is not None:
+        raise writer.failure
 
 
 def _open_input(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voicecli import clock
+from voicecli.cli.output import print_text
 from voicecli.errors import DeviceError
 from voicecli.units import ms
 
@@ -56,9 +58,9 @@ def print_devices(
     if context.invoked_subcommand is None:
         rows = _list_rows(profile)
         if as_json:
-            typer.echo(json.dumps(rows, indent=2))
+            print_text(json.dumps(rows, indent=2))
         elif rows:
-            _print_table(rows)
+            print_table(rows)
         else:
             hint = "Connect one, or start the system's sound service."
             raise DeviceError("there is no sound device", hint=hint)
@@ -96,9 +98,9 @@ def run_tests(
     for name, test in tests.items():
         results[name], lines = clock.run(test())
         if not as_json:
-            typer.echo("\n".join(lines))
+            print_text("\n".join(lines))
     if as_json:
-        typer.echo(json.dumps(results, indent=2))
+        print_text(json.dumps(results, indent=2))
 
 
 def _list_rows(profile_name: str) -> list[dict[str, Any]]:
@@ -126,7 +128,8 @@ def _list_rows(profile_name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Print what ``_list_rows`` found."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -150,7 +153,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
                 f"{row[f'{direction}_latency_ms']:g} ms",
                 *("yes" if usable else "no" for usable in row[f"{direction}_rates"].values()),
             )
-        Console().print(table)
+        # rich takes 80 columns for what is no terminal, and folds the names.
+        width = None if sys.stdout.isatty() else 10_000
+        Console(width=width).print(table)
 
 
 async def _test_loudspeaker(name: str | None) -> TestResult:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 import typer
 
+from voicecli.cli.output import print_text
 from voicecli.errors import (
     INTERRUPTED,
     CredentialsError,
@@ -29,6 +29,9 @@ from voicecli.sanitize import sanitize_message
 
 BUG = 70
 """EX_SOFTWARE of sysexits.h."""
+
+IO_FAILED = 74
+"""EX_IOERR of sysexits.h."""
 
 UNREAD = 141
 """What a shell reports after SIGPIPE: the reader of our output has gone."""
@@ -43,6 +46,7 @@ EXIT_CODES = {
     6: "measured, but not reliably (with --strict)",
     7: "the agent never answered",
     BUG: "a bug in voicecli",
+    IO_FAILED: "the output or another file cannot be written or read (disk full)",
     INTERRUPTED: "interrupted (Ctrl-C, SIGTERM)",
     UNREAD: "the reader of the output closed it early",
 }
@@ -77,9 +81,12 @@ def print_error(error: BaseException, *, debug: bool = False) -> int:
     if debug:
         _print("".join(traceback.format_exception(error)).rstrip())
     for leaf in leaves:
-        if not isinstance(leaf, VoiceError):
+        if not isinstance(leaf, VoiceError | OSError):
             return _print_bug(leaf)
-    first = next(leaf for kind in _PRIORITY for leaf in leaves if isinstance(leaf, kind))
+    known = [leaf for kind in _PRIORITY for leaf in leaves if isinstance(leaf, kind)]
+    if not known:
+        return _print_os_error(next(leaf for leaf in leaves if isinstance(leaf, OSError)))
+    first = known[0]
     text = str(first)
     _print(f"error: {text}" if text.endswith((".", "!", "?", ")")) else f"error: {text}.")
     return first.exit_code
@@ -106,6 +113,12 @@ def _print_click_error(error: _ClickError) -> int:
     return error.exit_code
 
 
+def _print_os_error(error: OSError) -> int:
+    """Print what the system refused, of what file: this machine's matter, not a bug."""
+    _print(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}.")
+    return IO_FAILED
+
+
 def _print_bug(error: BaseException) -> int:
     """Print one line with the innermost line of our own code in the traceback."""
     package = Path(__file__).parents[1]
@@ -123,14 +136,7 @@ def _print_bug(error: BaseException) -> int:
 
 
 def _print(text: str) -> None:
-    with suppress(OSError):  # standard error is closed
-        typer.echo(sanitize_message(text), err=True)
-
-
-def silence_stdout() -> None:
-    """Point standard output at /dev/null, so that shutdown raises no BrokenPipeError."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print_text(sanitize_message(text), err=True)
 
 
 def configure_logging(verbosity: int) -> None:

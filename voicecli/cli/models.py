@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicecli.cli.output import print_text
+
 if TYPE_CHECKING:
     from voicecli.models import Model
     from voicecli.models.download import Progress
@@ -30,7 +32,7 @@ def fetch_command() -> None:
 
     fetch_models(models.MODELS)
     for model in models.MODELS:
-        typer.echo(f"{model.name}: {models.find(model)}")
+        print_text(f"{model.name}: {models.find(model)}")
 
 
 @models_app.command("list")
@@ -47,7 +49,7 @@ def list_command(
             | {"path": str(models.find_folder() / model.name), "fetched": bool(models.find(model))}
             for model in models.MODELS
         ]
-        typer.echo(json.dumps(rows, indent=2))
+        print_text(json.dumps(rows, indent=2))
         return
     table = [("model", "for", "size", "licence", "from", "path")]
     for model in models.MODELS:
@@ -57,7 +59,7 @@ def list_command(
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        typer.echo("  ".join(cells).rstrip())
+        print_text("  ".join(cells).rstrip())
 
 
 def fetch_models_of(profile: Profile) -> None:

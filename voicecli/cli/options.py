@@ -106,6 +106,22 @@ def find_columns() -> int | None:
 
 
 @contextmanager
+def open_temporary_folder() -> Iterator[Path]:
+    """Make a folder for a recording that is not kept; raises UsageError if none can be made."""
+    from tempfile import TemporaryDirectory
+
+    try:
+        folder = TemporaryDirectory(prefix="voicecli-")
+    except OSError as error:
+        raise UsageError(
+            f"there is no folder for temporary files ({error.strerror})",
+            hint="Set TMPDIR to a folder that you may write to, or name one with --out.",
+        ) from error
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
 def open_recording(
     folder: Path, profile: Profile, played: PlayedReader, session: Session
 ) -> Iterator[None]:

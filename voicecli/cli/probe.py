@@ -14,6 +14,7 @@ import typer
 from voicecli.cli.errors import print_error
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.options import Fast, ProfileName, Sets, check_fast
+from voicecli.cli.output import print_text
 from voicecli.errors import CredentialsError, InputError, ThresholdError, UsageError, VoiceError
 from voicecli.sanitize import sanitize_message
 
@@ -215,7 +216,7 @@ class _Command:
         if total is None or total > CHEAP:
             unit = "" if self.plan.count is not None else " an hour"
             known = f"about ${total or 0:.2f}{unit} (estimated, list prices)"
-            typer.echo(f"cost of this probe: {'not known' if total is None else known}", err=True)
+            print_text(f"cost of this probe: {'not known' if total is None else known}", err=True)
 
     # ── report ───────────────────────────────────────────────────────────────
 
@@ -244,13 +245,13 @@ class _Command:
                 raise InputError(f"{self.save} cannot be written: {error.strerror}") from error
         if output is Format.JSON:
             comparison = None if changes is None else encode_changes(changes)
-            typer.echo(dump_result(data | {"comparison": comparison}))
+            print_text(dump_result(data | {"comparison": comparison}))
         elif output is Format.CSV:
-            typer.echo(format_csv(results, evaluation), nl=False)
+            print_text(format_csv(results, evaluation), end="")
         else:
             markdown = output is Format.MARKDOWN
             for line in format_report(results, evaluation, context, changes, markdown=markdown):
-                typer.echo(sanitize_message(line))
+                print_text(sanitize_message(line))
         return self._report_failures(evaluation, changes or ())
 
     def _report_failures(self, evaluation: Evaluation, changes: Sequence[Change]) -> int:
@@ -298,7 +299,7 @@ def _open_watch() -> Iterator[Observer]:
 
     console = Console()
     if not console.is_terminal:
-        yield WatchTable(lambda _: None, lambda line: typer.echo(sanitize_message(line)))
+        yield WatchTable(lambda _: None, lambda line: print_text(sanitize_message(line)))
         return
     with Live(console=console, transient=True, refresh_per_second=4) as live:
         yield WatchTable(live.update, lambda _: None)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from voicecli.cli.options import Sets
+from voicecli.cli.output import print_text
 
 # The commands import voicecli.profile, which takes 0.1 s that --help does not pay.
 
@@ -26,11 +27,11 @@ def list_profiles(
 
     known = list_profiles()
     if as_json:
-        typer.echo(json.dumps([profile._asdict() for profile in known], indent=2))
+        print_text(json.dumps([profile._asdict() for profile in known], indent=2))
         return
     names, origins = (max(map(len, column)) for column in list(zip(*known, strict=True))[:2])
     for name, origin, description in known:
-        typer.echo(f"{name:{names}}  {origin:{origins}}  {description}".rstrip())
+        print_text(f"{name:{names}}  {origin:{origins}}  {description}".rstrip())
 
 
 @app.command("show")
@@ -50,8 +51,8 @@ def show_profile(
     if resolved:
         settings = load_profile(name, overrides=overrides or ()).resolved()
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=88)
-    typer.echo(f"{origin}: {file}", err=True)
-    typer.echo(text, nl=False)
+    print_text(f"{origin}: {file}", err=True)
+    print_text(text, end="")
 
 
 @app.command("validate")
@@ -62,7 +63,7 @@ def validate_profile(
     from voicecli.profile import load_profile
 
     load_profile(str(file), environ={})
-    typer.echo(f"{file}: valid")
+    print_text(f"{file}: valid")
 
 
 @app.command("schema")
@@ -76,6 +77,6 @@ def print_schema(
     from voicecli.profile import json_schema, render_default_profile, script_schema
 
     if as_yaml:
-        typer.echo(render_default_profile(), nl=False)
+        print_text(render_default_profile(), end="")
     else:
-        typer.echo(json.dumps(script_schema() if script else json_schema(), indent=2))
+        print_text(json.dumps(script_schema() if script else json_schema(), indent=2))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voicecli.cli import options
 from voicecli.cli.models import fetch_models_of
+from voicecli.cli.output import print_text
 from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def replay(
     if as_json:
         timeline.follow(_print_warning)
     else:
-        timeline.follow(TurnLines(typer.echo, settings.budgets, options.find_columns()))
+        timeline.follow(TurnLines(print_text, settings.budgets, options.find_columns()))
     with ExitStack() as stack:
-        folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="voicecli-")))
+        folder = out or stack.enter_context(options.open_temporary_folder())
         clock.run(_play(file, settings, folder, timeline), virtual=fast)
         from voicecli.cli.result import SessionResult  # 0.1 s, not before the recording plays
 
@@ -83,7 +83,7 @@ def replay(
         if out is not None:
             result.write(out / options.RESULT)
         if as_json:
-            typer.echo(result.as_json())
+            print_text(result.as_json())
         else:
             result.print_lines(out)
     result.judge()
@@ -95,7 +95,7 @@ def _print_warning(entry: Entry) -> None:
     from voicecli.report.turn_lines import format_notice
 
     if isinstance(entry, Warned):
-        typer.echo(format_notice(entry.service, entry.text), err=True)
+        print_text(format_notice(entry.service, entry.text), err=True)
 
 
 async def _play(file: Path, profile: Profile, folder: Path, timeline: Timeline) -> None:
@@ -119,4 +119,4 @@ async def _play(file: Path, profile: Profile, folder: Path, timeline: Timeline) 
             with options.open_recording(folder, profile, speaker.take, session):
                 await session.run()
     for warning in source.warnings:
-        typer.echo(sanitize_message(f"! {warning}"), err=True)
+        print_text(sanitize_message(f"! {warning}"), err=True)

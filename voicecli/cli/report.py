@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voicecli.cli.options import TIMELINE, Predicted, find_columns, load_prediction
+from voicecli.cli.output import print_text
 from voicecli.cli.replay import AsJson, Expect, Strict
 from voicecli.errors import InputError
 from voicecli.sanitize import sanitize_message
@@ -57,9 +58,9 @@ def report(
         environment={},
     )
     if as_json:
-        typer.echo(result.as_json())
+        print_text(result.as_json())
     else:
-        write_lines = TurnLines(typer.echo, profile.budgets, find_columns())
+        write_lines = TurnLines(print_text, profile.budgets, find_columns())
         for entry in timeline:
             write_lines(entry)
         result.print_lines()
@@ -81,5 +82,5 @@ def _load(file: Path) -> SavedTimeline:
     saved = load(file)
     if saved.torn:
         warning = f"! the last line of {file} is incomplete and left out: the session was cut off"
-        typer.echo(sanitize_message(warning), err=True)
+        print_text(sanitize_message(warning), err=True)
     return saved

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from voicecli.audio.recorder import CONVERSATION, REPLY, check_recording
 from voicecli.cli.options import RESULT, TIMELINE
+from voicecli.cli.output import print_text
 from voicecli.errors import NoReplyError, ServiceError, ThresholdError, UnreliableError
 from voicecli.events import ConnectionLost, SpeechStarted, UserQuit
 from voicecli.metrics.stages import MOUTH_TO_EAR
@@ -62,9 +61,9 @@ class SessionResult:
         budgets = self.profile.budgets
         lines = format_summary(self._turns, self._usage, self._summary, budgets, self._cost)
         for line in ("", *lines, *map(format_verdict, self._verdicts), *self._compare_prediction()):
-            typer.echo(line)
+            print_text(line)
         if out is not None:
-            typer.echo(f"\nkept in {out}: {CONVERSATION}, {REPLY}, {TIMELINE}, {RESULT}")
+            print_text(f"\nkept in {out}: {CONVERSATION}, {REPLY}, {TIMELINE}, {RESULT}")
 
     def _compare_prediction(self) -> list[str]:
         if self.predicted is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from voicecli.cli.models import fetch_engine_models
+from voicecli.cli.output import print_text
 from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,10 +91,10 @@ def serve_command(
             ) as endpoints,
         ):
             if as_json:
-                typer.echo(json.dumps(asdict(endpoints)))
+                print_text(json.dumps(asdict(endpoints)))
             else:
-                typer.echo(f"export DEEPGRAM_BASE_URL={endpoints.deepgram}")
-                typer.echo(f"export OPENAI_BASE_URL={endpoints.openai}")
+                print_text(f"export DEEPGRAM_BASE_URL={endpoints.deepgram}")
+                print_text(f"export OPENAI_BASE_URL={endpoints.openai}")
             await (_wait_input_end() if attached else asyncio.Event().wait())
 
     with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end

@@ -10,6 +10,7 @@ import typer
 
 from voicecli.cli import options
 from voicecli.cli.models import fetch_models_of
+from voicecli.cli.output import print_text
 
 if TYPE_CHECKING:
     from voicecli.profile import Profile
@@ -90,7 +91,7 @@ def talk_command(
         if out is not None:
             result.write(out / options.RESULT)
         if as_json:
-            typer.echo(encode_result_line(result.as_json()))
+            print_text(encode_result_line(result.as_json()))
         else:
             result.print_lines(out)
     if failure is not None:

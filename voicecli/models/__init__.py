@@ -16,7 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
+from voicecli.errors import UsageError
+from voicecli.folders import expand_home, find_cache_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,16 @@ ENGINE_MODELS = MOONSHINE, SMOLLM2
 
 
 def find_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The models' folder: ``$VOICECLI_MODELS``, or ``models`` in the user's cache folder."""
+    """The models' folder: ``$VOICECLI_MODELS``, or ``models`` in the user's cache folder.
+
+    Raises UsageError if there is no such variable, and the user has no home.
+    """
     if own := environ.get("VOICECLI_MODELS"):
-        return Path(own).expanduser().absolute()
-    return user_cache_path("voicecli") / "models"
+        return expand_home(own).absolute()
+    if (cache := find_cache_folder()) is None:
+        cause = "there is no home folder to keep the models in"
+        raise UsageError(cause, hint="Set VOICECLI_MODELS to a folder, or HOME.")
+    return cache / "models"
 
 
 def find(model: Model, environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -95,8 +102,8 @@ def find(model: Model, environ: Mapping[str, str] = os.environ) -> Path | None:
 
     Only sizes are compared: a file gets its name when it is complete and verified.
     """
-    here = find_folder(environ) / model.name
-    with suppress(OSError):
+    with suppress(OSError, UsageError):
+        here = find_folder(environ) / model.name
         if all((here / file.name).stat().st_size == file.size for file in model.files):
             return here
     return None

@@ -24,7 +24,9 @@ import httpx2
 from httpx2 import URL
 
 from voicecli.errors import InputError, ServiceError, UsageError
+from voicecli.folders import expand_home, find_home
 from voicecli.models import Model, Wheel, find, find_folder
+from voicecli.network import Proxy, create_tls_context, find_proxy
 
 Progress = Callable[[str, int, int], None]
 """Called with a name, the bytes received so far and the total."""
@@ -95,7 +97,7 @@ def _requantize(source: Path) -> Path:
 
 def parse_url(text: str) -> URL:
     """Parse a URL, which may have credentials, or a path."""
-    return URL(text if "://" in text else Path(text).expanduser().absolute().as_uri())
+    return URL(text if "://" in text else expand_home(text).absolute().as_uri())
 
 
 def join_url(page: URL, href: str) -> URL:
@@ -135,7 +137,7 @@ def _list_config_files(environ: Mapping[str, str]) -> list[Path]:
     """List pip's files, the later ones winning; ``PIP_CONFIG_FILE=/dev/null`` means none."""
     if (own := environ.get("PIP_CONFIG_FILE")) == os.devnull:
         return []
-    home = Path(environ.get("HOME") or Path.home())
+    home = Path(environ.get("HOME") or find_home() or "/")
     user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     folders = [Path("/etc/xdg/pip"), Path("/etc"), home / ".pip", user / "pip", Path(sys.prefix)]
     return [folder / "pip.conf" for folder in folders] + ([Path(own)] if own else [])
@@ -151,10 +153,12 @@ def download(
     settings = read_pip_settings(environ)
     cafile = settings.get("cert")
     try:
-        verify = ssl.create_default_context(cafile=cafile) if cafile else True
+        tls = ssl.create_default_context(cafile=cafile) if cafile else create_tls_context()
     except OSError as error:
         raise UsageError(f"pip's certificate file {cafile} cannot be read: {error}") from error
-    with httpx2.Client(verify=verify, timeout=TIMEOUT, follow_redirects=True) as client:
+    with httpx2.Client(
+        transport=_Transport(tls), timeout=TIMEOUT, follow_redirects=True, trust_env=False
+    ) as client:
         link = _find(client, wheel, settings)
         try:
             if path := _path_of(link):
@@ -174,6 +178,38 @@ def download(
             "file (its sha256 differs)",
             "Try again, or ask the maintainer of that package index.",
         )
+
+
+class _Transport(httpx2.BaseTransport):
+    """Sends each request by the proxy that the environment names for its host."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._transports: dict[Proxy | None, httpx2.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        url = request.url
+        secure = url.scheme == "https"
+        port = url.port or (443 if secure else 80)
+        proxy = find_proxy("https" if secure else "http", url.host, port)
+        if (transport := self._transports.get(proxy)) is None:
+            via = (
+                httpx2.Proxy(proxy.url, ssl_context=self._tls if proxy.secure else None)
+                if proxy
+                else None
+            )
+            transport = httpx2.HTTPTransport(verify=self._tls, trust_env=False, proxy=via)
+            self._transports[proxy] = transport
+        try:
+            return transport.handle_request(request)
+        except (httpx2.ConnectError, httpx2.ProxyError) as error:
+            if proxy is None:
+                raise
+            raise httpx2.ProxyError(f"{proxy}: {_describe(error)}") from error
+
+    def close(self) -> None:
+        for transport in self._transports.values():
+            transport.close()
 
 
 def compute_sha256(path: Path) -> str:

@@ -28,10 +28,10 @@ from voicecli.metrics.stages import (
 )
 from voicecli.metrics.summary import Summary, describe
 from voicecli.metrics.usage import SessionUsage
+from voicecli.network import is_loopback
 from voicecli.probe.prediction import Measurements, Prediction, Times
 from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.probe.trace import ConnectionTrace
-from voicecli.services.endpoint import is_loopback
 from voicecli.turns.end_of_turn import classify_ending
 from voicecli.units import Seconds, ms
 
@@ -274,7 +274,7 @@ SLOW_ANSWER: Seconds = 0.25
 _FAILURES = {
     "dns": "the name {host} is not resolved ({why}): check the network and the URL",
     "tcp": "{host} accepts no connection ({why}): check the network, the URL and any firewall",
-    "proxy": "the proxy {proxy} opens no connection ({why}): check HTTPS_PROXY",
+    "proxy": "the proxy {proxy} opens no connection ({why}): check {variable}",
     "tls": "no secure connection ({why}): this machine does not trust the server's certificate; "
     "an intercepting proxy or a wrong clock may be the cause",
     "open": "{host} is reached, but does not answer as the service would ({why}): check the URL, "
@@ -288,7 +288,9 @@ def diagnose(traces: Sequence[ConnectionTrace]) -> str:
     """Explain ``traces``, at least one and all to the same host, in one sentence."""
     for trace in traces:
         if trace.failed:
-            return _FAILURES[trace.failed].format(host=trace.host, proxy=trace.proxy, why=trace.why)
+            return _FAILURES[trace.failed].format(
+                host=trace.host, proxy=trace.proxy, variable=trace.proxy_variable, why=trace.why
+            )
     host = traces[0].host.rpartition(":")[0] or traces[0].host
     if is_loopback(host.strip("[]")):
         return "this machine: there is no network in between"

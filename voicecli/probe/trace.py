@@ -14,20 +14,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
 from typing_extensions import override
 from websockets import exceptions
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.proxy import get_proxy
-from websockets.uri import parse_uri
 
 from voicecli import clock
 from voicecli.events import Service
+from voicecli.network import Proxy, create_tls_context
 from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import Endpoint
 from voicecli.services.interfaces import Handshake
+from voicecli.services.websocket import Connection
 from voicecli.units import Seconds
 
 T = TypeVar("T")
@@ -51,6 +50,7 @@ class ConnectionTrace:
     """One traced connection.
 
     address: the one connected to; the proxy's, if there is one.
+    proxy: its host; proxy_variable: the variable that names it.
     phases: the completed ones of ``results.PHASES``, in seconds.
     status: of the answer to the upgrade or request; None without an answer.
     failed: the phase that failed, or ""; why: a clause.
@@ -60,6 +60,7 @@ class ConnectionTrace:
     host: str
     address: str = ""
     proxy: str = ""
+    proxy_variable: str = ""
     phases: Mapping[str, Seconds] = field(default_factory=dict)
     status: int | None = None
     failed: str = ""
@@ -68,7 +69,7 @@ class ConnectionTrace:
 
 async def trace_connection(target: ConnectionTarget) -> ConnectionTrace:
     """Open a connection, measure its phases and close it; a failure is part of the result."""
-    proxy = find_proxy(target)
+    proxy = target.endpoint.find_proxy(websocket=target.handshake.websocket)
     tracer = _Tracer(target, proxy)
     why = ""
     try:
@@ -81,26 +82,13 @@ async def trace_connection(target: ConnectionTarget) -> ConnectionTrace:
         service=target.service,
         host=target.endpoint.authority,
         address=tracer.address,
-        proxy=sanitize_short(urlsplit(proxy).hostname or ""),
+        proxy=(urlsplit(proxy.url).hostname or "") if proxy else "",
+        proxy_variable=proxy.variable if proxy else "",
         phases=tracer.phases,
         status=tracer.status,
         failed=tracer.current if why else "",
         why=sanitize_short(why),
     )
-
-
-def find_proxy(target: ConnectionTarget) -> str:
-    """The URL of the proxy that the service's library will use, or ""; never one for loopback."""
-    endpoint = target.endpoint
-    if endpoint.loopback:
-        return ""
-    if target.handshake.websocket:
-        return get_proxy(parse_uri(endpoint.websocket_url(target.handshake.path))) or ""
-    if proxy_bypass(endpoint.host):
-        return ""
-    proxies = getproxies()
-    proxy = proxies.get("https") or proxies.get("all") or ""
-    return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
 
 _LIBRARY_ERRORS = (
@@ -114,9 +102,10 @@ _LIBRARY_ERRORS = (
 class _Tracer:
     """Opens one connection; current: the phase in progress, or the one that failed."""
 
-    def __init__(self, target: ConnectionTarget, proxy: str) -> None:
+    def __init__(self, target: ConnectionTarget, proxy: Proxy | None) -> None:
         self._target = target
-        self._proxy = proxy
+        self._proxy = proxy.url if proxy else ""
+        self._tls = create_tls_context() if target.endpoint.secure else None
         self._timeout = target.handshake.timeout
         self._began: Seconds = 0.0
         self.current = ""
@@ -172,9 +161,9 @@ class _Tracer:
         async with asyncio.timeout(self._timeout):
             stream = await _TimedBackend(self).connect_tcp(parts.hostname or "", _port(parts))
             try:
-                if endpoint.secure and not self._proxy:
+                if self._tls and not self._proxy:
                     self.begin("tls")
-                    await stream.start_tls(httpcore2.default_ssl_context(), endpoint.host)
+                    await stream.start_tls(self._tls, endpoint.host)
                     self.end()
             finally:
                 await stream.aclose()
@@ -185,9 +174,11 @@ class _Tracer:
         """A GET, and the same again on its connection if the server keeps it open."""
         url = f"{self._target.endpoint.http_url()}{self._target.handshake.path}"
         headers = list(self._target.handshake.headers.items())
-        proxy = _http_proxy(self._proxy) if self._proxy else None
+        proxy = _http_proxy(self._proxy, self._tls) if self._proxy else None
         backend = _TimedBackend(self)
-        async with httpcore2.AsyncConnectionPool(proxy=proxy, network_backend=backend) as pool:
+        async with httpcore2.AsyncConnectionPool(
+            self._tls, proxy=proxy, network_backend=backend
+        ) as pool:
             for phase in ("open", "trip"):
                 self.begin(phase)
                 hooks = {"trace": self._http_hook(phase)}
@@ -242,7 +233,7 @@ class _Tracer:
         """Open the WebSocket; None if the service refused, which is a complete trace, too."""
         tracer, endpoint, handshake = self, self._target.endpoint, self._target.handshake
 
-        class TimedConnection(ClientConnection):
+        class TimedConnection(Connection):
             """Made when TCP (and the proxy) are connected, and notified after TLS."""
 
             def __init__(self, *args: Any, **options: Any) -> None:
@@ -264,12 +255,15 @@ class _Tracer:
             "ping_interval": None,
             "logger": _SILENT,
             "create_connection": TimedConnection,
+            "ssl": self._tls,
         }
         url = endpoint.websocket_url(handshake.path)
         try:
             if self._proxy:  # the library connects to it and asks for a tunnel in one step
                 parts = urlsplit(self._proxy)
                 self.address = (await self.resolve(parts.hostname or "", _port(parts)))[0]
+                if parts.scheme == "https":
+                    options["proxy_ssl"] = self._tls
                 self.begin("proxy")
                 connection = await connect(url, proxy=self._proxy, **options)
             else:
@@ -307,11 +301,12 @@ class _TimedBackend(httpcore2.AnyIOBackend):
         return stream
 
 
-def _http_proxy(url: str) -> httpcore2.Proxy:
+def _http_proxy(url: str, tls: ssl.SSLContext | None) -> httpcore2.Proxy:
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-    return httpcore2.Proxy(f"{parts.scheme}://{host}:{_port(parts)}", auth=auth)
+    tls = tls if parts.scheme == "https" else None
+    return httpcore2.Proxy(f"{parts.scheme}://{host}:{_port(parts)}", auth=auth, ssl_context=tls)
 
 
 def _port(parts: SplitResult) -> int:

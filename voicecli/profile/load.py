@@ -12,9 +12,8 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import platformdirs
-
 from voicecli.errors import ProfileError, suggest
+from voicecli.folders import expand_home, find_config_folder
 from voicecli.profile.layers import (
     Key,
     Layer,
@@ -70,18 +69,18 @@ def find_file(
     place: where the name was written.
     """
     if is_path(name):
-        path = (beside.parent if beside else cwd) / Path(name).expanduser()
-        if path.is_file():
+        path = (beside.parent if beside else cwd) / expand_home(name)
+        if os.path.isfile(path):
             return path
         raise profile_error([Problem(place, f"there is no file {_shorten(path, cwd)}")])
     subfolder = "scripts" if kind == "script" else ""
     folders = [folder / subfolder for folder in list_folders(cwd).values()]
-    files = [file for folder in folders if (file := folder / f"{name}.yaml").is_file()]
+    files = [file for folder in folders if os.path.isfile(file := folder / f"{name}.yaml")]
     if beside in files:
         files = files[files.index(beside) + 1 :] or [beside]
     if files:
         return files[0]
-    names = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+    names = sorted({file.stem for folder in folders for file in _list_files(folder)})
     hint = f"{suggest(name, names)} Known: {', '.join(names)}.".lstrip()
     raise profile_error([Problem(place, f"there is no {kind} {name}", hint)])
 
@@ -90,14 +89,21 @@ def list_folders(cwd: Path) -> dict[str, Path]:
     """List the folders in which names are looked up, in order, by origin."""
     installed = Path(__file__).parents[1] / "profiles"
     shipped = installed if installed.is_dir() else Path(__file__).parents[2] / "profiles"
-    folders = {
-        "project": cwd / "profiles",
-        "user": platformdirs.user_config_path("voicecli") / "profiles",
-        "shipped": shipped,
-    }
+    folders = {"project": cwd / "profiles"}
+    if (config := find_config_folder()) is not None:
+        folders["user"] = config / "profiles"
+    folders["shipped"] = shipped
     if folders["project"].resolve() == shipped.resolve():  # in voicecli's own source tree
         del folders["project"]
     return folders
+
+
+def _list_files(folder: Path) -> list[Path]:
+    """List the profiles or scripts in ``folder``: none, if it may not be read."""
+    try:
+        return list(folder.glob("*.yaml"))
+    except OSError:
+        return []
 
 
 def list_profiles(cwd: Path | None = None) -> list[KnownProfile]:
@@ -105,7 +111,7 @@ def list_profiles(cwd: Path | None = None) -> list[KnownProfile]:
     cwd = cwd or Path.cwd()
     found: dict[str, KnownProfile] = {}
     for origin, folder in list_folders(cwd).items():
-        for file in folder.glob("*.yaml"):
+        for file in _list_files(folder):
             known = KnownProfile(file.stem, origin, _read_description(file, cwd))
             found.setdefault(file.stem, known)
     return sorted(found.values())
@@ -239,7 +245,7 @@ def _resolve_paths(layer: Layer, folder: Path) -> Layer:
         for section in sections:
             values = values.get(section) if isinstance(values, dict) else None
         if isinstance(values, dict) and is_path(values.get(name)):
-            values[name] = str((folder / Path(values[name]).expanduser()).absolute())
+            values[name] = str((folder / expand_home(values[name])).absolute())
     return layer
 
 

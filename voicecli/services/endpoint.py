@@ -1,19 +1,30 @@
-"""Checks that every adapter shares: of URLs, of keys, of what a service answers.
+"""What every adapter shares: checks of URLs and keys, and what failures to connect mean.
 
 A key leaves this machine over TLS only; what a service says is sanitized before anybody reads it.
 """
 
 from __future__ import annotations
 
+import errno
 import re
+import socket
+import ssl
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from voicecli.errors import CredentialsError, ProfileError, RefusedError, ServiceError
+from voicecli.errors import (
+    AbsentError,
+    CredentialsError,
+    OfflineError,
+    ProfileError,
+    RefusedError,
+    ServiceError,
+)
+from voicecli.network import Proxy, find_proxy, is_loopback
 from voicecli.sanitize import sanitize_short
 from voicecli.settings import setting
+from voicecli.units import Seconds
 
 
 def declare_url(variable: str, default: str) -> Any:
@@ -57,6 +68,11 @@ class Endpoint:
         """Whether it is this machine: no key, no proxy and no TLS needed."""
         return is_loopback(self.host)
 
+    def find_proxy(self, *, websocket: bool) -> Proxy | None:
+        """Find the proxy on the way to it; raises UsageError for an unusable one."""
+        port = urlsplit(f"//{self.authority}").port or 443
+        return find_proxy("wss" if websocket else "https", self.host, port)
+
     def websocket_url(self, path: str) -> str:
         """The URL of the WebSocket at ``path`` below it."""
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.path}{path}"
@@ -64,16 +80,6 @@ class Endpoint:
     def http_url(self) -> str:
         """The URL for HTTP requests."""
         return f"{'https' if self.secure else 'http'}://{self.authority}{self.path}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is 127.0.0.0/8, ::1 or localhost."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_url(service: str, url: str) -> Endpoint:
@@ -117,6 +123,78 @@ def check_key(service: str, endpoint: Endpoint, key: str, key_env: str) -> None:
             f"{service.upper()}: the key in {key_env} contains a space or an invalid character",
             hint="Copy it again.",
         )
+
+
+_NO_ROUTE = {errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH}
+
+
+def create_connect_error(
+    service: str,
+    endpoint: Endpoint,
+    timeout: Seconds,
+    error: OSError,
+    proxy: Proxy | None = None,
+) -> ServiceError:
+    """Create the error for a connection that cannot be opened, and ended with ``error``.
+
+    proxy: on the way to the service; what TCP says is then about the proxy.
+    """
+    host, via = endpoint.authority, f" through {proxy}" if proxy else ""
+    name = f"of {proxy}" if proxy else endpoint.host
+    hint = f"Check {proxy.variable}." if proxy else "Check the network."
+    reason, temporary, kind = sanitize_short(str(error)), True, ServiceError
+    numbers = _find_errnos(error)
+    match error:
+        case TimeoutError():
+            cause = f"no answer from {host}{via} within {timeout:g} s"
+        case socket.gaierror(errno=socket.EAI_AGAIN):
+            cause, kind = f"the name {name} cannot be looked up", OfflineError
+        case socket.gaierror():
+            cause, kind = f"the name {name} is unknown", AbsentError
+            hint = f"Check the network and {proxy.variable if proxy else 'the URL'}."
+        case ssl.SSLEOFError():
+            cause = f"{host} hung up before it answered"
+        case ssl.SSLError():
+            cause, temporary = f"no secure connection to {host}{via} ({reason})", False
+            hint = (
+                "Check this machine's clock and certificate authorities (SSL_CERT_FILE), and any "
+                "proxy in between."
+            )
+        case OSError() if errno.ECONNREFUSED in numbers:
+            cause, kind = f"nothing listens at {proxy or host}", AbsentError
+            if not proxy:
+                hint = "Check the URL, and that the service runs."
+        case _:
+            cause = f"cannot reach {proxy or host} ({reason})"
+            kind = OfflineError if numbers & _NO_ROUTE else ServiceError
+    return kind(service, cause, hint=hint, temporary=temporary)
+
+
+def _find_errnos(error: OSError) -> set[int | None]:
+    """Return the numbers of an OSError; asyncio joins those of a host's addresses in one text."""
+    if error.errno is not None:
+        return {error.errno}
+    return {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))}
+
+
+def create_proxy_error(
+    service: str, endpoint: Endpoint, proxy: Proxy, status: int | None, reason: str
+) -> ServiceError:
+    """Create the error for a proxy that opens no connection.
+
+    status: of its answer, if it speaks HTTP; reason: its own words.
+    """
+    detail = sanitize_short(reason) or "it does not say why"
+    hint = f"Check {proxy.variable}, or list {endpoint.host} in NO_PROXY."
+    if status == 407:
+        hint = f"Write user and password into {proxy.variable}: http://USER:PASSWORD@HOST:PORT."
+    return ServiceError(
+        service,
+        f"{proxy} opens no connection to {endpoint.authority} ({detail})",
+        hint=hint,
+        status=status,
+        temporary=status is None or status >= 500,
+    )
 
 
 class CloseError(ServiceError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import errno
 import io
 import os
 import stat
@@ -24,14 +25,22 @@ class NonBlockingWriter:
     without an error, the rest is waited for.
 
     file: not changed, because other programs share its flags: a terminal or pipe is opened again.
-    unread: called once, when nobody reads any more; ``is_broken`` from then on.
+    unread: called once, when it takes no more; ``failure`` says why from then on: BrokenPipeError
+        if the reader or the terminal has gone.
+    encoding, errors: of the text, as ``str.encode`` takes them.
     """
 
-    def __init__(self, file: int, unread: Callable[[], None], encoding: str = "utf-8") -> None:
+    def __init__(
+        self,
+        file: int,
+        unread: Callable[[], None],
+        encoding: str = "utf-8",
+        errors: str = "replace",
+    ) -> None:
         self._given = file
         self._unread = unread
-        self.is_broken = False
-        self._encoding = encoding
+        self.failure: OSError | None = None
+        self._encoding, self._errors = encoding, errors
         self._rest = b""
 
     def __enter__(self) -> Self:
@@ -56,7 +65,7 @@ class NonBlockingWriter:
     def write(self, text: str) -> None:
         """Write ``text``, now or later."""
         waiting = self.busy
-        self._rest += text.encode(self._encoding, "replace")
+        self._rest += text.encode(self._encoding, self._errors)
         if not waiting:
             self._push()
 
@@ -69,10 +78,12 @@ class NonBlockingWriter:
             self._rest = self._rest[os.write(self._file, self._rest) :]
         except BlockingIOError:
             pass
-        except OSError:  # the pipe's reader or the terminal has gone
+        except OSError as error:
             self._rest = b""
-            if not self.is_broken:
-                self.is_broken = True
+            if self.failure is None:
+                gone = error.errno in (errno.EPIPE, errno.EIO)  # a pipe's reader, the terminal
+                code = errno.EPIPE if gone else error.errno
+                self.failure = OSError(code, error.strerror, "standard output")
                 self._unread()
         if self._rest:
             self._loop.add_writer(self._file, self._push)

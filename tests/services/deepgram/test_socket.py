@@ -31,10 +31,9 @@ from voicecli.services.deepgram.socket import (
     PING_INTERVAL,
     PING_TIMEOUT,
     Socket,
-    create_connect_error,
     open_socket,
 )
-from voicecli.services.endpoint import CloseError, check_url
+from voicecli.services.endpoint import CloseError, check_url, create_connect_error
 from voicecli.services.interfaces import ServiceAddress
 
 KEY = "0123456789abcdef0123456789abcdef01234567"

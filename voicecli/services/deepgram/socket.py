@@ -8,32 +8,42 @@ https://developers.deepgram.com/docs/stt-troubleshooting-websocket-data-and-net-
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import re
-import socket
-import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
     ConnectionClosedOK,
     InvalidMessage,
+    InvalidProxyStatus,
     InvalidStatus,
+    ProxyError,
     WebSocketException,
 )
 from websockets.http11 import Response
 from websockets.protocol import State
 
 from voicecli import __version__, clock
-from voicecli.errors import AbsentError, OfflineError, ServiceError
+from voicecli.errors import ServiceError
+from voicecli.network import Proxy, create_tls_context
 from voicecli.sanitize import sanitize_short
 from voicecli.services.deepgram import CLOSE_TIMEOUT
-from voicecli.services.endpoint import CloseError, Endpoint, Refusal, check_key, check_url
+from voicecli.services.endpoint import (
+    CloseError,
+    Endpoint,
+    Refusal,
+    check_key,
+    check_url,
+    create_connect_error,
+    create_proxy_error,
+)
 from voicecli.services.interfaces import Handshake, ServiceAddress
+from voicecli.services.websocket import Connection
 from voicecli.units import Seconds
 
 PING_INTERVAL: Seconds = 20.0
@@ -83,8 +93,6 @@ _CLOSES = {
 }
 _UNKNOWN_CLOSE = Refusal("the service closed the connection", temporary=True)
 
-_NO_ROUTE = {errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH}
-
 # "See https://dpgr.am/net0001" on the wire, NET-0001 in the documentation.
 _CODE = re.compile(r"\b(data|net)-?(\d{4})", re.IGNORECASE)
 
@@ -133,18 +141,26 @@ async def open_socket(
 ) -> AsyncGenerator[Socket, None]:
     """Connect to ``address``; leaving closes the connection.
 
-    Raises ProfileError for the URL, CredentialsError without a usable key, RefusedError or
-    ServiceError when it fails.
+    Raises ProfileError for the URL, CredentialsError without a usable key, UsageError for a proxy
+    or certificates that cannot be used, RefusedError or ServiceError when it fails.
     """
     endpoint = check_url(service, address.url)
     check_key(service, endpoint, address.key, address.key_env)
+    proxy = endpoint.find_proxy(websocket=True)
+    tls = create_tls_context() if endpoint.secure else None
+    options: dict[str, Any] = {}
+    if proxy and proxy.secure:
+        options["proxy_ssl"] = tls
     started = clock.now()
     opening = connect(
         endpoint.websocket_url(handshake.path),
         additional_headers=handshake.headers,
         user_agent_header=f"voicecli/{__version__}",
         compression=None,  # PCM does not compress, and deflating costs time
-        proxy=None if endpoint.loopback else True,
+        proxy=proxy.url if proxy else None,
+        ssl=tls,
+        create_connection=Connection,
+        **options,
         open_timeout=handshake.timeout,
         ping_interval=PING_INTERVAL,
         ping_timeout=PING_TIMEOUT,
@@ -157,8 +173,10 @@ async def open_socket(
         connection = await opening
     except InvalidStatus as error:
         raise _status_error(service, endpoint, address.key_env, error.response) from error
-    except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy
-        raise create_connect_error(service, endpoint, handshake.timeout, error) from error
+    except OSError as error:
+        raise create_connect_error(service, endpoint, handshake.timeout, error, proxy) from error
+    except WebSocketException as error:
+        raise _handshake_error(service, endpoint, proxy, error) from error
     try:
         yield Socket(service, connection, clock.now() - started)
     finally:
@@ -197,45 +215,22 @@ def _message_in(body: bytes | bytearray | None) -> str:
     return message if isinstance(message, str) else text
 
 
-def create_connect_error(
-    service: str, endpoint: Endpoint, timeout: Seconds, error: Exception
+def _handshake_error(
+    service: str, endpoint: Endpoint, proxy: Proxy | None, error: WebSocketException
 ) -> ServiceError:
-    """The error for no answer to the handshake, or one that is not HTTP."""
-    host = endpoint.authority
-    reason, temporary, hint = sanitize_short(str(error)), True, "Check the network."
-    kind, numbers = ServiceError, _find_errnos(error)
-    match error:
-        case TimeoutError():
-            cause = f"no answer from {host} within {timeout:g} s"
-        case socket.gaierror(errno=socket.EAI_AGAIN):
-            cause, kind = f"the name {endpoint.host} cannot be looked up", OfflineError
-        case socket.gaierror():
-            cause, hint = f"the name {endpoint.host} is unknown", "Check the network and the URL."
-            kind = AbsentError
-        case ssl.SSLEOFError():
-            cause = f"{host} hung up before it answered"
-        case ssl.SSLError():
-            cause, temporary = f"no secure connection to {host} ({reason})", False
-            hint = "Check this machine's clock and certificates, and any proxy in between."
-        case InvalidMessage() if isinstance(error.__cause__, EOFError):
-            cause = f"{host} hung up before it answered"
-        case OSError() if errno.ECONNREFUSED in numbers:
-            cause, hint = f"nothing listens at {host}", "Check the URL, and that the service runs."
-            kind = AbsentError
-        case OSError():
-            cause = f"cannot reach {host} ({reason})"
-            kind = OfflineError if numbers & _NO_ROUTE else ServiceError
-        case _:
-            cause, hint = _NO_WEBSOCKET.cause.format(host=host) + f" ({reason})", _NO_WEBSOCKET.hint
-            temporary = False
-    return kind(service, cause, hint=hint, temporary=temporary)
-
-
-def _find_errnos(error: Exception) -> set[int | None]:
-    """Return the numbers of an OSError; asyncio joins those of a host's addresses in one text."""
-    if not isinstance(error, OSError) or error.errno is not None:
-        return {getattr(error, "errno", None)}
-    return {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))}
+    """The error for an answer to the handshake that is not HTTP, or a proxy's refusal."""
+    host, reason = endpoint.authority, sanitize_short(str(error))
+    if isinstance(error, ProxyError) and proxy:
+        if isinstance(error, InvalidProxyStatus):
+            answer = error.response
+            reason = f"{answer.status_code} {answer.reason_phrase}"
+            return create_proxy_error(service, endpoint, proxy, answer.status_code, reason)
+        return create_proxy_error(service, endpoint, proxy, None, str(error.__cause__ or error))
+    if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
+        cause = f"{host} hung up before it answered"
+        return ServiceError(service, cause, hint="Check the network.", temporary=True)
+    cause = f"{_NO_WEBSOCKET.cause.format(host=host)} ({reason})"
+    return ServiceError(service, cause, hint=_NO_WEBSOCKET.hint)
 
 
 def _close_error(service: str, error: ConnectionClosed, request_id: str) -> ServiceError:

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from voicecli import clock
+from voicecli.errors import UsageError
 from voicecli.events import Warned
+from voicecli.network import Proxy, create_tls_context
 from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import Endpoint, check_key, check_url
 from voicecli.services.interfaces import (
@@ -68,10 +70,11 @@ class ChatCompletions(LanguageModel):
     endpoint: Endpoint
     address: ServiceAddress
     http_client: httpx2.AsyncClient
+    proxy: Proxy | None = None
     request_id: str = ""
 
     def __post_init__(self) -> None:
-        self._errors = ErrorFactory(self.endpoint, self.settings)
+        self._errors = ErrorFactory(self.endpoint, self.settings, self.proxy)
         self._request = ChatRequest(self.settings)
         self._warned: set[str] = set()
 
@@ -205,26 +208,44 @@ class ChatCompletions(LanguageModel):
 async def open_chat(
     settings: ChatSettings, address: ServiceAddress
 ) -> AsyncGenerator[ChatCompletions, None]:
-    """Open an LLM; it connects at the first reply.  Raises ProfileError or CredentialsError."""
+    """Open an LLM; it connects at the first reply.
+
+    Raises ProfileError for the URL, CredentialsError without a usable key, UsageError for a
+    variable of the environment that cannot be used.
+    """
     endpoint = check_url("llm", address.url)
     check_key("llm", endpoint, address.key, address.key_env)
+    _check_variables()
+    proxy = endpoint.find_proxy(websocket=False)
+    tls = create_tls_context() if endpoint.secure else None
     import httpx2  # 60 ms; openai is loaded when the first reply needs it, or ahead by ``load``
 
     async with httpx2.AsyncClient(
         timeout=httpx2.Timeout(None, connect=settings.connect_timeout),  # the rest is timed here
         limits=httpx2.Limits(keepalive_expiry=KEEP_WARM),
-        trust_env=not endpoint.loopback,  # a proxy has no business on loopback
-        verify=endpoint.secure,  # without TLS, no 25 ms for loading the authorities
+        trust_env=False,
+        proxy=httpx2.Proxy(proxy.url, ssl_context=tls if proxy.secure else None) if proxy else None,
+        verify=tls or False,  # False: loopback, without TLS
     ) as http_client:
-        yield ChatCompletions(settings, endpoint, address, http_client)
+        yield ChatCompletions(settings, endpoint, address, http_client, proxy)
+
+
+def _check_variables() -> None:
+    """Raise UsageError for a variable that cannot be sent as a header."""
+    values = {name: [os.environ.get(name, "").strip()] for name in _HEADERS.values()}
+    values["OPENAI_CUSTOM_HEADERS"] = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+    for name, lines in values.items():
+        if not all(line.isascii() and line.isprintable() for line in lines):
+            raise UsageError(
+                f"LLM: {name} contains an invalid character", hint="Correct it, or unset it."
+            )
 
 
 def _make_headers(address: ServiceAddress) -> dict[str, str]:
-    """The headers that say who asks; a variable that no header may hold is ignored."""
+    """The headers that say who asks."""
     headers = {"Authorization": f"Bearer {address.key}"} if address.key else {}
     for header, variable in _HEADERS.items():
-        value = os.environ.get(variable, "").strip()
-        if value and value.isascii() and value.isprintable():
+        if value := os.environ.get(variable, "").strip():
             headers[header] = value
     return headers
 

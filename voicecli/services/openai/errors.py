@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voicecli.errors import DeclinedError, RefusedError, ServiceError, StalledError
+from voicecli.network import Proxy
 from voicecli.sanitize import sanitize_short
-from voicecli.services.endpoint import Endpoint, Refusal
+from voicecli.services.endpoint import (
+    Endpoint,
+    Refusal,
+    create_connect_error,
+    create_proxy_error,
+)
 from voicecli.services.openai.problems import Problem, read_problem
 from voicecli.services.openai.reply import ReplyReader
 from voicecli.services.openai.request import find_names
@@ -69,6 +75,7 @@ class ErrorFactory:
 
     endpoint: Endpoint
     settings: ChatSettings
+    proxy: Proxy | None = None
 
     def refuse(
         self,
@@ -106,17 +113,25 @@ class ErrorFactory:
 
     def expire(self, late: str, response: httpx2.Response | None) -> ServiceError:
         """What ``late`` describes did not come in time."""
+        late = f"{late} through {self.proxy}" if self.proxy else late
         return self._fail(late, response, temporary=True, kind=StalledError)
 
     def disconnect(self, error: BaseException, response: httpx2.Response | None) -> ServiceError:
         """The connection failed, before the response or within it."""
         import httpx2
 
-        host, hint = self.endpoint.authority, "Check the network and `llm.base_url`."
-        cause = f"the connection to {host} failed ({_find_root_cause(error)})"
-        if isinstance(error, httpx2.ConnectTimeout):
-            cause = f"no connection to {host} within {self.settings.connect_timeout:g} s"
-            hint = "Check the network."
+        root = TimeoutError() if isinstance(error, httpx2.ConnectTimeout) else _find_root(error)
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout) and isinstance(
+            root, OSError
+        ):
+            limit = self.settings.connect_timeout
+            return create_connect_error("llm", self.endpoint, limit, root, self.proxy)
+        if self.proxy and isinstance(error, httpx2.ProxyError):
+            status = int(str(error)[:3]) if re.match(r"\d{3}\b", str(error)) else None
+            return create_proxy_error("llm", self.endpoint, self.proxy, status, str(error))
+        why = sanitize_short(str(root)) or type(root).__name__
+        cause = f"the connection to {self.endpoint.authority} failed ({why})"
+        hint = "Check the network and `llm.base_url`."
         return self._fail(cause, response, hint, temporary=True)
 
     def reject(self, response: httpx2.Response, text: bytes | str) -> ServiceError:
@@ -210,8 +225,10 @@ def _is_framed(response: httpx2.Response) -> bool:
     )
 
 
-def _find_root_cause(error: BaseException) -> str:
-    """The message of the exception that the libraries wrapped."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return sanitize_short(str(error)) or type(error).__name__
+def _find_root(error: BaseException) -> BaseException:
+    """The exception that the libraries wrapped; the first one, if several addresses failed."""
+    if isinstance(error, BaseExceptionGroup):
+        return _find_root(error.exceptions[0])
+    # httpcore2 raises its own "from None", for OSErrors.
+    inner = error.__cause__ or (None if isinstance(error, OSError) else error.__context__)
+    return error if inner is None else _find_root(inner)

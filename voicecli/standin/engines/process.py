@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -67,14 +68,24 @@ async def open_worker(
 
     Raises ServiceError, with the last lines of its standard error, when it does not become ready.
     """
-    with tempfile.TemporaryFile() as log:
+    # Its output is read as lines of UTF-8, whatever the terminal's encoding is.
+    environ = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    with _open_log() as log:
         worker = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True
+            *command, stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True, env=environ
         )
         try:
             yield await _read_endpoints(worker, log, ready_timeout)
         finally:
             await _end(worker, end_timeout)
+
+
+def _open_log() -> IO[bytes]:
+    """Open a file for a worker's standard error; what is written is lost if no folder takes it."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "w+b")
 
 
 async def _read_endpoints(worker: Process, log: IO[bytes], ready_timeout: Seconds) -> Endpoints:
