@@ -216,12 +216,12 @@ class Outcome:
         return "; ".join(parts) or "empty"
 
 
-def ask(answer: Answer, *, times: int = 1, **settings: Any) -> list[Outcome]:
+def ask(answer: Answer, *, times: int = 1, key: str = KEY, **settings: Any) -> list[Outcome]:
     """Ask for a reply ``times`` times in one session, and return what became of each."""
     server = Server(answer)
 
     async def main() -> list[Outcome]:
-        async with server.chat(**settings) as chat:
+        async with server.chat(key, **settings) as chat:
             return [await _listen(chat, server) for _ in range(times)]
 
     return clock.run(main(), virtual=True)

@@ -8,7 +8,7 @@ from tests.support.chat_server import ask
 from tests.support.conversations import converse, profile
 from tests.support.speech_like import alternate_speech
 from tests.wild import Case
-from tests.wild.llm_servers import SERVERS, WORDS, ChatServer
+from tests.wild.llm_servers import KEY, SERVERS, WORDS, ChatServer
 from voicecli.errors import RefusedError
 from voicecli.events import ReplyFinished, Warned
 from voicecli.metrics.summary import Budgets
@@ -18,7 +18,7 @@ from voicecli.standin.script import Script
 KIND = "a chat server's dialect"
 
 CASES = [
-    Case(KIND, server.name, "answers", "answers, counts the tokens, heeds the limit")
+    Case(KIND, server.name, "answers; a cut reply is not named", "answers; a cut reply is named")
     for server in SERVERS
 ]
 
@@ -45,6 +45,16 @@ def test_a_turn_is_spoken_counted_and_limited(server: ChatServer, limit: int) ->
         expected < len(WORDS)
     )
     assert talk.all(Warned) == []
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
+def test_a_limit_that_is_ignored_is_a_warning_once(server: ChatServer) -> None:
+    first, second = ask(server.answer, times=2, key=KEY, max_tokens=3)
+    expected = []
+    if server.settings:
+        known = "`max_completion_tokens`. Try `llm.max_tokens_name: max_tokens`."
+        expected = [f"the server ignores {known}"]
+    assert (first.warnings, second.warnings) == (expected, [])
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)

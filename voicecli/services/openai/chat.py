@@ -138,6 +138,10 @@ class ChatCompletions(LanguageModel):
         if reply.truncated:
             yield Truncated(reply.truncated)
         if reply.usage is not None:
+            ignored = self._request.find_ignored_limit(reply.usage.completion_tokens)
+            if ignored and "limit" not in self._warned:
+                self._warned.add("limit")
+                yield _warn(ignored)
             yield reply.usage
 
     def _take(self, frame: Frame, reply: ReplyReader, answer: Answer) -> Iterator[Piece]:

@@ -63,6 +63,14 @@ class ChatRequest:
             return None
         return [self._drop(name) for name in refused if name not in self._refused]
 
+    def find_ignored_limit(self, tokens: int) -> str:
+        """Say which limit the server ignored if a reply has that many tokens; "" if none."""
+        for name, other in zip(LIMITS, reversed(LIMITS), strict=True):
+            limit = self._fields.get(name)
+            if isinstance(limit, int) and tokens > limit:
+                return f"the server ignores `{name}`. Try `llm.max_tokens_name: {other}`."
+        return ""
+
     def _drop(self, name: str) -> str:
         self._refused.add(name)
         value = self._fields.pop(name)
