@@ -193,6 +193,20 @@ def test_empty_interims_are_posted_only_when_they_retract_words():
     assert stream.events == [said[number] for number in (2, 3, 5, 6, 8, 9)]
 
 
+def test_a_warning_does_not_satisfy_the_watchdog():
+    """A service that sends only frames that cannot be used owes an answer still."""
+
+    async def main():
+        odd = Warned(at=1.0, service="stt", text="ignored a frame that is not JSON")
+        stream = Stream(lambda: FakeStt(1e6, odd), trouble(temporary=False))
+        stream.transcriber.arm_watchdog()
+        await stream.run(10.0)
+        return stream.tries
+
+    tries = clock.run(main(), virtual=True)
+    assert tries == [pytest.approx(STT_WATCHDOG, abs=0.1)]
+
+
 def test_an_empty_interim_satisfies_the_watchdog():
     nothing = InterimTranscript(at=1.5, text="", speech_start=0.5, speech_end=2.0)
 

@@ -15,7 +15,7 @@ from itertools import islice
 
 from voicecli import clock
 from voicecli.errors import ServiceError, StalledError
-from voicecli.events import ConnectionLost, Event, FinalTranscript, InterimTranscript
+from voicecli.events import ConnectionLost, Event, FinalTranscript, InterimTranscript, Warned
 from voicecli.pipeline import Post
 from voicecli.pipeline.connecting import LONGEST_PAUSE, RECONNECT_PAUSES, warn_of_retry
 from voicecli.services.interfaces import Transcriber
@@ -188,7 +188,8 @@ class ReconnectingTranscriber:
             raise StalledError("stt", cause, temporary=True) from None
         finally:
             self._timeout = None
-        self._watchdog = None
+        if not isinstance(event, Warned):  # of frames that cannot be used
+            self._watchdog = None
         return event
 
     def _is_news(self, event: Event) -> bool:

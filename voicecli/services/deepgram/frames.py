@@ -39,7 +39,7 @@ class OddFrameError(ValueError):
 def parse_frame(message: str | bytes) -> dict[str, Any]:
     """Parse a control message, which has a type; raises OddFrameError."""
     try:
-        frame = json.loads(message)
+        frame = json.loads(message.removeprefix("\ufeff") if isinstance(message, str) else message)
     except (ValueError, RecursionError):
         raise OddFrameError("a frame that is not JSON") from None
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):

@@ -91,6 +91,13 @@ _CLOSES = {
     1011: Refusal("the service failed", temporary=True),
     "ping": Refusal("the connection is dead", "Check the network.", temporary=True),
 }
+_CLOSED_HERE = {
+    1002: Refusal("the service broke the WebSocket protocol", temporary=True),
+    1007: Refusal("the service sent text that is not UTF-8", temporary=True),
+    1009: Refusal("the service sent a message of more than 16 MB", temporary=True),
+}
+"""Closes by this side."""
+
 _UNKNOWN_CLOSE = Refusal("the service closed the connection", temporary=True)
 
 # "See https://dpgr.am/net0001" on the wire, NET-0001 in the documentation.
@@ -242,5 +249,7 @@ def _close_error(service: str, error: ConnectionClosed, request_id: str) -> Serv
     if error.rcvd is None and "ping timeout" in reason:
         by_reason = "ping"
     meaning = _CLOSES.get(by_reason) or _CLOSES.get(code, _UNKNOWN_CLOSE)
+    if error.rcvd is None:
+        meaning = _CLOSED_HERE.get(code, meaning)
     kind = CloseError if isinstance(error, ConnectionClosedOK) else ServiceError
     return meaning.create_error(service, code, reason, request_id=request_id, kind=kind)
