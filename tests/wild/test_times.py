@@ -63,44 +63,48 @@ def spoil(frame: Frame, case: TimeCase) -> Frame:
     return frame
 
 
-HOURS = "answers after hours"
-LATER = "answers after"
+HANGS = "never answers, and the session never ends"
+NO_NUMBER = "ends with 5: a frame whose start is no number"
 GOOD = "answers within 1.5 s"
 LOST = "the connection is closed and opened again"
 
 CASES: list[Case] = [
-    TimeCase(KIND, "milliseconds", "", GOOD, lambda time: time * 1000),
-    TimeCase(KIND, "samples", "", GOOD, lambda time: round(time * 16_000)),
-    TimeCase(KIND, "since 1970", "", GOOD, lambda time: time + 1.8e9),
-    TimeCase(KIND, "1e300", "", GOOD, lambda time: 1e300),
-    TimeCase(KIND, "a number of 400 digits", "", GOOD, lambda time: 10**400),
-    TimeCase(KIND, "infinite", "", GOOD, lambda time: float("inf")),
-    TimeCase(KIND, "NaN", "", GOOD, lambda time: float("nan")),
-    TimeCase(KIND, "negative", "", GOOD, lambda time: -1 - time),
-    TimeCase(KIND, "-1e300", "", GOOD, lambda time: -1e300),
-    TimeCase(KIND, "null", "", GOOD, lambda time: None),
-    TimeCase(KIND, "texts", "", GOOD, lambda time: f"{time:.2f}"),
-    TimeCase(KIND, "0: no times", "", GOOD, lambda time: 0),
-    TimeCase(KIND, "backwards", "", GOOD, lambda time: 100 - time, "words"),
-    TimeCase(KIND, "words in milliseconds", "", GOOD, lambda time: time * 1000, "words"),
-    TimeCase(KIND, "words NaN", "", GOOD, lambda time: float("nan"), "words"),
-    TimeCase(KIND, "words all at 0", "", GOOD, lambda time: 0, "words"),
-    TimeCase(KIND, "segments in milliseconds", "", GOOD, lambda time: time * 1000, "segment"),
-    TimeCase(KIND, "0.4 s ahead", "", GOOD, lambda time: time + 0.4, "segment", ()),
+    TimeCase(KIND, "milliseconds", HANGS, GOOD, lambda time: time * 1000),
+    TimeCase(KIND, "samples", HANGS, GOOD, lambda time: round(time * 16_000)),
+    TimeCase(KIND, "since 1970", HANGS, GOOD, lambda time: time + 1.8e9),
+    TimeCase(KIND, "1e300", HANGS, GOOD, lambda time: 1e300),
     TimeCase(
-        KIND, "SpeechStarted infinite", "", GOOD, lambda time: float("inf"), "SpeechStarted", ()
+        KIND, "a number of 400 digits", "ends with 70: OverflowError", GOOD, lambda time: 10**400
+    ),
+    TimeCase(KIND, "infinite", NO_NUMBER, GOOD, lambda time: float("inf")),
+    TimeCase(KIND, "NaN", NO_NUMBER, GOOD, lambda time: float("nan")),
+    TimeCase(KIND, "negative", GOOD, GOOD, lambda time: -1 - time),
+    TimeCase(KIND, "-1e300", GOOD, GOOD, lambda time: -1e300),
+    TimeCase(KIND, "null", NO_NUMBER, GOOD, lambda time: None),
+    TimeCase(KIND, "texts", NO_NUMBER, GOOD, lambda time: f"{time:.2f}"),
+    TimeCase(KIND, "0: no times", GOOD, GOOD, lambda time: 0),
+    TimeCase(
+        KIND, "backwards", "both questions in one turn", GOOD, lambda time: 100 - time, "words"
+    ),
+    TimeCase(KIND, "words in milliseconds", HANGS, GOOD, lambda time: time * 1000, "words"),
+    TimeCase(KIND, "words NaN", NO_NUMBER, GOOD, lambda time: float("nan"), "words"),
+    TimeCase(KIND, "words all at 0", GOOD, GOOD, lambda time: 0, "words"),
+    TimeCase(KIND, "segments in milliseconds", GOOD, GOOD, lambda time: time * 1000, "segment"),
+    TimeCase(KIND, "0.4 s ahead", GOOD, GOOD, lambda time: time + 0.4, "segment", ()),
+    TimeCase(
+        KIND, "SpeechStarted infinite", GOOD, GOOD, lambda time: float("inf"), "SpeechStarted", ()
     ),
     TimeCase(
         KIND,
         "UtteranceEnd in milliseconds",
-        "",
+        GOOD,
         GOOD,
         lambda time: time * 1000,
         "UtteranceEnd",
         (NO_END,),
     ),
     TimeCase(
-        KIND, "UtteranceEnd NaN", "", GOOD, lambda time: float("nan"), "UtteranceEnd", (NO_END,)
+        KIND, "UtteranceEnd NaN", LOST, GOOD, lambda time: float("nan"), "UtteranceEnd", (NO_END,)
     ),
 ]
 

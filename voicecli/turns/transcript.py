@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from voicecli.events import FinalTranscript, InterimTranscript
 from voicecli.turns.same_words import count_restated, resembles, says_same
@@ -21,6 +22,9 @@ from voicecli.units import Seconds
 
 SAME_WORD: Seconds = 0.2
 """The STT's estimates of one word's end differ by less than this; a new word takes longer."""
+
+UNHEARD: Seconds = float("-inf")
+"""The time of words that are not from the STT."""
 
 TAKEN_KEPT = 1000
 """Segments of earlier turns that are remembered."""
@@ -111,7 +115,7 @@ class TurnTranscript:
         """Add or replace the words of ``event``; return whether the turn says something else."""
         before = self.text
         segment = _Segment(event.text.strip(), event.speech_start, event.speech_end)
-        new = _remove(segment, (*self._earlier, *self._taken))
+        new = _remove(segment, [*self._list_earlier(segment), *self._taken])
         if isinstance(event, FinalTranscript):
             self._add_final(new)
             if self._interim is not None and not segment.precedes(self._interim):
@@ -121,6 +125,17 @@ class TurnTranscript:
         if new.text:
             self.speech_end = max(event.speech_end, self.speech_end or event.speech_end)
         return not says_same(self.text, before)
+
+    def _list_earlier(self, segment: _Segment) -> list[_Segment]:
+        """List what earlier turns had since ``segment`` began; what it has all of, in one piece."""
+        since = takewhile(lambda one: one.end > segment.start, reversed(self._earlier))
+        earlier = list(since)[::-1]
+        whole = [one for one in earlier if one.start >= segment.start - SAME_WORD]
+        if len(whole) < 2:
+            return earlier
+        text = " ".join(one.text for one in whole)
+        joined = _Segment(text, whole[0].start, whole[-1].end)
+        return [*(one for one in earlier if one.start < segment.start - SAME_WORD), joined]
 
     def _add_final(self, new: _Segment) -> None:
         """Add a segment in the order of the times; it replaces those that it restates."""
@@ -151,7 +166,7 @@ class TurnTranscript:
 
     def put_back(self, text: str, speech_end: Seconds | None) -> None:
         """Prepend words that the STT did not hear in this turn."""
-        self._finals.insert(0, _Segment(text, float("-inf"), float("-inf")))
+        self._finals.insert(0, _Segment(text, UNHEARD, UNHEARD))
         if self.speech_end is None:
             self.speech_end = speech_end
 
@@ -167,7 +182,7 @@ class TurnTranscript:
     def take(self) -> str:
         """Return all words, and start over with none."""
         text = self.text
-        self._earlier += self._taken
+        self._earlier += [one for one in self._taken if one.end > UNHEARD]
         self._taken = self._segments
         self.drop()
         return text
