@@ -99,6 +99,7 @@ class ScriptedStt(Transcriber):
     """Answers each Finalize with what the user has said."""
 
     opened = ConnectionOpened(at=0.0, service="stt", took=0.1, request_id="stt")
+    final_until = 0.0
 
     def __init__(self, user: Sequence[Speech]) -> None:
         self._user = list(user)

@@ -61,6 +61,7 @@ class FakeStt:
         self.sent: list[tuple[float, float]] = []
         self.finalized: list[float] = []
         self.finished = False
+        self.final_until = 0.0
 
     async def send(self, block: AudioBlock) -> None:
         self._check()
@@ -84,6 +85,8 @@ class FakeStt:
             for event in self._events:
                 if event.at > clock.now():
                     await asyncio.sleep(event.at - clock.now())
+                if isinstance(event, FinalTranscript):
+                    self.final_until = event.speech_end
                 yield event
             await asyncio.sleep(until - clock.now())
         finally:

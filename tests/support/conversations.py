@@ -261,12 +261,13 @@ async def _tap(
         async with connect(f"{endpoints.deepgram}{path}", compression=None, max_queue=None) as far:
 
             async def back() -> None:
-                async for message in far:
-                    for delay, sent in rewrite(message):
-                        if delay:
-                            later.append(asyncio.create_task(send_later(delay, sent)))
-                        else:
-                            await client.send(sent)
+                with suppress(ConnectionClosed):
+                    async for message in far:
+                        for delay, sent in rewrite(message):
+                            if delay:
+                                later.append(asyncio.create_task(send_later(delay, sent)))
+                            else:
+                                await client.send(sent)
                 await client.close()
 
             task = asyncio.create_task(back())

@@ -17,6 +17,7 @@ import pytest
 from tests.support.conversations import Conversation, Rewrite, converse, profile
 from tests.support.speech_like import alternate_speech
 from tests.wild import Case
+from voicecli.standin import Fault
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript
 from voicecli.units import Seconds
 
@@ -32,11 +33,16 @@ Sent = Iterable[tuple[Seconds, Frame]]
 
 @dataclass(frozen=True)
 class RepeatCase(Case):
-    """rewrite: yields the frames for each final with words; hears: what the user says."""
+    """What becomes of the transcripts.
+
+    rewrite: yields the frames for each final with words; interim: those for an interim.
+    hears: what the user says.
+    """
 
     rewrite: Callable[[list[Frame]], Sent] = lambda finals: [(0.0, finals[-1])]
     interim: Callable[[Frame, list[Frame]], Sent] = lambda frame, _: [(0.0, frame)]
     hears: tuple[str, str] = (FIRST, SECOND)
+    faults: tuple[Fault, ...] = ()
 
 
 def piece(frame: Frame, first: int, end: int, **changes: Any) -> Frame:
@@ -141,6 +147,21 @@ def interim_after(finals: list[Frame]) -> Sent:
     ]
 
 
+def ends_early(finals: list[Frame]) -> Sent:
+    """The last word of the first final ends 0.6 s too early."""
+    if len(finals) > 1:
+        return [(0.0, finals[-1])]
+    alternative = finals[0]["channel"]["alternatives"][0]
+    words = [word | {"end": word["end"] - 0.6} for word in alternative["words"]]
+    changed = {"channel": {"alternatives": [alternative | {"words": words}]}}
+    return [(0.0, finals[0] | changed)]
+
+
+def first_lost(finals: list[Frame]) -> Sent:
+    """The first final is lost with its connection; the next connection repeats it."""
+    return [(0.0, finals[-1])] if len(finals) > 1 else []
+
+
 def joined_interim(frame: Frame, finals: list[Frame]) -> Sent:
     return [(0.0, join(finals[-1], frame) if finals else frame)]
 
@@ -200,6 +221,23 @@ CASES: list[Case] = [
         first_half_late,
     ),
     RepeatCase(KIND, "an interim after its final", "doubled within the turn", ONCE, interim_after),
+    RepeatCase(
+        KIND,
+        "a final from audio that was sent again",
+        ONCE,
+        ONCE,
+        first_lost,
+        faults=(Fault("stt", "drop", after=2.62),),
+    ),
+    RepeatCase(
+        KIND,
+        "a last word that ends too early, then a reconnect",
+        "answered twice",
+        ONCE,
+        ends_early,
+        hears=(FIRST, FIRST),  # a new connection starts the script from its beginning
+        faults=(Fault("stt", "drop", after=2.62),),
+    ),
     RepeatCase(KIND, "words said twice", "kept", KEPT, hears=TRULY),
     RepeatCase(
         KIND, "words said twice, finals twice", "doubled within the turn", KEPT, twice, hears=TRULY
@@ -243,6 +281,7 @@ def hold(case: RepeatCase, detect: str) -> Conversation:
         profile("limits.idle_s=60", f"turn.detect={detect}"),
         script,
         SPEECH,
+        faults=case.faults,
         recorded=False,
         rewrites={"stt": rewriter(case)},
     )

@@ -169,7 +169,7 @@ class ReconnectingTranscriber:
             async with aclosing(stt.events()) as events:
                 while (event := await self._next(events)) is not None:
                     if isinstance(event, FinalTranscript):
-                        self._acknowledge(event.speech_end)
+                        self._acknowledge(stt.final_until)
                     if self._is_news(event):
                         self._post(event)
             return None

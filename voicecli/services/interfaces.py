@@ -139,6 +139,10 @@ class Transcriber(Protocol):
     def interim_lag(self) -> Seconds | None:
         """Audio that had been sent, but was not covered by the last interim; None before one."""
 
+    @property
+    def final_until(self) -> Seconds:
+        """Until when the finals so far settle the audio: no more words of that will come."""
+
     async def send(self, block: AudioBlock) -> None:
         """Send audio; its place in time is remembered for the transcripts' times."""
 

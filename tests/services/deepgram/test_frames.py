@@ -167,3 +167,11 @@ def test_what_is_long_past_is_forgotten() -> None:
     assert audio.anchors < 1300
     assert audio.start(390.02) == pytest.approx(780.02)
     assert audio.start(280.02) == pytest.approx(560.02)
+
+
+def test_a_final_at_a_pause_settles_its_whole_segment() -> None:
+    """The end of its last word is an estimate; otherwise the segment may end within a word."""
+    for how, until in (({}, 1.2), ({"speech_final": True}, 2.0), ({"from_finalize": True}, 2.0)):
+        audio = sent((0.0, 10.0))
+        heard(results("Yes.", (0.5, 1.2), is_final=True, **how), audio)
+        assert audio.final_until == pytest.approx(until)

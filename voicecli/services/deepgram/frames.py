@@ -102,14 +102,17 @@ def _decode_results(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Iter
             at=at, text=text, speech_start=speech_start, speech_end=speech_end
         )
         return
-    sent.final_until = max(sent.final_until, (segment or stretch)[1])
+    from_finalize = _is_set(frame, "from_finalize")
+    # Where no pause ends the segment, its end may cut a word.
+    settled = segment if segment and (speech_final or from_finalize) else stretch
+    sent.final_until = max(sent.final_until, settled[1])
     yield events.FinalTranscript(
         at=at,
         text=text,
         speech_start=speech_start,
         speech_end=speech_end,
         speech_final=speech_final,
-        from_finalize=_is_set(frame, "from_finalize"),
+        from_finalize=from_finalize,
     )
 
 
@@ -160,7 +163,7 @@ class SentAudio:
 
     seconds: of audio sent.
     interim_lag: see ``Transcriber``.
-    final_until: how many seconds of the audio the finals cover.
+    final_until: how many seconds of the audio are settled by finals.
     """
 
     def __init__(self, rate: int) -> None:

@@ -147,6 +147,11 @@ class Nova(Transcriber):
     def interim_lag(self) -> Seconds | None:
         return self._sent.interim_lag
 
+    @property
+    @override
+    def final_until(self) -> Seconds:
+        return self._sent.end(self._sent.final_until)
+
     @override
     async def send(self, block: AudioBlock) -> None:
         if not block.pcm:  # an empty frame would end the stream
