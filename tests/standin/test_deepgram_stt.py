@@ -176,11 +176,19 @@ def test_a_final_is_late_by_no_more_than_its_block() -> None:
     assert at == pytest.approx(2.0)  # the block that ends there
 
 
+def create_segmenter(
+    *, interim: float | None = None, pause: float | None = None, longest: float = 5.0
+) -> Segmenter:
+    return Segmenter(
+        RATE, endpointing=0.3, utterance_end=None, interim=interim, pause=pause, longest=longest
+    )
+
+
 def test_where_the_endpoint_lies_does_not_depend_on_the_frames() -> None:
     audio, ends = alternate_speech(0.4, 0.9, 0.7, 1.234, 0.8)
 
     def endpoints(size: int) -> list[tuple[int, int]]:
-        segmenter = Segmenter(RATE, endpointing=0.3, utterance_end=None, interim=None, pause=None)
+        segmenter = create_segmenter()
         marks = [
             mark
             for start in range(0, len(audio), size)
@@ -228,7 +236,7 @@ def test_what_comes_late_gives_no_interims() -> None:
 @pytest.mark.parametrize("interim", [1.0, None])
 def test_an_engine_may_ask_for_a_look_at_each_pause(interim: float | None) -> None:
     audio, ends = alternate_speech(0.2, 0.5, 0.2, 0.5, 0.6)
-    segmenter = Segmenter(RATE, endpointing=0.3, utterance_end=None, interim=interim, pause=0.1)
+    segmenter = create_segmenter(interim=interim, pause=0.1)
 
     marks = [mark for mark in segmenter.feed(audio) if isinstance(mark, ResultDue)]
 
@@ -239,7 +247,7 @@ def test_an_engine_may_ask_for_a_look_at_each_pause(interim: float | None) -> No
 
 
 def test_there_is_no_look_at_a_pause_that_was_finalised() -> None:
-    segmenter = Segmenter(RATE, endpointing=0.3, utterance_end=None, interim=None, pause=0.1)
+    segmenter = create_segmenter(pause=0.1)
 
     before = [*segmenter.feed(voice(0.5) + silence(0.05))]
     final = segmenter.cut(segmenter.cursor, from_finalize=True)
@@ -296,15 +304,16 @@ def test_long_speech_is_cut_between_two_words_and_no_word_is_lost() -> None:
     assert " ".join(text(final) for _, final in received.worded) == item
 
 
-def test_a_voice_without_a_gap_is_cut_at_last() -> None:
-    segmenter = Segmenter(RATE, endpointing=0.3, utterance_end=None, interim=None, pause=None)
+@pytest.mark.parametrize("longest", [5.0, 6.0])
+def test_a_voice_without_a_gap_is_cut_at_last(longest: float) -> None:
+    segmenter = create_segmenter(longest=longest)
     syllables = voice(0.2) * 2  # dips that a detector bridges, or it would take it for noise
     tone = b"".join(syllables[:-640] + silence(0.02) for _ in range(25))
 
     (mark,) = (mark for mark in segmenter.feed(tone) if isinstance(mark, ResultDue))
 
     assert mark.result == "forced"
-    assert mark.at == pytest.approx(8.5 * RATE, abs=0.05 * RATE)
+    assert mark.at == pytest.approx((longest + 3.5) * RATE, abs=0.05 * RATE)
 
 
 def test_utterance_end_comes_a_second_after_the_last_word_whatever_was_final() -> None:

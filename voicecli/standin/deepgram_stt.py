@@ -148,6 +148,7 @@ class ListenConnection(ServedConnection):
             utterance_end=options.utterance_end,
             interim=self._pace.interim if options.interim_results else None,
             pause=self._pace.pause,
+            longest=self._pace.longest,
         )
         self._partial_sample = b""
         self._digest = hashlib.sha256()

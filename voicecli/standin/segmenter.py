@@ -18,11 +18,11 @@ from voicecli.units import SAMPLE_SIZE, AudioBlock, AudioFormat, Samples, Second
 HANGOVER: Seconds = 0.03
 """A shorter dip does not end a stretch of voice; a longer one may be the gap between two words."""
 
-CUT_AT_GAP_AFTER: Seconds = 5.0
-"""A segment of this much speech is cut at its last gap; one of this much silence ends empty."""
+LONGEST_SILENCE: Seconds = 5.0
+"""A segment of this much silence ends empty."""
 
-CUT_ANYWHERE_AFTER: Seconds = 8.5
-"""A segment of this much speech without a gap is cut where it is (the service did so at 8.49 s)."""
+LONGEST_WAIT_FOR_GAP: Seconds = 3.5
+"""A segment that is too long is cut anywhere after this (the service did so at 8.49 s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class Segmenter:
     utterance_end: time without a word after which WordsEnded is due; None for never.
     interim: audio between two interim results; None for none.
     pause: silence after which one more interim result is due; None for none.
+    longest: speech after which a segment is cut at its last gap.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Segmenter:
         utterance_end: Seconds | None,
         interim: Seconds | None,
         pause: Seconds | None,
+        longest: Seconds,
     ) -> None:
         self.rate = rate
         self.cursor: Samples = 0
@@ -82,6 +84,7 @@ class Segmenter:
         self._utterance_end = self._to_samples(utterance_end)
         self._interim = self._to_samples(interim)
         self._pause = self._to_samples(pause)
+        self._longest = self._to_samples(longest)
         self._detector = EnergyDetector(self._format, HANGOVER)
         self._pcm = bytearray()
         self._start: Samples = 0
@@ -147,8 +150,9 @@ class Segmenter:
             self._pause_at = math.inf
         if self._voiced and self.cursor >= (end := self._voiced[-1][1] + self._endpointing):
             yield self.cut(int(end))
-        if not self._voiced and self.cursor - self._start >= CUT_AT_GAP_AFTER * self.rate:
-            yield self.cut(self._start + self._format.samples(CUT_AT_GAP_AFTER))
+        silence = self._format.samples(LONGEST_SILENCE)
+        if not self._voiced and self.cursor - self._start >= silence:
+            yield self.cut(self._start + silence)
         if self.cursor >= self._words_end_at:
             yield WordsEnded(int(self._words_end_at))
             self._words_end_at = math.inf
@@ -156,13 +160,13 @@ class Segmenter:
     def _find_forced_cut(self) -> Samples | None:
         """Where to cut a segment that has become too long; None if it has not."""
         first = self._voiced[0][0] if self._voiced else self._voice_from
-        if first is None or self.cursor - first < CUT_AT_GAP_AFTER * self.rate:
+        if first is None or (excess := self.cursor - first - self._longest) < 0:
             return None
         if self._voice_from is None:
             return self.cursor if self._endpointing == math.inf else None
         if self._voiced:
             return (self._voiced[-1][1] + self._voice_from) // 2
-        return self.cursor if self.cursor - first >= CUT_ANYWHERE_AFTER * self.rate else None
+        return self.cursor if excess >= LONGEST_WAIT_FOR_GAP * self.rate else None
 
     def _build(self, at: Samples, result: Result, **flags: bool) -> ResultDue:
         open_stretch = [] if self._voice_from is None else [(self._voice_from, self.cursor)]

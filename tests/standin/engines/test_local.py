@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import re
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
@@ -24,15 +21,12 @@ from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, ServiceError
 from voicecli.standin.engines import Engines, Segment
 from voicecli.standin.engines.local import (
-    BATCH,
-    CONTEXT,
-    Llama,
-    LocalLlm,
     LocalStt,
     LocalTts,
     open_local,
 )
 from voicecli.standin.engines.moonshine import Moonshine, Transcript
+from voicecli.standin.segmenter import ResultDue, Segmenter
 from voicecli.units import AudioBlock, AudioFormat
 
 RATE = 16_000
@@ -63,6 +57,10 @@ class FakeMoonshine:
         return Transcript(str(round(1000 * len(samples) / self.rate)), (self.calls,))
 
 
+def ignore(text: str) -> None:
+    pass
+
+
 def segment(duration: float, *voiced: tuple[float, float], rate: int = RATE) -> Segment:
     pcm = np.arange(round(duration * rate)).astype("<i2").tobytes()
     return Segment(pcm, rate, voiced)
@@ -74,7 +72,7 @@ def test_the_final_is_free_when_the_pause_was_transcribed_already(
     model = FakeMoonshine()
 
     async def main() -> list[str]:
-        stt = LocalStt(model, thread)
+        stt = LocalStt(model, thread, ignore)
         pause = await stt.recognise(segment(2.1, (0.5, 2.0)), "interim")
         return [pause, await stt.recognise(segment(2.2, (0.5, 2.0)), "final")]
 
@@ -86,7 +84,7 @@ def test_a_segment_that_goes_on_is_transcribed_again(thread: ThreadPoolExecutor)
     model = FakeMoonshine()
 
     async def main() -> list[str]:
-        stt = LocalStt(model, thread)
+        stt = LocalStt(model, thread, ignore)
         await stt.recognise(segment(2.1, (0.5, 2.0)), "interim")
         further = segment(3.2, (0.5, 2.0), (2.4, 3.0))
         return [await stt.recognise(further, "final")]
@@ -99,7 +97,7 @@ def test_a_text_is_the_guess_for_the_same_segment_only(thread: ThreadPoolExecuto
     model = FakeMoonshine()
 
     async def main() -> None:
-        stt = LocalStt(model, thread)
+        stt = LocalStt(model, thread, ignore)
         await stt.recognise(segment(1.0, (0.5, 1.0)), "interim")
         await stt.recognise(segment(2.1, (0.5, 2.0)), "interim")
         await stt.recognise(segment(3.0, (0.5, 2.9)), "final")
@@ -113,7 +111,7 @@ def test_another_segment_of_the_same_length_is_transcribed_too(thread: ThreadPoo
     model = FakeMoonshine()
 
     async def main() -> None:
-        stt = LocalStt(model, thread)
+        stt = LocalStt(model, thread, ignore)
         first = segment(2.1, (0.5, 2.0))
         await stt.recognise(first, "final")
         await stt.recognise(Segment(first.pcm[::-1], RATE, first.voiced), "final")
@@ -127,125 +125,32 @@ def test_a_comma_at_the_end_is_left_out(thread: ThreadPoolExecutor) -> None:
         def transcribe(self, samples: NDArray[np.float32], guess: Sequence[int]) -> Transcript:
             return Transcript("Well, I see,", ())
 
-    text = LocalStt(Comma(), thread).recognise(segment(1.5, (0.0, 1.0)), "interim")
+    text = LocalStt(Comma(), thread, ignore).recognise(segment(1.5, (0.0, 1.0)), "interim")
     assert clock.run(text) == "Well, I see"
+
+
+def test_the_llm_hears_what_is_said_while_the_voice_goes_on(thread: ThreadPoolExecutor) -> None:
+    heard: list[str] = []
+
+    async def main() -> None:
+        stt = LocalStt(FakeMoonshine(), thread, heard.append)
+        await stt.recognise(segment(1.0, (0.5, 1.0)), "interim")
+        await stt.recognise(segment(1.5, (0.5, 0.7), (0.8, 1.5)), "interim")
+        await stt.recognise(segment(2.1, (0.5, 2.0)), "interim")  # a draft is near
+        await stt.recognise(segment(2.3, (0.5, 2.1)), "final")
+
+    clock.run(main())
+    assert heard == ["600", "1100"]
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_every_rate_is_resampled_to_the_models_own(rate: int, thread: ThreadPoolExecutor) -> None:
     async def main() -> str:
-        return await LocalStt(FakeMoonshine(), thread).recognise(
+        return await LocalStt(FakeMoonshine(), thread, ignore).recognise(
             segment(1.5, (0.0, 1.0), rate=rate), "final"
         )
 
     assert clock.run(main()) == "1060"
-
-
-# ── answering ────────────────────────────────────────────────────────────────
-
-
-class FakeLlama:
-    """Generates tokens until it is stopped, and then may fail."""
-
-    def __init__(self, tokens: Iterable[str], *, fails: bool = False) -> None:
-        self.tokens = tokens
-        self.fails = fails
-        self.asked: list[Any] = []
-        self.stopped = threading.Event()
-
-    def answer(
-        self,
-        messages: list[dict[str, Any]],
-        on_token: Callable[[str], bool],
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-    ) -> None:
-        self.asked = [messages, max_tokens, temperature]
-        for token in self.tokens:
-            if on_token(token):
-                self.stopped.set()
-                return
-        if self.fails:
-            raise ServiceError("llm", "the local model refuses the request", status=400)
-
-
-QUESTION = [{"role": "user", "content": "Why?"}]
-
-
-def test_the_reply_arrives_token_by_token(thread: ThreadPoolExecutor) -> None:
-    model = FakeLlama(["Because", " it", " is."])
-
-    async def main() -> list[str]:
-        reply = LocalLlm(model, thread).reply(QUESTION, max_tokens=9, temperature=0.5)
-        return [token async for token in reply]
-
-    assert clock.run(main()) == ["Because", " it", " is."]
-    assert model.asked == [QUESTION, 9, 0.5]
-
-
-def test_closing_a_reply_stops_the_model_and_frees_it_for_the_next(
-    thread: ThreadPoolExecutor,
-) -> None:
-    endless = FakeLlama(itertools.repeat("on"))
-
-    async def main() -> list[str]:
-        reply = LocalLlm(endless, thread).reply(QUESTION, max_tokens=None, temperature=None)
-        async with aclosing(reply):
-            await anext(reply)
-        after = LocalLlm(FakeLlama(["next"]), thread)
-        return [t async for t in after.reply(QUESTION, max_tokens=None, temperature=None)]
-
-    assert clock.run(main()) == ["next"]
-    assert endless.stopped.is_set()
-
-
-def test_a_reply_whose_prompt_is_being_processed_can_be_closed(
-    thread: ThreadPoolExecutor,
-) -> None:
-    endless = FakeLlama(itertools.repeat(""))
-
-    async def main() -> None:
-        reply = LocalLlm(endless, thread).reply(QUESTION, max_tokens=None, temperature=None)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await anext(reply)
-        await reply.aclose()
-
-    clock.run(main())
-    assert endless.stopped.wait(5)
-
-
-def test_a_reply_that_waits_for_the_model_can_be_closed(thread: ThreadPoolExecutor) -> None:
-    busy = threading.Event()
-    thread.submit(busy.wait)
-    model = FakeLlama(["never"])
-
-    async def main() -> None:
-        reply = LocalLlm(model, thread).reply(QUESTION, max_tokens=None, temperature=None)
-        try:
-            async with asyncio.timeout(0.01):
-                await anext(reply)
-        except TimeoutError:
-            await reply.aclose()
-
-    clock.run(main())
-    busy.set()
-    thread.shutdown()
-    assert model.asked == []
-
-
-def test_what_the_model_refuses_is_raised_after_the_tokens(thread: ThreadPoolExecutor) -> None:
-    model = FakeLlama(["Well"], fails=True)
-
-    async def main() -> str:
-        reply = LocalLlm(model, thread).reply(QUESTION, max_tokens=None, temperature=None)
-        token = await anext(reply)
-        with pytest.raises(ServiceError, match="refuses"):
-            await anext(reply)
-        return token
-
-    assert clock.run(main()) == "Well"
 
 
 # ── speaking ─────────────────────────────────────────────────────────────────
@@ -377,6 +282,28 @@ def test_a_guess_saves_steps_and_changes_no_text() -> None:
 
 @pytest.mark.local
 @needs_models
+def test_no_word_of_a_sentence_is_cut_in_two() -> None:
+    pcm, rate = soundfile.read(SPEECH / "librivox-0920.wav", dtype="int16")
+
+    async def conversation(engines: Engines) -> list[str]:
+        segmenter = Segmenter(
+            rate,
+            endpointing=0.2,
+            utterance_end=None,
+            interim=None,
+            pause=None,
+            longest=engines.pace.longest,
+        )
+        marks = [mark for mark in segmenter.feed(pcm.tobytes()) if isinstance(mark, ResultDue)]
+        stt = engines.stt()
+        return [await stt.recognise(m.segment, m.result) for m in marks if m.segment.voiced]
+
+    (text,) = with_engines(conversation)
+    assert text.endswith("still more respectable than he was.")
+
+
+@pytest.mark.local
+@needs_models
 def test_noise_is_not_turned_into_a_speech() -> None:
     noise = np.random.default_rng(1).normal(0, 300, 3 * RATE).astype("<i2").tobytes()
 
@@ -384,56 +311,6 @@ def test_noise_is_not_turned_into_a_speech() -> None:
         return await engines.stt().recognise(Segment(noise, RATE, ((0.0, 3.0),)), "final")
 
     assert len(with_engines(conversation).split()) <= 3
-
-
-def turns(numbers: Iterable[int], system_prompt: str = "Be brief.") -> list[dict[str, Any]]:
-    """A conversation about the house numbers ``numbers``, some 45 tokens each."""
-    messages = [{"role": "system", "content": system_prompt}]
-    for n in numbers:
-        asked = f"Who lives at number {n}, Harbour Street, in the old town?"
-        said = f"A family of {n + 2} with {n + 5} cats and a garden full of flowers lives there."
-        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
-    return [*messages, {"role": "user", "content": "And next door?"}]
-
-
-@pytest.fixture(scope="module")
-def llama() -> Llama:
-    pytest.importorskip("xllamacpp")
-    folder = models.find(models.SMOLLM2)
-    assert folder is not None
-    return Llama(folder / models.SMOLLM2.files[0].name)
-
-
-def count_batches(llama: Llama, messages: list[dict[str, Any]], most: int | None = None) -> int:
-    """Count the batches of the prompt until the first token; give up after ``most``."""
-    calls: list[str] = []
-
-    def take(text: str) -> bool:
-        calls.append(text)
-        return bool(text) or len(calls) == most
-
-    llama.answer(messages, take, max_tokens=1)
-    return calls.count("")
-
-
-@pytest.mark.local
-@needs_models
-def test_what_was_processed_of_a_prompt_is_not_processed_again(llama: Llama) -> None:
-    whole = count_batches(llama, turns(range(10, 20)))
-    assert whole > 30
-    assert count_batches(llama, turns(range(30, 40)), most=8) == 8  # given up
-    assert count_batches(llama, turns(range(30, 40))) <= whole - 5
-    assert count_batches(llama, turns(range(30, 41))) <= whole // 4  # a turn more
-    assert count_batches(llama, turns(range(36, 42))) <= whole // 4  # the older half dropped
-
-
-@pytest.mark.local
-@needs_models
-def test_a_conversation_longer_than_the_context_loses_its_older_half(llama: Llama) -> None:
-    said: list[str] = []
-    llama.answer(turns(range(10, 120)), lambda text: bool(said.append(text)), max_tokens=3)
-    assert "".join(said)
-    assert 90 < said.count("") < CONTEXT / BATCH
 
 
 @pytest.mark.local

@@ -72,6 +72,7 @@ class Pace:
         final ready at the endpoint; None for none.
     final: delay from the endpoint in the audio to the final, drawn for each one.
     finalize: delay from the client's Finalize to its answer, drawn for each one.
+    longest: speech after which a segment is cut at its next gap, which may be within a word.
     finalize_silence: whether a Finalize is answered when no voice is buffered; the service may not.
     """
 
@@ -80,6 +81,7 @@ class Pace:
     pause: Seconds | None = None
     final: Callable[[], Seconds] = lambda: 0.0
     finalize: Callable[[], Seconds] = lambda: 0.0
+    longest: Seconds = 5.0
     finalize_silence: bool = True
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import secrets
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -25,9 +23,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from voicecli.audio.pcm import samples_of
-from voicecli.errors import InputError, ServiceError, UsageError
+from voicecli.errors import InputError, UsageError
 from voicecli.models import MOONSHINE, SMOLLM2, Model, find
-from voicecli.standin.engines import Engines, LlmEngine, Pace, Result, Segment, SttEngine, TtsEngine
+from voicecli.standin.engines import Engines, Pace, Result, Segment, SttEngine, TtsEngine
+from voicecli.standin.engines.llama import Llama, LocalLlm
 from voicecli.units import AudioFormat, Seconds
 
 if TYPE_CHECKING:
@@ -41,25 +40,15 @@ PAUSE: Seconds = 0.06
 pause is transcribed once it has lasted PAUSE; with 100 ms
 the texts of five recorded sentences differ in one word, and are no better."""
 
+LONGEST: Seconds = 10.0
+"""Speech after which a segment is cut at a gap.  Moonshine cannot recognise half a word: cut after
+5 s, "respectable than" became "respect." and "The ball that".  With 10 s of speech instead of 5 the
+transcript takes twice as long."""
+
 MIN_VOICE: Seconds = 0.15
 """A segment with less voice has no words: Moonshine turns a click or a breath into "Mm-hmm"."""
 
 GAIN = 1.8  # hibari's voice peaks at 0.5
-CONTEXT = 4096
-"""Tokens that the LLM remembers: 94 MB of keys and values in SmolLM2-135M, and some sixty turns."""
-
-BATCH = 16
-"""Tokens of a prompt processed at once: a reply is given up between two batches, and what has been
-processed serves the next prompt that begins with it.  16 tokens take 0.1 s on a slow core; batches
-of 512 are a tenth faster."""
-
-REUSED = 16
-"""Tokens that must match for a passage to be kept when what came before it has left the prompt: a
-history that has dropped its older half is not processed again."""
-
-TEMPERATURE = 0.3
-SAMPLING = {"top_p": 0.9, "repeat_penalty": 1.1}
-MAX_REPLY_TOKENS = 256  # for a client that sets no limit; a model this small may not stop
 
 
 def require_packages() -> None:
@@ -100,12 +89,13 @@ async def open_local(
             ),
             run(tts, _load_hibari),
         )
+        answering = LocalLlm(llama, llm, system_prompt)
         yield Engines(
             name="local",
-            stt=lambda: LocalStt(moonshine, stt),
-            llm=LocalLlm(llama, llm),
+            stt=lambda: LocalStt(moonshine, stt, answering.prefill),
+            llm=answering,
             tts=LocalTts(hibari, tts),
-            pace=Pace(interim=0.5, pause=PAUSE),
+            pace=Pace(interim=0.5, pause=PAUSE, longest=LONGEST),
         )
 
 
@@ -116,10 +106,13 @@ class LocalStt(SttEngine):
     It is given the voiced part of a segment only: the text found at the start of a pause is still
     valid when the pause has become the endpoint, and the final costs nothing.  A comma at the end
     is left out: it may end a sentence or not, and would keep a reply from being drafted.
+
+    on_interim: called with the text of a segment while its voice goes on.
     """
 
     model: Moonshine
     thread: Executor
+    on_interim: Callable[[str], None]
     _known: tuple[NDArray[np.float32], str] | None = field(default=None, init=False)
     _guess: tuple[int, ...] = field(default=(), init=False)
     """The tokens of the segment as far as it was known before; most of them stay."""
@@ -133,6 +126,8 @@ class LocalStt(SttEngine):
             run = asyncio.get_running_loop().run_in_executor
             text = await run(self.thread, self._transcribe, samples, segment.rate)
             self._known = samples, text
+            if text and _goes_on(segment):
+                self.on_interim(text)
         if result != "interim":
             self._guess = ()
         return self._known[1]
@@ -143,138 +138,17 @@ class LocalStt(SttEngine):
         return text.removesuffix(",")
 
 
+def _goes_on(segment: Segment) -> bool:
+    """Whether the voice lasts to the end of ``segment``."""
+    return segment.voiced[-1][1] >= AudioFormat(segment.rate).seconds(len(segment.pcm))
+
+
 def _extract_voice(segment: Segment) -> NDArray[np.float32]:
     """Cut the segment to its voice, margins included; samples from -1 to 1."""
     format = AudioFormat(segment.rate)
     start = format.samples(max(0.0, segment.voiced[0][0] - LEAD))
     end = format.samples(segment.voiced[-1][1] + PAUSE)
     return samples_of(segment.pcm)[start:end].astype(np.float32) / np.float32(32768)
-
-
-class Llama:
-    """The language model of a GGUF file, on llama.cpp; one request at a time.
-
-    Calls block, and may come from any thread.  Raises InputError when the file is not a model.
-    """
-
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        import xllamacpp
-
-        params = xllamacpp.CommonParams()
-        params.model.path = str(path)
-        params.n_ctx = CONTEXT
-        params.n_parallel = 1
-        params.n_gpu_layers = 0
-        params.verbosity = 0
-        params.n_batch = params.n_ubatch = BATCH
-        params.n_cache_reuse = REUSED
-        params.cache_ram_mib = 0  # or it keeps earlier conversations, up to 8 GB of them
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-        # It also listens on a loopback port, open to any web page: a random key closes it.
-        params.api_keys = [secrets.token_urlsafe()]
-        try:
-            self._server = xllamacpp.Server(params)
-        except RuntimeError as error:
-            raise InputError(f"{path} cannot be loaded as a language model") from error
-
-    def answer(
-        self,
-        messages: list[dict[str, Any]],
-        on_token: Callable[[str], bool],
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-    ) -> None:
-        """Call ``on_token`` for each token of the reply, until it returns True.
-
-        While the prompt is processed, it is called with "" after each BATCH.  Of messages that are
-        longer than CONTEXT the older half is left out, again if need be, but never the last one.
-
-        Raises ServiceError when the model refuses, for instance a last message that is too long.
-        """
-        while (refusal := self._request(messages, on_token, max_tokens, temperature)) is not None:
-            instructions = [message for message in messages[:1] if message["role"] == "system"]
-            rest = messages[len(instructions) :]
-            if refusal.get("type") != "exceed_context_size_error" or len(rest) == 1:
-                raise _refused(refusal["message"], refusal["code"])
-            messages = instructions + rest[(len(rest) + 1) // 2 :]
-
-    def _request(
-        self,
-        messages: list[dict[str, Any]],
-        on_token: Callable[[str], bool],
-        max_tokens: int | None,
-        temperature: float | None,
-    ) -> dict[str, Any] | None:
-        """Send one request; return the server's refusal, if it refuses."""
-        refusals: list[dict[str, Any]] = []
-
-        def take(chunk: dict[str, Any]) -> bool:
-            if "error" in chunk:
-                refusals.append(chunk["error"])
-                return True
-            return on_token(chunk["choices"][0]["delta"].get("content") or "")
-
-        request = {
-            "messages": messages,
-            "max_tokens": MAX_REPLY_TOKENS if max_tokens is None else max_tokens,
-            "temperature": TEMPERATURE if temperature is None else temperature,
-            "stream": True,
-            "return_progress": True,
-            "cache_prompt": True,
-            **SAMPLING,
-        }
-        try:
-            self._server.handle_chat_completions(request, take)
-        except (RuntimeError, ValueError) as error:
-            raise _refused(str(error)) from error
-        return refusals[0] if refusals else None  # ``take`` must not raise: llama.cpp would lose it
-
-
-def _refused(why: str, status: int = 400) -> ServiceError:
-    return ServiceError("llm", f"the local model refuses the request: {why}", status=status)
-
-
-@dataclass(frozen=True)
-class LocalLlm(LlmEngine):
-    """A Llama that answers one request after the other; closing a reply stops it at once.
-
-    What has been processed of its prompt stays: a draft for the first words of a question makes
-    the reply to the whole of it faster.
-
-    ``reply`` raises ServiceError when the model refuses the request.
-    """
-
-    model: Llama
-    thread: Executor
-
-    @override
-    async def reply(
-        self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
-    ) -> AsyncGenerator[str, None]:
-        loop = asyncio.get_running_loop()
-        tokens: asyncio.Queue[str | None] = asyncio.Queue()
-        closed = threading.Event()
-
-        def post(token: str | None) -> bool:
-            if token != "" and not closed.is_set():
-                loop.call_soon_threadsafe(tokens.put_nowait, token)
-            return closed.is_set()
-
-        def answer() -> None:
-            try:
-                self.model.answer(messages, post, max_tokens=max_tokens, temperature=temperature)
-            finally:
-                post(None)
-
-        answering = loop.run_in_executor(self.thread, answer)
-        try:
-            while (token := await tokens.get()) is not None:
-                yield token
-            await answering
-        finally:
-            closed.set()
-            answering.cancel()
 
 
 @dataclass(frozen=True)
