@@ -576,7 +576,9 @@ def test_real_speech_is_understood_and_answered_aloud(
         sound, rate = soundfile.read(out / "reply.wav", dtype="float32")
         assert np.abs(sound).max() > 0.05
         assert rate == 24_000
-        transcript = Moonshine(folder).transcribe(soxr.resample(sound[: 8 * rate], rate, 16_000))
+        transcript = (
+            Moonshine(folder).transcribe(soxr.resample(sound[: 8 * rate], rate, 16_000)).text
+        )
         reply = words(" ".join(turn["said"] for turn in turns))
         common = set(words(transcript)) & set(reply)
         assert len(common) >= min(3, len(set(reply)))
