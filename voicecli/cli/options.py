@@ -54,7 +54,7 @@ def load_prediction(file: Path | None) -> Mapping[str, Any] | None:
         return None
     from voicecli.probe.json_result import load_result
 
-    found: Mapping[str, Any] | None = load_result(file)["prediction"]
+    found: Mapping[str, Any] | None = load_result(file).get("prediction")
     if found is None:
         raise InputError(
             f"{file} holds no prediction", hint="Save a probe that measured all three services."

@@ -93,7 +93,7 @@ def _values(result: Mapping[str, Any], name: str) -> list[float]:
     try:
         metric = result["metrics"][name]
         return [float(value) for value in metric.get("values_ms", metric.get("values", ()))]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return []
 
 

@@ -7,6 +7,7 @@ one schema_version, keys are only added.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -94,7 +95,8 @@ def encode_changes(changes: Sequence[Change]) -> list[dict[str, Any]]:
 def load_result(file: Path) -> dict[str, Any]:
     """Load a saved run; raises InputError if ``file`` is not one."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        found = json.loads(text, parse_float=_parse_finite, parse_constant=_parse_finite)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -106,7 +108,28 @@ def load_result(file: Path) -> dict[str, Any]:
             f"{file} was saved by another voicecli (schema {found.get('schema_version')})",
             hint="Save a new one with this version.",
         )
+    if not _has_shape(found):
+        raise InputError(f"{file} is damaged", hint="Save a new one with --save.")
     return found
+
+
+def _parse_finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number of JSON")
+    return number
+
+
+def _has_shape(result: Mapping[str, Any]) -> bool:
+    """Whether what is read of a saved run has the types that ``build_result`` gives it."""
+    prediction = result.get("prediction")
+    if not all(isinstance(result.get(key, {}), dict) for key in ("basis", "metrics")):
+        return False
+    if not isinstance(prediction, dict):
+        return prediction is None
+    return all(
+        isinstance(prediction.get(key, ""), int | float | None) for key in ("p50_ms", "p95_ms")
+    )
 
 
 def list_doubts(results: ProbeResults) -> list[str]:

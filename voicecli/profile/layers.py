@@ -25,6 +25,12 @@ MAX_PROBLEMS = 10
 """How many problems are reported at once."""
 
 
+MAX_DEPTH = 20
+"""Sections, keys and lists within each other; the settings have 4."""
+
+TOO_DEEP = "brackets or sections are nested too deeply"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where a setting was written: FILE:LINE, the name of a variable, or an option."""
@@ -145,6 +151,8 @@ class _Reader:
             raise profile_error(
                 [Problem(self._place(line), "this character is not allowed in YAML")]
             ) from None
+        except RecursionError:
+            raise profile_error([Problem(self._place(0), TOO_DEEP)]) from None
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line if error.problem_mark else 0
             raise profile_error([Problem(self._place(line), str(error.problem))]) from None
@@ -157,8 +165,20 @@ class _Reader:
         with suppress(yaml.YAMLError):
             self._loader = FAST_LOADER(text)
             return self._loader.get_single_node()
+        self._check_depth(text)
         self._loader = yaml.SafeLoader(text)
         return self._loader.get_single_node()
+
+    def _check_depth(self, text: str) -> None:
+        """Refuse what PyYAML's own loader, which explains errors, needs too long for."""
+        depth = 0
+        with suppress(yaml.YAMLError):
+            for event in yaml.parse(text, FAST_LOADER):
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > MAX_DEPTH:
+                    line = event.start_mark.line if event.start_mark else 0
+                    raise profile_error([Problem(self._place(line), TOO_DEEP)])
 
     def layer(self, values: dict[str, Any]) -> Layer:
         """Return the layer that was read; raises ProfileError if there were problems."""
@@ -187,6 +207,8 @@ class _Reader:
         )
 
     def _value(self, node: yaml.Node, key: Key) -> Any:
+        if len(key) > MAX_DEPTH:
+            raise profile_error([Problem(self._places[key], TOO_DEEP)])
         if node in self._seen:
             self.refuse(key, f"{join_key(key)} is an alias; profiles must not use aliases")
             return None
