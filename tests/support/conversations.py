@@ -16,7 +16,13 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,6 +67,9 @@ During = Callable[[Session], Coroutine[Any, Any, None]]
 
 Rewrite = Callable[[str | bytes], Iterable[tuple[Seconds, str | bytes]]]
 """Turns a message of a service into those that arrive in its place, each after a delay."""
+
+Through = Callable[[Endpoints], AbstractAsyncContextManager[Endpoints]]
+"""Opens servers that relay to the stand-ins; yields where they are."""
 
 
 def profile(*overrides: str, name: str = "scripted") -> Profile:
@@ -155,6 +164,8 @@ def converse(
     llm: LlmEngine | None = None,
     stt: Callable[[], SttEngine] | None = None,
     chat: Answer | None = None,
+    through: Through | None = None,
+    latest: Seconds | None = None,
 ) -> Conversation:
     """Hold a conversation in virtual time with a user who says ``spoken``.
 
@@ -164,11 +175,14 @@ def converse(
     rewrites: what the STT or the TTS sends instead of its messages; implies ``tapped``.
     llm, stt: answers or transcribes in the script's place.
     chat: a chat server that answers in the stand-in's place.
+    through: servers between the program and the stand-ins.
+    latest: when TimeoutError ends it.
     """
     talk = Conversation()
     if follow is not None:
         talk.timeline.follow(follow)
     run = _Run(talk, profile, spoken, absent, recorded, tapped, rewrites, during, llm, stt, chat)
+    run = replace(run, through=through, latest=latest)
     clock.run(run.hold(script, faults), virtual=True)
     return talk
 
@@ -188,13 +202,18 @@ class _Run:
     llm: LlmEngine | None
     stt: Callable[[], SttEngine] | None
     chat: Answer | None
+    through: Through | None = None
+    latest: Seconds | None = None
 
     async def hold(self, script: Script, faults: Sequence[Fault]) -> None:
         engines = create_scripted_engines(script)
         observed = ObservedLlm(self.llm or engines.llm, self.talk.requests)
         engines = replace(engines, llm=observed, stt=self.stt or engines.stt)
         try:
-            async with serve(engines, faults=(*script.faults, *faults)) as endpoints:
+            async with (
+                asyncio.timeout(self.latest),
+                serve(engines, faults=(*script.faults, *faults)) as endpoints,
+            ):
                 await self._hold_over(endpoints)
         except Exception as error:
             self.talk.error = error
@@ -205,6 +224,8 @@ class _Run:
             if self.chat is not None:
                 url = await stack.enter_async_context(Server(self.chat).listen())
                 endpoints = replace(endpoints, openai=url)
+            if self.through is not None:
+                endpoints = await stack.enter_async_context(self.through(endpoints))
             if self.tapped or self.rewrites:
                 tap = _tap(endpoints, self.talk.frames, self.rewrites)
                 endpoints = await stack.enter_async_context(tap)
