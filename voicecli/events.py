@@ -445,14 +445,14 @@ class Duck(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold(Action):
-    """Pause playback at the current sample: the user keeps speaking."""
+    """Pause playback at the current sample, which may be the first: the user may be speaking."""
 
     turn: TurnId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume(Action):
-    """Continue from the held sample at full volume: it was a false alarm."""
+    """Play from the held sample at full volume: it was a false alarm."""
 
     turn: TurnId
 

@@ -93,20 +93,20 @@ def test_an_echo_of_the_agent_takes_no_floor():
 
 def test_a_sound_is_suspected_once_and_again_after_speech():
     interruption = Interruption(POLICY)
-    assert interruption.suspect(3.0)
+    assert interruption.suspect(3.0, audible=True)
     assert interruption.stage is Escalation.SUSPECTED
-    assert not interruption.suspect(3.1)
+    assert not interruption.suspect(3.1, audible=True)
     assert interruption.next_step == pytest.approx(3.2)
     interruption.end()
-    assert not interruption.suspect(4.0)
+    assert not interruption.suspect(4.0, audible=True)
     interruption.start_speech(5.0)
     interruption.end()
-    assert interruption.suspect(6.0)
+    assert interruption.suspect(6.0, audible=True)
 
 
 def test_a_suspected_sound_that_is_speech_counts_from_its_start():
     interruption = Interruption(POLICY)
-    interruption.suspect(3.05)
+    interruption.suspect(3.05, audible=True)
     assert not interruption.is_speech
     interruption.start_speech(2.98)
     assert interruption.is_speech

@@ -1577,8 +1577,9 @@ class Floor:
                 self._over()
             case Duck() | Hold() | Resume():
                 assert action.turn == self.alive
-                assert self.sounding
-                order = {"": "Duck", "Duck": "Hold Resume", "Hold": "Resume"}
+                assert self.committed
+                first = "Duck" if self.sounding else "Hold"
+                order = {"": first, "Duck": "Hold Resume", "Hold": "Resume"}
                 now = type(action).__name__
                 assert now in order[self.softness].split()
                 self.softness = "" if now == "Resume" else now

@@ -70,7 +70,7 @@ class Session:
         self._reply: ReplyHandle | None = None
         self._reply_task: asyncio.Task[None] | None = None
         self._preparing: asyncio.Task[None] | None = None
-        self._reply_has_audio = False
+        self._reply_has_audio = self._reply_held = False
         self._connection_closed = False
         """Whether a reply was cancelled since the connections were renewed."""
         self._muted = False
@@ -218,9 +218,10 @@ class Session:
             self._preparing = tasks.create_task(preparing, name="prepare next reply")
 
     def _pause_listening(self) -> None:
-        """In half duplex, stop listening once the reply is committed and has audio."""
+        """In half duplex, stop listening once the reply is committed, has audio and is not held."""
         committed = self._reply is not None and self._reply.committed
-        self._listening_paused = self._half_duplex and committed and self._reply_has_audio
+        audible = committed and self._reply_has_audio and not self._reply_held
+        self._listening_paused = self._half_duplex and audible
         if self._listening_paused:
             self._transcriber.disarm_watchdog()
 
@@ -253,11 +254,14 @@ class Session:
                 self.sink.duck()
             case events.Hold():
                 self.sink.hold()
+                self._reply_held = True
             case events.Resume():
                 self.sink.resume()
+                self._reply_held = False
+                self._pause_listening()
 
     def _start_reply(self, draft: events.DraftReply, tasks: asyncio.TaskGroup) -> None:
-        self._reply_has_audio = False
+        self._reply_has_audio = self._reply_held = False
         self._reply = self.responder.draft(
             draft.turn,
             self.history.messages(draft.user_text, turn=draft.turn),

@@ -14,8 +14,8 @@ from voicecli.turns.policy import BargeInPolicy
 from voicecli.units import Seconds
 
 SUSPICION_TIMEOUT: Seconds = 0.2
-"""How long an unconfirmed sound may duck the reply or delay a commit; the detector confirms speech
-sooner."""
+"""How long an unconfirmed sound may duck the reply, delay its playback or delay a commit; the
+detector confirms speech sooner."""
 
 
 class Escalation(Enum):
@@ -24,6 +24,8 @@ class Escalation(Enum):
     NONE = auto()
     SUSPECTED = auto()
     """Ducked by a sound that may not be speech."""
+    DELAYED = auto()
+    """Held, before it was audible, by a sound that may not be speech."""
     DUCKED = auto()
     HELD = auto()
 
@@ -48,11 +50,19 @@ class Interruption:
         """Whether the detector has confirmed speech."""
         return self.stage in (Escalation.DUCKED, Escalation.HELD)
 
-    def suspect(self, at: Seconds) -> bool:
-        """Note a loud sound; return whether to duck: once, and again only after speech."""
+    @property
+    def is_suspected(self) -> bool:
+        """Whether a sound is to be confirmed as speech."""
+        return self.stage in (Escalation.SUSPECTED, Escalation.DELAYED)
+
+    def suspect(self, at: Seconds, *, audible: bool) -> bool:
+        """Note a loud sound; return whether to react: once, and again only after speech.
+
+        audible: whether the reply is; then it is ducked, otherwise its playback is delayed.
+        """
         if self.stage is not Escalation.NONE or not self._may_suspect:
             return False
-        self.stage = Escalation.SUSPECTED
+        self.stage = Escalation.SUSPECTED if audible else Escalation.DELAYED
         self._since = at
         self._may_suspect = False
         return True
@@ -61,7 +71,8 @@ class Interruption:
         """Note that speech started or continues; gaps do not count towards ``confirm``."""
         self._may_suspect = True
         if not self.is_speech:
-            self.stage = Escalation.DUCKED
+            delayed = self.stage is Escalation.DELAYED
+            self.stage = Escalation.HELD if delayed else Escalation.DUCKED
             self._since = speech_start
         elif self._ended is not None:
             self._since += speech_start - self._ended
@@ -79,7 +90,7 @@ class Interruption:
     def next_step(self) -> Seconds:
         """When to escalate if speech continues, or to dismiss an unconfirmed sound."""
         policy = self._policy
-        if self.stage is Escalation.SUSPECTED:
+        if self.is_suspected:
             return self._since + SUSPICION_TIMEOUT
         return self._since + (policy.hold if self.stage is Escalation.DUCKED else policy.confirm)
 

@@ -18,7 +18,7 @@ commit: a pause that is long enough for what was said.
 yield: as finalize, after the user has pressed the key that ends the turn.
 fallback: any rule that commits the words known.
 settle: the last words after the end of the input.
-barge-in: the next step of the reaction to an interruption.
+barge-in: the next step of the reaction to an interruption, or to what may become one.
 alarm: the STT's answer to a Finalize; without words, the interruption was a false alarm.
 """
 

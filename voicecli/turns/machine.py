@@ -291,11 +291,28 @@ class TurnMachine:
         match event:
             case events.SpeechStarted() if self.policy.detect == "vad":
                 return self._reopen_turn(event)
+            case events.SpeechSuspected() if self.policy.detect == "vad":
+                return self._delay_playback(event.at)
+            case events.DeadlinePassed() if self._deadline.is_due(event.at):
+                return self._resume_reply(event.at)
             case InterimTranscript() | FinalTranscript() if self._user.transcript.update(event):
                 return self._reopen_turn(event)
             case events.AgentStopped():
                 return self._stop_agent(event.at)
         return []
+
+    def _delay_playback(self, at: Seconds) -> list[Action]:
+        """Do not let the reply become audible while the user may be continuing."""
+        if not self._interruption.suspect(at, audible=False):
+            return []
+        self._deadline.set(self._interruption.next_step, "barge-in")
+        return [events.Hold(at=at, turn=self.turn)]
+
+    def _resume_reply(self, at: Seconds) -> list[Action]:
+        """Play on, or begin to: the sound was not speech."""
+        self._interruption.end()
+        self._deadline.clear()
+        return [events.Resume(at=at, turn=self.turn)]
 
     def _reopen_turn(self, event: Event) -> list[Action]:
         """Revoke a commit that came too early: the user continues."""
@@ -322,7 +339,7 @@ class TurnMachine:
                 interruption.start_speech(event.speech_start)
                 self._deadline.set(max(interruption.next_step, event.at), "barge-in")
                 return [events.Duck(at=event.at, turn=self.turn)] if is_first else []
-            case events.SpeechSuspected() if allowed and interruption.suspect(event.at):
+            case events.SpeechSuspected() if allowed and interruption.suspect(event.at, audible=True):
                 self._deadline.set(interruption.next_step, "barge-in")
                 return [events.Duck(at=event.at, turn=self.turn)]
             case events.SpeechStopped() if interruption.is_speech:
@@ -352,7 +369,9 @@ class TurnMachine:
     def _escalate(self, at: Seconds) -> list[Action]:
         """Hold or cut the reply if speech goes on; resume if no words followed it."""
         interruption = self._interruption
-        if self._deadline.kind == "alarm" or interruption.stage is Escalation.SUSPECTED:
+        if interruption.is_suspected:
+            return self._resume_reply(at)
+        if self._deadline.kind == "alarm":
             return self._dismiss_interruption(at)
         if interruption.stage is Escalation.DUCKED:
             interruption.stage = Escalation.HELD
@@ -362,11 +381,9 @@ class TurnMachine:
 
     def _dismiss_interruption(self, at: Seconds) -> list[Action]:
         """Resume the reply: a false alarm."""
-        self._interruption.end()
         self._user.transcript.take()
         self._finalizing, self._user.silent_since = False, None
-        self._deadline.clear()
-        return [events.Resume(at=at, turn=self.turn)]
+        return self._resume_reply(at)
 
     def _cut_reply(self, event: Event) -> list[Action]:
         """Cancel the reply: the user takes the floor with the words said so far."""
