@@ -7,11 +7,14 @@ from dataclasses import replace
 from itertools import pairwise
 from math import ceil
 
+import numpy as np
 import pytest
 
-from tests.support.conversations import Conversation, During, converse, profile
+from tests.support.conversations import RATE, Conversation, During, converse, profile
+from tests.support.recorded_voice import make_room_noise, take_voice
 from tests.support.speech_like import alternate_speech, silence, voice
 from voicecli import clock
+from voicecli.audio.pcm import samples_of
 from voicecli.events import (
     CancelReply,
     ClauseSent,
@@ -21,18 +24,21 @@ from voicecli.events import (
     EndSession,
     Finalize,
     FirstAudio,
+    Hold,
     PlaybackStarted,
     ReplyCancelled,
     ReplyFinished,
     Resume,
     SpeechStarted,
+    SpeechStopped,
     TextTyped,
 )
 from voicecli.pipeline.session import Session
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
+from voicecli.turns.barge_in import SUSPICION_TIMEOUT
 from voicecli.turns.draft import SPEECH_LEAD
 from voicecli.turns.policy import TurnPolicy
-from voicecli.units import Seconds
+from voicecli.units import AudioFormat, Seconds
 
 EXACT: Seconds = 0.005
 """Tolerance: in virtual time computing takes no time, so the program adds next to nothing."""
@@ -49,6 +55,7 @@ def script(
     interim_lag: Seconds = 0.0,
     words_per_second: float = 3.0,
     char: Seconds = 0.06,
+    ttfb: Seconds = 0.12,
 ) -> Script:
     return Script(
         stt=SttScript(
@@ -59,7 +66,7 @@ def script(
             words_per_second=words_per_second,
         ),
         llm=LlmScript(ttft=Latency(ttft), says=says),
-        tts=TtsScript(char=char),
+        tts=TtsScript(char=char, ttfb=Latency(ttfb)),
     )
 
 
@@ -248,6 +255,67 @@ def test_a_reply_that_has_nothing_to_speak_lets_the_user_go_on() -> None:
     assert not turn.cut_off
     assert turn.mouth_to_ear == pytest.approx(expected("vad", ttft=0.8), abs=EXACT)
     assert turn.stages["turn.commit"] == pytest.approx(0.0, abs=EXACT)
+
+
+# ── a sound before the reply is heard ────────────────────────────────────────
+
+WANTED = "I would like a table."
+
+
+CLICK = (6000 * np.sin(np.arange(0.06 * RATE) ** 2 / 700)).astype("<i2").tobytes()
+
+
+def hear_in_pause(sound: bytes, words: str, *, after: Seconds) -> Conversation:
+    """Say WANTED, and after a silence add ``sound``, in which the STT hears ``words``.
+
+    Silero detects: it suspects a loud sound before it knows whether it is a voice.
+    """
+    format = AudioFormat(RATE)
+    pause = format.silence(after)
+    spoken = silence(0.5) + take_voice(1.2, RATE) + pause + sound + silence(12.0)
+    samples = samples_of(spoken)
+    return converse(
+        profile("turn.detect=vad", "audio.vad=silero", "limits.idle_s=5"),
+        script(
+            WANTED,
+            words,
+            says=("Yes, of course.",),
+            gap=0.25,
+            interim=0.2,
+            words_per_second=WHOLE,
+            ttfb=0.3,
+        ),
+        (samples + np.resize(make_room_noise(RATE), len(samples))).tobytes(),
+        recorded=False,
+    )
+
+
+def hear_before_reply(sound: bytes, words: str) -> tuple[Seconds, Conversation]:
+    """Add ``sound`` 70 ms before the reply begins; return when it would begin without, too."""
+    quiet = hear_in_pause(b"", "", after=0)
+    begins = quiet.one(PlaybackStarted).at
+    after = begins - quiet.one(SpeechStopped).speech_end - 0.07
+    return begins, hear_in_pause(sound, words, after=after)
+
+
+def test_a_reply_does_not_begin_while_the_user_may_be_going_on() -> None:
+    begins, talk = hear_before_reply(take_voice(1.0, RATE), "For four people.")
+
+    assert talk.all(CommitReply)[0].at < talk.one(Hold).at < begins < talk.all(SpeechStarted)[1].at
+    early, turn = talk.turns
+    assert (early.outcome, early.heard_at) == ("discarded", None)
+    assert (turn.outcome, turn.user_text) == ("answered", f"{WANTED} For four people.")
+
+
+def test_a_sound_that_is_no_voice_delays_the_reply_but_not_for_long() -> None:
+    begins, talk = hear_before_reply(CLICK, "")
+
+    hold, resume = talk.one(Hold), talk.one(Resume)
+    assert hold.at < begins < resume.at
+    assert resume.at == pytest.approx(hold.at + SUSPICION_TIMEOUT)
+    (turn,) = talk.turns
+    assert (turn.outcome, turn.said) == ("answered", "Yes, of course.")
+    assert talk.one(PlaybackStarted).at == pytest.approx(resume.at, abs=EXACT)
 
 
 # ── interruptions ────────────────────────────────────────────────────────────

@@ -6,57 +6,101 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicecli.turns.barge_in import Escalation, Interruption
+from voicecli import events
+from voicecli.turns.barge_in import SUSPICION_TIMEOUT, Escalation, Interruption
 from voicecli.turns.policy import BargeInPolicy
+from voicecli.turns.user_turn import UserTurn
+from voicecli.units import Seconds
 
 POLICY = BargeInPolicy(
     policy="headphones", hold=0.15, confirm=0.8, backchannels=("uh-huh", "i see", "right")
 )
+FINALIZE_TIMEOUT: Seconds = 0.5
+
+
+class Over:
+    """An interruption of a reply, and what the user says over it."""
+
+    def __init__(self, policy: BargeInPolicy = POLICY) -> None:
+        self.interruption = Interruption(policy, FINALIZE_TIMEOUT)
+        self.user = UserTurn()
+
+    @property
+    def stage(self) -> Escalation:
+        return self.interruption.stage
+
+    @property
+    def deadline(self) -> Seconds | None:
+        return self.interruption.deadline
+
+    def tell(self, event: events.Event) -> list[str]:
+        return [type(one).__name__ for one in self.interruption.handle(event, self.user)]
+
+    def start(self, at: Seconds, *, late: Seconds = 0.0) -> list[str]:
+        return self.tell(events.SpeechStarted(at=at + late, speech_start=at))
+
+    def stop(self, at: Seconds) -> list[str]:
+        return self.tell(events.SpeechStopped(at=at, speech_end=at))
+
+    def suspect(self, at: Seconds) -> list[str]:
+        return self.tell(events.SpeechSuspected(at=at))
+
+    def wait(self) -> list[str]:
+        """Let the deadline pass."""
+        assert self.deadline is not None
+        return self.tell(events.DeadlinePassed(at=self.deadline))
 
 
 def ducked(since: float) -> Interruption:
-    interruption = Interruption(POLICY)
-    interruption.start_speech(since)
-    return interruption
+    over = Over()
+    over.start(since)
+    return over.interruption
 
 
 def test_nothing_is_suspected_at_first():
-    assert Interruption(POLICY).stage is Escalation.NONE
+    over = Over()
+    assert (over.stage, over.deadline) == (Escalation.NONE, None)
 
 
 def test_speech_ducks_then_holds_then_cuts():
-    interruption = ducked(3)
-    assert interruption.stage is Escalation.DUCKED
-    assert interruption.next_step == pytest.approx(3.15)
-    interruption.stage = Escalation.HELD
-    assert interruption.next_step == pytest.approx(3.8)
+    over = Over()
+    assert over.start(3) == ["Duck"]
+    assert over.deadline == pytest.approx(3.15)
+    assert over.wait() == ["Hold"]
+    assert over.deadline == pytest.approx(3.8)
+    assert over.wait() == []
+    assert over.stage is Escalation.CONFIRMED
 
 
-@given(st.lists(st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)), min_size=1, max_size=8))
+@given(st.lists(st.tuples(st.floats(0.05, 0.3), st.floats(0.05, 0.3)), min_size=1, max_size=3))
 def test_only_speech_counts_not_its_gaps(parts):
-    interruption, now, gaps = Interruption(POLICY), 3.0, 0.0
+    over, now, gaps = Over(), 3.0, 0.0
+    over.start(now)
+    over.wait()
     for voiced, gap in parts:
-        interruption.start_speech(now)
-        interruption.stage = Escalation.HELD
-        interruption.stop_speech(now + voiced)
+        over.start(now)
+        over.stop(now + voiced)
         now, gaps = now + voiced + gap, gaps + gap
-    interruption.start_speech(now)
-    assert interruption.next_step == pytest.approx(3 + POLICY.confirm + gaps)
+    over.start(now)
+    assert over.deadline == pytest.approx(max(3 + POLICY.confirm + gaps, now))
 
 
 def test_speech_reported_twice_has_no_gap():
-    interruption = ducked(3)
-    interruption.start_speech(3.1)
-    assert interruption.next_step == pytest.approx(3.15)
+    over = Over()
+    assert over.start(3) == ["Duck"]
+    assert over.start(3.1) == []
+    assert over.deadline == pytest.approx(3.15)
 
 
 def test_a_false_alarm_is_forgotten():
-    interruption = ducked(3)
-    interruption.stop_speech(3.1)
-    interruption.end()
-    assert interruption.stage is Escalation.NONE
-    interruption.start_speech(9)
-    assert interruption.next_step == pytest.approx(9.15)
+    over = Over()
+    over.start(3)
+    assert over.stop(3.1) == ["Finalize"]
+    assert over.deadline == pytest.approx(3.1 + FINALIZE_TIMEOUT)
+    assert over.wait() == ["Resume"]
+    assert (over.stage, over.deadline) == (Escalation.NONE, None)
+    over.start(9)
+    assert over.deadline == pytest.approx(9.15)
 
 
 @pytest.mark.parametrize("text", ["stop", "Wait!", "right, but", "uh-huh no", "What about Rome?"])
@@ -77,7 +121,8 @@ def test_words_that_may_become_a_back_channel_are_awaited():
 
 
 def test_min_words_are_required():
-    interruption = Interruption(BargeInPolicy(policy="headphones", min_words=3, backchannels=()))
+    policy = BargeInPolicy(policy="headphones", min_words=3, backchannels=())
+    interruption = Interruption(policy, FINALIZE_TIMEOUT)
     assert not interruption.is_confirmed_by("wait a")
     assert interruption.is_confirmed_by("wait a minute")
 
@@ -92,22 +137,41 @@ def test_an_echo_of_the_agent_takes_no_floor():
 
 
 def test_a_sound_is_suspected_once_and_again_after_speech():
-    interruption = Interruption(POLICY)
-    assert interruption.suspect(3.0, audible=True)
-    assert interruption.stage is Escalation.SUSPECTED
-    assert not interruption.suspect(3.1, audible=True)
-    assert interruption.next_step == pytest.approx(3.2)
-    interruption.end()
-    assert not interruption.suspect(4.0, audible=True)
-    interruption.start_speech(5.0)
-    interruption.end()
-    assert interruption.suspect(6.0, audible=True)
+    over = Over()
+    assert over.suspect(3.0) == ["Duck"]
+    assert over.suspect(3.1) == []
+    assert over.deadline == pytest.approx(3.0 + SUSPICION_TIMEOUT)
+    assert over.wait() == ["Resume"]
+    assert over.suspect(4.0) == []
+    over.start(5.0)
+    over.interruption.end()
+    assert over.suspect(6.0) == ["Duck"]
 
 
 def test_a_suspected_sound_that_is_speech_counts_from_its_start():
-    interruption = Interruption(POLICY)
-    interruption.suspect(3.05, audible=True)
-    assert not interruption.is_speech
-    interruption.start_speech(2.98)
-    assert interruption.is_speech
-    assert interruption.next_step == pytest.approx(3.13)
+    over = Over()
+    over.suspect(3.05)
+    assert not over.interruption.is_speech
+    assert over.start(2.98) == []
+    assert over.interruption.is_speech
+    assert over.deadline == pytest.approx(3.13)
+
+
+def test_a_sound_delays_the_playback_of_a_reply_once():
+    over = Over()
+    (hold,) = over.interruption.delay_playback(3.0)
+    assert hold == events.Hold(at=3.0, turn=0)
+    assert over.deadline == pytest.approx(3.0 + SUSPICION_TIMEOUT)
+    assert over.wait() == ["Resume"]
+    assert over.interruption.delay_playback(4.0) == []
+    over.interruption.begin(1)
+    assert over.interruption.delay_playback(5.0) == [events.Hold(at=5.0, turn=1)]
+
+
+@pytest.mark.parametrize("policy", [POLICY, BargeInPolicy()])
+def test_speech_takes_the_floor_from_a_reply_that_had_hardly_begun(policy):
+    """The sound card had the first samples already when playback was delayed."""
+    over = Over(policy)
+    over.interruption.delay_playback(3.0)
+    assert over.start(2.96, late=0.1) == []
+    assert over.stage is Escalation.CONFIRMED

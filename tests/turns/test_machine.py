@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import inf
 from typing import Any
 
 import pytest
@@ -942,6 +943,75 @@ class TestLateDraft:
 # ── the user goes on before a sample was heard ───────────────────────────────────────────────────
 
 
+class TestSuspicionBeforeTheReplyIsHeard:
+    """A loud sound after the commit: the reply must not begin while the user may be going on."""
+
+    def committed(self, **policy: Any) -> Talk:
+        talk = vad(**policy)
+        talk.tell(voice(0), stop(2), answer(QUESTION, 2, at=2.25), until=2.4)
+        assert talk.machine.phase is Phase.THINKING
+        return talk
+
+    @pytest.mark.parametrize("barge_in", [BargeInPolicy(), DUPLEX])
+    def test_it_delays_the_reply_once_and_not_for_long(self, barge_in):
+        talk = self.committed(barge_in=barge_in)
+        assert talk.tell(SpeechSuspected(at=2.5), until=3) == [
+            "2.5 hold 1",
+            f"{2.5 + SUSPICION_TIMEOUT:g} resume 1",
+        ]
+        assert talk.tell(SpeechSuspected(at=3), until=4) == []
+        assert talk.machine.deadline is None
+
+    @pytest.mark.parametrize("barge_in", [BargeInPolicy(), DUPLEX])
+    def test_speech_reopens_the_turn(self, barge_in):
+        talk = self.committed(barge_in=barge_in)
+        assert talk.tell(SpeechSuspected(at=2.5), voice(2.45, at=2.6), until=9) == [
+            "2.5 hold 1",
+            "2.6 take back 1",
+        ]
+        assert talk.tell(stop(10), answer("In Rome.", 10, at=10.25), until=20)[-1] == (
+            f"10.4 commit 2: {QUESTION} In Rome. (complete)"
+        )
+
+    def test_words_reopen_the_turn(self):
+        talk = self.committed()
+        assert talk.tell(SpeechSuspected(at=2.5), interim("In Rome", 2.5, at=2.6), until=2.9) == [
+            "2.5 hold 1",
+            "2.6 take back 1",
+        ]
+
+    @pytest.mark.parametrize("barge_in", [BargeInPolicy(), DUPLEX])
+    def test_a_reply_that_had_begun_already_is_held_or_cut(self, barge_in):
+        """The sound card had its first samples."""
+        talk = self.committed(barge_in=barge_in)
+        lines = talk.tell(SpeechSuspected(at=2.5), sounds(1, 2.51), until=3)
+        assert lines == ["2.5 hold 1", "2.7 resume 1"]
+        talk = self.committed(barge_in=barge_in)
+        lines = talk.tell(SpeechSuspected(at=2.5), sounds(1, 2.51), voice(2.45, at=2.6), until=3)
+        assert lines == ["2.5 hold 1", "2.6 cut 1"]
+        assert talk.tell(stop(4), answer("In Rome.", 4, at=4.25), until=9)[-1] == (
+            "4.4 commit 2: In Rome. (complete)"
+        )
+
+    def test_the_next_reply_may_be_delayed_again(self):
+        talk = self.committed()
+        talk.tell(SpeechSuspected(at=2.5), sounds(1, 2.8), finished(1, 4), typed("And now?", 5))
+        assert talk.tell(SpeechSuspected(at=5.1), until=9) == ["5.1 hold 2", "5.3 resume 2"]
+
+    def test_endings_by_the_stt_ignore_it(self):
+        talk = endpointing()
+        talk.tell(over(QUESTION, 1))
+        assert talk.tell(SpeechSuspected(at=1.3), until=9) == []
+
+    def test_the_agent_can_be_silenced(self):
+        talk = self.committed()
+        assert talk.tell(SpeechSuspected(at=2.5), AgentStopped(at=2.55), until=9) == [
+            "2.5 hold 1",
+            "2.55 cut 1",
+        ]
+        assert talk.machine.deadline is None
+
+
 class TestReopenedTurn:
     def test_words_while_thinking_make_one_turn(self):
         talk = endpointing()
@@ -1508,6 +1578,7 @@ class Floor:
         self.user_text = ""
         self.committed = self.sounding = self.prepared = False
         self.softness = ""
+        self.delayed: int | None = None
         self.taken_back: str | None = None
         self.answered: list[str] = []
         self.scored_ends: list[Seconds] = []
@@ -1576,15 +1647,21 @@ class Floor:
                     self.taken_back = self.answered.pop()
                 self._over()
             case Duck() | Hold() | Resume():
-                assert action.turn == self.alive
-                assert self.committed
-                first = "Duck" if self.sounding else "Hold"
-                order = {"": first, "Duck": "Hold Resume", "Hold": "Resume"}
-                now = type(action).__name__
-                assert now in order[self.softness].split()
-                self.softness = "" if now == "Resume" else now
+                self._soften(action)
             case EndSession():
                 assert self.machine.phase is Phase.ENDED
+
+    def _soften(self, action: Duck | Hold | Resume) -> None:
+        assert action.turn == self.alive
+        assert self.committed
+        if isinstance(action, Hold) and not self.sounding:
+            assert self.delayed != self.turn
+            self.delayed = self.turn
+        first = "Duck" if self.sounding else "Hold"
+        order = {"": first, "Duck": "Hold Resume", "Hold": "Resume"}
+        now = type(action).__name__
+        assert now in order[self.softness].split()
+        self.softness = "" if now == "Resume" else now
 
 
 BACKCHANNEL = "uh-huh"
@@ -1679,6 +1756,14 @@ class AnyConversation(RuleBasedStateMachine):
         self.passes(delay)
         end = self.floor.scored_ends[-1 - which % len(self.floor.scored_ends)]
         self.happens(scored(end, probability, at=self.now))
+
+    @precondition(lambda self: not (self.voiced or self.muted))
+    @rule(soon=st.booleans())
+    def makes_a_loud_sound(self, soon: bool) -> None:
+        """Not a voice; perhaps while the reply is about to begin."""
+        self.happens(SpeechSuspected(at=self.now))
+        if soon and self.floor.committed and not self.floor.sounding:
+            self.reply_sounds(0.05)
 
     @rule()
     def mutes_or_unmutes(self) -> None:
@@ -1804,6 +1889,12 @@ class AnyConversation(RuleBasedStateMachine):
     def a_deadline_lies_not_in_the_past(self) -> None:
         deadline = self.machine.deadline
         assert deadline is None or deadline >= self.now - 1e-9
+
+    @invariant()
+    def a_reply_that_is_not_heard_yet_is_not_held_for_long(self) -> None:
+        floor = self.floor
+        if floor.softness and not floor.sounding:
+            assert (self.machine.deadline or inf) <= self.now + SUSPICION_TIMEOUT
 
     def teardown(self) -> None:
         """The voice stops, the STT falls silent, replies are heard: all words are answered."""

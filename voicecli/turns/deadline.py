@@ -9,7 +9,7 @@ from voicecli.units import Seconds
 COMMIT_FALLBACK: Seconds = 5.0
 """Commit pending words after this time if no rule has; a working STT never takes that long."""
 
-DeadlineKind = Literal["", "finalize", "commit", "yield", "fallback", "settle", "barge-in", "alarm"]
+DeadlineKind = Literal["", "finalize", "commit", "yield", "fallback", "settle"]
 """What is waited for.
 
 "": nothing.
@@ -18,8 +18,6 @@ commit: a pause that is long enough for what was said.
 yield: as finalize, after the user has pressed the key that ends the turn.
 fallback: any rule that commits the words known.
 settle: the last words after the end of the input.
-barge-in: the next step of the reaction to an interruption, or to what may become one.
-alarm: the STT's answer to a Finalize; without words, the interruption was a false alarm.
 """
 
 

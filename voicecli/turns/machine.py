@@ -67,7 +67,7 @@ class TurnMachine:
         self._draft = Draft()
         self._finalizing = False
         """Whether the answer to a Finalize is pending."""
-        self._interruption = Interruption(self.barge_in)
+        self._interruption = Interruption(barge_in, finalize_timeout)
 
     @property
     def turn(self) -> events.TurnId:
@@ -77,7 +77,8 @@ class TurnMachine:
     @property
     def deadline(self) -> Seconds | None:
         """When the machine must be given ``DeadlinePassed``; None for never."""
-        return self._deadline.next
+        due = (self._deadline.next, self._interruption.deadline)
+        return min((at for at in due if at is not None), default=None)
 
     def handle(self, event: Event) -> list[Action]:
         """Process ``event``; return the actions to perform, in order."""
@@ -282,8 +283,9 @@ class TurnMachine:
         return [*actions, commit]
 
     def _start_draft(self, at: Seconds, text: str) -> Action:
-        self._interruption = Interruption(self.barge_in)
-        return self._draft.start(at, text)
+        draft = self._draft.start(at, text)
+        self._interruption.begin(self.turn)
+        return draft
 
     # ── THINKING: the reply is committed and not audible yet ─────────────────
 
@@ -292,33 +294,21 @@ class TurnMachine:
             case events.SpeechStarted() if self.policy.detect == "vad":
                 return self._reopen_turn(event)
             case events.SpeechSuspected() if self.policy.detect == "vad":
-                return self._delay_playback(event.at)
-            case events.DeadlinePassed() if self._deadline.is_due(event.at):
-                return self._resume_reply(event.at)
+                return self._interruption.delay_playback(event.at)
+            case events.DeadlinePassed():
+                return self._interruption.handle(event, self._user)
             case InterimTranscript() | FinalTranscript() if self._user.transcript.update(event):
                 return self._reopen_turn(event)
             case events.AgentStopped():
                 return self._stop_agent(event.at)
         return []
 
-    def _delay_playback(self, at: Seconds) -> list[Action]:
-        """Do not let the reply become audible while the user may be continuing."""
-        if not self._interruption.suspect(at, audible=False):
-            return []
-        self._deadline.set(self._interruption.next_step, "barge-in")
-        return [events.Hold(at=at, turn=self.turn)]
-
-    def _resume_reply(self, at: Seconds) -> list[Action]:
-        """Play on, or begin to: the sound was not speech."""
-        self._interruption.end()
-        self._deadline.clear()
-        return [events.Resume(at=at, turn=self.turn)]
-
     def _reopen_turn(self, event: Event) -> list[Action]:
         """Revoke a commit that came too early: the user continues."""
         actions: list[Action] = [
             events.CancelReply(at=event.at, turn=self.turn, heard_nothing=True)
         ]
+        self._interruption.end()
         self._user.reopen()
         self.phase = Phase.LISTENING
         if isinstance(event, events.SpeechStarted):
@@ -332,70 +322,24 @@ class TurnMachine:
     # ── SPEAKING: the reply is audible ───────────────────────────────────────
 
     def _handle_while_speaking(self, event: Event) -> list[Action]:
-        interruption, allowed = self._interruption, self.barge_in.allowed
-        match event:
-            case events.SpeechStarted() if allowed:
-                is_first = interruption.stage is Escalation.NONE
-                interruption.start_speech(event.speech_start)
-                self._deadline.set(max(interruption.next_step, event.at), "barge-in")
-                return [events.Duck(at=event.at, turn=self.turn)] if is_first else []
-            case events.SpeechSuspected() if allowed and interruption.suspect(event.at, audible=True):
-                self._deadline.set(interruption.next_step, "barge-in")
-                return [events.Duck(at=event.at, turn=self.turn)]
-            case events.SpeechStopped() if interruption.is_speech:
-                interruption.stop_speech(event.speech_end)
-                return self._request_final_text(event.at, "alarm")
-            case InterimTranscript() | FinalTranscript():
-                return self._handle_words_over_reply(event)
-            case events.DeadlinePassed() if self._deadline.is_due(event.at):
-                return self._escalate(event.at)
-            case events.AgentStopped():
-                return self._stop_agent(event.at)
-        return []
-
-    def _handle_words_over_reply(self, event: InterimTranscript | FinalTranscript) -> list[Action]:
-        self._user.transcript.update(event)
-        if not self.barge_in.allowed:
-            return []
-        is_final = isinstance(event, FinalTranscript)
-        if self._interruption.is_confirmed_by(self._user.transcript.text, interim=not is_final):
+        if isinstance(event, events.AgentStopped):
+            return self._stop_agent(event.at)
+        actions = self._interruption.handle(event, self._user)
+        if self._interruption.stage is Escalation.CONFIRMED:
             return self._cut_reply(event)
-        if self._deadline.kind == "alarm" and is_final and self._finalizing:
-            return self._dismiss_interruption(event.at)
-        if is_final and not self._interruption.is_speech:
-            self._user.transcript.take()  # a back-channel or an echo that the detector missed
-        return []
-
-    def _escalate(self, at: Seconds) -> list[Action]:
-        """Hold or cut the reply if speech goes on; resume if no words followed it."""
-        interruption = self._interruption
-        if interruption.is_suspected:
-            return self._resume_reply(at)
-        if self._deadline.kind == "alarm":
-            return self._dismiss_interruption(at)
-        if interruption.stage is Escalation.DUCKED:
-            interruption.stage = Escalation.HELD
-            self._deadline.set(max(interruption.next_step, at), "barge-in")
-            return [events.Hold(at=at, turn=self.turn)]
-        return self._cut_reply(events.DeadlinePassed(at=at))
-
-    def _dismiss_interruption(self, at: Seconds) -> list[Action]:
-        """Resume the reply: a false alarm."""
-        self._user.transcript.take()
-        self._finalizing, self._user.silent_since = False, None
-        return self._resume_reply(at)
+        return actions
 
     def _cut_reply(self, event: Event) -> list[Action]:
         """Cancel the reply: the user takes the floor with the words said so far."""
+        self._finalizing = self._interruption.awaits_final
         self._interruption.end()
         actions = self._cancel_reply(event.at)
         self.phase = Phase.LISTENING
-        if self._user.speaking and self.policy.detect == "vad":
+        by_voice = self.policy.detect == "vad"
+        if self._user.speaking and by_voice:
             self._deadline.await_speech_end(event.at)
             actions += self._redraft(event.at)
-        elif (
-            self._finalizing and self._user.silent_since is not None and self.policy.detect == "vad"
-        ):
+        elif self._finalizing and by_voice and self._user.silent_since is not None:
             actions += self._await_commit(event.at)
         elif isinstance(event, FinalTranscript) and event.speech_final:
             actions += self._commit(event.at, "speech_final")
@@ -421,6 +365,7 @@ class TurnMachine:
             self._user.speaking, self._user.silent_since = False, None
         elif not self._interruption.is_speech:
             self._user.transcript.take()  # a back-channel: anything more would have cut the reply
+        self._finalizing = self._interruption.awaits_final
         self._interruption.end()
         if self.policy.detect == "vad" and not self._user.speaking:
             if self._finalizing:  # words said over the end of the reply are on their way
@@ -450,4 +395,5 @@ class TurnMachine:
         actions = self._cancel_reply(at) or self._draft.drop(at)
         self.phase = Phase.ENDED
         self._deadline.clear()
+        self._interruption.end()
         return [*actions, events.EndSession(at=at, reason=reason)]
