@@ -39,7 +39,7 @@ class Load(NamedTuple):
 
     rate: int
     counts: tuple[int, ...]
-    end_model: EndModel = "off"
+    end_model: EndModel
 
     def __str__(self) -> str:
         names = [DETECTOR.capitalize(), *(["Smart Turn"] if self.end_model != "off" else [])]
@@ -49,8 +49,8 @@ class Load(NamedTuple):
 DETECTOR = AudioSettings().vad  # what users get
 
 LOADS = (
-    Load(16_000, (1, 32, 64)),
-    Load(48_000, (1, 48)),
+    Load(16_000, (1, 32, 64), "off"),
+    Load(48_000, (1, 48), "off"),
     Load(16_000, (1, 64), "smart-turn"),
 )
 
