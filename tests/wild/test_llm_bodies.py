@@ -61,6 +61,24 @@ CASES = [
         refusing("302 Found", b"", Location="http://portal.hotel.example/login?session=1"),
     ),
     case(
+        "a redirect to nowhere",
+        "exits with 70: KeyError",
+        (
+            "error 5: LLM: HOST redirects the request (HTTP 302). Check `llm.base_url`, the "
+            "proxy and the network's sign-in."
+        ),
+        refusing("302 Found", b""),
+    ),
+    case(
+        "a redirect to no URL",
+        "exits with 70: ValueError",
+        (
+            "error 5: LLM: HOST redirects the request (HTTP 307). Check `llm.base_url`, the "
+            "proxy and the network's sign-in."
+        ),
+        refusing("307 Temporary Redirect", b"", Location="http://["),
+    ),
+    case(
         "a whole completion",
         "error 5, temporary: LLM: the reply broke off",
         'says "Hi there."',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -103,8 +104,7 @@ class Answer:
         except (TimeoutError, httpx2.HTTPError):
             pass  # the status says enough
         if self.response.is_redirect:
-            target = urlsplit(self.response.headers["location"])
-            return Problem(sanitize_short(f"to {target.hostname}") if target.netloc else "")
+            return Problem(_name_target(self.response.headers.get("location", "")))
         return read_problem(body[:MAX_REFUSAL])
 
     async def drain(self) -> None:
@@ -117,3 +117,11 @@ class Answer:
                     pass
         except (TimeoutError, httpx2.HTTPError):
             pass  # the reply is complete
+
+
+def _name_target(location: str) -> str:
+    """Name the host that a redirect leads to; "" if it names none."""
+    host = None
+    with suppress(ValueError):  # http://[
+        host = urlsplit(location).hostname
+    return sanitize_short(f"to {host}") if host else ""
