@@ -66,8 +66,11 @@ class Findings:
             raise
         except BaseException as error:
             self.examples[target.name] += examples
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            what = f"{target.name}: {type(error).__name__} at {frame.filename}:{frame.lineno}"
+            leaf = error
+            while isinstance(leaf, BaseExceptionGroup):
+                leaf = leaf.exceptions[0]
+            frame = traceback.extract_tb(leaf.__traceback__)[-1]
+            what = f"{target.name}: {type(leaf).__name__} at {frame.filename}:{frame.lineno}"
             self.failures[what] += 1
             if self.failures[what] <= 3:
                 print(f"── {what}, seed {number}", flush=True)
