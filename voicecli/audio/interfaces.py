@@ -34,6 +34,12 @@ class AudioSettings:
     speaker: str | None = setting(
         None, "Part of its name, or its index; null: the system's default."
     )
+    gain_db: float | Literal["auto"] = setting(
+        0.0,
+        "Amplifies the microphone; a limiter prevents clipping; auto: speech to -26 dBFS.",
+        ge=-40,
+        le=60,
+    )
     prebuffer: Seconds = milliseconds(
         60, "Audio queued before a reply starts; grows after an underrun.", ge=0, le=500
     )

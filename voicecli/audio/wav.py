@@ -15,6 +15,7 @@ import soxr
 from typing_extensions import override
 
 from voicecli import clock
+from voicecli.audio.channels import EXAMINED, Channel, ChannelChoice, choose_channels
 from voicecli.audio.interfaces import Source
 from voicecli.audio.pcm import Float32Array
 from voicecli.errors import InputError
@@ -22,6 +23,7 @@ from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 _READ_LENGTH: Seconds = 0.1  # flat memory; the loop waits 4 ms at most (8 channels of 192 kHz)
 _VALID_RATES = range(1_000, 768_001)  # hertz; a header with another rate is damaged
+_LOWEST_RATE = 8_000  # hertz, at least, at which channels are compared
 _SILENT_PEAK = 1e-4  # a recording that never gets louder (-80 dBFS) is silent
 _PROMISED_BYTES = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be \d+\)", re.MULTILINE)
 """In libsndfile's log: bytes of sound that the header promises and the file does not have."""
@@ -44,14 +46,16 @@ class WavSource(Source):
 
     duration: of the recording, in seconds.
     peak: the largest sample so far; 1 is full scale.
-    warnings: what is wrong with the file, one sentence each.
+    notes: how the file is understood, known before it plays.
+    warnings: what is wrong with the file, one sentence each; complete when it has been played.
     """
 
     def __init__(
-        self, path: Path, file: _SequentialFile, rate: int, block: Seconds, channels: slice
+        self, path: Path, file: _SequentialFile, rate: int, block: Seconds, choice: ChannelChoice
     ) -> None:
         self.format = AudioFormat(rate)
-        self._channels = channels
+        self.notes = [f"{path}: {choice.reason}"] if choice.reason else []
+        self._channels = list(choice.indices)
         self.duration: Seconds = file.frames / file.samplerate
         self.peak = 0.0
         self.warnings: list[str] = []
@@ -111,9 +115,7 @@ class WavSource(Source):
         rate = self._file.samplerate
         stream = soxr.ResampleStream(rate, self.format.rate, 1, dtype="float32")
         for piece in self._read(max(1, round(_READ_LENGTH * rate))):
-            # floating-point files may hold NaN, infinities and overloads
-            finite = np.nan_to_num(piece[:, self._channels], posinf=0.0, neginf=0.0)
-            mono = finite.clip(-1, 1).mean(axis=1)
+            mono = _clean(piece[:, self._channels]).mean(axis=1)
             self.peak = max(self.peak, float(np.abs(mono).max(initial=0.0)))
             yield mono if rate == self.format.rate else stream.resample_chunk(mono)
         if rate != self.format.rate:
@@ -136,29 +138,71 @@ class WavSource(Source):
 
 @contextmanager
 def open_wav(
-    path: Path, rate: int, block: Seconds, channel: int | None = None
+    path: Path, rate: int, block: Seconds, channel: Channel = "auto"
 ) -> Iterator[WavSource]:
     """Open the recording in ``path``, of any rate and channels, as mono at ``rate`` hertz.
 
     block: length of the blocks, in seconds.
-    channel: the only one to use; None mixes all.
 
-    Raises InputError when the file is not a recording.
+    Raises InputError when the file is not a recording or has no such channel.
     """
+    with _open_file(path) as file:
+        choice = _choose_channels(path, file.channels, channel)
+        yield WavSource(path, file, rate, block, choice)
+
+
+def _open_file(path: Path) -> _SequentialFile:
     try:
         file = _SequentialFile(path)
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: it ends in .raw
         raise _make_input_error(path, error) from error
-    with file:
-        if file.frames == 0:
-            raise InputError(f"{path} contains no sound", hint="Give another recording.")
-        if file.samplerate not in _VALID_RATES:
+    if file.frames and file.samplerate in _VALID_RATES:
+        return file
+    file.close()
+    if not file.frames:
+        raise InputError(f"{path} contains no sound", hint="Give another recording.")
+    raise InputError(
+        f"{path} has a sample rate of {file.samplerate} Hz",
+        hint="Its header is damaged; make the recording again.",
+    )
+
+
+def _choose_channels(path: Path, count: int, wanted: Channel) -> ChannelChoice:
+    """Return the channels to play; ``auto`` reads the beginning of the file."""
+    if isinstance(wanted, int):
+        if wanted >= count:
+            has = "1 channel" if count == 1 else f"{count} channels"
             raise InputError(
-                f"{path} has a sample rate of {file.samplerate} Hz",
-                hint="Its header is damaged; make the recording again.",
+                f"{path} has {has}, and no channel {wanted + 1}", hint="Give another --channel."
             )
-        channels = slice(None) if channel is None else slice(channel, channel + 1)
-        yield WavSource(path, file, rate, block, channels)
+        return ChannelChoice((wanted,))
+    if wanted == "mix" or count == 1 or not path.is_file():  # a pipe can be read only once
+        return ChannelChoice(tuple(range(count)))
+    with _open_file(path) as file:
+        step = max(1, file.samplerate // _LOWEST_RATE)
+        samples = _read_beginning(file, step)
+        return choose_channels(samples, file.samplerate / step)
+
+
+def _read_beginning(file: _SequentialFile, step: int) -> Float32Array:
+    """Return up to EXAMINED seconds, each row the mean of ``step`` samples."""
+    pieces, size = [np.zeros((1, file.channels), np.float32)], file.samplerate // step
+    for _ in range(int(EXAMINED)):
+        try:
+            piece = file.read(size * step, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError:  # it is reported when it is played
+            break
+        whole = _clean(piece)[: len(piece) // step * step]
+        pieces.append(whole.reshape(-1, step, file.channels).mean(axis=1))
+        if len(piece) < size * step:
+            break
+    return np.concatenate(pieces)
+
+
+def _clean(samples: Float32Array) -> Float32Array:
+    """Replace what floating-point files may hold: NaN, infinities and overloads."""
+    finite: Float32Array = np.nan_to_num(samples, posinf=0.0, neginf=0.0).clip(-1, 1)
+    return finite
 
 
 def _make_input_error(path: Path, error: Exception) -> InputError:

@@ -44,6 +44,7 @@ class Tested(StrEnum):
 
 TestResult = tuple[dict[str, Any], list[str]]  # for JSON, and as lines of text
 _RATE, _BLOCK = 48_000, 0.02  # most hardware's own rate, so that nothing is resampled here
+_LARGEST_RATE_ERROR = 2.0  # percent; converters are within 0.1
 _METER_WIDTH, _METER_FLOOR = 40, -60.0  # cells of the level meter, and the dBFS where it begins
 
 
@@ -170,18 +171,23 @@ async def _test_loudspeaker(name: str | None) -> TestResult:
 
 async def _test_microphone(name: str | None, seconds: float) -> TestResult:
     from voicecli.audio.devices import open_microphone, select, selftest
+    from voicecli.audio.faults import find_faults, measure_frames
     from voicecli.audio.pcm import SILENT_DBFS
 
     async with open_microphone(name, _RATE, _BLOCK) as microphone:
         with _open_meter() as show:
-            level = await selftest.run_microphone_test(microphone, seconds, show)
+            samples = await selftest.run_microphone_test(microphone, seconds, show)
+        level = selftest.measure_levels(samples)
         if level.peak <= SILENT_DBFS:
             raise select.make_silence_error(microphone.name)
         result, lines = _describe("microphone", microphone.stream)
     result |= {"rms_dbfs": round(level.rms, 1), "peak_dbfs": round(level.peak, 1)}
     result["clipped"] = level.clipped
-    clipped = f"{level.clipped} samples clipped: turn it down" if level.clipped else "none clipped"
+    clipped = f"{level.clipped} samples clipped" if level.clipped else "none clipped"
     lines.append(f"  level {level.rms:.1f} dBFS, peak {level.peak:.1f} dBFS, {clipped}")
+    faults = find_faults(list(measure_frames(samples, _RATE)))
+    result["faults"] = [fault.text for fault in faults]
+    lines += [f"  ! {fault.text}" for fault in faults]
     return result, lines
 
 
@@ -224,6 +230,8 @@ def _describe(noun: str, stream: Stream) -> TestResult:
     if measured is not None:
         error = 100 * (measured / stream.rate - 1)
         lines.append(f"  runs at {measured:.0f} Hz by this machine's clock ({error:+.2f} %)")
+        if abs(error) > _LARGEST_RATE_ERROR:
+            lines.append(f"  ! wrong rate: speech has {stream.rate / measured:.2f} times its speed")
     if xruns:
         times = "once" if xruns == 1 else f"{xruns} times"
         lines.append(f"  lost samples {times}: the machine may be too busy")

@@ -14,11 +14,18 @@ from voicecli.cli.output import print_text
 from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
+    from voicecli.audio.channels import Channel
     from voicecli.profile import Profile
     from voicecli.timeline import Entry, Timeline
 
 File = Annotated[
     Path, typer.Argument(help="A recording: WAV, FLAC or OGG, any rate, any channels.")
+]
+ChannelName = Annotated[
+    str | None,
+    typer.Option(
+        "--channel", metavar="left|right|N|mix", help="The channel with the user's voice."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
 Expect = Annotated[
@@ -34,6 +41,7 @@ Strict = Annotated[
 
 def replay(
     file: File,
+    channel: ChannelName = None,
     profile: options.ProfileName = "default",
     out: options.Out = None,
     force: options.Force = False,
@@ -50,12 +58,14 @@ def replay(
     played.
     """
     from voicecli import clock
+    from voicecli.audio.channels import parse_channel
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
     from voicecli.report.turn_lines import TurnLines
     from voicecli.timeline import Timeline
 
     thresholds = [parse_threshold(text) for text in expect or ()]
+    played = parse_channel(channel)
     settings = load_profile(profile, overrides=overrides or ())
     prediction = options.load_prediction(predicted)
     options.check_fast(settings, fast)
@@ -68,7 +78,7 @@ def replay(
         timeline.follow(TurnLines(print_text, settings.budgets, options.find_columns()))
     with ExitStack() as stack:
         folder = out or stack.enter_context(options.open_temporary_folder())
-        clock.run(_play(file, settings, folder, timeline), virtual=fast)
+        clock.run(_play(file, played, settings, folder, timeline), virtual=fast)
         from voicecli.cli.result import SessionResult  # 0.1 s, not before the recording plays
 
         result = SessionResult(
@@ -98,16 +108,21 @@ def _print_warning(entry: Entry) -> None:
         print_text(format_notice(entry.service, entry.text), err=True)
 
 
-async def _play(file: Path, profile: Profile, folder: Path, timeline: Timeline) -> None:
+async def _play(
+    file: Path, channel: Channel, profile: Profile, folder: Path, timeline: Timeline
+) -> None:
     """Play ``file`` to the agent until its last reply has been played; record into ``folder``."""
+    from voicecli import clock
     from voicecli.audio.recorder import CONVERSATION
     from voicecli.audio.virtual import VirtualSpeaker
     from voicecli.audio.wav import open_wav
+    from voicecli.events import Warned
     from voicecli.pipeline.wiring import open_services, open_session
 
     audio = profile.audio
     is_ours = file.name == CONVERSATION and (file.parent / options.TIMELINE).exists()
-    channel = 0 if is_ours else None  # the user is on the left of what we recorded
+    if is_ours and channel == "auto":
+        channel = 0  # the user is on the left of what we recorded
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
     with open_wav(file, audio.sample_rate, audio.block, channel) as source:
         async with (
@@ -116,6 +131,8 @@ async def _play(file: Path, profile: Profile, folder: Path, timeline: Timeline) 
                 profile, services, source, speaker, timeline=timeline, recorded=True
             ) as session,
         ):
+            for note in source.notes:
+                session.post(Warned(at=clock.now(), service="audio", text=note))
             with options.open_recording(folder, profile, speaker.take, session):
                 await session.run()
     for warning in source.warnings:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voicecli.audio.gain import AmplifiedSource
 from voicecli.audio.interfaces import Detector, Sink, Source
 from voicecli.audio.vad import create_detector
 from voicecli.audio.vad.smart_turn import find_network
@@ -18,6 +19,7 @@ from voicecli.pipeline.connecting import open_patiently
 from voicecli.pipeline.end_of_turn import EndOfTurnScorer, create_scorer
 from voicecli.pipeline.generation import HedgeDelay
 from voicecli.pipeline.history import ChatHistory
+from voicecli.pipeline.input_check import InputCheck
 from voicecli.pipeline.reply import CascadeResponder, warm_llm
 from voicecli.pipeline.session import Session
 from voicecli.profile import Profile, load_script
@@ -206,8 +208,9 @@ def create_session(
     recorded: the user is a recording: there are no limits, and in half duplex it waits for replies.
     """
     tts, scorer = connections.tts, connections.scorer
-    return Session(
-        source=source,
+    amplified = AmplifiedSource(source, profile.audio.gain_db)
+    session = Session(
+        source=amplified,
         detector=connections.detector,
         stt=connections.stt,
         reconnect=connections.reconnect,
@@ -232,6 +235,10 @@ def create_session(
         interims=profile.stt.interim_results,
         timeline=timeline,
     )
+    check = InputCheck(amplified, session.post)
+    session.add_tap(check.add)
+    timeline.follow(check.follow)
+    return session
 
 
 @asynccontextmanager

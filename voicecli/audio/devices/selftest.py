@@ -55,7 +55,7 @@ def measure_levels(samples: SampleArray) -> Level:
 
 async def run_microphone_test(
     microphone: Microphone, duration: Seconds, show: Callable[[Level], None]
-) -> Level:
+) -> SampleArray:
     """Capture for ``duration``; ``show`` is called with the level of each block."""
     received = bytearray()
     async with aclosing(microphone.blocks()) as blocks:
@@ -64,7 +64,7 @@ async def run_microphone_test(
             show(measure_levels(samples_of(block.pcm)))
             if microphone.format.seconds(len(received)) >= duration:
                 break
-    return measure_levels(samples_of(bytes(received)))
+    return samples_of(bytes(received))
 
 
 async def run_loudspeaker_test(loudspeaker: Loudspeaker) -> Seconds:
