@@ -109,7 +109,7 @@ CASES = [
     ),
     case(
         "the left channel is noise",
-        "no speech in the left channel (-50 dBFS); only the right channel is played",
+        "no speech in the left channel (-49 dBFS); only the right channel is played",
         "noise",
         "both",
         before="all channels mixed: 6 dB softer, and noisier",
@@ -123,7 +123,7 @@ CASES = [
     ),
     case(
         "the right channel is not connected",
-        "no speech in the right channel (-62 dBFS); only the left channel is played",
+        "no speech in the right channel (-60 dBFS); only the left channel is played",
         "both",
         "crosstalk",
         before="all channels mixed: 6 dB softer",

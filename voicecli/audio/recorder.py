@@ -11,6 +11,7 @@ import errno
 import os
 import wave
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from math import inf
 from pathlib import Path
@@ -72,13 +73,23 @@ class Recorder:
         self._resampler = Resampler(self.user_rate, self.rate)
         self._quiet: Samples | None = None  # silence at the agent's end; None before any sound
         self._failure: OSError | None = None
+        self._lock = ExitStack()
+
+    @property
+    def failure(self) -> UsageError | None:
+        """Why nothing more is recorded; None while everything is."""
+        if self._failure is None:
+            return None
+        return self._make_write_error(self._failure, CONVERSATION)
 
     def __enter__(self) -> Self:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.enter_context(lock_folder(self.folder))
             self._conversation = self._open(CONVERSATION, channels=2)
             self._reply = self._open(REPLY, channels=1)
         except OSError as error:
+            self._lock.close()
             raise self._make_write_error(error) from error
         return self
 
@@ -93,8 +104,9 @@ class Recorder:
         if not self._position and self._failure is None:  # nothing recorded: free the folder
             for name in (CONVERSATION, REPLY):
                 (self.folder / name).unlink(missing_ok=True)
+        self._lock.close()
         if self._failure is not None and error is None:
-            raise self._make_write_error(self._failure)
+            raise self._make_write_error(self._failure, CONVERSATION)
 
     def add_user(self, block: AudioBlock) -> None:
         """Add a block of the microphone; a gap since the last one becomes silence."""
@@ -157,11 +169,36 @@ class Recorder:
         file.writeframes(b"")
         return file
 
-    def _make_write_error(self, error: OSError) -> UsageError:
+    def _make_write_error(self, error: OSError, name: str = "") -> UsageError:
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hour = 3600 * 6 * self.rate / 1e6  # two channels and one, of two bytes
+            reason += f" (an hour takes up to {hour:.0f} MB)"
         return UsageError(
-            f"{self.folder} cannot be recorded to: {error.strerror or error}",
+            f"{self.folder / name} cannot be recorded to: {reason}",
             hint="Name a folder that you may write to, on a disk with free space.",
         )
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other sessions from recording into ``folder``; raises UsageError if one does.
+
+    The system releases the lock when the process ends, however it ends.
+    """
+    with ExitStack() as stack:
+        with suppress(ImportError, OSError):  # Windows; a file system without locks
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"another session is recording into {folder}", hint="Name another --out."
+                ) from None
+        yield
 
 
 TOLERANCE: Seconds = 0.020  # a larger disagreement with the timeline makes a turn unreliable

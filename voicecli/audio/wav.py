@@ -18,6 +18,7 @@ from voicecli import clock
 from voicecli.audio.channels import EXAMINED, Channel, ChannelChoice, choose_channels
 from voicecli.audio.interfaces import Source
 from voicecli.audio.pcm import Float32Array
+from voicecli.audio.repair import PatchedFile, find_patches
 from voicecli.errors import InputError
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
@@ -34,7 +35,25 @@ arecord 2 GiB, ffmpeg 4."""
 
 
 class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
-    """A sound file read once, from beginning to end."""
+    """A sound file read once, from beginning to end; a header without its length is repaired."""
+
+    def __init__(self, path: Path) -> None:
+        patches = find_patches(path)
+        self.patched = PatchedFile(path, patches) if patches else None
+        try:
+            super().__init__(self.patched or path)
+        except BaseException:
+            self._close_patched()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        self._close_patched()
+
+    def _close_patched(self) -> None:
+        if self.patched is not None:
+            self.patched.close()
 
     def seekable(self) -> bool:
         """Return False: soundfile would seek after each read, which is inexact in an MP3."""
@@ -128,6 +147,9 @@ class WavSource(Source):
                 piece = self._file.read(frames, dtype="float32", always_2d=True)
             except soundfile.SoundFileError as error:
                 self.warnings.append(f"{self._path} is damaged and was played in part: {error}")
+                return
+            if self._file.patched is not None and (failure := self._file.patched.failure):
+                self.warnings.append(f"{self._path} could be read in part: {failure.strerror}")
                 return
             if not len(piece):
                 self._truncated = self._truncated or position < self._file.frames

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from voicecli.audio.recorder import PlayedReader
     from voicecli.pipeline.session import Session
     from voicecli.profile import Profile
+    from voicecli.units import AudioBlock
 
 TIMELINE = "timeline.jsonl"
 RESULT = "result.json"
@@ -133,6 +134,7 @@ def open_recording(
     """
     from voicecli import clock
     from voicecli.audio.recorder import Recorder
+    from voicecli.events import Warned
     from voicecli.timeline import Header, open_writer
 
     rate, user_rate = profile.tts.sample_rate, profile.audio.sample_rate
@@ -149,5 +151,13 @@ def open_recording(
         for entry in session.timeline:  # what happened while the connections were opened
             writer(entry)
         session.timeline.follow(writer)
-        session.add_tap(recorder.add_user)
+
+        def record(block: AudioBlock) -> None:
+            had_failed = recorder.failure is not None
+            recorder.add_user(block)
+            if not had_failed and (failure := recorder.failure) is not None:
+                text = f"{failure.cause}; the conversation goes on without a recording"
+                session.post(Warned(at=clock.now(), service="audio", text=text))
+
+        session.add_tap(record)
         yield
