@@ -15,7 +15,7 @@ GOOD: dict[int, dict[str, Any]] = {
 
 
 def test_a_bar_names_the_sessions_the_detector_and_the_rate() -> None:
-    checks = check_load(Load(16_000, (1, 64)), GOOD)
+    checks = check_load(Load(16_000, (1, 64), "off"), GOOD)
     assert ("64 sessions, Silero, 16 kHz: % of a core for each one added: 0.70 <= 0.8", True) in (
         checks
     )
