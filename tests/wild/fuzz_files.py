@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import soundfile
 import yaml
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from tests.support.speech_like import alternate_speech
 from tests.wild.fuzz_target import KEYS, TEXTS, Target, limit_time, mutated, mutated_bytes, nested
 from voicecli import clock
+from voicecli.audio.channels import Channel
 from voicecli.audio.pcm import samples_of
 from voicecli.audio.wav import open_wav
 from voicecli.errors import VoiceError
@@ -109,12 +111,12 @@ FORMATS = (
 
 @cache
 def encode_speech(format: str, subtype: str, rate: int, channels: int) -> bytes:
-    """Half a second with voice in it."""
-    pcm, _ = alternate_speech(0.1, 0.3, 0.1, rate=rate)
+    """Half a second with voice in it, later in each channel."""
+    pcm, _ = alternate_speech(0.1, 0.2, 0.2, rate=rate)
     samples = samples_of(pcm)
     file = io.BytesIO()
     if channels > 1:
-        samples = samples[:, None].repeat(channels, axis=1)
+        samples = np.stack([np.roll(samples, n * rate // 5) for n in range(channels)], axis=1)
     soundfile.write(file, samples, rate, format=format, subtype=subtype)
     return file.getvalue()
 
@@ -134,26 +136,27 @@ odd_words = st.sampled_from(
 
 
 @st.composite
-def recordings(draw: st.DrawFn) -> tuple[bytes, int]:
-    """A recording that something happened to, and the rate it is wanted at."""
+def recordings(draw: st.DrawFn) -> tuple[bytes, int, Channel]:
+    """A recording that something happened to, the rate and the channel that are wanted."""
     format, subtype = draw(st.sampled_from(FORMATS))
     rate = draw(st.sampled_from([8000, 16_000, 44_100]))
-    raw = encode_speech(format, subtype, rate, draw(st.sampled_from([1, 2])))
+    raw = encode_speech(format, subtype, rate, draw(st.sampled_from([1, 2, 2])))
     raw = draw(mutated_bytes(raw, odd_words | st.binary(max_size=8)))
-    return raw, draw(st.sampled_from([8000, 16_000, 48_000]))
+    channels: list[Channel] = ["auto", "auto", "mix", 0, 1, 9]
+    return raw, draw(st.sampled_from([8000, 16_000, 48_000])), draw(st.sampled_from(channels))
 
 
 LONG = 100_000
 """Blocks of 20 ms: half an hour, which no header may claim of half a second of sound."""
 
 
-def check_recording(example: tuple[bytes, int]) -> None:
+def check_recording(example: tuple[bytes, int, Channel]) -> None:
     """Read it to its end: sound, or a clear error."""
-    raw, rate = example
+    raw, rate, channel = example
     with TemporaryDirectory(prefix="fuzz-") as name, limit_time():
         file = Path(name) / "speech.wav"
         file.write_bytes(raw)
-        with suppress(VoiceError), open_wav(file, rate, 0.02) as source:
+        with suppress(VoiceError), open_wav(file, rate, 0.02, channel) as source:
             clock.run(_read(source), virtual=True)
 
 
