@@ -337,7 +337,7 @@ def _mutate_lines(draw: st.DrawFn, raw: bytes) -> bytes:
 
 
 TARGETS = (
-    Target("command lines", command_lines, check_command, 25),
+    Target("command lines", command_lines, check_command, 20),
     Target("accepted settings", accepted_settings(), check_command, 8),
     Target("scripts", scripts(), check_command, 8),
     Target("kept files", kept_files(), check_command, 12),

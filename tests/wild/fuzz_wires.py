@@ -428,7 +428,7 @@ def check_conversation(example: Relayed | Chat) -> None:
 
 
 TARGETS = (
-    Target("STT frames", relayed("stt"), check_conversation, 12),
-    Target("TTS frames", relayed("tts"), check_conversation, 12),
-    Target("LLM answers", chats(), check_conversation, 15),
+    Target("STT frames", relayed("stt"), check_conversation, 10),
+    Target("TTS frames", relayed("tts"), check_conversation, 10),
+    Target("LLM answers", chats(), check_conversation, 10),
 )

@@ -74,6 +74,17 @@ def fill_the_disk(folder: Path) -> str:
     return "no error"
 
 
+def kill_the_session(folder: Path) -> str:
+    """Put back what was on the disk before the recorder was closed, as SIGKILL would leave it."""
+    with recorder_to(folder) as recorder:
+        record(recorder)
+        record(recorder, since=1.0)
+        left = {file: file.read_bytes() for file in (folder / CONVERSATION, folder / REPLY)}
+    for file, content in left.items():
+        file.write_bytes(content)
+    return "whole to its last block"
+
+
 @dataclass(frozen=True)
 class RecordingCase(Case):
     """attempt: what happens while a recording of two seconds is made; returns the message."""
@@ -103,6 +114,13 @@ CASES = [
         "FOLDER/conversation.wav cannot be recorded to: No space left on device (an hour takes up "
         "to 173 MB). Name a folder that you may write to, on a disk with free space.",
         fill_the_disk,
+    ),
+    RecordingCase(
+        KIND,
+        "the session is killed",
+        "whole to its last block",
+        "whole to its last block",
+        kill_the_session,
     ),
 ]
 
