@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from pathlib import Path
@@ -241,7 +242,7 @@ class FullDisk(io.StringIO):
     def write(self, text: str) -> int:
         self.room -= 1
         if self.room < 0:
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
         return super().write(text)
 
 
@@ -253,7 +254,8 @@ def test_a_full_disk_ends_the_file_and_not_the_conversation():
     for _ in range(3):
         timeline.append(Warned(at=1, service="audio", text="quiet"))
     assert len(timeline) == 3
-    assert writer.failure == "No space left on device"
+    assert writer.failure is not None
+    assert writer.failure.errno == errno.ENOSPC
     assert len(disk.getvalue().splitlines()) == 2
 
 

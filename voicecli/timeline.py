@@ -193,7 +193,7 @@ class TimelineWriter:
 
     def __init__(self, file: TextIO, header: Header) -> None:
         self._file = file
-        self.failure: str | None = None
+        self.failure: OSError | None = None
         values = {"schema_version": SCHEMA_VERSION, "program": PROGRAM, **asdict(header)}
         self._write(json.dumps(values, allow_nan=False))
 
@@ -207,32 +207,40 @@ class TimelineWriter:
         try:
             self._file.close()
         except OSError as error:
-            self.failure = self.failure or error.strerror or str(error)
+            self.failure = self.failure or error
 
     def _write(self, line: str) -> None:
         try:
             self._file.write(f"{line}\n")
         except OSError as error:
-            self.failure = error.strerror or str(error)
+            self.failure = error
+
+
+def _explain(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 @contextmanager
-def open_writer(path: Path, header: Header) -> Iterator[TimelineWriter]:
+def open_writer(
+    path: Path, header: Header, explain: Callable[[OSError], str] = _explain
+) -> Iterator[TimelineWriter]:
     """Open a writer to ``path``, which is replaced; each line is handed to the system at once.
+
+    explain: returns the reason that an error's message gives.
 
     Raises UsageError when the file cannot be opened, and at the end if something was not written.
     """
     try:
         file = path.open("w", encoding="ascii", newline="\n", buffering=1)
     except OSError as error:
-        raise _write_error(path, error.strerror or str(error)) from error
+        raise _write_error(path, explain(error)) from error
     writer = TimelineWriter(file, header)
     try:
         yield writer
     finally:
         writer.close()
     if writer.failure is not None:
-        raise _write_error(path, writer.failure)
+        raise _write_error(path, explain(writer.failure)) from writer.failure
 
 
 def load(path: Path) -> SavedTimeline:

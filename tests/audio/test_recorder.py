@@ -213,6 +213,19 @@ def test_the_files_are_plain_16_bit_wave(tmp_path: Path) -> None:
         assert (info.format, info.subtype) == ("WAV", "PCM_16")
 
 
+def test_the_files_are_valid_before_any_sound(tmp_path: Path) -> None:
+    with recorder_to(tmp_path):
+        for name, channels in ((CONVERSATION, 2), (REPLY, 1)):
+            info = soundfile.info(tmp_path / name)
+            assert (info.frames, info.channels, info.samplerate) == (0, channels, 8_000)
+
+
+def test_a_full_disk_at_the_start_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / REPLY).symlink_to("/dev/full")
+    with pytest.raises(UsageError, match=r"an hour takes up to 173 MB"), recorder_to(tmp_path):
+        pass
+
+
 def test_an_earlier_recording_is_replaced(tmp_path: Path) -> None:
     for name in (CONVERSATION, REPLY):
         (tmp_path / name).write_bytes(b"of yesterday")

@@ -27,6 +27,7 @@ from tests.support import SPEECH
 from tests.support.speech_like import alternate_speech, voice
 from voicecli import __version__, models
 from voicecli.audio.pcm import AUDIBLE_DBFS, samples_of
+from voicecli.audio.recorder import lock_folder
 from voicecli.cli.app import run
 from voicecli.events import Warned
 from voicecli.timeline import load
@@ -364,6 +365,30 @@ def test_a_session_that_fails_later_leaves_no_old_result(home: Path) -> None:
     assert replay(REAL, *FAST, *options, "--out", "out", "--force") == 3
     assert not (home / "out" / "result.json").exists()
     assert (home / "out" / "timeline.jsonl").read_bytes() != before
+
+
+def test_a_full_disk_is_told_with_the_space_needed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "out").mkdir()
+    (home / "out" / "timeline.jsonl").symlink_to("/dev/full")
+    assert replay(REAL, *FAST, "--out", "out") == 2
+    assert (
+        "error: out/timeline.jsonl could not be written: No space left on device (an hour takes up "
+        "to 518 MB)."
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_a_second_session_learns_of_the_first_before_it_connects(
+    home: Path, capsys: pytest.CaptureFixture[str], force: Sequence[str]
+) -> None:
+    (home / "out").mkdir()
+    (home / "out" / "conversation.wav").touch()
+    nowhere = ("--set", "stt.base_url=ws://127.0.0.1:1")
+    with lock_folder(home / "out"):
+        assert replay(REAL, *nowhere, "--out", "out", *force) == 2
+    assert "error: another session is recording into out." in capsys.readouterr().err
 
 
 def test_force_needs_a_folder_and_never_replaces_what_is_played(

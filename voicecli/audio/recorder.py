@@ -165,17 +165,27 @@ class Recorder:
     def _open(self, name: str, *, channels: int) -> wave.Wave_write:
         # Unlike soundfile, wave keeps the header valid after every write.
         file = wave.open(str(self.folder / name), "wb")  # noqa: SIM115
-        file.setparams((channels, 2, self.rate, 0, "NONE", ""))
-        file.writeframes(b"")
+        # Correcting a count of 1 flushes the header: the file is valid before any sound comes.
+        file.setparams((channels, 2, self.rate, 1, "NONE", ""))
+        try:
+            file.writeframes(b"")
+        except OSError:
+            with suppress(OSError):
+                file.close()
+            raise
         return file
 
-    def _make_write_error(self, error: OSError, name: str = "") -> UsageError:
+    def explain(self, error: OSError) -> str:
+        """Return why a file of the session cannot be written; for a full disk, the space needed."""
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hour = 3600 * 6 * self.rate / 1e6  # two channels and one, of two bytes
             reason += f" (an hour takes up to {hour:.0f} MB)"
+        return reason
+
+    def _make_write_error(self, error: OSError, name: str = "") -> UsageError:
         return UsageError(
-            f"{self.folder / name} cannot be recorded to: {reason}",
+            f"{self.folder / name} cannot be recorded to: {self.explain(error)}",
             hint="Name a folder that you may write to, on a disk with free space.",
         )
 

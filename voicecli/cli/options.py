@@ -76,9 +76,10 @@ def check_out(out: Path | None, force: bool, source: Path | None = None) -> None
     """Check that a session may be recorded to ``out``, while ``source`` is played.
 
     Raises InputError if a session is kept there and ``force`` is off; UsageError if ``force`` has
-    no folder to replace, if ``source`` is what it would replace, or if ``out`` is not writable.
+    no folder to replace, if ``source`` is what it would replace, if ``out`` is not writable, or if
+    another session is recording into it.
     """
-    from voicecli.audio.recorder import CONVERSATION, REPLY
+    from voicecli.audio.recorder import CONVERSATION, REPLY, lock_folder
 
     if out is None:
         if force:
@@ -93,6 +94,9 @@ def check_out(out: Path | None, force: bool, source: Path | None = None) -> None
         raise UsageError(
             f"{source} would be overwritten while it is played", hint="Name another --out."
         )
+    if out.exists():
+        with lock_folder(out):
+            pass
     if kept and not force:
         raise InputError(
             f"{kept[0]} exists", hint="Replace it with --force, or name another folder."
@@ -145,7 +149,7 @@ def open_recording(
     )
     with (
         Recorder(folder, rate, agent=played, user_rate=user_rate) as recorder,
-        open_writer(folder / TIMELINE, header) as writer,
+        open_writer(folder / TIMELINE, header, recorder.explain) as writer,
     ):
         (folder / RESULT).unlink(missing_ok=True)
         for entry in session.timeline:  # what happened while the connections were opened
