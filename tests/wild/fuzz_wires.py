@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
@@ -406,7 +407,15 @@ def _keep_errors() -> Iterator[list[str]]:
 
 
 def check_conversation(example: Relayed | Chat) -> None:
-    """Hold the conversation: it ends in time, and what it leaves can be kept and reported."""
+    """Hold the conversation with the keys in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, key in KEYS.items():
+            patch.setenv(name, key)
+        _check_conversation(example)
+
+
+def _check_conversation(example: Relayed | Chat) -> None:
+    """Check that it ends in time, and that what it leaves can be kept and reported."""
     printed = io.StringIO()
     with limit_time(), _keep_errors() as logged, redirect_stderr(printed), redirect_stdout(printed):
         talk = example.converse()
