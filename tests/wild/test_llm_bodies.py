@@ -70,6 +70,16 @@ CASES = [
         refusing("302 Found", b""),
     ),
     case(
+        "a refusal that breaks off",
+        "exits with 70: RemoteProtocolError",
+        (
+            "error 5, temporary: LLM: the connection to HOST failed (peer closed connection "
+            "without sending complete message body (received 0 bytes, expected 7)). Check the "
+            "network and `llm.base_url`."
+        ),
+        sending("", status="500 Internal Server Error", Content_Length="7"),
+    ),
+    case(
         "a redirect to no URL",
         "exits with 70: ValueError",
         (

@@ -167,6 +167,7 @@ class ChatCompletions(LanguageModel):
 
     async def _send(self, fields: Mapping[str, Any], wait: Wait) -> httpx2.Response:
         """Send a request; return the response before its body, but for one that is refused."""
+        import httpx2
         import openai
 
         headers = _make_headers(self.address)
@@ -191,6 +192,9 @@ class ChatCompletions(LanguageModel):
             return error.response
         except openai.APIConnectionError as error:
             raise self._errors.disconnect(error.__cause__ or error, None) from None
+        except httpx2.HTTPError as error:  # of the body of a refusal, which the library reads
+            lost = httpx2.RemoteProtocolError(str(error))  # without the library's own context
+            raise self._errors.disconnect(lost, None) from None
 
     @override
     async def warm(self) -> None:
