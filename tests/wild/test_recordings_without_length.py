@@ -18,6 +18,7 @@ from voicecli.errors import InputError
 KIND = "a recording without its length"
 RATE, FRAMES = 16_000, 4_000
 WHOLE = "plays whole"
+NO_DATA = "FILE cannot be read as a recording: Error in WAV file. No 'data' chunk marker"
 EMPTY = "FILE contains no sound"
 UNREADABLE = "FILE cannot be read as a recording"
 SOUND = np.random.default_rng(1).integers(-20_000, 20_000, FRAMES).astype(np.int16)
@@ -60,6 +61,17 @@ def case(
     return LengthCase(KIND, name, before, WHOLE, form, damage)
 
 
+def insert(chunk: bytes, before: bytes = b"data") -> Callable[[bytearray], bytearray]:
+    """Put a chunk before another one."""
+
+    def change(content: bytearray) -> bytearray:
+        position = content.index(before)
+        content[position:position] = chunk
+        return content
+
+    return change
+
+
 ZERO4, ZERO8, ONES4, ONES8 = bytes(4), bytes(8), b"\xff" * 4, b"\xff" * 8
 DS64 = [(b"ds64", 8, ZERO8), (b"ds64", 16, ZERO8), (b"ds64", 24, ZERO8)]
 
@@ -87,6 +99,22 @@ CASES = [
     case("CAF: data -1", f"{UNREADABLE}: malformed", "CAF", put((b"data", 4, ONES8))),
     case("CAF: data 4", EMPTY, "CAF", put((b"data", 4, struct.pack(">Q", 4)))),
     case("AU: data 0", EMPTY, "AU", put((b".snd", 8, ZERO4))),
+    case("WAV: a chunk with a pad byte", WHOLE, "WAV", insert(b"LIST\x07\0\0\0INFOabc\0")),
+    case("WAV: a pad byte missing", NO_DATA, "WAV", insert(b"LIST\x07\0\0\0INFOabc")),
+    case("WAV: missing before fmt", NO_DATA, "WAV", insert(b"LIST\x07\0\0\0INFOabc", b"fmt ")),
+    case("WAV: one byte, unpadded", NO_DATA, "WAV", insert(b"note\x01\0\0\0a")),
+    case("WAV: LIST beyond the file", NO_DATA, "WAV", insert(b"LIST\0\0\x10\0INFO")),
+    case("WAV: LIST of 4 GiB", NO_DATA, "WAV", insert(b"LIST\xff\xff\xff\xffINFO")),
+    case("WAV: the word data in it", NO_DATA, "WAV", insert(b"LIST\0\0\x10\0INFOdata of mine")),
+    case("WAV extensible: unpadded", NO_DATA, "WAVEX", insert(b"LIST\x05\0\0\0INFOa")),
+    LengthCase(
+        KIND,
+        "WAV: a chunk beyond the file, and no sound",
+        NO_DATA,
+        NO_DATA,
+        "WAV",
+        lambda content: insert(b"LIST\0\0\x10\0INFO")(content)[:56],
+    ),
     LengthCase(
         KIND,
         "WAV: data 0, and nothing follows",

@@ -1,7 +1,8 @@
-"""Reads recordings whose header says that there is no sound, as a recorder leaves that was killed.
+"""Reads recordings with a wrong header, by showing libsndfile another one.
 
-Where the length of the sound is 0 and sound follows, libsndfile is shown a header with the length
-that means "up to the end of the file".
+Where the length of the sound is 0 and sound follows, as a recorder leaves it that was killed, the
+new header has the length that means "up to the end of the file".  Where the chunks of a WAVE file
+do not lead to its sound, the sound is searched for.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ _LONGEST_HEADER = 1 << 20  # bytes searched for the sound
 
 
 class PatchedFile(io.RawIOBase):
-    """The file ``path``, with other bytes at some positions.
+    """The file ``path``, without its first ``skipped`` bytes and with others at some positions.
 
     failure: why the file could not be read to its end; C code calls, which cannot raise.
     """
 
-    def __init__(self, path: Path, patches: Mapping[int, bytes]) -> None:
+    def __init__(self, path: Path, patches: Mapping[int, bytes], skipped: int = 0) -> None:
         self._file = path.open("rb")
         self._patches = patches
+        self._skipped = skipped
+        self._file.seek(skipped)
         self.failure: OSError | None = None
 
     @override
@@ -41,15 +44,16 @@ class PatchedFile(io.RawIOBase):
 
     @override
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        start = self._skipped if whence == os.SEEK_SET else 0
+        return self._file.seek(start + offset, whence) - self._skipped
 
     @override
     def tell(self) -> int:
-        return self._file.tell()
+        return self._file.tell() - self._skipped
 
     @override
     def readinto(self, buffer: Any, /) -> int:
-        start = self._file.tell()
+        start = self.tell()
         try:
             found = bytearray(self._file.read(len(buffer)))
         except OSError as error:
@@ -70,14 +74,7 @@ class PatchedFile(io.RawIOBase):
 
 def find_patches(path: Path) -> dict[int, bytes]:
     """Return what to change in the header of ``path``, by position; empty if nothing is wrong."""
-    if not path.is_file():
-        return {}
-    try:
-        with path.open("rb") as file:
-            header = file.read(_LONGEST_HEADER)
-            length = os.fstat(file.fileno()).st_size
-    except OSError:  # explained by what opens the file
-        return {}
+    header, length = _read_header(path)
     match header[:4]:
         case b"RIFF" | b"RF64" | b"BW64":
             return _patch_wave(header, length)
@@ -88,6 +85,42 @@ def find_patches(path: Path) -> dict[int, bytes]:
         case b".snd" if header[8:12] == bytes(4):
             return {8: UNKNOWN}
     return {}
+
+
+def open_by_search(path: Path) -> PatchedFile | None:
+    """Open a WAVE file whose chunks do not lead to its sound, with a header that does.
+
+    A chunk of odd length may lack the pad byte after it, or a length exceed the file.
+    """
+    header, length = _read_header(path)
+    data, form = header.find(b"data"), header.find(b"fmt ")
+    while data >= 0 and not 0 < _read_size(header, data) <= length - data - 8:
+        data = header.find(b"data", data + 1)  # the word, in another chunk
+    form_end = form + 8 + _read_size(header, form)
+    if header[:4] != b"RIFF" or not 12 <= form < form_end <= data:
+        return None
+    skipped = data % 2  # chunks begin at even positions
+    start = b"RIFF" + UNKNOWN + b"WAVE" + header[form:form_end]
+    gap = data - skipped - len(start) - 8
+    if gap >= 0:
+        start += struct.pack("<4sI", b"JUNK", gap) + bytes(gap)
+    return PatchedFile(path, {0: start}, skipped) if len(start) == data - skipped else None
+
+
+def _read_size(header: bytes, position: int) -> int:
+    """Return the length that the head of the chunk at ``position`` declares."""
+    return int.from_bytes(header[position + 4 : position + 8], "little")
+
+
+def _read_header(path: Path) -> tuple[bytes, int]:
+    """Return the beginning of the file and its length; nothing if it is none or cannot be read."""
+    if not path.is_file():
+        return b"", 0
+    try:
+        with path.open("rb") as file:
+            return file.read(_LONGEST_HEADER), os.fstat(file.fileno()).st_size
+    except OSError:  # explained by what opens the file
+        return b"", 0
 
 
 def _list_chunks(header: bytes, start: int, form: str) -> Iterator[tuple[bytes, int, int]]:

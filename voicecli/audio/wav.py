@@ -18,7 +18,7 @@ from voicecli import clock
 from voicecli.audio.channels import EXAMINED, Channel, ChannelChoice, choose_channels
 from voicecli.audio.interfaces import Source
 from voicecli.audio.pcm import Float32Array
-from voicecli.audio.repair import PatchedFile, find_patches
+from voicecli.audio.repair import PatchedFile, find_patches, open_by_search
 from voicecli.errors import InputError
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
@@ -35,11 +35,22 @@ arecord 2 GiB, ffmpeg 4."""
 
 
 class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
-    """A sound file read once, from beginning to end; a header without its length is repaired."""
+    """A sound file read once, from beginning to end; a wrong header is repaired."""
+
+    patched: PatchedFile | None = None
 
     def __init__(self, path: Path) -> None:
         patches = find_patches(path)
         self.patched = PatchedFile(path, patches) if patches else None
+        try:
+            self._open_patched(path)
+        except soundfile.SoundFileError:
+            self.patched = open_by_search(path)
+            if self.patched is None:
+                raise
+            self._open_patched(path)
+
+    def _open_patched(self, path: Path) -> None:
         try:
             super().__init__(self.patched or path)
         except BaseException:
