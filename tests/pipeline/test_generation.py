@@ -44,6 +44,8 @@ class Model:
         self.asked: list[float] = []
         self.closed: dict[int, float] = {}
 
+    async def load(self) -> None: ...
+
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
         assert messages == ASKED
         self.asked.append(clock.now())

@@ -80,6 +80,8 @@ class Model:
             else:
                 await asyncio.sleep(step)
 
+    async def load(self) -> None: ...
+
     async def warm(self) -> None: ...
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -177,6 +177,7 @@ def test_the_meter_goes_from_quiet_to_full_scale():
 
 
 @given(st.text(max_size=200), st.integers(2, 40))
+@example("0000 \u0300", 4)
 def test_wrapping_loses_nothing(text: str, width: int):
     rows = wrap(text, width)
     assert "".join(rows).replace(" ", "") == "".join(text.split()).replace(" ", "")

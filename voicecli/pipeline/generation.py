@@ -232,6 +232,7 @@ class Generation:
     async def run(self, tasks: asyncio.TaskGroup) -> None:
         """Request the reply and write its text; the requests become tasks of ``tasks``."""
         try:
+            await self.llm.load()  # which is not the LLM being late
             await self._race(tasks)
             await self._read_winner()
         except ServiceError as error:

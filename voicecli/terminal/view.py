@@ -178,6 +178,9 @@ def wrap(text: str, width: int, indent: int = 0) -> list[str]:
     rows = [""]
     for space, word in re.findall(r"(\s*)(\S+)", text):
         longer = rows[-1] + " " * len(space) + word
+        if not cell_len(word):  # combining characters by themselves: they take no room
+            rows[-1] += word
+            continue
         if cell_len(longer) <= width:
             rows[-1] = longer
             continue
