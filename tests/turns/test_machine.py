@@ -1636,7 +1636,7 @@ class Floor:
                 assert not self.committed
                 assert says_same(action.user_text, self.user_text)
                 if self.taken_back is not None:
-                    assert set(self.taken_back.split()) <= set(action.user_text.split())
+                    assert set(say(self.taken_back).split()) <= set(say(action.user_text).split())
                 self.committed, self.taken_back = True, None
                 self.answered.append(action.user_text)
             case CancelReply():

@@ -174,3 +174,10 @@ def test_no_word_is_lost_or_doubled_by_a_restatement(said, rest):
     words = f"{said} {rest}".split()
     left = words[count_restated(words, said.split(), len(said.split())) :]
     assert says_same(f"{said} {' '.join(left)}", f"{said} {rest}")
+
+
+def test_a_number_in_digits_restates_its_words_at_the_end():
+    said = ["we", "paid", "three", "dollars"]
+    assert count_restated(["$3", "again"], said, 1) == 1
+    assert count_restated(["three", "dollars", "again"], ["we", "paid", "$3"], 2) == 2
+    assert count_restated(["$4", "again"], said, 1) == 0

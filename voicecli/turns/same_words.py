@@ -115,7 +115,10 @@ def count_restated(words: Sequence[str], said: Sequence[str], expected: int) -> 
         if abs(count - expected) > MATCH_WINDOW:
             break
         first = " ".join(words[:count])
-        if says_same(first, " ".join(said)) or says_same(first, " ".join(said[-count:])):
+        lengths = {len(said), count}
+        if re.search(r"\d", first) or re.search(r"\d", " ".join(said)):  # "$3" is "three dollars"
+            lengths |= set(range(max(1, count - MATCH_WINDOW), count + MATCH_WINDOW + 1))
+        if any(says_same(first, " ".join(said[-length:])) for length in lengths):
             return count
     restated = words[:expected]
     return len(restated) if resembles(" ".join(restated), " ".join(said)) else 0

@@ -46,7 +46,7 @@ class _Segment:
 
     def precedes(self, other: _Segment) -> bool:
         """Whether it lies before ``other``; if it comes later, it is late."""
-        return self.start < other.start and self.end <= other.start
+        return self.start < other.start and self.end <= other.start + SAME_WORD
 
     def contains(self, other: _Segment) -> bool:
         """Whether ``other`` has no audio of its own."""

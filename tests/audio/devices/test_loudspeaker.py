@@ -10,7 +10,7 @@ import pytest
 from voicecli import clock
 from voicecli.audio.devices import Loudspeaker
 from voicecli.audio.devices.sample_clock import BlockTime
-from voicecli.audio.devices.stream import DeviceHost
+from voicecli.audio.devices.stream import DeviceHost, complete
 from voicecli.units import Seconds
 
 RATE = 16_000
@@ -83,3 +83,22 @@ def test_drain_to_waits_while_playback_is_held():
         assert loudspeaker.queued == pytest.approx(0.1)
 
     clock.run(main())
+
+
+def test_closing_is_waited_for_though_it_is_cancelled():
+    ended: list[str] = []
+
+    async def close() -> None:
+        await asyncio.sleep(1)
+        ended.append("closed")
+
+    async def main() -> None:
+        task = asyncio.create_task(complete(close()))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        ended.append("left")
+
+    clock.run(main(), virtual=True)
+    assert ended == ["closed", "left"]

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -343,7 +343,18 @@ async def open_stream(stream: Stream) -> AsyncIterator[None]:
         if not shared.users:
             _device_host = None
         try:
-            await shared.call(shared.close, stream)
+            # PortAudio's thread silences standard error for the whole process while it closes.
+            await complete(shared.call(shared.close, stream))
         finally:
             if not shared.users:
                 shared.shut_down()
+
+
+async def complete(work: Coroutine[Any, Any, None]) -> None:
+    """Wait until ``work`` has ended, also when cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
