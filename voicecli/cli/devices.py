@@ -185,7 +185,7 @@ async def _test_microphone(name: str | None, seconds: float) -> TestResult:
     result["clipped"] = level.clipped
     clipped = f"{level.clipped} samples clipped" if level.clipped else "none clipped"
     lines.append(f"  level {level.rms:.1f} dBFS, peak {level.peak:.1f} dBFS, {clipped}")
-    faults = find_faults(list(measure_frames(samples, _RATE)))
+    faults = find_faults(measure_frames(samples, _RATE))
     result["faults"] = [fault.text for fault in faults]
     lines += [f"  ! {fault.text}" for fault in faults]
     return result, lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from voicecli import clock
-from voicecli.audio.faults import Fault
+from voicecli.audio.faults import BATCH, Fault
 from voicecli.audio.gain import AmplifiedSource
 from voicecli.events import Event, InputEnded, SpeechStarted, SpeechStopped, Warned
 from voicecli.timeline import Entry
@@ -19,11 +19,14 @@ class InputCheck:
         self._source = source
         self._post = post
         self._start: Seconds | None = None  # of the latest speech; None before any
+        self._explain_at: Seconds = 0.0  # not before, while there has been no speech
         self._reported: set[str] = set()
 
     def add(self, block: AudioBlock) -> None:
         """Note that ``block`` has been heard: so much without speech may be too quiet."""
-        if self._start is None and self._source.meter.is_full:
+        due = block.at >= self._explain_at and self._source.meter.is_full
+        if due and self._start is None:
+            self._explain_at = block.at + BATCH
             self._explain_no_speech()
 
     def follow(self, entry: Entry) -> None:
