@@ -3,7 +3,7 @@
 Layers, from the bottom; imports point down only (``[tool.importlinter]`` in pyproject.toml):
 
     units clock errors sanitize settings    numbers, time, errors, how a setting is declared
-    folders network                         what the environment says of folders, proxies and TLS
+    environment                             folders, proxies and TLS, as the environment says
     events timeline                         the vocabulary of a conversation, and its log
     turns text metrics                      pure rules and folds: no I/O, no clock, no task
     models                                  the model files: pins, folder, download

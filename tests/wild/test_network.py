@@ -21,8 +21,8 @@ import trustme
 from tests.support.probes import Serve, answer_with, open_server
 from tests.wild import Case
 from voicecli import clock
+from voicecli.environment.network import find_proxy
 from voicecli.errors import VoiceError
-from voicecli.network import find_proxy
 from voicecli.services.deepgram import create_handshake
 from voicecli.services.deepgram.socket import open_socket
 from voicecli.services.interfaces import Message, ServiceAddress
@@ -587,7 +587,7 @@ def test_a_password_in_percent_codes_reaches_the_proxy(
 
 
 def test_a_missing_socks_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voicecli.network.find_spec", lambda _: None)
+    monkeypatch.setattr("voicecli.environment.network.find_spec", lambda _: None)
     monkeypatch.setenv("ALL_PROXY", "socks5://10.0.0.1")
     with pytest.raises(VoiceError, match=r"ALL_PROXY names .*pip install 'voicecli\[socks\]'"):
         find_proxy("wss", HOST, 443)

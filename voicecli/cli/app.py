@@ -32,8 +32,8 @@ from voicecli.cli.errors import (
     print_error,
 )
 from voicecli.cli.output import discard, prepare_streams, print_text
+from voicecli.environment.folders import find_home
 from voicecli.errors import UsageError
-from voicecli.folders import find_home
 
 COMMANDS = {
     "talk": ("talk:talk_command", "Talk with the agent and see what you wait for."),

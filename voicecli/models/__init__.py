@@ -16,8 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from voicecli.environment.folders import expand_home, find_cache_folder
 from voicecli.errors import UsageError
-from voicecli.folders import expand_home, find_cache_folder
 
 
 @dataclass(frozen=True, slots=True)

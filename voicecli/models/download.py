@@ -23,10 +23,10 @@ from pathlib import Path
 import httpx2
 from httpx2 import URL
 
+from voicecli.environment.folders import expand_home, find_home
+from voicecli.environment.network import Proxy, create_tls_context, find_proxy
 from voicecli.errors import InputError, ServiceError, UsageError
-from voicecli.folders import expand_home, find_home
 from voicecli.models import Model, Wheel, find, find_folder
-from voicecli.network import Proxy, create_tls_context, find_proxy
 
 Progress = Callable[[str, int, int], None]
 """Called with a name, the bytes received so far and the total."""

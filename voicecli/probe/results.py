@@ -13,6 +13,7 @@ from statistics import median
 
 import numpy as np
 
+from voicecli.environment.network import is_loopback
 from voicecli.errors import VoiceError
 from voicecli.events import Service
 from voicecli.metrics.stages import (
@@ -28,7 +29,6 @@ from voicecli.metrics.stages import (
 )
 from voicecli.metrics.summary import Summary, describe
 from voicecli.metrics.usage import SessionUsage
-from voicecli.network import is_loopback
 from voicecli.probe.prediction import Measurements, Prediction, Times
 from voicecli.probe.schedule import FailedSample, Sample
 from voicecli.probe.trace import ConnectionTrace

@@ -21,8 +21,8 @@ from websockets import exceptions
 from websockets.asyncio.client import ClientConnection, connect
 
 from voicecli import clock
+from voicecli.environment.network import Proxy, create_tls_context
 from voicecli.events import Service
-from voicecli.network import Proxy, create_tls_context
 from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import Endpoint
 from voicecli.services.interfaces import Handshake

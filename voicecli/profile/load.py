@@ -12,8 +12,8 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from voicecli.environment.folders import expand_home, find_config_folder
 from voicecli.errors import ProfileError, suggest
-from voicecli.folders import expand_home, find_config_folder
 from voicecli.profile.layers import (
     Key,
     Layer,

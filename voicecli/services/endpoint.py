@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from voicecli.environment.network import Proxy, find_proxy, is_loopback
 from voicecli.errors import (
     AbsentError,
     CredentialsError,
@@ -21,7 +22,6 @@ from voicecli.errors import (
     RefusedError,
     ServiceError,
 )
-from voicecli.network import Proxy, find_proxy, is_loopback
 from voicecli.sanitize import sanitize_short
 from voicecli.settings import setting
 from voicecli.units import Seconds

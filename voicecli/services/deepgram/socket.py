@@ -29,8 +29,8 @@ from websockets.http11 import Response
 from websockets.protocol import State
 
 from voicecli import __version__, clock
+from voicecli.environment.network import Proxy, create_tls_context
 from voicecli.errors import ServiceError
-from voicecli.network import Proxy, create_tls_context
 from voicecli.sanitize import sanitize_short
 from voicecli.services.deepgram import CLOSE_TIMEOUT
 from voicecli.services.endpoint import (

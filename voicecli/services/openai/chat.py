@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from voicecli import clock
+from voicecli.environment.network import Proxy, create_tls_context
 from voicecli.errors import UsageError
 from voicecli.events import Warned
-from voicecli.network import Proxy, create_tls_context
 from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import Endpoint, check_key, check_url
 from voicecli.services.interfaces import (

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voicecli.environment.network import Proxy
 from voicecli.errors import DeclinedError, RefusedError, ServiceError, StalledError
-from voicecli.network import Proxy
 from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import (
     Endpoint,

@@ -1,0 +1,1 @@
+"""What the environment says of this machine: the user's folders, proxies and TLS."""
