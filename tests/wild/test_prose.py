@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
 import pytest
 
 from tests.wild import Case
-from voicecli.pipeline.generation import ReplyText
-from voicecli.text.chunker import BatchChunker
-
-
-@dataclass(frozen=True)
-class Row:
-    """A reply as the LLM writes it, and what was and is spoken of it."""
-
-    name: str
-    written: str
-    before: str
-    after: str
-
+from tests.wild.spoken import Row, speak
 
 ROWS = [
     Row(
@@ -199,8 +184,4 @@ CASES = [Case("prose", row.name, f'says "{row.before}"', f'says "{row.after}"') 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_what_is_spoken(row: Row):
-    text = ReplyText(BatchChunker(1000))
-    for token in re.findall(r" ?\w+| ?[^\w\s]|\s", row.written):
-        text.push(token)
-    text.flush()
-    assert text.written.strip() == row.after
+    assert speak(row.written) == (row.after, bool(row.after))

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
 import pytest
 
 from tests.support.conversations import converse, profile
 from tests.support.speech_like import alternate_speech
 from tests.wild import Case
-from voicecli.pipeline.generation import ReplyText
+from tests.wild.spoken import Row, speak
 from voicecli.standin.script import LlmScript, Script
-from voicecli.text.chunker import BatchChunker
-
-
-@dataclass(frozen=True)
-class Row:
-    """A reply as the LLM writes it, and what was and is spoken of it."""
-
-    name: str
-    written: str
-    before: str
-    after: str
-
 
 ROWS = [
     Row(
@@ -202,11 +187,7 @@ CASES = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_only_the_answer_is_spoken(row: Row):
-    text = ReplyText(BatchChunker(1000))
-    for token in re.findall(r" ?\w+| ?[^\w\s]|\s", row.written):
-        text.push(token)
-    assert text.flush() == bool(row.after)
-    assert text.written.strip() == row.after
+    assert speak(row.written) == (row.after, bool(row.after))
 
 
 @pytest.mark.parametrize(
