@@ -11,6 +11,7 @@ Layers, from the bottom; imports point down only (``[tool.importlinter]`` in pyp
     profile                                 the settings of a run, validated before anything opens
     pipeline                                the conversation that every command shares
     report terminal probe cli               output and commands
+    corpus                                  recordings as a regression suite
 
 A turn, from speech to reply:
 

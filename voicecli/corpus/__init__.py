@@ -1,0 +1,1 @@
+"""Recordings as a regression suite: labels, units of work, sweeps, baselines."""
