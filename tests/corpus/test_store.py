@@ -1,0 +1,118 @@
+"""The folder of a corpus: what is written is read again; what is damaged is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voicecli.corpus.store import PLAN, RESULTS, Store, is_store, load_result, open_store
+from voicecli.corpus.unit import Failure, Unit, UnitResult
+from voicecli.errors import InputError, UsageError
+from voicecli.profile import load_profile
+
+SETTINGS = load_profile("scripted").resolved()
+
+
+def make_unit(**changes: Any) -> Unit:
+    return replace(
+        Unit(
+            recording="calls/one.wav",
+            profile="scripted",
+            settings=SETTINGS,
+            digests={"recording": "a1", "labels": "b2"},
+        ),
+        **changes,
+    )
+
+
+def test_results_and_plan_come_back(tmp_path: Path) -> None:
+    units = [make_unit(tags=("x", "y"), channel=1), make_unit(repeat=2, overrides=("a.b=1",))]
+    results = [
+        UnitResult(unit=units[0], result={"turns": [{"said": "ä", "none": None}]}, lag_ms=1.5),
+        UnitResult(unit=units[1], failure=Failure(kind="InputError", message="no", exit_code=2)),
+    ]
+    with open_store(tmp_path / "out") as store:
+        store.write_plan(units)
+        for result in reversed(results):
+            store.write_result(result)
+    store = Store(tmp_path / "out")
+    assert is_store(store.folder)
+    assert store.load_plan() == tuple(units)
+    assert list(store.iterate_results()) == results
+    assert [store.is_measured(unit) for unit in units] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"digests": {"recording": "a2", "labels": "b2"}},
+        {"digests": {"recording": "a1"}},
+        {"settings": SETTINGS | {"budgets": {}}},
+        {"channel": 0},
+        {"user": "oblivious"},
+        {"fast": True},
+        {"repeat": 2},
+        {"seed": 2},
+        {"version": "0.0.1"},
+    ],
+)
+def test_what_counts_changes_the_id(change: dict[str, Any]) -> None:
+    assert make_unit(**change).id != make_unit().id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recording": "elsewhere/two.wav"},
+        {"profile": "other"},
+        {"tags": ("a",)},
+        {"labels": "one.labels.yaml"},
+        {"settings": SETTINGS | {"description": "other words"}},
+        {"settings": dict(reversed(SETTINGS.items()))},
+    ],
+)
+def test_names_do_not_change_the_id(change: dict[str, Any]) -> None:
+    assert make_unit(**change).id == make_unit().id
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    with open_store(tmp_path), pytest.raises(UsageError, match="another session"):
+        open_store(tmp_path).__enter__()
+    with open_store(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "not a JSON object"),
+        ('{"schema_version": 7}', "schema_version is 7, and must be 1"),
+        ('{"schema_version": 1}', "unit: Field required"),
+        ('{"schema_version": 1, "unit": {"recording": 3}}', "unit.recording: Input should be"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_damage_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_result(path)
+    assert caught.value.cause.startswith(f"{path}: {message}")
+
+
+def test_a_result_is_whole_or_absent(tmp_path: Path) -> None:
+    """A file that a crash left half written is not a result."""
+    with open_store(tmp_path) as store:
+        unit = make_unit()
+        (tmp_path / RESULTS).mkdir()
+        (tmp_path / RESULTS / f".{unit.id}.json.tmp").write_text('{"schema_ver')
+        assert not store.is_measured(unit)
+        store.write_plan([unit])
+        store.write_result(UnitResult(unit=unit, result={}))
+        assert store.is_measured(unit)
+    assert sorted(one.name for one in tmp_path.iterdir()) == [PLAN, RESULTS]
+    assert [one.name for one in (tmp_path / RESULTS).iterdir()] == [f"{unit.id}.json"]

@@ -1,0 +1,117 @@
+"""Units of work, one recording × one profile × one repeat, and what each came to.
+
+Both are plain data that JSON can carry, so that a unit may be measured by any process on any
+machine that reads the same files and runs the same version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from voicecli import __version__
+from voicecli.audio.channels import Channel
+
+ID_LENGTH = 20
+"""Hexadecimal digits of a unit's id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One recording, to be replayed with one profile for the ``repeat``-th time.
+
+    recording, labels: paths; labels are None where there are none.
+    profile: its name, for tables; ``settings`` are what counts.
+    settings: every setting, as ``Profile.resolved`` returns them.
+    overrides: what a sweep sets, ``KEY=VALUE`` each; the settings include it.
+    channel: of the recording, the user's.
+    tags: by which tables group recordings.
+    user: polite waits for replies as a person does, oblivious speaks on as recorded.
+    fast: whether it runs in virtual time.
+    repeat: counts from 1.
+    seed: of the scripted services' random latencies; the same for all settings.
+    digests: of the contents of the files that count: recording, labels, script.
+    version: of the program.
+    """
+
+    recording: str
+    profile: str
+    settings: Mapping[str, Any]
+    overrides: tuple[str, ...] = ()
+    labels: str | None = None
+    channel: Channel = "auto"
+    tags: tuple[str, ...] = ()
+    user: str = "polite"
+    fast: bool = False
+    repeat: int = 1
+    seed: int = 1
+    digests: Mapping[str, str] = field(default_factory=dict)
+    version: str = __version__
+
+    @property
+    def id(self) -> str:
+        """Identify what is measured: the same for the same contents, settings and program.
+
+        Names, paths and tags do not count.
+        """
+        counts = {
+            "settings": {key: one for key, one in self.settings.items() if key != "description"},
+            "channel": self.channel,
+            "user": self.user,
+            "fast": self.fast,
+            "repeat": self.repeat,
+            "seed": self.seed,
+            "digests": dict(self.digests),
+            "version": self.version,
+        }
+        canonical = json.dumps(counts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
+
+    @property
+    def name(self) -> str:
+        """The recording's name without its folder and suffix."""
+        return PurePath(self.recording).stem
+
+    @property
+    def variant(self) -> str:
+        """The profile, and what a sweep changes in it."""
+        return " ".join((self.profile, *self.overrides))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a unit could not be measured.
+
+    kind: the name of the exception's class.
+    exit_code: what a replay of the recording alone would exit with.
+    """
+
+    kind: str
+    message: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitResult:
+    """What one unit came to.
+
+    result: as ``report.json_result.build_result`` returns it: turns, summary, ledger, cost; None
+        if the unit failed.
+    interaction: the interaction metrics as plain data; None where nothing is scorable.
+    lag_ms: how late the event loop was, at worst, in milliseconds.
+    attempts: how often the unit was measured; repeated when the loop was too late.
+    took_s: wall time of the last attempt, in seconds.
+    failure: why there is no result; None if there is one.
+    """
+
+    unit: Unit
+    result: Mapping[str, Any] | None = None
+    interaction: Mapping[str, Any] | None = None
+    lag_ms: float = 0.0
+    attempts: int = 1
+    took_s: float = 0.0
+    failure: Failure | None = None
