@@ -14,7 +14,7 @@ Kind = Literal[
 """What a span of a recording is.
 
 turn: what the user says while having the floor, inner pauses included.
-pause: silence within a turn.
+pause: silence within a turn or an interruption, with speech of the same party on both sides.
 interruption: speech over the agent's reply that means to take the floor.
 backchannel: "uh-huh" over the reply.
 tic: a cough, a laugh, a sigh.
@@ -60,7 +60,8 @@ class Span:
 class Labels:
     """The labels of one recording.
 
-    spans: ordered by start; a pause lies within a turn.
+    spans: ordered by start; a pause lies within a turn or an interruption; the user's own speech
+        (turn, interruption, backchannel, other) does not overlap itself.
     channel: the user's channel, from 0; None: as it is chosen without labels.
     """
 

@@ -102,6 +102,8 @@ def join_key(key: Key) -> str:
 
 SECRET_NAME = re.compile(r"(^|[_-])(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
 
+SECRET_HINT = "Put it into the environment or into .env, and the variable's name into key_env."
+
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -109,8 +111,11 @@ FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(text: str, source: str, kind: str = "profile") -> Layer:
-    """Read the ``text`` of the YAML file ``source``; raises ProfileError."""
-    reader = _Reader(source, numbered=True)
+    """Read the ``text`` of the YAML file ``source``; raises ProfileError.
+
+    kind: what the file is, for errors: profile, script, …
+    """
+    reader = _Reader(source, numbered=True, kind=kind)
     values = reader.document(text, ())
     if not isinstance(values, dict | None):
         reader.refuse((), f"a {kind} must be a mapping of sections")
@@ -134,8 +139,9 @@ def read_assignment(keys: Sequence[str], text: str, source: str) -> Layer:
 class _Reader:
     """Reads one text; notes places and problems on the way."""
 
-    def __init__(self, source: str, *, numbered: bool) -> None:
+    def __init__(self, source: str, *, numbered: bool, kind: str = "profile") -> None:
         self._source = source
+        self._kind = kind
         self._numbered = numbered
         self._places: dict[Key, Place] = {}
         self._problems: dict[Key, Problem] = {}
@@ -202,15 +208,16 @@ class _Reader:
     def _refuse_secret(self, key: Key) -> None:
         self.refuse(
             key,
-            f"{join_key(key)} looks like a secret; profiles must not contain secrets",
-            "Put it into the environment or into .env, and the variable's name into key_env.",
+            f"{join_key(key)} looks like a secret; {self._kind}s must not contain secrets",
+            SECRET_HINT if self._kind in ("profile", "script") else "Leave it out.",
         )
 
     def _value(self, node: yaml.Node, key: Key) -> Any:
         if len(key) > MAX_DEPTH:
             raise profile_error([Problem(self._places[key], TOO_DEEP)])
         if node in self._seen:
-            self.refuse(key, f"{join_key(key)} is an alias; profiles must not use aliases")
+            what = f"{join_key(key)} is an alias; {self._kind}s must not use aliases"
+            self.refuse(key, what)
             return None
         self._seen.add(node)
         if isinstance(node, yaml.MappingNode):
