@@ -38,6 +38,12 @@ SCHEMA_VERSION = 1
 
 PROGRAM = "voicecli"
 
+TIMELINE = "timeline.jsonl"
+"""A session's timeline, in the folder that keeps the session."""
+
+RESULT = "result.json"
+"""What was computed from it."""
+
 
 class Timeline:
     """What happened and what was done about it, in order; it only grows."""

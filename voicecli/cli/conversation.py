@@ -22,9 +22,9 @@ from voicecli.audio.devices.host import silence_stderr
 from voicecli.audio.echo import EchoCancellingSource, is_wanted
 from voicecli.audio.interfaces import Source
 from voicecli.audio.virtual import SilentSource, VirtualSpeaker
-from voicecli.cli.options import open_recording
 from voicecli.errors import INTERRUPTED, DeviceError
 from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
+from voicecli.pipeline.recording import open_recording
 from voicecli.pipeline.wiring import create_session, open_connections, open_services
 from voicecli.profile import Profile
 from voicecli.report.json_result import JsonLines

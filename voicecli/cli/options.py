@@ -1,4 +1,4 @@
-"""What several commands share: options, their checks, and what is in the folder of a session."""
+"""What several commands share: options and their checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,13 +15,7 @@ import typer
 from voicecli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from voicecli.audio.recorder import PlayedReader
-    from voicecli.pipeline.session import Session
     from voicecli.profile import Profile
-    from voicecli.units import AudioBlock
-
-TIMELINE = "timeline.jsonl"
-RESULT = "result.json"
 
 # The functions import what they need: the pipeline takes 0.5 s, which --help does not pay.
 
@@ -124,44 +117,3 @@ def open_temporary_folder() -> Iterator[Path]:
         ) from error
     with folder as name:
         yield Path(name)
-
-
-@contextmanager
-def open_recording(
-    folder: Path, profile: Profile, played: PlayedReader, session: Session
-) -> Iterator[None]:
-    """Write audio and timeline of ``session``, which has not begun, to ``folder``.
-
-    They replace an earlier session, so open this last: a start that fails must leave that alone.
-
-    played: returns what the agent's loudspeaker played.
-    """
-    from voicecli import clock
-    from voicecli.audio.recorder import Recorder
-    from voicecli.events import Warned
-    from voicecli.timeline import Header, open_writer
-
-    rate, user_rate = profile.tts.sample_rate, profile.audio.sample_rate
-    header = Header(
-        profile=profile.resolved(),
-        clock_origin=clock.monotonic_origin(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    with (
-        Recorder(folder, rate, agent=played, user_rate=user_rate) as recorder,
-        open_writer(folder / TIMELINE, header, recorder.explain) as writer,
-    ):
-        (folder / RESULT).unlink(missing_ok=True)
-        for entry in session.timeline:  # what happened while the connections were opened
-            writer(entry)
-        session.timeline.follow(writer)
-
-        def record(block: AudioBlock) -> None:
-            had_failed = recorder.failure is not None
-            recorder.add_user(block)
-            if not had_failed and (failure := recorder.failure) is not None:
-                text = f"{failure.cause}; the conversation goes on without a recording"
-                session.post(Warned(at=clock.now(), service="audio", text=text))
-
-        session.add_tap(record)
-        yield

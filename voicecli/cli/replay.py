@@ -62,7 +62,7 @@ def replay(
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
     from voicecli.report.turn_lines import TurnLines
-    from voicecli.timeline import Timeline
+    from voicecli.timeline import RESULT, Timeline
 
     thresholds = [parse_threshold(text) for text in expect or ()]
     played = parse_channel(channel)
@@ -91,7 +91,7 @@ def replay(
             predicted=prediction,
         )
         if out is not None:
-            result.write(out / options.RESULT)
+            result.write(out / RESULT)
         if as_json:
             print_text(result.as_json())
         else:
@@ -111,29 +111,11 @@ def _print_warning(entry: Entry) -> None:
 async def _play(
     file: Path, channel: Channel, profile: Profile, folder: Path, timeline: Timeline
 ) -> None:
-    """Play ``file`` to the agent until its last reply has been played; record into ``folder``."""
-    from voicecli import clock
-    from voicecli.audio.recorder import CONVERSATION
-    from voicecli.audio.virtual import VirtualSpeaker
-    from voicecli.audio.wav import open_wav
-    from voicecli.events import Warned
-    from voicecli.pipeline.wiring import open_services, open_session
+    """Play ``file`` to the agent, and print what is wrong with it."""
+    from voicecli.pipeline.recording import play_recording
+    from voicecli.pipeline.wiring import open_services
 
-    audio = profile.audio
-    is_ours = file.name == CONVERSATION and (file.parent / options.TIMELINE).exists()
-    if is_ours and channel == "auto":
-        channel = 0  # the user is on the left of what we recorded
-    speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
-    with open_wav(file, audio.sample_rate, audio.block, channel) as source:
-        async with (
-            open_services(profile) as services,
-            open_session(
-                profile, services, source, speaker, timeline=timeline, recorded=True
-            ) as session,
-        ):
-            for note in source.notes:
-                session.post(Warned(at=clock.now(), service="audio", text=note))
-            with options.open_recording(folder, profile, speaker.take, session):
-                await session.run()
-    for warning in source.warnings:
+    async with open_services(profile) as services:
+        warnings = await play_recording(file, channel, profile, services, folder, timeline)
+    for warning in warnings:
         print_text(sanitize_message(f"! {warning}"), err=True)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli.cli.options import TIMELINE, Predicted, find_columns, load_prediction
+from voicecli.cli.options import Predicted, find_columns, load_prediction
 from voicecli.cli.output import print_text
 from voicecli.cli.replay import AsJson, Expect, Strict
 from voicecli.errors import InputError
 from voicecli.sanitize import sanitize_message
+from voicecli.timeline import TIMELINE
 
 if TYPE_CHECKING:
     from voicecli.timeline import SavedTimeline

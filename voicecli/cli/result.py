@@ -7,21 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voicecli.audio.recorder import CONVERSATION, REPLY, check_recording
-from voicecli.cli.options import RESULT, TIMELINE
+from voicecli.audio.recorder import CONVERSATION, REPLY
 from voicecli.cli.output import print_text
 from voicecli.errors import NoReplyError, ServiceError, ThresholdError, UnreliableError
 from voicecli.events import ConnectionLost, SpeechStarted, UserQuit
 from voicecli.metrics.stages import MOUTH_TO_EAR
-from voicecli.metrics.summary import summarize
 from voicecli.metrics.thresholds import Threshold, evaluate
-from voicecli.metrics.turns import measure_turns
-from voicecli.metrics.usage import count_usage, estimate_cost
 from voicecli.profile import Profile
 from voicecli.report.format import to_ms
-from voicecli.report.json_result import build_result, describe_environment, dump_result
+from voicecli.report.json_result import describe_environment, dump_result
+from voicecli.report.measurement import measure_session
 from voicecli.report.summary_lines import format_summary, format_verdict
-from voicecli.timeline import Entry, Timeline
+from voicecli.timeline import RESULT, TIMELINE, Entry, Timeline
 
 
 @dataclass
@@ -48,18 +45,14 @@ class SessionResult:
     environment: Mapping[str, str] = field(default_factory=describe_environment)
 
     def __post_init__(self) -> None:
-        self._turns = measure_turns(self.timeline)
-        if self.folder is not None:
-            self._turns = check_recording(self._turns, self.folder / CONVERSATION)
-        self._usage = count_usage(self.timeline, self._turns)
-        self._summary = summarize(self._turns, self._usage)
-        self._cost = estimate_cost(self._usage, self.profile.find_prices())
-        self._verdicts = [evaluate(one, self._summary) for one in self.expectations]
+        self._measured = measure_session(self.timeline, self.profile, self.folder)
+        self._verdicts = [evaluate(one, self._measured.summary) for one in self.expectations]
 
     def print_lines(self, out: Path | None = None) -> None:
         """Print the summary, the verdicts, the prediction, and what is kept in ``out``."""
         budgets = self.profile.budgets
-        lines = format_summary(self._turns, self._usage, self._summary, budgets, self._cost)
+        found = self._measured
+        lines = format_summary(found.turns, found.usage, found.summary, budgets, found.cost)
         for line in ("", *lines, *map(format_verdict, self._verdicts), *self._compare_prediction()):
             print_text(line)
         if out is not None:
@@ -68,7 +61,7 @@ class SessionResult:
     def _compare_prediction(self) -> list[str]:
         if self.predicted is None:
             return []
-        measured = self._summary.distributions[MOUTH_TO_EAR.name]
+        measured = self._measured.summary.distributions[MOUTH_TO_EAR.name]
         both = [
             f"{name.upper()} {_ms(self.predicted[f'{name}_ms'])} predicted, "
             f"{_ms(to_ms(getattr(measured, name)))} measured"
@@ -78,16 +71,8 @@ class SessionResult:
 
     def as_json(self) -> str:
         """Return everything as JSON, every turn included."""
-        numbers = build_result(
-            self._turns,
-            self._usage,
-            self._summary,
-            self.profile.budgets,
-            self._cost,
-            self._verdicts,
-            profile_name=self.profile_name,
-            resolved=self.profile.resolved(),
-            environment=self.environment,
+        numbers = self._measured.build_result(
+            self._verdicts, profile_name=self.profile_name, environment=self.environment
         )
         return dump_result(numbers | {"predicted": self.predicted})
 
@@ -97,8 +82,8 @@ class SessionResult:
 
     def judge(self) -> None:
         """Raise the VoiceError that stands for the session's exit code, if it failed."""
-        failures = [turn.failure for turn in self._turns if turn.failure is not None]
-        if not any(turn.replied for turn in self._turns):
+        failures = [turn.failure for turn in self._measured.turns if turn.failure is not None]
+        if not any(turn.replied for turn in self._measured.turns):
             if failures:
                 raise ServiceError(failures[-1].service, _strip_service(failures[-1].reason))
             raise NoReplyError(f"the agent never answered: {self._explain_silence()}")
@@ -108,7 +93,7 @@ class SessionResult:
         missed = [f"{one.threshold.text} ({one.why})" for one in self._verdicts if not one.met]
         if missed:
             raise ThresholdError(f"not as expected: {'; '.join(missed)}")
-        doubts = [why for turn in self._turns for why in turn.unreliable]
+        doubts = [why for turn in self._measured.turns for why in turn.unreliable]
         if self.strict and doubts:
             raise UnreliableError(f"measured, but not reliably: {doubts[0]}")
 
@@ -121,14 +106,14 @@ class SessionResult:
         for entry in self.timeline:
             if isinstance(entry, ConnectionLost):
                 raise ServiceError(entry.service, _strip_service(entry.reason))
-        failed = any(turn.failure is not None for turn in self._turns)
-        if self._turns and (failed or not self._has(UserQuit)):
+        failed = any(turn.failure is not None for turn in self._measured.turns)
+        if self._measured.turns and (failed or not self._has(UserQuit)):
             self.judge()
         else:
             self._check_numbers()
 
     def _explain_silence(self) -> str:
-        if self._turns:
+        if self._measured.turns:
             return "none of its replies was heard"
         if self._has(SpeechStarted):
             return "what the user said was not understood"

@@ -1,0 +1,84 @@
+"""Records sessions, and replays recordings through the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from voicecli import clock
+from voicecli.audio.channels import Channel
+from voicecli.audio.recorder import CONVERSATION, PlayedReader, Recorder
+from voicecli.audio.virtual import VirtualSpeaker
+from voicecli.audio.wav import open_wav
+from voicecli.events import Warned
+from voicecli.pipeline.session import Session
+from voicecli.pipeline.wiring import Services, open_session
+from voicecli.profile import Profile
+from voicecli.timeline import RESULT, TIMELINE, Header, Timeline, open_writer
+from voicecli.units import AudioBlock
+
+
+async def play_recording(
+    file: Path,
+    channel: Channel,
+    profile: Profile,
+    services: Services,
+    folder: Path,
+    timeline: Timeline,
+) -> Sequence[str]:
+    """Play ``file`` to the agent until its last reply has been played; record into ``folder``.
+
+    Returns what is wrong with the file, one sentence each.  Raises InputError if it is not a
+    recording; VoiceError, perhaps in a group, if a service fails.
+    """
+    audio = profile.audio
+    is_ours = file.name == CONVERSATION and (file.parent / TIMELINE).exists()
+    if is_ours and channel == "auto":
+        channel = 0  # the user is on the left of what we recorded
+    speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
+    with open_wav(file, audio.sample_rate, audio.block, channel) as source:
+        opening = open_session(profile, services, source, speaker, timeline=timeline, recorded=True)
+        async with opening as session:
+            for note in source.notes:
+                session.post(Warned(at=clock.now(), service="audio", text=note))
+            with open_recording(folder, profile, speaker.take, session):
+                await session.run()
+    return source.warnings
+
+
+@contextmanager
+def open_recording(
+    folder: Path, profile: Profile, played: PlayedReader, session: Session
+) -> Iterator[None]:
+    """Write audio and timeline of ``session``, which has not begun, to ``folder``.
+
+    They replace an earlier session, so open this last: a start that fails must leave that alone.
+
+    played: returns what the agent's loudspeaker played.
+    """
+    rate, user_rate = profile.tts.sample_rate, profile.audio.sample_rate
+    header = Header(
+        profile=profile.resolved(),
+        clock_origin=clock.monotonic_origin(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    with (
+        Recorder(folder, rate, agent=played, user_rate=user_rate) as recorder,
+        open_writer(folder / TIMELINE, header, recorder.explain) as writer,
+    ):
+        (folder / RESULT).unlink(missing_ok=True)
+        for entry in session.timeline:  # what happened while the connections were opened
+            writer(entry)
+        session.timeline.follow(writer)
+
+        def record(block: AudioBlock) -> None:
+            had_failed = recorder.failure is not None
+            recorder.add_user(block)
+            if not had_failed and (failure := recorder.failure) is not None:
+                text = f"{failure.cause}; the conversation goes on without a recording"
+                session.post(Warned(at=clock.now(), service="audio", text=text))
+
+        session.add_tap(record)
+        yield
