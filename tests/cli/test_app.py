@@ -297,7 +297,7 @@ def test_a_bug_is_one_line_with_its_place(
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(
-        r"error: AttributeError: [^\n]* \(voicecli/cli/app\.py:\d+\)\. "
+        r"error: AttributeError: [^\n]* \(voicecli/environment/files\.py:\d+\)\. "
         r"This is a bug in voicecli: [^\n]*VOICECLI_DEBUG=1[^\n]*\n",
         err,
     )

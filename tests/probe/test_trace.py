@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -163,11 +164,14 @@ def test_an_authority_that_nobody_trusts_is_where_it_ends(authority: trustme.CA)
 
 
 def trace_through(
-    proxy: Serve, make: Callable[[str], ConnectionTarget], monkeypatch: pytest.MonkeyPatch
+    proxy: Serve,
+    make: Callable[[str], ConnectionTarget],
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str = "http",
 ) -> ConnectionTrace:
     async def main() -> ConnectionTrace:
         async with open_server(proxy) as port:
-            monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{port}")
+            monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://me:secret@127.0.0.1:{port}")
             return await trace_connection(make("https://api.example"))
 
     return clock.run(main(), virtual=True)
@@ -225,16 +229,53 @@ def test_this_machine_is_reached_without_a_proxy(
     assert (trace.proxy, trace.failed) == ("", "")
 
 
-@pytest.mark.parametrize("make", [http_with_key, websocket_with_key])
-def test_a_proxy_that_cannot_be_traced_is_reported(
-    make: Callable[[str], ConnectionTarget], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def through_socks(answer: bytes, asked: list[bytes]) -> Serve:
+    """A SOCKS 5 proxy that answers the request for a host so, and then hangs up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeting = await reader.readexactly(2)
+        await reader.readexactly(greeting[1])
+        writer.write(b"\x05\x02")
+        await reader.readexactly(1)
+        for _ in ("user", "password"):
+            asked.append(await reader.readexactly((await reader.readexactly(1))[0]))
+        writer.write(b"\x01\x00")
+        head = await reader.readexactly(5)
+        asked.append(await reader.readexactly(head[4] + 2))
+        writer.write(answer)
+
+    return serve
+
+
+@pytest.fixture
+def _socks() -> None:
     pytest.importorskip("python_socks")
     pytest.importorskip("socksio")
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://10.0.0.1:1")
-    trace = clock.run(trace_connection(make("https://api.example")), virtual=True)
 
-    assert (trace.failed, trace.why) == ("proxy", "a socks5h proxy cannot be traced")
+
+@pytest.mark.usefixtures("_socks")
+@THROUGH_A_PROXY
+def test_a_socks_proxy_is_a_phase_of_its_own(
+    make: Callable[[str], ConnectionTarget], before: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    granted = through_socks(bytes([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]), asked)
+    trace = trace_through(granted, make, monkeypatch, scheme="socks5")
+
+    assert asked == [b"me", b"secret", b"api.example" + (443).to_bytes(2)]
+    assert (list(trace.phases), trace.failed) == ([*before, "proxy"], "tls")
+
+
+@pytest.mark.usefixtures("_socks")
+@THROUGH_A_PROXY
+def test_a_socks_proxy_that_refuses_is_reported(
+    make: Callable[[str], ConnectionTarget], before: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = through_socks(bytes([5, 2, 0, 1, 0, 0, 0, 0, 0, 0]), [])
+    trace = trace_through(refusing, make, monkeypatch, scheme="socks5")
+
+    assert (list(trace.phases), trace.failed, trace.proxy) == (before, "proxy", "127.0.0.1")
+    assert re.search("the proxy answered .*not allowed by ruleset", diagnose([trace]))
 
 
 # ── where it ends ────────────────────────────────────────────────────────────

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +15,11 @@ import pytest
 import soundfile
 
 from tests.wild import Case
+from tests.wild.recordings import replay, speech, write
 from voicecli.audio.recorder import CONVERSATION, REPLY, Recorder
+from voicecli.environment.files import write_text_file
 from voicecli.errors import UsageError
+from voicecli.timeline import TIMELINE
 from voicecli.units import AudioBlock
 
 KIND = "trouble while recording"
@@ -123,6 +129,65 @@ CASES = [
         kill_the_session,
     ),
 ]
+
+
+@contextmanager
+def room_for(count: int) -> Iterator[None]:
+    """Let no file grow beyond ``count`` bytes, as on a disk that is nearly full."""
+    earlier = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, earlier[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, earlier)
+
+
+@pytest.mark.parametrize(
+    ("room", "file"), [(0, "kept"), (43, "kept"), (44, TIMELINE), (900, TIMELINE)]
+)
+def test_a_start_that_finds_no_room_leaves_no_file(
+    room: int, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.wav", speech())
+    with room_for(room):
+        code, notices = replay(path, capsys, ["--out", str(tmp_path / "kept")])
+    assert code == 2
+    assert len(notices) == 1
+    assert f"{file} co" in notices[0].replace("cannot", "could not")
+    assert "File too large" in notices[0]
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_what_was_recorded_before_the_disk_filled_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.wav", speech())
+    with room_for(50_000):
+        code, notices = replay(path, capsys, ["--out", str(tmp_path / "kept")])
+    assert code == 2
+    assert "conversation goes on without a recording" in notices[0]
+    assert sorted(one.name for one in (tmp_path / "kept").iterdir()) == sorted(
+        [CONVERSATION, REPLY, TIMELINE]
+    )
+    assert 40_000 < 4 * soundfile.info(tmp_path / "kept" / CONVERSATION).frames <= 50_000
+
+
+def test_a_result_without_room_leaves_the_earlier_one(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    write_text_file(file, "{}")
+    with room_for(100), pytest.raises(OSError, match=f"File too large: '{file}'"):
+        write_text_file(file, "x" * 1000)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("result.json", "{}")]
+
+
+def test_an_input_that_is_unplugged_and_comes_back_is_silence_between(tmp_path: Path) -> None:
+    with recorder_to(tmp_path) as recorder:
+        record(recorder)
+        record(recorder, since=3.0)
+    both, _ = soundfile.read(tmp_path / CONVERSATION, dtype="int16")
+    seconds = both[:, 0].reshape(4, RATE)
+    assert [set(one) for one in seconds.tolist()] == [{7}, {0}, {0}, {7}]
+    assert set(both[:, 1].tolist()) == {500}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -22,6 +22,7 @@ import numpy as np
 from voicecli.audio.pcm import Resampler, SampleArray, find_audible, samples_of
 from voicecli.audio.playout import FADE
 from voicecli.audio.vad.energy import find_stretches
+from voicecli.environment.files import encode_path
 from voicecli.errors import InputError, UsageError
 from voicecli.metrics.turns import Turn
 from voicecli.sanitize import sanitize_line
@@ -83,14 +84,18 @@ class Recorder:
         return self._make_write_error(self._failure, CONVERSATION)
 
     def __enter__(self) -> Self:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock.enter_context(lock_folder(self.folder))
-            self._conversation = self._open(CONVERSATION, channels=2)
-            self._reply = self._open(REPLY, channels=1)
-        except OSError as error:
-            self._lock.close()
-            raise self._make_write_error(error) from error
+        with ExitStack() as undo:
+            undo.callback(self._lock.close)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock.enter_context(lock_folder(self.folder))
+                self._conversation = self._open(CONVERSATION, channels=2)
+                undo.callback((self.folder / CONVERSATION).unlink)
+                undo.callback(self._conversation.close)
+                self._reply = self._open(REPLY, channels=1)
+            except OSError as error:
+                raise self._make_write_error(error) from error
+            undo.pop_all()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -172,6 +177,7 @@ class Recorder:
         except OSError:
             with suppress(OSError):
                 file.close()
+            (self.folder / name).unlink()
             raise
         return file
 
@@ -234,7 +240,7 @@ def check_recording(turns: Sequence[Turn], recording: Path) -> list[Turn]:
     if not any(turn.mouth_to_ear is not None for turn in turns):
         return list(turns)
     try:
-        with soundfile.SoundFile(recording) as file:
+        with soundfile.SoundFile(encode_path(recording)) as file:
             if file.channels != 2 or file.samplerate < _LOWEST_RATE:
                 what = f"channels: {file.channels}, {file.samplerate} Hz"
                 raise _make_read_error(f"{recording} is not a recording by voicecli ({what})")

@@ -19,6 +19,7 @@ from voicecli.audio.channels import EXAMINED, Channel, ChannelChoice, choose_cha
 from voicecli.audio.interfaces import Source
 from voicecli.audio.pcm import Float32Array
 from voicecli.audio.repair import PatchedFile, find_patches, open_by_search
+from voicecli.environment.files import encode_path
 from voicecli.errors import InputError
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
@@ -52,7 +53,7 @@ class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def _open_patched(self, path: Path) -> None:
         try:
-            super().__init__(self.patched or path)
+            super().__init__(self.patched or encode_path(path))
         except BaseException:
             self._close_patched()
             raise

@@ -32,8 +32,10 @@ from voicecli.cli.errors import (
     print_error,
 )
 from voicecli.cli.output import discard, prepare_streams, print_text
+from voicecli.environment.files import read_text_file
 from voicecli.environment.folders import find_home
 from voicecli.errors import UsageError
+from voicecli.sanitize import sanitize_short
 
 COMMANDS = {
     "talk": ("talk:talk_command", "Talk with the agent and see what you wait for."),
@@ -132,6 +134,7 @@ def options(
 def run(arguments: Sequence[str], commands: typer.Typer = app) -> int:
     """Run the command line ``arguments``; return its exit code.  Failures are printed."""
     try:
+        _check_arguments(arguments)
         result = get_command(commands).main(
             list(arguments), prog_name="voicecli", standalone_mode=False
         )
@@ -147,6 +150,20 @@ def run(arguments: Sequence[str], commands: typer.Typer = app) -> int:
             discard(sys.stdout)
         return code
     return result if isinstance(result, int) else 0
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse what no system can pass to a program, but a caller of ``run`` can."""
+    for argument in arguments:
+        try:
+            passable = b"\0" not in os.fsencode(argument)
+        except UnicodeEncodeError:
+            passable = False
+        if not passable:
+            shown = sanitize_short(argument)
+            raise UsageError(
+                f"the argument {shown!r} contains a NUL or half a character", hint="Leave it out."
+            )
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
@@ -223,7 +240,7 @@ def load_env_file(file: Path, environ: MutableMapping[str, str] = os.environ) ->
 
 def _read_utf8(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_text_file(file)
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UsageError(

@@ -15,6 +15,7 @@ from voicecli.cli.errors import print_error
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.options import Fast, ProfileName, Sets, check_fast
 from voicecli.cli.output import print_text
+from voicecli.environment.files import write_text_file
 from voicecli.errors import CredentialsError, InputError, ThresholdError, UsageError, VoiceError
 from voicecli.sanitize import sanitize_message
 
@@ -240,7 +241,7 @@ class _Command:
         changes = None if self.before is None else compare_results(self.before, data)
         if self.save is not None:
             try:
-                self.save.write_text(dump_result(data) + "\n", encoding="ascii")
+                write_text_file(self.save, dump_result(data) + "\n")
             except OSError as error:
                 raise InputError(f"{self.save} cannot be written: {error.strerror}") from error
         if output is Format.JSON:

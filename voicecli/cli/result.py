@@ -9,6 +9,7 @@ from typing import Any
 
 from voicecli.audio.recorder import CONVERSATION, REPLY
 from voicecli.cli.output import print_text
+from voicecli.environment.files import write_text_file
 from voicecli.errors import NoReplyError, ServiceError, ThresholdError, UnreliableError
 from voicecli.events import ConnectionLost, SpeechStarted, UserQuit
 from voicecli.metrics.stages import MOUTH_TO_EAR
@@ -78,7 +79,7 @@ class SessionResult:
 
     def write(self, file: Path) -> None:
         """Write the JSON to ``file``."""
-        file.write_text(self.as_json() + "\n", encoding="ascii")
+        write_text_file(file, self.as_json() + "\n")
 
     def judge(self) -> None:
         """Raise the VoiceError that stands for the session's exit code, if it failed."""

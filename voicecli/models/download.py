@@ -23,6 +23,7 @@ from pathlib import Path
 import httpx2
 from httpx2 import URL
 
+from voicecli.environment.files import LARGEST_TEXT, read_file
 from voicecli.environment.folders import expand_home, find_home
 from voicecli.environment.network import Proxy, create_tls_context, find_proxy
 from voicecli.errors import InputError, ServiceError, UsageError
@@ -255,7 +256,8 @@ def _list_links(client: httpx2.Client, page: URL) -> list[URL]:
     elif path.is_dir() and not (path / "index.html").exists():
         return [URL(file.as_uri()) for file in path.iterdir()]
     else:
-        html = (path / "index.html" if path.is_dir() else path).read_text("utf-8", "replace")
+        file = path / "index.html" if path.is_dir() else path
+        html = read_file(file, LARGEST_TEXT).decode("utf-8", "replace")
     anchors = _Anchors()
     anchors.feed(html)
     return [join_url(page, href) for href in anchors.hrefs]

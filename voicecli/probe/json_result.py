@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from voicecli import __version__
+from voicecli.environment.files import read_text_file
 from voicecli.errors import InputError
 from voicecli.events import Service
 from voicecli.metrics.summary import describe
@@ -95,7 +96,7 @@ def encode_changes(changes: Sequence[Change]) -> list[dict[str, Any]]:
 def load_result(file: Path) -> dict[str, Any]:
     """Load a saved run; raises InputError if ``file`` is not one."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text_file(file)
         found = json.loads(text, parse_float=_parse_finite, parse_constant=_parse_finite)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error

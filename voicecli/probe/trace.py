@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -121,10 +122,6 @@ class _Tracer:
         self.phases[self.current] = clock.now() - self._began
 
     async def run(self) -> None:
-        scheme = urlsplit(self._proxy).scheme
-        if self._proxy and scheme not in ("http", "https"):
-            self.current = "proxy"
-            raise ValueError(f"a {scheme} proxy cannot be traced")
         if not self._target.may_ask:
             await self._trace_transport()
         elif self._target.handshake.websocket:
@@ -176,9 +173,10 @@ class _Tracer:
         headers = list(self._target.handshake.headers.items())
         proxy = _http_proxy(self._proxy, self._tls) if self._proxy else None
         backend = _TimedBackend(self)
-        async with httpcore2.AsyncConnectionPool(
-            self._tls, proxy=proxy, network_backend=backend
-        ) as pool:
+        async with (
+            aclosing(backend),
+            httpcore2.AsyncConnectionPool(self._tls, proxy=proxy, network_backend=backend) as pool,
+        ):
             for phase in ("open", "trip"):
                 self.begin(phase)
                 hooks = {"trace": self._http_hook(phase)}
@@ -196,10 +194,12 @@ class _Tracer:
             match event.partition(".")[2]:
                 case "start_tls.started":
                     self.begin("tls")
+                case "setup_socks5_connection.started":
+                    self.begin("proxy")
                 case "send_request_headers.started":
                     connecting = info["request"].method == b"CONNECT"
                     self.begin("proxy" if connecting else phase)
-                case "start_tls.complete":
+                case "start_tls.complete" | "setup_socks5_connection.complete":
                     self.end()
                 case "receive_response_headers.complete" if self.current == "proxy":
                     if info["return_value"][1] // 100 == 2:
@@ -286,6 +286,12 @@ class _TimedBackend(httpcore2.AnyIOBackend):
 
     def __init__(self, tracer: _Tracer) -> None:
         self._tracer = tracer
+        self._stream: httpcore2.AsyncNetworkStream | None = None
+
+    async def aclose(self) -> None:
+        """Close the connection, which httpcore2 2.16 leaves open where SOCKS or its TLS fails."""
+        if self._stream is not None:
+            await self._stream.aclose()
 
     @override
     async def connect_tcp(
@@ -298,6 +304,7 @@ class _TimedBackend(httpcore2.AnyIOBackend):
             host, port, lambda address: connect(address, port, *args, **options)
         )
         self._tracer.end()
+        self._stream = stream
         return stream
 
 
@@ -321,6 +328,8 @@ def _explain(error: Exception) -> str:
             return f"the proxy answered {answer.status_code} {answer.reason_phrase}"
         case httpcore2.ProxyError():
             return f"the proxy answered {error}"
+        case exceptions.ProxyError():  # of a SOCKS proxy
+            return f"the proxy answered {error.__cause__ or error}"
         case exceptions.InvalidMessage():
             hung_up = isinstance(error.__cause__, EOFError)
             return "it hung up" if hung_up else "the answer is not HTTP"

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from voicecli.errors import ProfileError
-from voicecli.sanitize import escape_controls, has_secret
+from voicecli.sanitize import escape_controls, has_secret, replace_surrogates
 
 Key = tuple[str | int, ...]
 """The path to a value: section, key, perhaps an index."""
@@ -234,7 +234,13 @@ class _Reader:
         for name, inner in node.value:
             text = name.value if isinstance(name, yaml.ScalarNode) else "?"
             self.note((*key, text), name.start_mark.line)
+            self._check_text((*key, text), text)
             yield text, inner
+
+    def _check_text(self, key: Key, text: str) -> None:
+        r"""Refuse what YAML can write as \0 or \ud800, and no path, URL or service can take."""
+        if "\0" in text or replace_surrogates(text) != text:
+            self.refuse(key, f"{join_key(key)} contains a NUL or half a character")
 
     def _scalar(self, node: yaml.Node, key: Key) -> Any:
         try:
@@ -244,8 +250,10 @@ class _Reader:
         if isinstance(value, bytes):
             self.refuse(key, f"{join_key(key)} is not a plain YAML value")
             return None
-        if isinstance(value, str) and has_secret(value):
-            self._refuse_secret(key)
+        if isinstance(value, str):
+            self._check_text(key, value)
+            if has_secret(value):
+                self._refuse_secret(key)
         return value
 
     def _place(self, line: int) -> Place:

@@ -12,6 +12,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from voicecli.environment.files import read_text_file
 from voicecli.environment.folders import expand_home, find_config_folder
 from voicecli.errors import ProfileError, suggest
 from voicecli.profile.layers import (
@@ -138,7 +139,7 @@ def read_layer(file: Path, cwd: Path, kind: str = "profile") -> Layer:
 def _read_text(file: Path, cwd: Path) -> str:
     place = Place(_shorten(file, cwd))
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_text_file(file)
     except UnicodeDecodeError:
         raise profile_error([Problem(place, "this is not UTF-8 text")]) from None
     except OSError as error:

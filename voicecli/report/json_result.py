@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from voicecli import __version__
@@ -20,7 +20,7 @@ from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import RATES, Cost, SessionUsage
 from voicecli.report.format import round_parts, to_ms
-from voicecli.sanitize import sanitize_line
+from voicecli.sanitize import create_redactor, sanitize_line
 from voicecli.services import PRICE_SOURCES, PRICES_OF
 from voicecli.timeline import Entry, encode
 
@@ -153,10 +153,11 @@ class JsonLines:
     """
 
     write: Callable[[str], None]
+    _redact: Callable[[str], str] = field(default_factory=create_redactor, init=False)
 
     def __call__(self, entry: Entry) -> None:
         """Write the next entry."""
-        self.write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(entry)[1:]}')
+        self.write(f'{{"schema_version": {SCHEMA_VERSION}, {encode(entry, self._redact)[1:]}')
 
 
 def encode_result_line(result: str) -> str:
