@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
+from voicecli.environment.files import read_text_file
 from voicecli.errors import InputError, ProfileError
 from voicecli.metrics.labels import EXPECTED, Expectation, Kind, Labels, Span
 from voicecli.profile.layers import (
@@ -165,7 +166,7 @@ def _make_span(entry: SpanEntry) -> Span:
 
 def _read_layer(path: Path) -> Layer:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text_file(path)
     except UnicodeDecodeError:
         raise InputError(f"{path}: this is not UTF-8 text") from None
     except OSError as error:
