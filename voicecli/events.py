@@ -143,6 +143,53 @@ class InputEnded(Event):
     """The recording ended; only silence follows."""
 
 
+# ── the recording in the microphone's place ──────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingResumed(Event):
+    """The recording plays, from its beginning or from where it was paused.
+
+    since: when its next sample was at the microphone.
+    position: of that sample in the recording, in seconds from its beginning.
+    """
+
+    since: Seconds
+    position: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingPaused(Event):
+    """The recording was paused, or ended; silence follows.
+
+    since: when the silence began at the microphone.
+    position: how far the recording was played, in seconds from its beginning.
+    """
+
+    since: Seconds
+    position: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedSpeechStarted(Event):
+    """Speech was found in the part of the recording that is played next.
+
+    position: of its first voiced frame, in seconds from the recording's beginning.
+    """
+
+    position: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedSpeechStopped(Event):
+    """The end of that speech was found.
+
+    position: of the end of its last voiced frame, in seconds from the recording's beginning.
+    """
+
+    position: Seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlinePassed(Event):
     """The turn machine's deadline passed."""
@@ -260,6 +307,20 @@ class PlaybackStarted(ReplyEvent):
     """
 
     estimated: bool = False
+
+
+Volume = Literal["full", "ducked", "silent"]
+"""How loud the loudspeaker plays a reply; silent: it is held, or was cleared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeChanged(ReplyEvent):
+    """The volume of a reply that was audible has changed.
+
+    at: when the fade to it ends at the loudspeaker, by the sink's clock.
+    """
+
+    volume: Volume
 
 
 PlaybackEnd = Literal["flushed", "empty", "stalled"]

@@ -235,6 +235,7 @@ def converse(responder: Responder, *user: Speech) -> Timeline:
             history=ChatHistory("Be brief.", HistorySettings()),
             scorer=None,
             limits=SessionLimits(idle=None),
+            waits=False,
             interims=True,
             timeline=timeline,
         ).run()

@@ -13,7 +13,7 @@ and back by 1.5 ms each.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from importlib.util import find_spec
 from math import inf
@@ -25,6 +25,7 @@ from typing_extensions import override
 from voicecli.audio.interfaces import Source
 from voicecli.audio.pcm import Resampler, SampleArray, samples_of
 from voicecli.errors import UsageError
+from voicecli.events import Event
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 RATE = 16_000
@@ -108,6 +109,10 @@ class EchoCancellingSource(Source):
     @override
     def resume(self) -> None:
         self._source.resume()
+
+    @override
+    def take_events(self) -> Sequence[Event]:
+        return self._source.take_events()
 
 
 class EchoCanceller:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from math import exp
@@ -15,6 +15,7 @@ from typing_extensions import override
 from voicecli.audio.faults import FRAME, USUAL_DBFS, InputMeter
 from voicecli.audio.interfaces import Source
 from voicecli.audio.pcm import Float32Array, SampleArray, measure_level, samples_of
+from voicecli.events import Event
 from voicecli.units import AudioBlock, Seconds
 
 MOST_GAIN = 40.0  # decibels, of the automatic gain; what is softer is noise
@@ -115,3 +116,7 @@ class AmplifiedSource(Source):
     @override
     def resume(self) -> None:
         self._source.resume()
+
+    @override
+    def take_events(self) -> Sequence[Event]:
+        return self._source.take_events()

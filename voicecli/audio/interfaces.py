@@ -6,7 +6,7 @@ callback: the pipeline sends to them and iterates over them.  Audio is linear16,
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -72,6 +72,10 @@ class Source(Protocol):
         """Continue the input where it was paused."""
         return
 
+    def take_events(self) -> Sequence[Event]:
+        """Return what has happened to the input since the last call; by default nothing."""
+        return ()
+
 
 class Sink(Protocol):
     """Where the agent's voice goes to, one reply at a time.  Only its coroutines wait.
@@ -124,6 +128,10 @@ class Sink(Protocol):
 
     def clear(self) -> Samples:
         """Fall silent with a short fade and drop the rest; return the samples heard."""
+
+    @property
+    def settles_at(self) -> Seconds:
+        """When the last order has taken effect at the loudspeaker, its fade included."""
 
     @property
     def heard(self) -> Samples:

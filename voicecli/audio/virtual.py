@@ -16,7 +16,7 @@ from typing_extensions import override
 from voicecli import clock
 from voicecli.audio.interfaces import Sink, Source
 from voicecli.audio.pcm import SampleArray, samples_of
-from voicecli.audio.playout import ClockedPlayout
+from voicecli.audio.playout import FADE, ClockedPlayout
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 _TIMER_ERROR: Seconds = 1e-9  # asyncio's timers may fire this early
@@ -82,6 +82,11 @@ class VirtualSpeaker(Sink):
     @override
     def clear(self) -> Samples:
         return self._change().clear()
+
+    @property
+    @override
+    def settles_at(self) -> Seconds:
+        return clock.now() + FADE
 
     @property
     @override

@@ -16,11 +16,14 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.channels import EXAMINED, Channel, ChannelChoice, choose_channels
-from voicecli.audio.interfaces import Source
+from voicecli.audio.gain import Amplifier
+from voicecli.audio.interfaces import Detector, Source
+from voicecli.audio.look_ahead import LookAhead
 from voicecli.audio.pcm import Float32Array
 from voicecli.audio.repair import PatchedFile, find_patches, open_by_search
 from voicecli.environment.files import encode_path
 from voicecli.errors import InputError
+from voicecli.events import Event, RecordingPaused, RecordingResumed
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 _READ_LENGTH: Seconds = 0.1  # flat memory; the loop waits 4 ms at most (8 channels of 192 kHz)
@@ -97,13 +100,26 @@ class WavSource(Source):
         self._file = file
         self._block = self.format.samples(block)
         self._paused = False
+        self._position: Samples = 0  # of what is played next
+        self._plays = False
+        self._events: list[Event] = []
+        self._ahead: LookAhead | None = None
+
+    def look_ahead(self, detector: Detector, amplifier: Amplifier) -> None:
+        """Report the speech that ``detector`` finds before it is played.  Call before ``blocks``.
+
+        amplifier: as that of the live input.
+        """
+        self._ahead = LookAhead(self.format, detector, amplifier)
 
     @override
     async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
-        start = clock.now()
         recording = self._read_blocks()
+        if self._ahead is not None:
+            recording = self._ahead.read(recording)
         silence = bytes(2 * self._block)
         pcm = next(recording, None)
+        start = clock.now()
         for index in count():
             at = start + index * self._block / self.format.rate
             due = start + (index + 1) * self._block / self.format.rate
@@ -112,9 +128,12 @@ class WavSource(Source):
             if pcm is None and not index:  # damaged from its first sample on
                 yield AudioBlock(silence, at, last=True, came=due)
             elif self._paused or pcm is None:
+                self._note(at, plays=False)
                 yield AudioBlock(silence, at, came=due)
             else:
+                self._note(at, plays=True)
                 following = next(recording, None)
+                self._position += self._block
                 yield AudioBlock(pcm, at, last=following is None, came=due)
                 pcm = following
 
@@ -125,6 +144,19 @@ class WavSource(Source):
     @override
     def resume(self) -> None:
         self._paused = False
+
+    @override
+    def take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events if self._ahead is None else self._ahead.take_events() + events
+
+    def _note(self, at: Seconds, *, plays: bool) -> None:
+        """Note whether the block at ``at`` is one of the recording."""
+        if plays != self._plays:
+            self._plays = plays
+            kind = RecordingResumed if plays else RecordingPaused
+            position = min(self._position / self.format.rate, self.duration)
+            self._events.append(kind(at=clock.now(), since=at, position=position))
 
     def _read_blocks(self) -> Iterator[bytes]:
         """Yield linear16 blocks; the last one is padded with silence."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +27,10 @@ ChannelName = Annotated[
         "--channel", metavar="left|right|N|mix", help="The channel with the user's voice."
     ),
 ]
+User = Annotated[
+    Literal["polite", "oblivious"],
+    typer.Option("--user", help="In half duplex, wait for each reply, or speak on as recorded."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
 Expect = Annotated[
     list[str] | None,
@@ -42,6 +46,7 @@ Strict = Annotated[
 def replay(
     file: File,
     channel: ChannelName = None,
+    user: User = "polite",
     profile: options.ProfileName = "default",
     out: options.Out = None,
     force: options.Force = False,
@@ -78,7 +83,8 @@ def replay(
         timeline.follow(TurnLines(print_text, settings.budgets, options.find_columns()))
     with ExitStack() as stack:
         folder = out or stack.enter_context(options.open_temporary_folder())
-        clock.run(_play(file, played, settings, folder, timeline), virtual=fast)
+        play = _play(file, played, settings, folder, timeline, polite=user == "polite")
+        clock.run(play, virtual=fast)
         from voicecli.cli.result import SessionResult  # 0.1 s, not before the recording plays
 
         result = SessionResult(
@@ -109,13 +115,21 @@ def _print_warning(entry: Entry) -> None:
 
 
 async def _play(
-    file: Path, channel: Channel, profile: Profile, folder: Path, timeline: Timeline
+    file: Path,
+    channel: Channel,
+    profile: Profile,
+    folder: Path,
+    timeline: Timeline,
+    *,
+    polite: bool,
 ) -> None:
     """Play ``file`` to the agent, and print what is wrong with it."""
     from voicecli.pipeline.recording import play_recording
     from voicecli.pipeline.wiring import open_services
 
     async with open_services(profile) as services:
-        warnings = await play_recording(file, channel, profile, services, folder, timeline)
+        warnings = await play_recording(
+            file, channel, profile, services, folder, timeline, polite=polite
+        )
     for warning in warnings:
         print_text(sanitize_message(f"! {warning}"), err=True)

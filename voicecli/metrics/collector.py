@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 
 from voicecli import events
 from voicecli.events import TurnId
+from voicecli.metrics.recording import MIN_SPEECH, Recording
 from voicecli.metrics.stages import Milestones
 from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
-MIN_SPEECH: Seconds = 0.1
-"""A shorter sound is a click or a breath, and not the end of what the user said."""
-
 CUT_OFF_WINDOW: Seconds = 1.5
-"""A user who speaks again within this time of the commitment was cut off; the field's threshold."""
+"""A user who goes on within this time of the commitment was cut off; the field's threshold."""
 
 
 @dataclass(slots=True)
@@ -25,6 +23,7 @@ class TurnTrace:
     text_at: when the text that it answers was known.
     voice_end, words_end: when the user stopped, by the detector and by the STT.
     end_score: the probability that the turn had ended, by its sound; None: not scored.
+    went_on: how long after the commitment the user went on, if soon; in a recording, would have.
     """
 
     begin: Seconds
@@ -41,7 +40,7 @@ class TurnTrace:
     playback: events.PlaybackStarted | None = None
     cancel: events.CancelReply | None = None
     end: events.ReplyFinished | events.ReplyCancelled | events.ReplyFailed | None = None
-    cut_off: bool = False
+    went_on: Seconds | None = None
     _late_voice_end: Seconds | None = None
 
     @property
@@ -86,11 +85,20 @@ class TurnTrace:
         self._late_voice_end = speech_end
         return True
 
-    def note_speech(self, at: Seconds) -> None:
+    def note_speech(self, speech: events.SpeechStarted) -> None:
         """Take the start of speech that followed the commitment."""
-        if self.commit is not None and self.end is None:
-            soon = self.playback is None or at <= self.commit.at + CUT_OFF_WINDOW
-            self.cut_off = self.cut_off or soon
+        if self.commit is None or self.end is not None or self.went_on is not None:
+            return
+        if self.playback is None or speech.at <= self.commit.at + CUT_OFF_WINDOW:
+            self.went_on = max(speech.speech_start - self.commit.at, 0.0)
+
+    def look_ahead(self, recording: Recording) -> None:
+        """Take from the recording whether its user would have gone on."""
+        if self.commit is None or (position := recording.find_position(self.commit.at)) is None:
+            return
+        wait = recording.find_wait(position)
+        if wait is not None and wait <= CUT_OFF_WINDOW:
+            self.went_on = wait
 
     def collect_milestones(self) -> Milestones:
         """Return when things happened."""
@@ -122,12 +130,14 @@ class TraceCollector:
     """Collects the traces of a timeline.
 
     committed: those whose reply was committed, in order.
+    recording: the one that was played, if one was.
     """
 
     def __init__(self) -> None:
         self.committed: list[TurnTrace] = []
         self._traces: dict[TurnId, TurnTrace] = {}
         self._speech = _SpeechTrace()
+        self.recording = Recording()
         self._glitches: list[events.AudioGlitched] = []
         self._lags: list[events.LoopLagged] = []
 
@@ -148,6 +158,13 @@ class TraceCollector:
                 self._glitches.append(entry)
             case events.LoopLagged():
                 self._lags.append(entry)
+            case (
+                events.RecordingResumed()
+                | events.RecordingPaused()
+                | events.RecordedSpeechStarted()
+                | events.RecordedSpeechStopped()
+            ):
+                self.recording.note(entry)
             case _:
                 self._speech.note(entry, self.committed[-1] if self.committed else None)
         return None
@@ -181,6 +198,7 @@ class TraceCollector:
         speech = self._speech
         trace.voice_end, trace.words_end = speech.voice_end, speech.words_end
         trace.end_score = speech.end_score
+        trace.look_ahead(self.recording)
         speech.voice_end = speech.words_end = speech.end_score = None
         return trace
 
@@ -214,7 +232,7 @@ class _SpeechTrace:
                 self._start, self._earlier_end = entry.speech_start, self.voice_end
                 self.voice_end = self.end_score = None
                 if last is not None:
-                    last.note_speech(entry.at)
+                    last.note_speech(entry)
             case events.SpeechResumed():
                 self.end_score = None
             case events.EndOfTurnScored():

@@ -13,6 +13,7 @@ from typing import Literal
 from voicecli import events
 from voicecli.events import MAX_LAG, TurnId
 from voicecli.metrics.collector import TraceCollector, TurnTrace
+from voicecli.metrics.recording import Recording
 from voicecli.metrics.stages import measure_raw, measure_stages
 from voicecli.timeline import Entry
 from voicecli.units import Seconds, ms
@@ -42,7 +43,10 @@ class Turn:
     stages: sum to mouth_to_ear; see ``stages.STAGES``.
     raw: what each service took by itself; see ``stages.RAW``.
     requests, hedges: to the LLM; the requests include the hedges.
-    cut_off: the user spoke again before the reply was heard, or soon after the commitment.
+    cut_off: the user spoke again before the reply was heard, or soon after the commitment; in a
+        recording, would have.
+    cut_off_heard: and the reply was heard before that.
+    went_on: how long after the commitment that was; None where it is not known.
     truncated: why the LLM ended the reply before it was complete; None if it did not.
     cold: the first turn, which pays for everything that is used for the first time.
     unreliable: why the measurement cannot be relied on, a clause each.
@@ -71,6 +75,8 @@ class Turn:
     characters: int = 0
     underruns: int = 0
     cut_off: bool = False
+    cut_off_heard: bool = False
+    went_on: Seconds | None = None
     truncated: events.Truncation | None = None
     cold: bool = False
     unreliable: tuple[str, ...] = ()
@@ -149,7 +155,9 @@ def _measure(trace: TurnTrace, traces: TraceCollector) -> Turn:
         flushes=sum(clause.flushed for clause in trace.sent),
         characters=sum(len(clause.text) for clause in trace.sent),
         underruns=finished.underruns if finished else 0,
-        cut_off=trace.cut_off or outcome == "discarded",
+        cut_off=trace.went_on is not None or outcome == "discarded",
+        cut_off_heard=outcome != "discarded" and _is_heard_first(trace, traces.recording),
+        went_on=trace.went_on,
         truncated=finished.truncated if finished else None,
         cold=trace is traces.committed[0],
         unreliable=_find_doubts(trace, traces) if outcome != "discarded" else (),
@@ -164,6 +172,16 @@ def _classify(trace: TurnTrace) -> Outcome:
     if trace.playback is None and not (trace.end and trace.end.heard):
         return "silent"
     return "answered" if isinstance(trace.end, events.ReplyFinished) else "interrupted"
+
+
+def _is_heard_first(trace: TurnTrace, recording: Recording) -> bool:
+    """Whether the reply was heard before the user went on."""
+    if trace.commit is None or trace.playback is None or trace.went_on is None:
+        return False
+    went_on_at: Seconds | None = trace.commit.at + trace.went_on
+    if (position := recording.find_position(trace.commit.at)) is not None:
+        went_on_at = recording.find_time(position + trace.went_on)
+    return went_on_at is None or trace.playback.at < went_on_at
 
 
 def _find_doubts(trace: TurnTrace, traces: TraceCollector) -> tuple[str, ...]:

@@ -75,9 +75,13 @@ class SessionUsage:
         lambda turn: turn.outcome != "discarded" and not turn.replied,
     )
     cutoffs: int = _count(
-        "turns whose user spoke again before the reply was heard or soon after the commitment",
+        "turns whose user spoke again before the reply was heard or within 1.5 s of the "
+        "commitment; in a recording, would have",
         Turn,
         "cut_off",
+    )
+    cutoffs_heard: int = _count(
+        "of these, turns whose reply was heard before the user went on", Turn, "cut_off_heard"
     )
     truncated: int = _count(
         "replies that ended at the limit of tokens or by a content filter",

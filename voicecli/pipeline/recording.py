@@ -9,7 +9,9 @@ from pathlib import Path
 
 from voicecli import clock
 from voicecli.audio.channels import Channel
+from voicecli.audio.gain import Amplifier
 from voicecli.audio.recorder import CONVERSATION, PlayedReader, Recorder
+from voicecli.audio.vad import create_detector
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
 from voicecli.events import Warned
@@ -27,8 +29,12 @@ async def play_recording(
     services: Services,
     folder: Path,
     timeline: Timeline,
+    *,
+    polite: bool = True,
 ) -> Sequence[str]:
     """Play ``file`` to the agent until its last reply has been played; record into ``folder``.
+
+    polite: in half duplex, the user waits for replies; otherwise it speaks on.
 
     Returns what is wrong with the file, one sentence each.  Raises InputError if it is not a
     recording; VoiceError, perhaps in a group, if a service fails.
@@ -39,8 +45,12 @@ async def play_recording(
         channel = 0  # the user is on the left of what we recorded
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
     with open_wav(file, audio.sample_rate, audio.block, channel) as source:
-        opening = open_session(profile, services, source, speaker, timeline=timeline, recorded=True)
+        opening = open_session(
+            profile, services, source, speaker, timeline=timeline, recorded=True, polite=polite
+        )
         async with opening as session:
+            detector = create_detector(audio.vad, source.format, audio.hangover)
+            source.look_ahead(detector, Amplifier(audio.sample_rate, audio.gain_db))
             for note in source.notes:
                 session.post(Warned(at=clock.now(), service="audio", text=note))
             with open_recording(folder, profile, speaker.take, session):

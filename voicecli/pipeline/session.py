@@ -38,8 +38,9 @@ class Session:
 
     stt: the first connection; None when the user types, and nothing is transcribed.
     reconnect: opens another one.
-    limits: None for a recorded user: nothing but the input ends the session, and in half duplex
-        the source pauses from a commit to the end of the reply.
+    limits: None for a recorded user: nothing but the input ends the session.
+    waits: the user is polite: in half duplex the source pauses from a commit to the end of the
+        reply.
     scorer: has pauses judged by their sound; None without an end-of-turn model.
     interims: the STT sends interim transcripts, so silence after speech means it is lost.
     timeline: everything that has happened so far.
@@ -55,12 +56,13 @@ class Session:
     history: ChatHistory
     scorer: EndOfTurnScorer | None
     limits: SessionLimits | None
+    waits: bool
     interims: bool
     timeline: Timeline
 
     def __post_init__(self) -> None:
         self._half_duplex = not self.machine.barge_in.allowed
-        self._pause_while_replying = self.limits is None and self._half_duplex
+        self._pause_while_replying = self.waits and self._half_duplex
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._event_sources: list[AsyncGenerator[Event, None]] = []
         self._taps: list[Callable[[AudioBlock], None]] = []
@@ -252,11 +254,14 @@ class Session:
                 await self._transcriber.finalize()
             case events.Duck():
                 self.sink.duck()
+                self._note_volume(action.turn, "ducked")
             case events.Hold():
                 self.sink.hold()
+                self._note_volume(action.turn, "silent")
                 self._reply_held = True
             case events.Resume():
                 self.sink.resume()
+                self._note_volume(action.turn, "full")
                 self._reply_held = False
                 self._pause_listening()
 
@@ -283,12 +288,19 @@ class Session:
         if reply is None or task is None or task.done():
             return
         played = self.sink.clear()
+        self._note_volume(reply.turn, "silent")
         task.cancel()
         await asyncio.wait([task])
         await self.responder.clear()
         cancelled = reply.cancelled(played)
         self.timeline.append(cancelled)
         self._react(cancelled, tasks)
+
+    def _note_volume(self, turn: events.TurnId, volume: events.Volume) -> None:
+        """Note what has become of a reply's volume, if any of it was heard."""
+        if self.sink.heard:
+            at = self.sink.settles_at
+            self.timeline.append(events.VolumeChanged(at=at, turn=turn, volume=volume))
 
     # ── the microphone ───────────────────────────────────────────────────────
 
@@ -297,6 +309,8 @@ class Session:
         async with aclosing(self.source.blocks()) as blocks:
             async for block in blocks:
                 self._report_lag(block.came)
+                for event in self.source.take_events():
+                    self.post(event)
                 for tap in self._taps:
                     tap(block)
                 if self._is_listening(block.at):

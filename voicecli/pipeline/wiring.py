@@ -202,10 +202,12 @@ def create_session(
     *,
     timeline: Timeline,
     recorded: bool = False,
+    polite: bool = True,
 ) -> Session:
     """Create the conversation over ``connections``.
 
-    recorded: the user is a recording: there are no limits, and in half duplex it waits for replies.
+    recorded: the user is a recording: there are no limits.
+    polite: in half duplex, a recorded user waits for replies; otherwise it speaks on.
     """
     tts, scorer = connections.tts, connections.scorer
     amplified = AmplifiedSource(source, profile.audio.gain_db)
@@ -232,6 +234,7 @@ def create_session(
         history=ChatHistory(profile.llm.system_prompt, profile.llm.history),
         scorer=scorer,
         limits=None if recorded else profile.limits,
+        waits=recorded and polite,
         interims=profile.stt.interim_results,
         timeline=timeline,
     )
@@ -250,6 +253,7 @@ async def open_session(
     *,
     timeline: Timeline,
     recorded: bool = False,
+    polite: bool = True,
     typed: bool = False,
 ) -> AsyncGenerator[Session, None]:
     """Open the connections, and yield the conversation; leaving closes them.
@@ -258,5 +262,11 @@ async def open_session(
     """
     async with open_connections(profile, services, timeline, typed=typed) as connections:
         yield create_session(
-            profile, connections, source, sink, timeline=timeline, recorded=recorded
+            profile,
+            connections,
+            source,
+            sink,
+            timeline=timeline,
+            recorded=recorded,
+            polite=polite,
         )

@@ -27,7 +27,7 @@ from voicecli.timeline import Entry, encode
 SCHEMA_VERSION = 1
 
 _UNCHANGED = """drafted requests hedges retries tokens prompt_tokens flushes characters underruns
-cut_off truncated cold end_score"""
+cut_off cut_off_heard truncated cold end_score"""
 """The fields of a turn that the result holds as they are."""
 
 
@@ -102,6 +102,7 @@ def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
         "over_budget": [one.metric for one in find_overruns(turn, budgets)],
         "failure": why and {"service": why.service, "reason": sanitize_line(why.reason)},
         **{name: getattr(turn, name) for name in _UNCHANGED.split()},
+        "went_on_ms": to_ms(turn.went_on),
         "reliable": not turn.unreliable,
         "unreliable": list(turn.unreliable),
     }

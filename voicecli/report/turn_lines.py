@@ -175,6 +175,12 @@ def _explain_wait(turn: Turn) -> str:
     return reasons.get(turn.outcome, unmeasured)
 
 
+def _describe_cut_off(turn: Turn) -> str:
+    if turn.went_on is None:
+        return "cut off"
+    return f"cut off: the user goes on after {format_ms(turn.went_on)} ms"
+
+
 def list_marks(turn: Turn, budgets: Budgets) -> list[str]:
     """List what else there is to know of a turn, first the rule that ended the user's."""
     marks = [f"[{sanitize_line(turn.reason)}]"]
@@ -195,7 +201,7 @@ def list_marks(turn: Turn, budgets: Budgets) -> list[str]:
         if count:
             marks.append(f"{what} {'once' if count == 1 else f'{count} times'}")
     if turn.cut_off and turn.outcome != "discarded":
-        marks.append("cut off")
+        marks.append(_describe_cut_off(turn))
     if turn.cold:
         marks.append("cold")
     return [*marks, *(f"unreliable: {why}" for why in turn.unreliable)]

@@ -22,7 +22,7 @@ from voicecli.audio.devices.select import make_silence_error
 from voicecli.audio.devices.stream import Stream, open_stream
 from voicecli.audio.interfaces import Sink, Source
 from voicecli.audio.pcm import Resampler, SampleArray, samples_of
-from voicecli.audio.playout import PlayoutBuffer
+from voicecli.audio.playout import FADE, PlayoutBuffer
 from voicecli.events import Event
 from voicecli.units import SAMPLE_SIZE, AudioBlock, AudioFormat, Samples, Seconds
 
@@ -236,6 +236,13 @@ class Loudspeaker(_Device, Sink):
             self._ended = True
         self._notify()
         return self._written
+
+    @property
+    @override
+    def settles_at(self) -> Seconds:
+        with self._lock:
+            drawn_until = self._playout.ends_at  # what was drawn sounds as it is
+        return max(drawn_until or 0.0, clock.now()) + FADE
 
     @property
     @override

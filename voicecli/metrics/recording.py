@@ -1,0 +1,105 @@
+"""What a timeline says of the recording in the microphone's place: its time, and its speech."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple, Self
+
+from voicecli.events import (
+    RecordedSpeechStarted,
+    RecordedSpeechStopped,
+    RecordingPaused,
+    RecordingResumed,
+)
+from voicecli.timeline import Entry
+from voicecli.units import Seconds
+
+MIN_SPEECH: Seconds = 0.1
+"""A shorter sound is a click or a breath, and not the end of what the user said."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of time, or of speech; ``end`` is None while it is not known."""
+
+    start: Seconds
+    end: Seconds | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is longer than a click, as far as is known."""
+        return self.end is None or self.end - self.start >= MIN_SPEECH
+
+
+class _Piece(NamedTuple):
+    """A part that is played without a pause."""
+
+    since: Seconds  # on the session's clock
+    position: Seconds
+    length: Seconds | None = None  # None while it plays
+
+
+class Recording:
+    """The time and the speech of a recording; grows with the timeline.
+
+    Positions are seconds from its beginning, times those of the session's clock.
+
+    speech: what the look-ahead found, as positions.
+    """
+
+    def __init__(self, timeline: Iterable[Entry] = ()) -> None:
+        self.speech: list[Stretch] = []
+        self._pieces: list[_Piece] = []
+        for entry in timeline:
+            self.note(entry)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the timeline is that of a recording, and says where it was played."""
+        return bool(self._pieces)
+
+    @property
+    def waited(self) -> Seconds:
+        """How long it was paused while there was more to play."""
+        return sum(
+            later.since - (piece.since + (piece.length or 0.0))
+            for piece, later in pairwise(self._pieces)
+        )
+
+    def note(self, entry: Entry) -> Self:
+        """Take the next entry."""
+        match entry:
+            case RecordingResumed():
+                self._pieces.append(_Piece(entry.since, entry.position))
+            case RecordingPaused() if self._pieces:
+                last = self._pieces[-1]
+                length = max(entry.position - last.position, 0.0)
+                self._pieces[-1] = last._replace(length=length)
+            case RecordedSpeechStarted():
+                self.speech.append(Stretch(entry.position))
+            case RecordedSpeechStopped() if self.speech:
+                self.speech[-1] = self.speech[-1]._replace(end=entry.position)
+        return self
+
+    def find_position(self, at: Seconds) -> Seconds | None:
+        """Return how far it had been played by ``at``; None: it is not a recording's timeline."""
+        begun = [piece for piece in self._pieces if piece.since <= at] or self._pieces[:1]
+        if not begun:
+            return None
+        since, position, length = begun[-1]
+        played = at - since
+        return position + (played if length is None else min(played, length))
+
+    def find_time(self, position: Seconds) -> Seconds | None:
+        """Return when ``position`` was at the microphone; None if it was not played."""
+        for since, begin, length in self._pieces:
+            if length is None or position < begin + length:
+                return since + position - begin
+        return None
+
+    def find_wait(self, position: Seconds) -> Seconds | None:
+        """Return how long after ``position`` the user goes on speaking; None: not, or not soon."""
+        following = (
+            one for one in self.speech if one.counts and (one.end is None or one.end > position)
+        )
+        return next((max(one.start - position, 0.0) for one in following), None)
