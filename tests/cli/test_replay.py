@@ -29,7 +29,7 @@ from voicecli import __version__, models
 from voicecli.audio.pcm import AUDIBLE_DBFS, samples_of
 from voicecli.audio.recorder import lock_folder
 from voicecli.cli.app import run
-from voicecli.events import Warned
+from voicecli.events import RecordingPaused, Warned
 from voicecli.timeline import load
 
 REAL = SPEECH / "librivox-0880.wav"
@@ -427,6 +427,34 @@ def test_a_separate_process_prints_the_same(home: Path) -> None:
     assert ran.stderr == ""
     (turn,) = json.loads(ran.stdout)["turns"]
     assert turn["mouth_to_ear_ms"] == pytest.approx(710, abs=1)
+
+
+# ── the recorded user ────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("user", ["polite", "oblivious"])
+def test_a_turn_committed_in_mid_sentence_is_a_cut_off(
+    home: Path, capsys: pytest.CaptureFixture[str], user: str
+) -> None:
+    """Committed 0.3 s into a pause of 0.6 s, and heard 0.41 s later: too late for a user who does
+    not wait.
+    """
+    waits = user == "polite"
+    spoken(home / "in.wav", 0.5, 1.0, 0.6, 1.0, 2.5)
+    options = (*FAST, *ENERGY, "--user", user, "--out", "out")
+    assert replay("in.wav", *options) == 0
+    printed = capsys.readouterr().out
+    assert "cut off: the user goes on after 300 ms" in printed
+    assert f"1 of 2 turns cut off ({int(waits)} heard)" in printed
+    first, second = json.loads((home / "out" / "result.json").read_text())["turns"]
+    assert (first["cut_off"], first["cut_off_heard"]) == (True, waits)
+    assert first["went_on_ms"] == pytest.approx(300, abs=5)
+    assert not second["cut_off"]
+    assert run(["report", "out"]) == 0
+    assert "cut off: the user goes on after 300 ms" in capsys.readouterr().out
+    timeline = load(home / "out" / "timeline.jsonl").timeline
+    paused = [entry.position for entry in timeline if isinstance(entry, RecordingPaused)]
+    assert (paused[0] == pytest.approx(1.8, abs=0.03)) == waits
 
 
 # ── exit codes ───────────────────────────────────────────────────────────────

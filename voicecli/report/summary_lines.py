@@ -65,7 +65,8 @@ def _format_endpointing(usage: SessionUsage, summary: Summary) -> list[str]:
     if wait is None:
         return []
     of = f"{usage.cutoffs} of {format_count(usage.turns, 'turns')}"
-    return [f"{ENDPOINTING.name}: P50 {format_ms(wait)} ms, {of} cut off"]
+    heard = f" ({usage.cutoffs_heard} heard)" if usage.cutoffs else ""
+    return [f"{ENDPOINTING.name}: P50 {format_ms(wait)} ms, {of} cut off{heard}"]
 
 
 def _format_usage(usage: SessionUsage) -> list[str]:
