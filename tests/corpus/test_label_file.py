@@ -217,8 +217,7 @@ def test_the_recording_is_what_the_labels_name_or_what_is_named_alike(write: Wri
     recording = write("x.FLAC", "")
     assert find_recording(labels) == recording
     named = write("x.labels.yaml", "version: 1\naudio: y.wav")
-    with pytest.raises(InputError, match=r"x.labels.yaml: there is no file y.wav"):
-        find_recording(named)
+    assert find_recording(named) is None
     recording = write("y.wav", "")
     assert find_recording(named) == recording
 
@@ -226,9 +225,9 @@ def test_the_recording_is_what_the_labels_name_or_what_is_named_alike(write: Wri
 # ── writing ──────────────────────────────────────────────────────────────────
 
 times = st.floats(1e-6, 1e4)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(
-    lambda text: not has_secret(text)
-)
+texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20
+).filter(lambda text: not has_secret(text))
 
 
 @st.composite

@@ -42,6 +42,7 @@ COMMANDS = {
     "probe": ("probe:probe_command", "Measure each service; predict a conversation's latency."),
     "replay": ("replay:replay", "Play a recording to the agent; measure its answers."),
     "report": ("report:report", "Print the numbers of a kept session again."),
+    "labels": ("labels:labels_app", "Propose, check and import the truth about recordings."),
     "devices": ("devices:devices_app", "List and test microphones and loudspeakers."),
     "profiles": ("profiles:app", "List, show and validate profiles."),
     "models": ("models:models_app", "Fetch and list the models that run on this machine."),

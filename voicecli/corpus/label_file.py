@@ -108,20 +108,19 @@ def is_label_file(path: Path) -> bool:
 
 
 def find_recording(labels: Path) -> Path | None:
-    """Find the recording of the label file ``labels``: what it names, else what is named alike.
+    """Find the recording beside the label file ``labels``: what it names, else what is named alike.
 
-    Raises InputError where the file cannot be read, or the recording that it names is not there.
+    Raises InputError where the file cannot be read.
     """
-    named = _parse(labels, _read_layer(labels)).audio
+    named = _parse(_read_layer(labels)).audio
     if named is not None:
-        recording = labels.parent / named
-        if not recording.is_file():
-            raise InputError(f"{labels}: there is no file {recording}", hint="Correct audio.")
-        return recording
-    stem = next((labels.name.removesuffix(one) for one in SUFFIXES if is_label_file(labels)), "")
+        return recording if (recording := labels.parent / named).is_file() else None
+    stem = next(
+        (labels.name.removesuffix(one) for one in SUFFIXES if labels.name.endswith(one)), ""
+    )
     alike = [
         file
-        for file in sorted(labels.parent.glob("*"))
+        for file in sorted(labels.parent.iterdir())
         if file.stem == stem and file.suffix.lower() in RECORDING_SUFFIXES
     ]
     return alike[0] if len(alike) == 1 else None
@@ -135,22 +134,30 @@ def load_labels(path: Path, duration: Seconds | None = None) -> Labels:
 
     duration: of the recording, where it is known; no label may reach beyond it.
     """
-    layer = _read_layer(path)
-    entries = _parse(path, layer)
+    return _make_labels(_read_layer(path), duration)
+
+
+def parse_labels(text: str, source: str, *, as_json: bool = False) -> Labels:
+    """Read the ``text`` of a label file; ``source`` is named in errors, as ``load_labels`` does."""
+    return _make_labels(_read_text(text, source, as_json=as_json), None)
+
+
+def _make_labels(layer: Layer, duration: Seconds | None) -> Labels:
+    entries = _parse(layer)
     problems = list(_find_problems(layer, entries.spans, duration))
     if problems:
-        problems.sort(key=lambda one: one.place or Place(str(path)))
+        problems.sort(key=lambda one: one.place or Place(""))
         raise _as_input_error(profile_error(problems))
     spans = sorted(map(_make_span, entries.spans), key=lambda span: (span.start, -span.end))
     return Labels(spans=tuple(spans), channel=entries.channel)
 
 
-def _parse(path: Path, layer: Layer) -> LabelFile:
+def _parse(layer: Layer) -> LabelFile:
     try:
         parsed = validate_layer(layer, create_schema(LabelFile))
     except ProfileError as error:
         raise _as_input_error(error) from None
-    assert isinstance(parsed, LabelFile), path
+    assert isinstance(parsed, LabelFile)
     return parsed
 
 
@@ -174,8 +181,12 @@ def _read_layer(path: Path) -> Layer:
         raise InputError(f"{path} cannot be read: {error.strerror}", hint=hint) from None
     except ValueError:  # a NUL in the name
         raise InputError(f"{escape_controls(str(path))} cannot be read") from None
+    return _read_text(text, str(path), as_json=path.suffix == ".json")
+
+
+def _read_text(text: str, source: str, *, as_json: bool) -> Layer:
     try:
-        return (_read_json if path.suffix == ".json" else _read_yaml)(text, str(path))
+        return (_read_json if as_json else _read_yaml)(text, source)
     except ProfileError as error:
         raise _as_input_error(error) from None
 
