@@ -8,6 +8,7 @@ Layers, from the bottom; imports point down only (``[tool.importlinter]`` in pyp
     turns text metrics                      pure rules and folds: no I/O, no clock, no task
     models                                  the model files: pins, folder, download
     audio services standin                  adapters: sound, STT/LLM/TTS, local servers
+    cassette                                services recorded, and served again
     profile                                 the settings of a run, validated before anything opens
     pipeline                                the conversation that every command shares
     report terminal probe cli               output and commands

@@ -2,6 +2,7 @@
 
     VoiceError
     ├── ThresholdError      1   a budget or an assertion is missed
+    ├── DifferenceError     1   a service was asked something else than a cassette has
     ├── UsageError          2   the command line
     │   ├── ProfileError    2   a profile or script: FILE:LINE, key, hint
     │   └── InputError      2   a recording or another input file
@@ -56,6 +57,10 @@ class VoiceError(Exception):
 
 class ThresholdError(VoiceError):
     """A budget or an assertion of the user's is missed."""
+
+
+class DifferenceError(VoiceError):
+    """A service was asked something else than when the cassette was recorded."""
 
 
 class UsageError(VoiceError):

@@ -34,6 +34,7 @@ from voicecli.services.interfaces import (
     Transcriber,
     TtsProvider,
 )
+from voicecli.services.recording import ServiceRecorder
 from voicecli.text.pacing import Pacing
 from voicecli.text.reasoning import ReasoningHabit
 from voicecli.timeline import Timeline
@@ -41,6 +42,8 @@ from voicecli.turns.machine import TurnMachine
 from voicecli.units import AudioFormat
 
 if TYPE_CHECKING:
+    from voicecli.cassette.difference import Differences
+    from voicecli.cassette.reader import Cassette
     from voicecli.standin import Endpoints  # 0.1 s, which a session with real services does not pay
 
 # ── services ─────────────────────────────────────────────────────────────────
@@ -52,11 +55,15 @@ class Services:
 
     standin: where the stand-ins are that take the services' place; None without stand-ins.
     environ: where keys and URLs are looked up.
+    recorder: is told what the services are asked and say; None: nothing is recorded.
+    differences: from the cassette that takes the services' place; None without one.
     """
 
     profile: Profile
     standin: Endpoints | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    recorder: ServiceRecorder | None = None
+    differences: Differences | None = None
 
     def open_stt(self) -> AbstractAsyncContextManager[Transcriber]:
         """Connect to the STT."""
@@ -80,14 +87,16 @@ class Services:
         """Where ``service`` is, and its key; a stand-in wins over the environment."""
         settings: Any = getattr(self.profile, service)
         provider = find_provider(service, settings.provider)
-        if settings.base_url is None and self.standin is not None:
+        if self.differences is not None and self.standin is not None:
+            url, key = getattr(self.standin, provider.standin), ""
+        elif settings.base_url is None and self.standin is not None:
             # The user's own key stays where it is; any key will do.
             required = self.profile.standin is not None and self.profile.standin.require_key
             url, key = getattr(self.standin, provider.standin), "stand-in" if required else ""
         else:
             url = settings.base_url or self.environ.get(provider.url_env) or provider.url
             key = self.environ.get(settings.key_env, "")
-        return ServiceAddress(url=url, key=key, key_env=settings.key_env)
+        return ServiceAddress(url=url, key=key, key_env=settings.key_env, recorder=self.recorder)
 
     def describe_handshake(self, service: Service) -> Handshake:
         """The request that opens a connection to ``service``."""
@@ -99,16 +108,40 @@ class Services:
 
 @asynccontextmanager
 async def open_services(
-    profile: Profile, environ: Mapping[str, str] = os.environ
+    profile: Profile,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    recorder: ServiceRecorder | None = None,
+    cassette: Cassette | None = None,
 ) -> AsyncGenerator[Services, None]:
     """Start the profile's stand-ins, if any; yield how to reach its services.
 
-    Raises UsageError, before anything opens, when the profile's end-of-turn model is missing.
+    cassette: takes the place of the services and of the profile's stand-ins.
+
+    Raises UsageError, before anything opens, when the profile's end-of-turn model is missing; and
+    DifferenceError, at the latest at the end, when a request is not as it was recorded.
     """
     if profile.turn.end_model == "smart-turn":
         find_network(profile.turn.end_model)
-    async with _open_standin(profile) as standin:
-        yield Services(profile=profile, standin=standin, environ=environ)
+    if cassette is None:
+        async with _open_standin(profile) as standin:
+            yield Services(profile=profile, standin=standin, environ=environ, recorder=recorder)
+        return
+    from voicecli.cassette.difference import Differences
+    from voicecli.cassette.player import serve_cassette
+
+    differences = Differences()
+    async with serve_cassette(cassette, differences) as standin:
+        try:
+            yield Services(
+                profile=profile, standin=standin, environ=environ, differences=differences
+            )
+        except Exception as error:
+            if differences.first is None:
+                raise
+            raise differences.first from error  # which it led to
+    if differences.first is not None:
+        raise differences.first
 
 
 def _open_standin(profile: Profile) -> AbstractAsyncContextManager[Endpoints | None]:
@@ -142,6 +175,7 @@ class Connections:
     stt: None if the user types.
     reconnect: opens another connection to the STT.
     scorer: None without an end-of-turn model.
+    differences: see ``Services``.
     """
 
     stt: Transcriber | None
@@ -150,6 +184,7 @@ class Connections:
     reconnect: Callable[[], AbstractAsyncContextManager[Transcriber]]
     detector: Detector
     scorer: EndOfTurnScorer | None
+    differences: Differences | None = None
 
 
 @asynccontextmanager
@@ -185,6 +220,7 @@ async def open_connections(
             reconnect=services.open_stt,
             detector=detector.result(),
             scorer=scorer.result(),
+            differences=services.differences,
         )
 
 
@@ -238,6 +274,8 @@ def create_session(
         interims=profile.stt.interim_results,
         timeline=timeline,
     )
+    if connections.differences is not None:  # the first one ends the session
+        session.add_event_source(connections.differences.watch())
     check = InputCheck(amplified, session.post)
     session.add_tap(check.add)
     timeline.follow(check.follow)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from voicecli.events import ConnectionOpened, Event, Truncation, Warned
+from voicecli.services.recording import ServiceRecorder
 from voicecli.settings import milliseconds, section, setting, timeout
 from voicecli.units import AudioBlock, Seconds
 
@@ -24,11 +25,13 @@ class ServiceAddress:
     """Where a service is and how to authenticate; comes from the environment, not from a profile.
 
     key_env: the name of the variable that holds the key, for messages.
+    recorder: is told what is said on the way there; None: nothing is recorded.
     """
 
     url: str
     key: str = field(repr=False)
     key_env: str
+    recorder: ServiceRecorder | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

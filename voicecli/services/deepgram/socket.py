@@ -13,9 +13,10 @@ import logging
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import (
     ConnectionClosed,
     ConnectionClosedOK,
@@ -43,7 +44,8 @@ from voicecli.services.endpoint import (
     create_proxy_error,
 )
 from voicecli.services.interfaces import Handshake, ServiceAddress
-from voicecli.services.websocket import Connection
+from voicecli.services.recording import SocketTape, keep_headers
+from voicecli.services.websocket import Connection, RecordedConnection
 from voicecli.units import Seconds
 
 PING_INTERVAL: Seconds = 20.0
@@ -111,7 +113,7 @@ class Socket:
     request_id: the service's id of the connection, to quote to its support; may be empty.
     """
 
-    def __init__(self, service: str, connection: ClientConnection, took: Seconds) -> None:
+    def __init__(self, service: str, connection: Connection, took: Seconds) -> None:
         assert connection.response is not None
         self.took = took
         self.request_id = sanitize_short(connection.response.headers.get("dg-request-id", ""))
@@ -139,7 +141,7 @@ class Socket:
 
     def abort(self) -> None:
         """Drop the connection at once, for a peer that has stopped listening."""
-        self._connection.transport.abort()
+        self._connection.abort()
 
 
 @asynccontextmanager
@@ -158,6 +160,8 @@ async def open_socket(
     options: dict[str, Any] = {}
     if proxy and proxy.secure:
         options["proxy_ssl"] = tls
+    recorder = address.recorder
+    tape = recorder.record_socket(service, handshake.path) if recorder else None
     started = clock.now()
     opening = connect(
         endpoint.websocket_url(handshake.path),
@@ -166,7 +170,7 @@ async def open_socket(
         compression=None,  # PCM does not compress, and deflating costs time
         proxy=proxy.url if proxy else None,
         ssl=tls,
-        create_connection=Connection,
+        create_connection=_choose_connection(tape),
         **options,
         open_timeout=handshake.timeout,
         ping_interval=PING_INTERVAL,
@@ -178,19 +182,33 @@ async def open_socket(
     )
     try:
         connection = await opening
+        assert isinstance(connection, Connection)
     except InvalidStatus as error:
+        answer = error.response
+        if tape is not None:
+            tape.refused(
+                answer.status_code, keep_headers(answer.headers), bytes(answer.body or b"")
+            )
         raise _status_error(service, endpoint, address.key_env, error.response) from error
     except OSError as error:
         raise create_connect_error(service, endpoint, handshake.timeout, error, proxy) from error
     except WebSocketException as error:
         raise _handshake_error(service, endpoint, proxy, error) from error
+    socket = Socket(service, connection, clock.now() - started)
+    if tape is not None:
+        tape.opened(socket.took, socket.request_id)
     try:
-        yield Socket(service, connection, clock.now() - started)
+        yield socket
     finally:
         try:
             await connection.close()
         finally:
             connection.transport.abort()  # a second cancellation would leave it open
+
+
+def _choose_connection(tape: SocketTape | None) -> Any:
+    """Return what makes the connection: the class, or one that is recorded."""
+    return Connection if tape is None else partial(RecordedConnection, tape=tape)
 
 
 def _status_error(

@@ -228,12 +228,20 @@ async def open_chat(
     tls = create_tls_context() if endpoint.secure else None
     import httpx2  # 60 ms; openai is loaded when the first reply needs it, or ahead by ``load``
 
-    async with httpx2.AsyncClient(
-        timeout=httpx2.Timeout(None, connect=settings.connect_timeout),  # the rest is timed here
+    transport: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(
         limits=httpx2.Limits(keepalive_expiry=KEEP_WARM),
         trust_env=False,
         proxy=httpx2.Proxy(proxy.url, ssl_context=tls if proxy.secure else None) if proxy else None,
         verify=tls or False,  # False: loopback, without TLS
+    )
+    if address.recorder is not None:
+        from voicecli.services.openai.recording import RecordedTransport
+
+        transport = RecordedTransport(transport, address.recorder, endpoint.path)
+    async with httpx2.AsyncClient(
+        timeout=httpx2.Timeout(None, connect=settings.connect_timeout),  # the rest is timed here
+        transport=transport,
+        trust_env=False,
     ) as http_client:
         yield ChatCompletions(settings, endpoint, address, http_client, proxy)
 
