@@ -193,8 +193,9 @@ class _RecordedSocket(SocketTape):
         self._samples = WholeSamples()
 
     @override
-    def opened(self, took: Seconds, request_id: str) -> None:
-        self._sent_at = clock.now()
+    def opened(self, headers: Mapping[str, str]) -> None:
+        took, self._sent_at = clock.now() - self._sent_at, clock.now()
+        request_id = redact_secrets(headers.get("dg-request-id", ""))
         self._lines.write(opened=round(took, MICROSECONDS), request_id=request_id)
 
     @override

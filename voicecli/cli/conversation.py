@@ -22,10 +22,11 @@ from voicecli.audio.devices.host import silence_stderr
 from voicecli.audio.echo import EchoCancellingSource, is_wanted
 from voicecli.audio.interfaces import Source
 from voicecli.audio.virtual import SilentSource, VirtualSpeaker
+from voicecli.cli.cassettes import CassetteUse
 from voicecli.errors import INTERRUPTED, DeviceError
 from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
 from voicecli.pipeline.recording import open_recording
-from voicecli.pipeline.wiring import create_session, open_connections, open_services
+from voicecli.pipeline.wiring import create_session, open_connections
 from voicecli.profile import Profile
 from voicecli.report.json_result import JsonLines
 from voicecli.terminal import keys
@@ -41,6 +42,7 @@ DisplayKind = Literal["screen", "plain", "json"]
 async def run_conversation(
     profile: Profile,
     timeline: Timeline,
+    use: CassetteUse,
     *,
     typed: bool,
     kind: DisplayKind,
@@ -49,6 +51,7 @@ async def run_conversation(
 ) -> None:
     """Hold the conversation; ``timeline`` has what happened, however it ends.
 
+    use: of cassettes.
     typed: whether the user types instead of speaking.
     out: the folder for the recording.
     warning: shown once the conversation has begun.
@@ -65,7 +68,7 @@ async def run_conversation(
         gc.collect()
         gc.freeze()  # a collection that went over all this took 35 ms; the loudspeaker ran dry
         stack.callback(gc.unfreeze)
-        services = await stack.enter_async_context(open_services(profile))
+        services = await stack.enter_async_context(use.open_services(profile))
         terminal = stack.enter_context(contextlib.ExitStack())
         opening = _open_display(
             kind, profile, typed, lambda: session.heard if session else "", bindings.quit

@@ -15,6 +15,7 @@ import typer
 from voicecli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from voicecli.cassette.reader import Cassette
     from voicecli.profile import Profile
 
 # The functions import what they need: the pipeline takes 0.5 s, which --help does not pay.
@@ -27,7 +28,8 @@ Sets = Annotated[
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated."),
 ]
 Fast = Annotated[
-    bool, typer.Option("--fast", help="Run in virtual time, without waiting (scripted only).")
+    bool,
+    typer.Option("--fast", help="Run in virtual time, without waiting (scripted, or a cassette)."),
 ]
 Out = Annotated[
     Path | None,
@@ -56,12 +58,13 @@ def load_prediction(file: Path | None) -> Mapping[str, Any] | None:
     return found
 
 
-def check_fast(profile: Profile, fast: bool) -> None:
+def check_fast(profile: Profile, fast: bool, cassette: Cassette | None = None) -> None:
     """Raise UsageError if ``--fast`` is given and ``profile`` needs real time."""
-    if fast and (profile.standin is None or profile.standin.engine != "scripted"):
+    is_scripted = profile.standin is not None and profile.standin.engine == "scripted"
+    if fast and cassette is None and not is_scripted:
         raise UsageError(
             "--fast runs in virtual time, in which no real service can keep up",
-            hint="Choose a profile with scripted stand-ins: --profile scripted.",
+            hint="Choose scripted stand-ins, --profile scripted, or a cassette, --services DIR.",
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voicecli.cli import options
+from voicecli.cli import cassettes, options
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.output import print_text
 from voicecli.sanitize import sanitize_message
@@ -56,6 +56,9 @@ def replay(
     expect: Expect = None,
     strict: Strict = False,
     predicted: options.Predicted = None,
+    record_services: cassettes.RecordServices = None,
+    record_audio: cassettes.RecordAudio = False,
+    services: cassettes.Services = None,
 ) -> None:
     """Play a recording to the agent as if spoken into the microphone, and measure its answers.
 
@@ -73,9 +76,11 @@ def replay(
     played = parse_channel(channel)
     settings = load_profile(profile, overrides=overrides or ())
     prediction = options.load_prediction(predicted)
-    options.check_fast(settings, fast)
-    options.check_out(out, force, file)
-    fetch_models_of(settings)
+    use = cassettes.choose_cassette(record_services, record_audio, services, force)
+    options.check_fast(settings, fast, use.cassette)
+    options.check_out(out, force and (out is not None or record_services is None), file)
+    if use.cassette is None:
+        fetch_models_of(settings)
     timeline = Timeline()
     if as_json:
         timeline.follow(_print_warning)
@@ -83,7 +88,7 @@ def replay(
         timeline.follow(TurnLines(print_text, settings.budgets, options.find_columns()))
     with ExitStack() as stack:
         folder = out or stack.enter_context(options.open_temporary_folder())
-        play = _play(file, played, settings, folder, timeline, polite=user == "polite")
+        play = _play(file, played, settings, folder, timeline, use, polite=user == "polite")
         clock.run(play, virtual=fast)
         from voicecli.cli.result import SessionResult  # 0.1 s, not before the recording plays
 
@@ -120,14 +125,14 @@ async def _play(
     profile: Profile,
     folder: Path,
     timeline: Timeline,
+    use: cassettes.CassetteUse,
     *,
     polite: bool,
 ) -> None:
     """Play ``file`` to the agent, and print what is wrong with it."""
     from voicecli.pipeline.recording import play_recording
-    from voicecli.pipeline.wiring import open_services
 
-    async with open_services(profile) as services:
+    async with use.open_services(profile) as services:
         warnings = await play_recording(
             file, channel, profile, services, folder, timeline, polite=polite
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli.cli import options
+from voicecli.cli import cassettes, options
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.output import print_text
 
@@ -48,6 +48,9 @@ def talk_command(
     max_minutes: Minutes = None,
     overrides: options.Sets = None,
     predicted: options.Predicted = None,
+    record_services: cassettes.RecordServices = None,
+    record_audio: cassettes.RecordAudio = False,
+    services: cassettes.Services = None,
 ) -> None:
     """Talk with the agent; see what you wait for.
 
@@ -70,12 +73,16 @@ def talk_command(
     elif warning := explain_half_duplex(settings, has_canceller=echo.is_installed()):
         settings = load_profile(profile, overrides=[*sets, HALF_DUPLEX])
     prediction = options.load_prediction(predicted)
-    options.check_out(out, force)
-    fetch_models_of(settings)
+    use = cassettes.choose_cassette(record_services, record_audio, services, force)
+    options.check_out(out, force and (out is not None or record_services is None))
+    if use.cassette is None:
+        fetch_models_of(settings)
     moves = options.find_columns() is not None and not plain
     kind: DisplayKind = "json" if as_json else "screen" if moves else "plain"
     timeline, failure = Timeline(), None
-    talk = run_conversation(settings, timeline, typed=text, kind=kind, out=out, warning=warning)
+    talk = run_conversation(
+        settings, timeline, use, typed=text, kind=kind, out=out, warning=warning
+    )
     try:
         clock.run(talk)
     except BrokenPipeError:  # nobody would read the numbers

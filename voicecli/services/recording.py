@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from voicecli.units import Seconds
-
 KEPT_HEADERS = (
     "content-type",
     "content-encoding",
     "dg-error",
+    "dg-request-id",
     "location",
     "retry-after",
     "x-request-id",
@@ -26,7 +25,7 @@ KEPT_HEADERS = (
 class SocketTape(Protocol):
     """Takes the reports of one WebSocket."""
 
-    def opened(self, took: Seconds, request_id: str) -> None:
+    def opened(self, headers: Mapping[str, str]) -> None:
         """The service has accepted the handshake."""
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> None:

@@ -11,9 +11,12 @@ from typing import Any
 from typing_extensions import override
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import DATA_OPCODES, Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import Event
 
-from voicecli.services.recording import SocketTape
+from voicecli.services.recording import SocketTape, keep_headers
+
+SWITCHING_PROTOCOLS = 101
 
 
 class Connection(ClientConnection):
@@ -45,7 +48,13 @@ class RecordedConnection(Connection):
     @override
     def process_event(self, event: Event) -> None:
         super().process_event(event)
-        if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
+        if isinstance(event, Response):
+            headers = keep_headers(event.headers)
+            if event.status_code == SWITCHING_PROTOCOLS:
+                self._tape.opened(headers)
+            else:
+                self._tape.refused(event.status_code, headers, bytes(event.body or b""))
+        elif isinstance(event, Frame) and event.opcode in DATA_OPCODES:
             if event.opcode is not Opcode.CONT:
                 self._is_text = event.opcode is Opcode.TEXT
             self._parts.append(bytes(event.data))
@@ -70,6 +79,6 @@ class RecordedConnection(Connection):
         close = theirs or ours
         lost = ours is None and not self._aborted
         by_service = lost if theirs is None else bool(self.protocol.close_rcvd_then_sent)
-        if self.response is not None and self.response.status_code == 101:
+        if self.response is not None and self.response.status_code == SWITCHING_PROTOCOLS:
             code, reason = (int(close.code), close.reason) if close else (1006, "")
             self._tape.closed(code, reason, by_service=by_service)

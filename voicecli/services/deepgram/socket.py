@@ -44,7 +44,7 @@ from voicecli.services.endpoint import (
     create_proxy_error,
 )
 from voicecli.services.interfaces import Handshake, ServiceAddress
-from voicecli.services.recording import SocketTape, keep_headers
+from voicecli.services.recording import SocketTape
 from voicecli.services.websocket import Connection, RecordedConnection
 from voicecli.units import Seconds
 
@@ -184,21 +184,13 @@ async def open_socket(
         connection = await opening
         assert isinstance(connection, Connection)
     except InvalidStatus as error:
-        answer = error.response
-        if tape is not None:
-            tape.refused(
-                answer.status_code, keep_headers(answer.headers), bytes(answer.body or b"")
-            )
         raise _status_error(service, endpoint, address.key_env, error.response) from error
     except OSError as error:
         raise create_connect_error(service, endpoint, handshake.timeout, error, proxy) from error
     except WebSocketException as error:
         raise _handshake_error(service, endpoint, proxy, error) from error
-    socket = Socket(service, connection, clock.now() - started)
-    if tape is not None:
-        tape.opened(socket.took, socket.request_id)
     try:
-        yield socket
+        yield Socket(service, connection, clock.now() - started)
     finally:
         try:
             await connection.close()
