@@ -19,9 +19,11 @@ from tests.support.terminals import painted
 from tests.support.timelines import OPENED, Exchange
 from voicecli import clock
 from voicecli.events import InterimTranscript, SpeechStarted
+from voicecli.metrics.summary import Budgets
 from voicecli.metrics.turns import measure_turns
 from voicecli.profile import load_profile
-from voicecli.report.waterfall import render_waterfall
+from voicecli.report.html.waterfall import render_turn
+from voicecli.report.json_result import encode_turn
 from voicecli.terminal.keys import SPEAKING_KEYS
 from voicecli.terminal.screen import Screen
 from voicecli.units import AudioBlock
@@ -98,7 +100,7 @@ def draw_live_screen() -> str:
 def draw_turn() -> str:
     """Return the waterfall of the first turn, as SVG."""
     (turn,) = measure_turns(CONVERSATION[0].entries())
-    return render_waterfall(turn)
+    return render_turn(encode_turn(turn, Budgets()))
 
 
 PICTURES: dict[str, Callable[[], str]] = {"live.svg": draw_live_screen, "turn.svg": draw_turn}

@@ -193,3 +193,54 @@ def test_what_is_not_a_kept_session(home: Path, capsys: pytest.CaptureFixture[st
     kept = home / "timeline.jsonl"
     kept.write_text(kept.read_text().replace("InterimTranscript", "Interim"))
     assert 'timeline.jsonl:3: unknown event "Interim"' in refusal(capsys, ".")
+
+
+# ── the report with pictures ─────────────────────────────────────────────────
+
+
+def test_html_holds_every_turn_and_the_sound(
+    session: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report("out", "--html", "page.html") == 0
+    assert capsys.readouterr().out == session.replace(f"\n{KEPT}\n", "")
+    page = Path("page.html").read_text()
+    assert page.count('class="area waterfall"') == 3
+    assert 'src="data:audio/ogg;base64,' in page
+    assert '<h1 dir="auto">out</h1>' in page
+    assert "virtual time" in page
+
+
+def test_replay_writes_the_same_page_at_once(home: Path, session: str) -> None:
+    arguments = ["--no-env", "replay", "in.wav", *FAST, "--html", "page.html"]
+    assert run(arguments) == 0
+    page = Path("page.html").read_text()
+    assert page.count('class="area waterfall"') == 3
+    assert '<h1 dir="auto">in.wav</h1>' in page
+    assert "profile scripted · virtual time" in page
+
+
+def test_html_is_written_when_an_expectation_is_missed(session: str) -> None:
+    assert report("out", "--html", "page.html", "--expect", "mouth_to_ear.p50<1") == 1
+    assert "✗ mouth_to_ear.p50&lt;1" in Path("page.html").read_text()
+
+
+def test_html_without_the_recording(session: str) -> None:
+    shutil.copy("out/timeline.jsonl", "moved.jsonl")
+    assert report("moved.jsonl", "--html", "page.html") == 0
+    page = Path("page.html").read_text()
+    assert "<audio" not in page
+    assert page.count('class="area waterfall"') == 3
+
+
+def test_where_html_cannot_be_written(session: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("folder.html").mkdir()
+    kept = Path("in.wav").read_bytes()
+    for name, why in {
+        "in.wav": "--html in.wav: not an HTML file. Name a file that ends in .html.",
+        "folder.html": "folder.html cannot be written: it is a folder.",
+        "none/page.html": "none/page.html cannot be written: its folder does not exist",
+    }.items():
+        assert why in refusal(capsys, "out", "--html", name)
+        assert run(["--no-env", "replay", "in.wav", *FAST, "--html", name]) == 2
+        assert why in capsys.readouterr().err
+    assert Path("in.wav").read_bytes() == kept

@@ -43,6 +43,13 @@ Predicted = Annotated[
     ),
 ]
 
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write a report with pictures and the sound: one HTML file."
+    ),
+]
+
 
 def load_prediction(file: Path | None) -> Mapping[str, Any] | None:
     """Return the prediction of the saved probe ``file``; raises InputError if it has none."""
@@ -97,6 +104,18 @@ def check_out(out: Path | None, force: bool, source: Path | None = None) -> None
         raise InputError(
             f"{kept[0]} exists", hint="Replace it with --force, or name another folder."
         )
+
+
+def check_html(file: Path | None) -> None:
+    """Raise UsageError if no page can be written to ``file``, before anything is measured."""
+    if file is None:
+        return
+    if file.suffix.lower() not in (".html", ".htm"):  # it might be a recording
+        raise UsageError(f"--html {file}: not an HTML file", hint="Name a file that ends in .html.")
+    folder = file.absolute().parent
+    if file.is_dir() or not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        why = "it is a folder" if file.is_dir() else "its folder does not exist or is not yours"
+        raise UsageError(f"{file} cannot be written: {why}", hint="Name another --html.")
 
 
 def find_columns() -> int | None:

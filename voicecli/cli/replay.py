@@ -56,6 +56,7 @@ def replay(
     expect: Expect = None,
     strict: Strict = False,
     predicted: options.Predicted = None,
+    html: options.Html = None,
     record_services: cassettes.RecordServices = None,
     record_audio: cassettes.RecordAudio = False,
     services: cassettes.Services = None,
@@ -76,6 +77,7 @@ def replay(
     played = parse_channel(channel)
     settings = load_profile(profile, overrides=overrides or ())
     prediction = options.load_prediction(predicted)
+    options.check_html(html)
     use = cassettes.choose_cassette(record_services, record_audio, services, force)
     options.check_fast(settings, fast, use.cassette)
     options.check_out(out, force and (out is not None or record_services is None), file)
@@ -107,6 +109,9 @@ def replay(
             print_text(result.as_json())
         else:
             result.print_lines(out)
+        if html is not None:
+            pace = "virtual time" if fast else "real time"
+            result.write_page(html, file.name, [pace])
     result.judge()
 
 

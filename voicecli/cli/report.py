@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli.cli.options import Predicted, find_columns, load_prediction
+from voicecli.cli.options import (
+    Html,
+    Predicted,
+    check_html,
+    find_columns,
+    load_prediction,
+)
 from voicecli.cli.output import print_text
 from voicecli.cli.replay import AsJson, Expect, Strict
 from voicecli.errors import InputError
@@ -28,6 +34,7 @@ def report(
     expect: Expect = None,
     strict: Strict = False,
     predicted: Predicted = None,
+    html: Html = None,
 ) -> None:
     """Print turns, summary and result of a session that talk or replay kept with --out.
 
@@ -45,6 +52,7 @@ def report(
 
     thresholds = [parse_threshold(text) for text in expect or ()]
     prediction = load_prediction(predicted)
+    check_html(html)
     file = kept / TIMELINE if kept.is_dir() else kept
     saved = _load(file)
     timeline, folder = saved.timeline, file.parent
@@ -65,6 +73,9 @@ def report(
         for entry in timeline:
             write_lines(entry)
         result.print_lines()
+    if html is not None:
+        pace = "virtual time" if saved.header.clock_origin is None else "real time"
+        result.write_page(html, folder.resolve().name, [pace, saved.header.started])
     if any(isinstance(entry, InputEnded) for entry in timeline):
         result.judge()
     else:

@@ -81,6 +81,29 @@ class SessionResult:
         """Write the JSON to ``file``."""
         write_text_file(file, self.as_json() + "\n")
 
+    def write_page(self, file: Path, name: str, conditions: Sequence[str]) -> None:
+        """Write the report with pictures to ``file``.
+
+        name: what was played, or the session's folder.
+        conditions: how it was measured, a clause each.
+        """
+        from voicecli.report.html.marks import list_marks
+        from voicecli.report.html.recording import read_recording
+        from voicecli.report.html.session import SessionPage
+
+        profile = f"profile {self.profile_name}" if self.profile_name else ""
+        machine = self.environment.get("platform", "")
+        page = SessionPage(
+            name=name,
+            conditions=[one for one in (profile, *conditions, machine) if one],
+            measured=self._measured,
+            verdicts=[(one.met, format_verdict(one)) for one in self._verdicts],
+            marks=list_marks(self.timeline, self._measured.turns),
+            recording=read_recording(self.folder / CONVERSATION) if self.folder else None,
+            predicted=self.predicted,
+        )
+        write_text_file(file, page.render())
+
     def judge(self) -> None:
         """Raise the VoiceError that stands for the session's exit code, if it failed."""
         failures = [turn.failure for turn in self._measured.turns if turn.failure is not None]

@@ -35,7 +35,7 @@ def read_text_file(path: Path) -> str:
 
 
 def write_text_file(path: Path, text: str) -> None:
-    """Write ``text``, which is ASCII, to ``path``, or leave what is there as it is.
+    """Write ``text`` to ``path`` as UTF-8, or leave what is there as it is.
 
     Raises OSError, whose filename is ``path``.
     """
@@ -43,7 +43,7 @@ def write_text_file(path: Path, text: str) -> None:
     replaces = (target.is_file() or not target.exists()) and os.access(target.parent, os.W_OK)
     file = target.with_name(f"{target.name}.part") if replaces else target
     try:
-        file.write_text(text, encoding="ascii")
+        file.write_text(text, encoding="utf-8")
         if replaces:
             file.replace(target)
     except OSError as error:

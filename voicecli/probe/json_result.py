@@ -128,6 +128,11 @@ def _has_shape(result: Mapping[str, Any]) -> bool:
         return False
     if not isinstance(prediction, dict):
         return prediction is None
+    stages = prediction.get("mean_stages_ms", {})
+    if not isinstance(stages, dict) or not all(
+        isinstance(one, int | float) for one in stages.values()
+    ):
+        return False
     return all(
         isinstance(prediction.get(key, ""), int | float | None) for key in ("p50_ms", "p95_ms")
     )

@@ -56,7 +56,7 @@ def build_result(
         "profile": {"name": profile_name or None, "hash": hash_profile(resolved)},
         "environment": dict(environment),
         "measurement": {"reliable": not doubts, "reasons": doubts},
-        "turns": [_turn(turn, budgets) for turn in turns],
+        "turns": [encode_turn(turn, budgets) for turn in turns],
         "summary": {name: encode_distribution(one) for name, one in summary.distributions.items()},
         "budgets_ms": {name: to_ms(one) for name, one in asdict(budgets).items()},
         "ledger": _usage(usage),
@@ -84,7 +84,8 @@ def describe_environment() -> dict[str, str]:
     }
 
 
-def _turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
+def encode_turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
+    """Return a turn as plain data; its foreign text is safe to print."""
     why = turn.failure
     stages = round_parts(turn.stages, turn.mouth_to_ear or 0.0, 1_000_000)  # to the microsecond
     return {

@@ -32,7 +32,17 @@ def format_summary(
 
 
 def _format_percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> list[str]:
-    """The table: mouth-to-ear, its stages, and what each service took by itself."""
+    return [*format_table(list_percentiles(turns, summary, budgets)), *PERCENTILE_NOTES]
+
+
+PERCENTILE_NOTES = (
+    "Indented: what was waited for; the percentiles of parts do not add up.",
+    "raw: what a service took by itself, waited for or not.",
+)
+
+
+def list_percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budgets) -> list[list[str]]:
+    """List the rows of a table, heads first: mouth-to-ear, its stages, each service by itself."""
     missed = [one.metric for turn in turns for one in find_overruns(turn, budgets)]
     found = summary.distributions
     rows = [["ms", "n", "P50", "P95", "max", "budget", "over"]]
@@ -44,11 +54,7 @@ def _format_percentiles(turns: Sequence[Turn], summary: Summary, budgets: Budget
             over = str(missed.count(metric.name))
             budget = getattr(budgets, service)
             rows.append(_format_row(metric.raw_name, found[metric.raw_name], budget, over))
-    return [
-        *format_table(rows),
-        "Indented: what was waited for; the percentiles of parts do not add up.",
-        "raw: what a service took by itself, waited for or not.",
-    ]
+    return rows
 
 
 def _format_row(
