@@ -11,7 +11,8 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ from voicecli.services.openai.answer import Answer, Wait
 from voicecli.services.openai.body import Frame
 from voicecli.services.openai.errors import ErrorFactory, find_request_id
 from voicecli.services.openai.library import library
+from voicecli.services.openai.models import HOST, check_model, find_model
 from voicecli.services.openai.problems import find_error, read_problem
 from voicecli.services.openai.reply import ReplyReader
 from voicecli.services.openai.request import ChatRequest
@@ -64,18 +66,23 @@ _HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PR
 
 @dataclass(eq=False)
 class ChatCompletions(LanguageModel):
-    """An LLM whose connections are kept warm."""
+    """An LLM whose connections are kept warm.
+
+    notes: what the user should know, a sentence each; told with the first reply.
+    """
 
     settings: ChatSettings
     endpoint: Endpoint
     address: ServiceAddress
     http_client: httpx2.AsyncClient
     proxy: Proxy | None = None
+    notes: list[str] = field(default_factory=list)
     request_id: str = ""
 
     def __post_init__(self) -> None:
         self._errors = ErrorFactory(self.endpoint, self.settings, self.proxy)
-        self._request = ChatRequest(self.settings)
+        self._request = ChatRequest(self.settings, is_openai=self.endpoint.host == HOST)
+        self.notes += self._request.advice
         self._warned: set[str] = set()
 
     @cached_property
@@ -99,6 +106,8 @@ class ChatCompletions(LanguageModel):
     @override
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[Piece, None]:
         await self.load()
+        while self.notes:
+            yield _warn(self.notes.pop(0))
         wait = Wait()
         wait.restart(self.settings.first_token_timeout, "word")
         accepted = False
@@ -219,9 +228,11 @@ async def open_chat(
     """Open an LLM; it connects at the first reply.
 
     Raises ProfileError for the URL, CredentialsError without a usable key, UsageError for a
-    variable of the environment that cannot be used.
+    variable of the environment that cannot be used, and for a model that OpenAI has shut down.
     """
     endpoint = check_url("llm", address.url)
+    is_openai = endpoint.host == HOST
+    notes = list(check_model(settings, datetime.now(UTC).date())) if is_openai else []
     check_key("llm", endpoint, address.key, address.key_env)
     _check_variables()
     proxy = endpoint.find_proxy(websocket=False)
@@ -243,7 +254,7 @@ async def open_chat(
         transport=transport,
         trust_env=False,
     ) as http_client:
-        yield ChatCompletions(settings, endpoint, address, http_client, proxy)
+        yield ChatCompletions(settings, endpoint, address, http_client, proxy, notes)
 
 
 def _check_variables() -> None:
@@ -276,8 +287,9 @@ def _handshake(settings: ChatSettings, address: ServiceAddress) -> Handshake:
 
 
 def _list_price(settings: ChatSettings) -> tuple[float, ...] | None:
-    """Of prompt and reply; cached prompts are half as much."""
-    return {"gpt-4o-mini": (0.15, 0.60)}.get(settings.model)
+    """Of prompt and reply; cached prompts are half as much, or less."""
+    model = find_model(settings.model)
+    return model.price if model is not None else None
 
 
 CHAT_COMPLETIONS = LlmProvider(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from voicecli.services.interfaces import Message
+from voicecli.services.openai.models import find_least_effort, list_refused
 from voicecli.services.openai.problems import Problem
 from voicecli.services.openai.settings import LIMITS, ChatSettings
 
@@ -30,9 +31,13 @@ _UNKNOWN_CODES = {
 
 
 class ChatRequest:
-    """The fields of a request, without those that the server has refused in this session."""
+    """The fields of a request, without those that the server has refused in this session.
 
-    def __init__(self, settings: ChatSettings) -> None:
+    is_openai: whether the server is OpenAI's, whose models are known.
+    advice: what is left out from the beginning, a sentence for the user each.
+    """
+
+    def __init__(self, settings: ChatSettings, *, is_openai: bool = False) -> None:
         self._extra = settings.extra
         self._fields: dict[str, Any] = {
             "model": settings.model,
@@ -43,9 +48,13 @@ class ChatRequest:
             self._fields[settings.max_tokens_name] = settings.max_tokens
         if settings.temperature is not None:
             self._fields["temperature"] = settings.temperature
+        if is_openai and (effort := find_least_effort(settings)) is not None:
+            self._fields["reasoning_effort"] = effort
         self._fields |= json.loads(json.dumps(settings.extra, default=str))  # a date becomes text
         self._fields = {name: value for name, value in self._fields.items() if value is not None}
         self._refused: set[str] = set()
+        known = list_refused(settings) if is_openai else []
+        self.advice = [self._drop(name) for name in known]
 
     def build(self, messages: Sequence[Message]) -> dict[str, Any]:
         """Build the body of a request."""
