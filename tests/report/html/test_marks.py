@@ -62,7 +62,7 @@ def test_a_discarded_turn_is_not_cut_audibly() -> None:
     assert "cut" not in found
     assert "reply" not in found
     assert "wait" not in found
-    assert found["commit"] == [(1.3, 1.3)]
+    assert found["commit"] == found["cutoff"] == [(1.3, 1.3)]
 
 
 def test_turns_follow_each_other() -> None:

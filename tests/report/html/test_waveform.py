@@ -41,6 +41,7 @@ def test_marks_are_where_they_happened() -> None:
         mark("turn", 1.0, 2.0), mark("speech", 1.0, 2.0, None), mark("pause", 1.4, 1.6, None),
         mark("commit", 2.5, 2.5), mark("wait", 2.0, 2.8), mark("reply", 2.8, 6.0),
         mark("duck", 5.0, 5.2), mark("hold", 5.2, 5.5), mark("cut", 5.5, 5.5),
+        mark("cutoff", 2.5, 2.5),
     ]  # fmt: skip
     picture = read_picture(draw_waveform(envelope(10), marks))
     for kind, span in {
@@ -48,7 +49,12 @@ def test_marks_are_where_they_happened() -> None:
         "duck": (50, 52), "hold": (52, 55),
     }.items():  # fmt: skip
         assert list_spans(picture, f"mark-{kind}") == [pytest.approx(span)]
-    for kind, at in {"commit": (25, 25), "cut": (55, 55), "wait": (20, 28)}.items():
+    for kind, at in {
+        "commit": (25, 25),
+        "cut": (55, 55),
+        "cutoff": (25, 25),
+        "wait": (20, 28),
+    }.items():
         (line,) = find_all(picture, "line", f"mark-{kind}")
         assert (place(line, "x1"), place(line, "x2")) == pytest.approx(at)
     assert list_texts(picture, "took") == ["800 ms"]

@@ -11,7 +11,9 @@ from voicecli.metrics.turns import Turn
 from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
-MarkKind = Literal["turn", "speech", "pause", "commit", "wait", "reply", "duck", "hold", "cut"]
+MarkKind = Literal[
+    "turn", "speech", "pause", "commit", "wait", "reply", "duck", "hold", "cut", "cutoff"
+]
 """What is marked.
 
 turn: the user's, from the first voiced frame to its end.
@@ -21,6 +23,7 @@ wait: mouth-to-ear.
 reply: what was heard of the agent.
 duck, hold: the agent's volume was lowered; its playback was paused.
 cut: the reply was stopped after some of it was heard; an instant.
+cutoff: a commitment that cuts the user off; an instant.
 """
 
 
@@ -50,7 +53,10 @@ def list_marks(timeline: Iterable[Entry], turns: Sequence[Turn]) -> list[Mark]:
         for one in turns
         if one.mouth_to_ear is not None and one.heard_at is not None
     ]
-    return sorted([*fold.marks, *waits], key=lambda mark: (mark.start, mark.kind))
+    cutoffs = [
+        Mark(kind="cutoff", start=one.at, end=one.at, turn=one.turn) for one in turns if one.cut_off
+    ]
+    return sorted([*fold.marks, *waits, *cutoffs], key=lambda mark: (mark.start, mark.kind))
 
 
 @dataclass(slots=True)

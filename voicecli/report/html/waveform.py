@@ -52,7 +52,8 @@ LEGEND: dict[MarkKind, str] = {
     "reply": "reply heard",
     "duck": "ducked",
     "hold": "held",
-    "cut": "cut",
+    "cut": "reply cut",
+    "cutoff": "user cut off",
 }
 """What the marks stand for; a turn is named by its number."""
 
@@ -128,6 +129,7 @@ def _draw_row(
         text(".name", x="0", dx="-8", y=str(agent_top + LANE // 2 + 4), text_anchor="end")["agent"],
         [_draw_label(span, scale) for span in labels if _is_in(span.start, span.end, scale)],
         voices,
+        [lanes.name_turn(mark) for mark in here if mark.kind == "turn"],
         [lanes.draw(mark) for mark in here if mark.kind != "turn"],
         line(".playhead", x1="0", x2="0", y1="0", y2=str(height), visibility="hidden"),
     ]
@@ -202,11 +204,7 @@ class _Lanes:
         middle = (self.user_bottom + self.agent_top) // 2
         match mark.kind:
             case "turn":
-                shape = self._band(mark.kind, start, end, self.user_bottom - LANE, LANE)
-                name = text(
-                    ".small", x=percent(start), dx="3", y=str(self.user_bottom - LANE + 10)
-                )[f"#{mark.turn}"]
-                return g[words, shape, name if mark.start >= self.scale.low else None]
+                return self._band(mark.kind, start, end, self.user_bottom - LANE, LANE)[words]
             case "speech" | "pause":
                 return self._band(mark.kind, start, end, self.user_bottom + 1, BAND)[words]
             case "reply":
@@ -220,7 +218,19 @@ class _Lanes:
                 top, bottom = str(self.user_bottom), str(self.agent_top)
                 return line(".mark-commit", x1=x, x2=x, y1=top, y2=bottom)[words]
             case "cut":
-                return g[words, self._draw_cut(percent(start))]
+                return g[
+                    words, self._draw_cut(mark.kind, percent(start), self.agent_top, self.bottom)
+                ]
+            case "cutoff":
+                above = self.user_bottom - LANE
+                return g[words, self._draw_cut(mark.kind, percent(start), above, self.agent_top)]
+
+    def name_turn(self, mark: Mark) -> Element | None:
+        """Write the number of a turn where it begins."""
+        if mark.start < self.scale.low:
+            return None
+        place = {"x": percent(self.scale.place(mark.start)), "y": str(self.user_bottom - LANE + 10)}
+        return text(".small", place, dx="3")[f"#{mark.turn}"]
 
     def _band(self, kind: str, start: float, end: float, top: int, height: int) -> Element:
         return rect(
@@ -241,9 +251,8 @@ class _Lanes:
             text(".took", x=percent(x), dx=dx, y=str(y + 4), text_anchor=anchor)[took],
         ]
 
-    def _draw_cut(self, x: str) -> Element:
-        middle = str(self.agent_top + 12)
+    def _draw_cut(self, kind: str, x: str, top: int, bottom: int) -> Element:
         return g[
-            line(".mark-cut", x1=x, x2=x, y1=str(self.agent_top), y2=str(self.bottom)),
-            text(".cut", x=x, dx="3", y=middle)["✕"],
+            line(class_=f"mark-{kind}", x1=x, x2=x, y1=str(top), y2=str(bottom)),
+            text(".cut", x=x, dx="3", y=str(top + 12))["✕"],
         ]
