@@ -175,6 +175,20 @@ def find_first_error(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
     return error
 
 
+def list_leaves(error: BaseException) -> list[BaseException]:
+    """List the errors in a group and the groups within it; an error that is none by itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in list_leaves(inner)]
+    return [error]
+
+
+def choose_failure(leaves: Iterable[BaseException]) -> VoiceError | None:
+    """Return the failure to report of several: a refused key explains a lost service."""
+    kinds = CredentialsError, UsageError, DeviceError, ServiceError, VoiceError
+    known = [leaf for leaf in leaves if isinstance(leaf, VoiceError)]
+    return next((one for kind in kinds for one in known if isinstance(one, kind)), None)
+
+
 def suggest(
     word: str, known: Iterable[str], *, limit: int = 1, cutoff: float = 0.6, prefix: str = ""
 ) -> str:

@@ -109,7 +109,7 @@ def test_a_result_is_whole_or_absent(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         unit = make_unit()
         (tmp_path / RESULTS).mkdir()
-        (tmp_path / RESULTS / f".{unit.id}.json.tmp").write_text('{"schema_ver')
+        (tmp_path / RESULTS / f"{unit.id}.json.part").write_text('{"schema_ver')
         assert not store.is_measured(unit)
         store.write_plan([unit])
         store.write_result(UnitResult(unit=unit, result={}))

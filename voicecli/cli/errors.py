@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -17,14 +16,7 @@ from typing import Protocol, runtime_checkable
 import typer
 
 from voicecli.cli.output import print_text
-from voicecli.errors import (
-    INTERRUPTED,
-    CredentialsError,
-    DeviceError,
-    ServiceError,
-    UsageError,
-    VoiceError,
-)
+from voicecli.errors import INTERRUPTED, VoiceError, choose_failure, list_leaves
 from voicecli.sanitize import sanitize_message
 
 BUG = 70
@@ -51,9 +43,6 @@ EXIT_CODES = {
     UNREAD: "the reader of the output closed it early",
 }
 
-_PRIORITY = CredentialsError, UsageError, DeviceError, ServiceError, VoiceError
-"""Of several failures the first kind is reported: a refused key explains a lost service."""
-
 _LOG_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
@@ -71,7 +60,7 @@ def print_error(error: BaseException, *, debug: bool = False) -> int:
 
     debug: print the traceback first.
     """
-    leaves = list(_flatten(error))
+    leaves = list_leaves(error)
     if any(isinstance(leaf, KeyboardInterrupt | typer.Abort) for leaf in leaves):
         return INTERRUPTED
     if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):
@@ -83,21 +72,12 @@ def print_error(error: BaseException, *, debug: bool = False) -> int:
     for leaf in leaves:
         if not isinstance(leaf, VoiceError | OSError):
             return _print_bug(leaf)
-    known = [leaf for kind in _PRIORITY for leaf in leaves if isinstance(leaf, kind)]
-    if not known:
+    first = choose_failure(leaves)
+    if first is None:
         return _print_os_error(next(leaf for leaf in leaves if isinstance(leaf, OSError)))
-    first = known[0]
     text = str(first)
     _print(f"error: {text}" if text.endswith((".", "!", "?", ")")) else f"error: {text}.")
     return first.exit_code
-
-
-def _flatten(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _flatten(inner)
-    else:
-        yield error
 
 
 def _print_click_error(error: _ClickError) -> int:

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 
 # The functions import what they need: the pipeline takes 0.5 s, which --help does not pay.
 
+DEFAULT_PROFILE = "default"
+
 ProfileName = Annotated[
     str, typer.Option("--profile", "-p", metavar="NAME", help="Name or file of a profile.")
+]
+ProfileNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile", "-p", metavar="NAME", help="Name or file of a profile; may be repeated."
+    ),
 ]
 Sets = Annotated[
     list[str] | None,

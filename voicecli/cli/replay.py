@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +12,7 @@ import typer
 from voicecli.cli import cassettes, options
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.output import print_text
+from voicecli.errors import UsageError
 from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
     from voicecli.profile import Profile
     from voicecli.timeline import Entry, Timeline
 
-File = Annotated[
-    Path, typer.Argument(help="A recording: WAV, FLAC or OGG, any rate, any channels.")
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE…",
+        help="Recordings of any rate and channels; folders, globs, manifests (YAML, JSON lines).",
+    ),
 ]
 ChannelName = Annotated[
     str | None,
@@ -41,13 +47,24 @@ Expect = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 6 if a measurement is not reliable.")
 ]
+Repeat = Annotated[int, typer.Option(min=1, metavar="N", help="Replay each recording N times.")]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=256,
+        metavar="K",
+        show_default="as many as stay exact",
+        help="Sessions side by side, in real time.",
+    ),
+]
 
 
 def replay(
-    file: File,
+    files: Files,
     channel: ChannelName = None,
     user: User = "polite",
-    profile: options.ProfileName = "default",
+    profiles: options.ProfileNames = None,
     out: options.Out = None,
     force: options.Force = False,
     as_json: AsJson = False,
@@ -60,24 +77,48 @@ def replay(
     record_services: cassettes.RecordServices = None,
     record_audio: cassettes.RecordAudio = False,
     services: cassettes.Services = None,
+    repeat: Repeat = 1,
+    concurrency: Concurrency = None,
 ) -> None:
-    """Play a recording to the agent as if spoken into the microphone, and measure its answers.
+    """Play recordings to the agent as if spoken into the microphone, and measure its answers.
 
     Streams in real time, answers into a virtual loudspeaker, and ends when the last reply has been
-    played.
+    played.  Several recordings, profiles or repeats give tables over all of them; with --out, the
+    same command goes on where an earlier one ended.
     """
     from voicecli import clock
     from voicecli.audio.channels import parse_channel
+    from voicecli.corpus.manifest import is_corpus
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
     from voicecli.report.turn_lines import TurnLines
     from voicecli.timeline import RESULT, Timeline
 
     thresholds = [parse_threshold(text) for text in expect or ()]
-    played = parse_channel(channel)
-    settings = load_profile(profile, overrides=overrides or ())
     prediction = options.load_prediction(predicted)
     options.check_html(html)
+    played = parse_channel(channel)
+    names = profiles or [options.DEFAULT_PROFILE]
+    if len(files) > 1 or is_corpus(files[0]) or len(names) > 1 or repeat > 1:
+        from voicecli.cli.corpus import Judgement, replay_corpus
+        from voicecli.corpus.plan import Conditions
+
+        _refuse_for_several(
+            {"--record-services": record_services, "--services": services, "--html": html}
+        )
+        replay_corpus(
+            files,
+            profiles or (),
+            overrides or (),
+            Conditions(channel=played, user=user, fast=fast, repeats=repeat),
+            Judgement(thresholds, strict, prediction, as_json),
+            out=out,
+            force=force,
+            concurrency=concurrency,
+        )
+        return
+    file, profile = Path(files[0]), names[0]
+    settings = load_profile(profile, overrides=overrides or ())
     use = cassettes.choose_cassette(record_services, record_audio, services, force)
     options.check_fast(settings, fast, use.cassette)
     options.check_out(out, force and (out is not None or record_services is None), file)
@@ -113,6 +154,13 @@ def replay(
             pace = "virtual time" if fast else "real time"
             result.write_page(html, file.name, [pace])
     result.judge()
+
+
+def _refuse_for_several(given: Mapping[str, object]) -> None:
+    """Raise UsageError for options of which each recording needs its own."""
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name} is for one recording", hint="Replay them one by one.")
 
 
 def _print_warning(entry: Entry) -> None:

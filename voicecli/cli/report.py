@@ -36,7 +36,7 @@ def report(
     predicted: Predicted = None,
     html: Html = None,
 ) -> None:
-    """Print turns, summary and result of a session that talk or replay kept with --out.
+    """Print turns, summary and result of what talk or replay kept with --out.
 
     Everything is computed from the timeline, with the budgets of the profile in its header.  If
     conversation.wav lies beside it, the turns are checked against the recording.  The exit code is
@@ -45,6 +45,7 @@ def report(
     """
     from voicecli.audio.recorder import CONVERSATION
     from voicecli.cli.result import SessionResult
+    from voicecli.corpus.store import is_store
     from voicecli.events import InputEnded
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import restore_profile
@@ -53,6 +54,11 @@ def report(
     thresholds = [parse_threshold(text) for text in expect or ()]
     prediction = load_prediction(predicted)
     check_html(html)
+    if is_store(kept):
+        from voicecli.cli.corpus import Judgement, report_corpus
+
+        report_corpus(kept, Judgement(thresholds, strict, prediction, as_json))
+        return
     file = kept / TIMELINE if kept.is_dir() else kept
     saved = _load(file)
     timeline, folder = saved.timeline, file.parent

@@ -12,13 +12,11 @@ from voicecli.cli.output import print_text
 from voicecli.environment.files import write_text_file
 from voicecli.errors import NoReplyError, ServiceError, ThresholdError, UnreliableError
 from voicecli.events import ConnectionLost, SpeechStarted, UserQuit
-from voicecli.metrics.stages import MOUTH_TO_EAR
 from voicecli.metrics.thresholds import Threshold, evaluate
 from voicecli.profile import Profile
-from voicecli.report.format import to_ms
 from voicecli.report.json_result import describe_environment, dump_result
 from voicecli.report.measurement import measure_session
-from voicecli.report.summary_lines import format_summary, format_verdict
+from voicecli.report.summary_lines import format_prediction, format_summary, format_verdict
 from voicecli.timeline import RESULT, TIMELINE, Entry, Timeline
 
 
@@ -62,13 +60,7 @@ class SessionResult:
     def _compare_prediction(self) -> list[str]:
         if self.predicted is None:
             return []
-        measured = self._measured.summary.distributions[MOUTH_TO_EAR.name]
-        both = [
-            f"{name.upper()} {_ms(self.predicted[f'{name}_ms'])} predicted, "
-            f"{_ms(to_ms(getattr(measured, name)))} measured"
-            for name in ("p50", "p95")
-        ]
-        return [f"mouth-to-ear: {'; '.join(both)} (n = {measured.n})"]
+        return [format_prediction(self.predicted, self._measured.summary)]
 
     def as_json(self) -> str:
         """Return everything as JSON, every turn included."""
@@ -151,7 +143,3 @@ def _strip_service(reason: str) -> str:
     """Return ``reason`` without the name of the service, which the error puts before it."""
     head, colon, rest = reason.partition(": ")
     return rest if colon and head in ("STT", "LLM", "TTS") else reason
-
-
-def _ms(value: float | None) -> str:
-    return "withheld" if value is None else f"{value:.0f} ms"

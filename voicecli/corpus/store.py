@@ -11,7 +11,6 @@ result is not measured again; a unit that failed is.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 
 from voicecli.audio.recorder import lock_folder
 from voicecli.corpus.unit import Unit, UnitResult
+from voicecli.environment.files import write_text_file
 from voicecli.errors import InputError, UsageError
 from voicecli.sanitize import sanitize_short
 
@@ -58,6 +58,11 @@ class Store:
         values = {"schema_version": SCHEMA_VERSION} | adapter.dump_python(result, mode="json")
         self._write(Path(RESULTS, f"{result.unit.id}.json"), values)
 
+    def discard(self, units: Iterable[Unit]) -> None:
+        """Delete what ``units`` came to, so that they are measured again."""
+        for unit in units:
+            (self.folder / RESULTS / f"{unit.id}.json").unlink(missing_ok=True)
+
     def write_plan(self, units: Sequence[Unit]) -> None:
         """Keep the units that the folder is about; raises UsageError if they cannot be written."""
         adapter = _create_adapter(tuple[Unit, ...])
@@ -81,11 +86,9 @@ class Store:
 
     def _write(self, name: Path, values: Any) -> None:
         path = self.folder / name
-        temporary = path.with_name(f".{path.name}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(values, allow_nan=False) + "\n", encoding="ascii")
-            os.replace(temporary, path)
+            write_text_file(path, json.dumps(values, allow_nan=False) + "\n")
         except OSError as error:
             raise UsageError(
                 f"{path} cannot be written: {error.strerror or error}",

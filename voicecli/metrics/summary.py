@@ -82,8 +82,13 @@ def summarize(turns: Sequence[Turn], usage: SessionUsage) -> Summary:
             values[name].append(took)
         for name, took in turn.raw.items():
             values[f"{RAW_PREFIX}{name}"].append(took)
+    return summarize_values(values, usage)
+
+
+def summarize_values(values: Mapping[str, Iterable[Seconds]], usage: SessionUsage) -> Summary:
+    """Sum up the durations ``values``, by name, of the turns of one session or of many."""
     return Summary(
-        distributions={name: describe(took) for name, took in values.items()},
+        distributions={name: describe(values.get(name, ())) for name in METRICS},
         counts={name: getattr(usage, name) for name in COUNTS},
     )
 

@@ -49,6 +49,7 @@ class Turn:
     went_on: how long after the commitment that was; None where it is not known.
     truncated: why the LLM ended the reply before it was complete; None if it did not.
     cold: the first turn, which pays for everything that is used for the first time.
+    lag: how late the event loop was, at worst, up to the reply's first sound; 0: not too late.
     unreliable: why the measurement cannot be relied on, a clause each.
     """
 
@@ -79,6 +80,7 @@ class Turn:
     went_on: Seconds | None = None
     truncated: events.Truncation | None = None
     cold: bool = False
+    lag: Seconds = 0.0
     unreliable: tuple[str, ...] = ()
 
     @property
@@ -160,6 +162,7 @@ def _measure(trace: TurnTrace, traces: TraceCollector) -> Turn:
         went_on=trace.went_on,
         truncated=finished.truncated if finished else None,
         cold=trace is traces.committed[0],
+        lag=traces.find_lag(trace),
         unreliable=_find_doubts(trace, traces) if outcome != "discarded" else (),
     )
 

@@ -168,6 +168,16 @@ def count_usage(timeline: Iterable[Entry], turns: Sequence[Turn]) -> SessionUsag
     return SessionUsage(**counts, seconds=end - min(times, default=end), listened=end - connected)
 
 
+def add_usages(usages: Iterable[SessionUsage]) -> SessionUsage:
+    """Add up what sessions consist of; a count that none of them knows is not known."""
+    total: dict[str, Any] = {}
+    for usage in usages:
+        for one in fields(usage):
+            value, before = getattr(usage, one.name), total.get(one.name)
+            total[one.name] = value if before is None else before + (value or 0)
+    return SessionUsage(**total)
+
+
 def _divide(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
@@ -229,6 +239,21 @@ def estimate_cost(usage: SessionUsage, prices: Prices) -> Cost:
         tts=tts,
         discarded=None if None in discarded else sum(filter(None, discarded)),
         lower_bound=None in (stt, llm, tts) or uncounted,
+    )
+
+
+def add_costs(costs: Iterable[Cost]) -> Cost:
+    """Add up costs; where one is not known, the sum is a lower bound."""
+    parts: dict[str, list[float | None]] = {}
+    bounds = []
+    for cost in costs:
+        bounds.append(cost.lower_bound)
+        for name in ("stt", "llm", "tts", "discarded"):
+            parts.setdefault(name, []).append(getattr(cost, name))
+    known = {name: [one for one in part if one is not None] for name, part in parts.items()}
+    return Cost(
+        **{name: sum(part) if part else None for name, part in known.items()},
+        lower_bound=any(bounds),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,10 +113,12 @@ async def open_services(
     *,
     recorder: ServiceRecorder | None = None,
     cassette: Cassette | None = None,
+    seed: int | None = None,
 ) -> AsyncGenerator[Services, None]:
     """Start the profile's stand-ins, if any; yield how to reach its services.
 
     cassette: takes the place of the services and of the profile's stand-ins.
+    seed: of scripted latencies; None: the script's own.
 
     Raises UsageError, before anything opens, when the profile's end-of-turn model is missing; and
     DifferenceError, at the latest at the end, when a request is not as it was recorded.
@@ -124,7 +126,7 @@ async def open_services(
     if profile.turn.end_model == "smart-turn":
         find_network(profile.turn.end_model)
     if cassette is None:
-        async with _open_standin(profile) as standin:
+        async with _open_standin(profile, seed) as standin:
             yield Services(profile=profile, standin=standin, environ=environ, recorder=recorder)
         return
     from voicecli.cassette.difference import Differences
@@ -144,7 +146,9 @@ async def open_services(
         raise differences.first
 
 
-def _open_standin(profile: Profile) -> AbstractAsyncContextManager[Endpoints | None]:
+def _open_standin(
+    profile: Profile, seed: int | None
+) -> AbstractAsyncContextManager[Endpoints | None]:
     if (settings := profile.standin) is None:
         return nullcontext()
     if settings.engine == "local":
@@ -161,6 +165,8 @@ def _open_standin(profile: Profile) -> AbstractAsyncContextManager[Endpoints | N
     from voicecli.standin.engines.scripted import create_scripted_engines
 
     script = load_script(settings.script or "")
+    if seed is not None:
+        script = replace(script, seed=seed)
     engines = create_scripted_engines(script)
     return serve(engines, require_key=settings.require_key, faults=script.faults)
 

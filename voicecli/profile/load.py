@@ -165,6 +165,7 @@ def load_profile(
     name: str,
     *,
     overrides: Sequence[str] = (),
+    swept: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Profile:
@@ -172,12 +173,14 @@ def load_profile(
 
     name: looked up in the folders of profiles, or a path ending in .yaml or .yml.
     overrides: SECTION.KEY=VALUE each, as given to ``--set``; the value is a YAML scalar or flow.
+    swept: the same for one setting of a ``--sweep``, over the overrides.
     environ: where VOICECLI_SECTION__KEY is looked up; the process's own if None.
     """
     cwd = cwd or Path.cwd()
     layer = _load_stack(find_file(name, cwd=cwd), cwd)
     variables = _read_variables(os.environ if environ is None else environ)
-    for upper in (*variables, *_read_options(overrides)):
+    options = (*_read_options("--set", overrides), *_read_options("--sweep", swept))
+    for upper in (*variables, *options):
         layer = _lay(_resolve_paths(upper, cwd), layer)
     return validate_profile(layer)
 
@@ -230,10 +233,10 @@ def _read_variables(environ: Mapping[str, str]) -> Iterator[Layer]:
             yield read_assignment(keys, text, name)
 
 
-def _read_options(overrides: Sequence[str]) -> Iterator[Layer]:
+def _read_options(option: str, overrides: Sequence[str]) -> Iterator[Layer]:
     for override in overrides:
         name, equals, text = override.partition("=")
-        source = f"--set {name}"
+        source = f"{option} {name}"
         if not equals or "." not in name:
             raise profile_error([Problem(Place(source), "is not of the form SECTION.KEY=VALUE")])
         yield read_assignment(name.split("."), text, source)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from voicecli import __version__
-from voicecli.metrics.stages import RAW, STAGES
+from voicecli.metrics.stages import MOUTH_TO_EAR, RAW, RAW_PREFIX, STAGES
 from voicecli.metrics.summary import STATISTICS, Budgets, Distribution, Summary, find_overruns
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
@@ -23,6 +23,7 @@ from voicecli.report.format import round_parts, to_ms
 from voicecli.sanitize import create_redactor, sanitize_line
 from voicecli.services import PRICE_SOURCES, PRICES_OF
 from voicecli.timeline import Entry, encode
+from voicecli.units import Seconds
 
 SCHEMA_VERSION = 1
 
@@ -59,7 +60,7 @@ def build_result(
         "turns": [encode_turn(turn, budgets) for turn in turns],
         "summary": {name: encode_distribution(one) for name, one in summary.distributions.items()},
         "budgets_ms": {name: to_ms(one) for name, one in asdict(budgets).items()},
-        "ledger": _usage(usage),
+        "ledger": encode_usage(usage),
         "cost": encode_cost(cost),
         "expectations": [encode_verdict(verdict) for verdict in verdicts],
     }
@@ -115,10 +116,30 @@ def encode_distribution(found: Distribution) -> dict[str, Any]:
     return {"n": found.n} | {f"{one}_ms": to_ms(getattr(found, one)) for one in others}
 
 
-def _usage(usage: SessionUsage) -> dict[str, Any]:
+def encode_usage(usage: SessionUsage) -> dict[str, Any]:
+    """Return the counts and rates of sessions as plain data."""
     counts = asdict(usage)
     times = {"session_s": counts.pop("seconds"), "listened_s": counts.pop("listened")}
     return counts | {name: getattr(usage, name) for name in RATES} | times
+
+
+def decode_usage(ledger: Mapping[str, Any]) -> SessionUsage:
+    """Return the usage that a result's ledger holds."""
+    times = {"seconds": ledger["session_s"], "listened": ledger["listened_s"]}
+    counts = {one.name: ledger[one.name] for one in fields(SessionUsage) if one.name not in times}
+    return SessionUsage(**counts, **times)
+
+
+def decode_cost(cost: Mapping[str, Any]) -> Cost:
+    """Return the cost that a result holds."""
+    return Cost(**{one.name: cost[one.name] for one in fields(Cost)})
+
+
+def list_durations(turn: Mapping[str, Any]) -> Iterator[tuple[str, Seconds]]:
+    """List the durations of a result's turn that were measured, by the names of a summary."""
+    named = {MOUTH_TO_EAR.name: turn["mouth_to_ear_ms"], **turn["stages_ms"]}
+    named |= {f"{RAW_PREFIX}{name}": took for name, took in turn["raw_ms"].items()}
+    return ((name, took / 1000) for name, took in named.items() if took is not None)
 
 
 def encode_cost(cost: Cost) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from voicecli.metrics.stages import BUDGETED, ENDPOINTING, MOUTH_TO_EAR, STAGES, STT_TTFS
 from voicecli.metrics.summary import MIN_COUNT, Budgets, Distribution, Summary, find_overruns
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import OUTCOMES, Cost, SessionUsage
-from voicecli.report.format import format_count, format_counts, format_ms, format_table
+from voicecli.report.format import format_count, format_counts, format_ms, format_table, to_ms
 from voicecli.services import PRICES_OF
 from voicecli.units import Seconds
 
@@ -107,6 +108,21 @@ def _format_doubts(turns: Sequence[Turn]) -> list[str]:
 def format_verdict(verdict: Verdict) -> str:
     """Return whether a threshold is met, and why."""
     return f"{'✓' if verdict.met else '✗'} {verdict.threshold.text}: {verdict.why}"
+
+
+def format_prediction(predicted: Mapping[str, Any], summary: Summary) -> str:
+    """Return a probe's prediction of mouth-to-ear beside what was measured."""
+    measured = summary.distributions[MOUTH_TO_EAR.name]
+
+    def format_one(value: float | None) -> str:
+        return "withheld" if value is None else f"{value:.0f} ms"
+
+    both = [
+        f"{name.upper()} {format_one(predicted[f'{name}_ms'])} predicted, "
+        f"{format_one(to_ms(getattr(measured, name)))} measured"
+        for name in ("p50", "p95")
+    ]
+    return f"mouth-to-ear: {'; '.join(both)} (n = {measured.n})"
 
 
 def format_cost(cost: Cost) -> str:

@@ -1,0 +1,305 @@
+"""``voicecli replay`` of a corpus: many recordings, profiles and repeats; and its report."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from voicecli import __version__
+from voicecli.audio.recorder import CONVERSATION
+from voicecli.cli import options
+from voicecli.cli.models import fetch_models_of
+from voicecli.cli.output import print_text
+from voicecli.corpus.manifest import Recording, find_recordings
+from voicecli.corpus.plan import Conditions, Plan, load_variants, plan_units
+from voicecli.corpus.run import run_units
+from voicecli.corpus.store import UNITS, Store, open_store
+from voicecli.corpus.tables import format_corpus, format_legend
+from voicecli.corpus.tally import CorpusTally, tally_results
+from voicecli.corpus.unit import Unit, UnitResult
+from voicecli.errors import InputError, NoReplyError, ThresholdError, UnreliableError, VoiceError
+from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
+from voicecli.report.format import format_count
+from voicecli.report.json_result import encode_verdict
+from voicecli.report.summary_lines import format_prediction, format_verdict
+from voicecli.sanitize import sanitize_line, sanitize_message
+from voicecli.units import Seconds
+
+SCHEMA_VERSION = 1
+
+LINE_EVERY: Seconds = 10.0
+"""Between two lines of progress where standard error is no terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the corpus must meet, and what is printed of it.
+
+    Each profile must meet the thresholds by itself: percentiles over two profiles mean nothing.
+    """
+
+    thresholds: Sequence[Threshold] = ()
+    strict: bool = False
+    predicted: Mapping[str, Any] | None = None
+    as_json: bool = False
+
+
+def replay_corpus(
+    names: Sequence[str],
+    profiles: Sequence[str],
+    sets: Sequence[str],
+    conditions: Conditions,
+    judgement: Judgement,
+    *,
+    out: Path | None,
+    force: bool,
+    concurrency: int | None,
+) -> None:
+    """Replay every recording with every profile; print what they come to.
+
+    names: recordings, folders, globs and manifests.
+    profiles: empty: that of the manifest, else the default.
+    out: keeps the results; what is in it is not measured again unless ``force`` is given.
+
+    Raises VoiceError as a replay of one recording does; see ``_judge``.
+    """
+    recordings = assign_profiles(find_recordings(names), profiles)
+    variants = load_variants([one.profile or "" for one in recordings], sets)
+    for variant in variants:
+        options.check_fast(variant.profile, conditions.fast)
+        fetch_models_of(variant.profile)
+    plan = plan_units(recordings, variants, conditions)
+    _warn_of_duplicates(plan)
+    with _open_folder(out) as store:
+        store.write_plan(plan.units)
+        if force:
+            store.discard(plan.units)
+        try:
+            _run(plan.units, store, out, concurrency)
+        except KeyboardInterrupt:
+            print_corpus(store, plan.units, judgement)
+            raise
+        print_corpus(store, plan.units, judgement, out)
+
+
+def report_corpus(folder: Path, judgement: Judgement) -> None:
+    """Print the numbers of a kept corpus again."""
+    store = Store(folder)
+    print_corpus(store, store.load_plan(), judgement)
+
+
+def assign_profiles(recordings: Sequence[Recording], wanted: Sequence[str]) -> list[Recording]:
+    """Give each recording the profiles of the command line, else the manifest's, else default."""
+    if not wanted:
+        return [replace(one, profile=one.profile or options.DEFAULT_PROFILE) for one in recordings]
+    return [replace(one, profile=name) for one in recordings for name in dict.fromkeys(wanted)]
+
+
+def _warn_of_duplicates(plan: Plan) -> None:
+    for path, first in plan.duplicates:
+        text = f"! {path} has the same content as {first}, and is left out"
+        print_text(sanitize_message(text), err=True)
+
+
+@contextmanager
+def _open_folder(out: Path | None) -> Iterator[Store]:
+    if out is None:
+        with options.open_temporary_folder() as folder, open_store(folder) as store:
+            yield store
+        return
+    if (out / CONVERSATION).exists():
+        raise InputError(
+            f"{out} keeps the session of one recording", hint="Name another folder for a corpus."
+        )
+    with open_store(out) as store:
+        yield store
+
+
+def _run(units: Sequence[Unit], store: Store, out: Path | None, concurrency: int | None) -> None:
+    left = [unit for unit in units if not store.is_measured(unit)]
+    progress = _Progress(len(units), len(units) - len(left))
+
+    def note(result: UnitResult) -> None:
+        store.write_result(result)
+        progress.note(result)
+
+    progress.begin()
+    try:
+        folder = None if out is None else store.folder / UNITS
+        run_units(left, note, folder=folder, concurrency=concurrency)
+    finally:
+        progress.end()
+
+
+# ── progress ─────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Shows on standard error how much is done, and estimates the rest.
+
+    total: units; present: those that were measured before.
+    """
+
+    total: int
+    present: int
+    _done: int = 0
+    _failed: int = 0
+    _began: float = 0.0
+    _shown: float = 0.0
+    _moves: bool = field(default_factory=sys.stderr.isatty)
+
+    def begin(self) -> None:
+        """Say what there is to do."""
+        text = format_count(self.total, "replays")
+        if self.present:
+            text += f", {self.present} of them measured before"
+        print_text(text, err=True)
+        self._began = self._shown = time.monotonic()
+
+    def note(self, result: UnitResult) -> None:
+        """Count a result."""
+        self._done += 1
+        self._failed += result.failure is not None
+        now = time.monotonic()
+        if self._moves:
+            print_text(f"\r{self._describe(now)}\x1b[K", err=True, end="")
+        elif now - self._shown >= LINE_EVERY:
+            self._shown = now
+            print_text(self._describe(now), err=True)
+
+    def end(self) -> None:
+        """Leave the last line."""
+        if self._moves and self._done:
+            print_text(err=True)
+
+    def _describe(self, now: float) -> str:
+        left = self.total - self.present - self._done
+        seconds = (now - self._began) / self._done * left
+        rest = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        failed = f", {self._failed} failed" if self._failed else ""
+        return f"{self.present + self._done} of {self.total} replayed{failed}; about {rest} left"
+
+
+# ── the result ───────────────────────────────────────────────────────────────
+
+
+def print_corpus(
+    store: Store, units: Sequence[Unit], judgement: Judgement, out: Path | None = None
+) -> None:
+    """Print what ``units`` came to; raise the VoiceError of the exit code, if it is not 0."""
+    tally = tally_results(store.iterate_results(units))
+    missing = len(units) - tally.whole.units - tally.whole.failed
+    verdicts = {
+        name: [evaluate(one, found.summarize()) for one in judgement.thresholds]
+        for name, found in tally.variants.items()
+    }
+    if judgement.as_json:
+        print_text(_dump(store, units, tally, verdicts, judgement))
+    else:
+        for line in (*format_corpus(tally), *format_legend(), *_format_verdicts(verdicts)):
+            print_text(line)
+        if judgement.predicted is not None:
+            for name, found in tally.variants.items():
+                compared = format_prediction(judgement.predicted, found.summarize())
+                print_text(f"{sanitize_line(name)}: {compared}")
+        if missing:
+            print_text(f"not measured yet: {missing} of {len(units)}; the same command goes on")
+        if out is not None:
+            print_text(f"\nkept in {out}; voicecli report {out} prints this again")
+    _judge(tally, verdicts, judgement)
+
+
+def _format_verdicts(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[str]:
+    for name, found in verdicts.items():
+        for verdict in found:
+            of = f" ({sanitize_line(name)})" if len(verdicts) > 1 else ""
+            yield f"{format_verdict(verdict)}{of}"
+
+
+def _dump(
+    store: Store,
+    units: Sequence[Unit],
+    tally: CorpusTally,
+    verdicts: Mapping[str, Sequence[Verdict]],
+    judgement: Judgement,
+) -> str:
+    found = {
+        "schema_version": SCHEMA_VERSION,
+        "program": "voicecli",
+        "version": __version__,
+        "whole": tally.whole.encode(),
+        "profiles": [{"profile": name, **one.encode()} for name, one in tally.variants.items()],
+        "tags": [
+            {"profile": variant, "tag": tag, **one.encode()}
+            for (variant, tag), one in tally.tags.items()
+        ],
+        "recordings": [
+            {"profile": variant, "recording": path, **one.encode()}
+            for (variant, path), one in tally.recordings.items()
+        ],
+        "units": [_encode_unit(one) for one in store.iterate_results(units)],
+        "expectations": [
+            {"profile": name, **encode_verdict(one)}
+            for name, found in verdicts.items()
+            for one in found
+        ],
+        "predicted": judgement.predicted,
+    }
+    return json.dumps(found, indent=2, allow_nan=False)
+
+
+def _encode_unit(result: UnitResult) -> dict[str, Any]:
+    """Return what a unit is and whether it was measured; its numbers are in the folder."""
+    unit, failure = result.unit, result.failure
+    return {
+        "id": unit.id,
+        "recording": unit.recording,
+        "profile": unit.profile,
+        "overrides": list(unit.overrides),
+        "repeat": unit.repeat,
+        "attempts": result.attempts,
+        "lag_ms": result.lag_ms,
+        "reliable": result.result["measurement"]["reliable"] if result.result else None,
+        "failure": failure and {"kind": failure.kind, "message": failure.message},
+    }
+
+
+def _judge(
+    tally: CorpusTally, verdicts: Mapping[str, Sequence[Verdict]], judgement: Judgement
+) -> None:
+    """Raise the VoiceError that stands for the exit code: failures first, then numbers."""
+    if tally.failures:
+        raise _UnitsFailedError(tally)
+    missed = [
+        f"{name}: {one.threshold.text} ({one.why})"
+        for name, found in verdicts.items()
+        for one in found
+        if not one.met
+    ]
+    if missed:
+        raise ThresholdError(f"not as expected: {'; '.join(missed)}")
+    if tally.whole.units and not tally.whole.replies:
+        raise NoReplyError("the agent never answered")
+    if judgement.strict and tally.whole.unreliable:
+        raise UnreliableError(f"measured, but not reliably: {tally.whole.unreliable} turns")
+
+
+class _UnitsFailedError(VoiceError):
+    """Some recordings could not be measured; the exit code is that of the first failure."""
+
+    def __init__(self, tally: CorpusTally) -> None:
+        unit, failure = tally.failures[0]
+        of = tally.whole.units + tally.whole.failed
+        super().__init__(
+            f"{len(tally.failures)} of {format_count(of, 'replays')} failed: "
+            f"{unit.recording}: {failure.message}".removesuffix("."),
+            hint="The others are measured; the same command tries these again.",
+        )
+        self.exit_code = failure.exit_code

@@ -1,0 +1,137 @@
+"""Writes what a corpus came to as lines of text: tables by profile, tag and recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from voicecli.corpus.tally import CorpusTally, Tally
+from voicecli.metrics.stages import MOUTH_TO_EAR
+from voicecli.metrics.summary import MIN_COUNT, Distribution
+from voicecli.report.format import format_count, format_ms, format_table
+from voicecli.report.summary_lines import format_cost
+from voicecli.sanitize import sanitize_line
+
+MIN_EVENTS = 10
+"""A rate of fewer events is withheld, and its count shown; the field's threshold."""
+
+MAX_ROWS = 30
+"""Recordings in a table; of more, the slowest are shown."""
+
+MAX_FAILURES = 10
+"""Failures that are listed one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    name: str
+    tally: Tally
+    spread: Distribution
+
+
+def format_corpus(tally: CorpusTally) -> list[str]:
+    """Return all tables, failures and the cost."""
+    lines = _format_table("by profile", {(name,): one for name, one in tally.variants.items()})
+    several = len(tally.variants) > 1
+    lines += _format_table("by tag", _name_rows(tally.tags, several))
+    short = _shorten({path for _, path in tally.recordings})
+    named = {(variant, short[path]): one for (variant, path), one in tally.recordings.items()}
+    lines += _format_table("by recording", _name_rows(named, several))
+    lines += ["", *_format_doubts(tally.whole), *_format_failures(tally)]
+    return [*lines, format_cost(tally.whole.cost)]
+
+
+def _name_rows(
+    tallies: Mapping[tuple[str, str], Tally], several: bool
+) -> dict[tuple[str, ...], Tally]:
+    """Name rows by what is in the second place, and by the variant if there are several."""
+    ordered = sorted(tallies.items(), key=lambda item: item[0][1])
+    return {(name, variant) if several else (name,): one for (variant, name), one in ordered}
+
+
+def _shorten(paths: set[str]) -> dict[str, str]:
+    """Name each recording by as much of its path as tells it from the others."""
+    short = {}
+    for path in paths:
+        parts = PurePath(path).parts
+        names = ("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
+        alike = [PurePath(one).parts for one in paths if one != path]
+        short[path] = next(
+            (
+                name
+                for count, name in enumerate(names, 1)
+                if all(other[-count:] != parts[-count:] for other in alike)
+            ),
+            path,
+        )
+    return short
+
+
+def _format_table(title: str, tallies: Mapping[tuple[str, ...], Tally]) -> list[str]:
+    """Return a table with a row for each tally: percentiles of mouth-to-ear over all its turns."""
+    if not tallies:
+        return []
+    rows = [_measure_row(" · ".join(name), one) for name, one in tallies.items()]
+    note = []
+    if len(rows) > MAX_ROWS:
+        note = [f"({MAX_ROWS} slowest of {len(rows)}; --json has all)"]
+        rows = sorted(rows, key=lambda row: row.spread.max or 0.0, reverse=True)[:MAX_ROWS]
+    head = [title, "n", "turns", "n", "P50", "P95", "max", "cut off", "no reply", "drafts lost"]
+    cells = [head, *(_format_row(row) for row in rows)]
+    return ["", *format_table(cells), *note]
+
+
+def _measure_row(name: str, tally: Tally) -> _Row:
+    spread = tally.summarize().distributions[MOUTH_TO_EAR.name]
+    return _Row(sanitize_line(name), tally, spread)
+
+
+def _format_row(row: _Row) -> list[str]:
+    usage, spread = row.tally.usage, row.spread
+    p95 = format_ms(spread.p95, f"n < {MIN_COUNT['p95']}" if spread.n else "–")
+    return [
+        row.name,
+        str(row.tally.units),
+        str(usage.turns),
+        str(spread.n),
+        format_ms(spread.p50),
+        p95,
+        format_ms(spread.max),
+        format_rate(usage.cutoffs, usage.turns),
+        format_rate(usage.no_reply, usage.turns - usage.discarded),
+        format_rate(usage.drafts_discarded, usage.drafts),
+    ]
+
+
+def format_rate(count: int, of: int) -> str:
+    """Format a rate with its counts; without the rate where there are too few events."""
+    if not of:
+        return "–"
+    share = f" {100 * count / of:.1f} %" if of >= MIN_EVENTS else ""
+    return f"{count}/{of}{share}"
+
+
+def _format_doubts(whole: Tally) -> Iterator[str]:
+    if whole.repeated:
+        repeated = format_count(whole.repeated, "recordings")
+        yield f"measured again because the event loop was late: {repeated}"
+    if whole.unreliable:
+        of = format_count(whole.usage.turns, "turns")
+        yield f"not reliable: {whole.unreliable} of {of}"
+
+
+def _format_failures(tally: CorpusTally) -> Iterator[str]:
+    for unit, failure in tally.failures[:MAX_FAILURES]:
+        name = f"{sanitize_line(unit.recording)} · {sanitize_line(unit.variant)}"
+        yield f"✗ {name}: {failure.message}"
+    if (rest := len(tally.failures) - MAX_FAILURES) > 0:
+        yield f"✗ and {rest} more"
+
+
+def format_legend() -> Sequence[str]:
+    """Return what the columns are."""
+    return (
+        "ms of mouth-to-ear over all turns; n: recordings replayed, turns measured; "
+        f"rates of fewer than {MIN_EVENTS} events are withheld",
+    )

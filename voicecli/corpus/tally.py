@@ -1,0 +1,116 @@
+"""Adds up the results of many units: percentiles over all turns, counts over all sessions.
+
+Percentiles of percentiles and means of rates do not exist here.  A tally holds a number for each
+duration of a turn, and nothing of the units themselves.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from voicecli.corpus.unit import Failure, Unit, UnitResult
+from voicecli.metrics.summary import Summary, summarize_values
+from voicecli.metrics.usage import Cost, SessionUsage, add_costs, add_usages
+from voicecli.report.json_result import (
+    decode_cost,
+    decode_usage,
+    encode_cost,
+    encode_distribution,
+    encode_usage,
+    list_durations,
+)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The sum of some results.
+
+    units: that were measured; failed: that were not.
+    repeated: that were measured again because the event loop was late.
+    unreliable: turns whose measurement is doubtful.
+    """
+
+    units: int = 0
+    failed: int = 0
+    repeated: int = 0
+    unreliable: int = 0
+    usage: SessionUsage = field(default_factory=SessionUsage)
+    cost: Cost = field(default_factory=Cost)
+    _values: dict[str, array[float]] = field(default_factory=dict)
+
+    @property
+    def replies(self) -> int:
+        """Turns of whose reply something was heard."""
+        return self.usage.turns - self.usage.discarded - self.usage.no_reply
+
+    def add(self, result: UnitResult) -> None:
+        """Add the result of a unit."""
+        if result.result is None:
+            self.failed += 1
+            return
+        cost = decode_cost(result.result["cost"])
+        self.cost = add_costs((self.cost, cost)) if self.units else cost
+        self.usage = add_usages((self.usage, decode_usage(result.result["ledger"])))
+        self.units += 1
+        self.repeated += result.attempts > 1
+        for turn in result.result["turns"]:
+            self.unreliable += not turn["reliable"]
+            for name, took in list_durations(turn):
+                self._values.setdefault(name, array("d")).append(took)
+
+    def summarize(self) -> Summary:
+        """Sum up all turns and sessions, as those of one session are."""
+        return summarize_values(self._values, self.usage)
+
+    def encode(self) -> dict[str, Any]:
+        """Return the sum as plain data; durations in milliseconds."""
+        summary = self.summarize()
+        return {
+            "units": self.units,
+            "failed_units": self.failed,
+            "repeated_units": self.repeated,
+            "unreliable_turns": self.unreliable,
+            "summary": {
+                name: encode_distribution(one) for name, one in summary.distributions.items()
+            },
+            "ledger": encode_usage(self.usage),
+            "cost": encode_cost(self.cost),
+        }
+
+
+@dataclass(slots=True)
+class CorpusTally:
+    """The sums over a corpus: of everything, and by what it consists of.
+
+    variants: by profile and what a sweep changes in it.
+    tags, recordings: by variant and tag, by variant and the recording's path.
+    failures: the units that failed, and why.
+    """
+
+    whole: Tally = field(default_factory=Tally)
+    variants: dict[str, Tally] = field(default_factory=dict)
+    tags: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    recordings: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    failures: list[tuple[Unit, Failure]] = field(default_factory=list)
+
+    def add(self, result: UnitResult) -> None:
+        """Add the result of a unit to every sum that it is part of."""
+        unit = result.unit
+        if result.failure is not None:
+            self.failures.append((unit, result.failure))
+        self.whole.add(result)
+        self.variants.setdefault(unit.variant, Tally()).add(result)
+        self.recordings.setdefault((unit.variant, unit.recording), Tally()).add(result)
+        for tag in dict.fromkeys(unit.tags):
+            self.tags.setdefault((unit.variant, tag), Tally()).add(result)
+
+
+def tally_results(results: Iterable[UnitResult]) -> CorpusTally:
+    """Add up ``results``, of which only one is in memory at a time."""
+    tally = CorpusTally()
+    for result in results:
+        tally.add(result)
+    return tally
