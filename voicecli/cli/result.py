@@ -79,8 +79,7 @@ class SessionResult:
         name: what was played, or the session's folder.
         conditions: how it was measured, a clause each.
         """
-        from voicecli.report.html.marks import list_marks
-        from voicecli.report.html.recording import read_recording
+        from voicecli.report.html.conversation import read_conversation
         from voicecli.report.html.session import SessionPage
 
         profile = f"profile {self.profile_name}" if self.profile_name else ""
@@ -88,10 +87,8 @@ class SessionResult:
         page = SessionPage(
             name=name,
             conditions=[one for one in (profile, *conditions, machine) if one],
-            measured=self._measured,
+            conversation=read_conversation(self.timeline, self._measured, self.folder),
             verdicts=[(one.met, format_verdict(one)) for one in self._verdicts],
-            marks=list_marks(self.timeline, self._measured.turns),
-            recording=read_recording(self.folder / CONVERSATION) if self.folder else None,
             predicted=self.predicted,
         )
         write_text_file(file, page.render())

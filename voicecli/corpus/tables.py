@@ -30,16 +30,39 @@ class _Row:
     spread: Distribution
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its heads and its rows, of text; ``note`` says what is left out."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
 def format_corpus(tally: CorpusTally) -> list[str]:
     """Return all tables, failures and the cost."""
-    lines = _format_table("by profile", {(name,): one for name, one in tally.variants.items()})
+    lines = []
+    for table in list_tables(tally):
+        lines += ["", *format_table([table.heads, *table.rows]), *filter(None, [table.note])]
+    return [*lines, "", *format_remarks(tally)]
+
+
+def list_tables(tally: CorpusTally, most: int = MAX_ROWS) -> list[Table]:
+    """List the tables by profile, tag and recording, each with at most ``most`` rows."""
     several = len(tally.variants) > 1
-    lines += _format_table("by tag", _name_rows(tally.tags, several))
     short = _shorten({path for _, path in tally.recordings})
     named = {(variant, short[path]): one for (variant, path), one in tally.recordings.items()}
-    lines += _format_table("by recording", _name_rows(named, several))
-    lines += ["", *_format_doubts(tally.whole), *_format_failures(tally)]
-    return [*lines, format_cost(tally.whole.cost)]
+    tallies = {
+        "by profile": {(name,): one for name, one in tally.variants.items()},
+        "by tag": _name_rows(tally.tags, several),
+        "by recording": _name_rows(named, several),
+    }
+    return [_make_table(title, found, most) for title, found in tallies.items() if found]
+
+
+def format_remarks(tally: CorpusTally) -> list[str]:
+    """Return what else is to know: doubts, failures and the cost."""
+    return [*_format_doubts(tally.whole), *_format_failures(tally), format_cost(tally.whole.cost)]
 
 
 def _name_rows(
@@ -68,18 +91,15 @@ def _shorten(paths: set[str]) -> dict[str, str]:
     return short
 
 
-def _format_table(title: str, tallies: Mapping[tuple[str, ...], Tally]) -> list[str]:
-    """Return a table with a row for each tally: percentiles of mouth-to-ear over all its turns."""
-    if not tallies:
-        return []
+def _make_table(title: str, tallies: Mapping[tuple[str, ...], Tally], most: int) -> Table:
+    """Make a table with a row for each tally: percentiles of mouth-to-ear over all its turns."""
     rows = [_measure_row(" · ".join(name), one) for name, one in tallies.items()]
-    note = []
-    if len(rows) > MAX_ROWS:
-        note = [f"({MAX_ROWS} slowest of {len(rows)}; --json has all)"]
-        rows = sorted(rows, key=lambda row: row.spread.max or 0.0, reverse=True)[:MAX_ROWS]
-    head = [title, "n", "turns", "n", "P50", "P95", "max", "cut off", "no reply", "drafts lost"]
-    cells = [head, *(_format_row(row) for row in rows)]
-    return ["", *format_table(cells), *note]
+    note = ""
+    if len(rows) > most:
+        note = f"({most} slowest of {len(rows)}; --json has all)"
+        rows = sorted(rows, key=lambda row: row.spread.max or 0.0, reverse=True)[:most]
+    heads = [title, "n", "turns", "n", "P50", "P95", "max", "cut off", "no reply", "drafts lost"]
+    return Table(heads, [_format_row(row) for row in rows], note)
 
 
 def _measure_row(name: str, tally: Tally) -> _Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,10 +18,11 @@ from voicecli.errors import InputError
 from voicecli.metrics.labels import Span
 from voicecli.profile import load_profile
 from voicecli.report.html import recording
+from voicecli.report.html.conversation import OPEN_TURNS, Conversation
 from voicecli.report.html.marks import list_marks
 from voicecli.report.html.page import read_asset
-from voicecli.report.html.recording import read_recording
-from voicecli.report.html.session import OPEN_TURNS, SessionPage
+from voicecli.report.html.recording import Recording, read_recording
+from voicecli.report.html.session import SessionPage
 from voicecli.report.measurement import measure_session
 from voicecli.timeline import Entry, Timeline
 
@@ -49,10 +51,17 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def page_of(entries: list[Entry], **more: Any) -> SessionPage:
+def page_of(
+    entries: list[Entry],
+    recording: Recording | None = None,
+    labels: Sequence[Span] = (),
+    **more: Any,
+) -> SessionPage:
     measured = measure_session(Timeline(entries), load_profile("scripted"), None)
+    marks = list_marks(entries, measured.turns)
+    shown = Conversation(measured=measured, marks=marks, recording=recording, labels=labels)
     values: dict[str, Any] = {"name": "session", "conditions": ["virtual time"], **more}
-    return SessionPage(measured=measured, marks=list_marks(entries, measured.turns), **values)
+    return SessionPage(conversation=shown, **values)
 
 
 @pytest.fixture
