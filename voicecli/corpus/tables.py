@@ -52,7 +52,7 @@ def list_tables(tally: CorpusTally, most: int = MAX_ROWS) -> list[Table]:
     several = len(tally.variants) > 1
     short = _shorten({path for _, path in tally.recordings})
     named = {(variant, short[path]): one for (variant, path), one in tally.recordings.items()}
-    tallies = {
+    tallies: dict[str, Mapping[tuple[str, ...], Tally]] = {
         "by profile": {(name,): one for name, one in tally.variants.items()},
         "by tag": _name_rows(tally.tags, several),
         "by recording": _name_rows(named, several),

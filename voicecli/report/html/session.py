@@ -67,12 +67,7 @@ class SessionPage:
             compose_section("latency", "Mouth-to-ear", self._compose_latency(turns)),
             compose_prediction(self.predicted, turns, found.summary),
             compose_section("turns", "Turns", conversation.compose_turns()),
-            compose_section(
-                "session",
-                "Session",
-                compose_counts(found.usage),
-                p(".note")[format_cost(found.cost)],
-            ),
+            compose_section("session", "Session", compose_counts(found.usage), cost),
             compose_definitions([*found.summary.distributions, *COUNTS]),
         ]
         return render_page(self.name, " · ".join(map(sanitize_line, self.conditions)), content)
