@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,18 @@ from voicecli.corpus.manifest import Recording, find_recordings
 from voicecli.corpus.plan import Conditions, Plan, load_variants, plan_units
 from voicecli.corpus.run import run_units
 from voicecli.corpus.store import UNITS, Store, open_store
-from voicecli.corpus.tables import format_corpus, format_legend
+from voicecli.corpus.sweep import check_sweep, list_timers, measure_sweeps, parse_sweeps
+from voicecli.corpus.tables import format_corpus, format_remarks, format_sweep
 from voicecli.corpus.tally import CorpusTally, tally_results
 from voicecli.corpus.unit import Unit, UnitResult
-from voicecli.errors import InputError, NoReplyError, ThresholdError, UnreliableError, VoiceError
+from voicecli.errors import (
+    InputError,
+    NoReplyError,
+    ThresholdError,
+    UnreliableError,
+    UsageError,
+    VoiceError,
+)
 from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
 from voicecli.report.format import format_count
 from voicecli.report.json_result import encode_verdict
@@ -54,6 +62,7 @@ def replay_corpus(
     names: Sequence[str],
     profiles: Sequence[str],
     sets: Sequence[str],
+    sweeps: Sequence[str],
     conditions: Conditions,
     judgement: Judgement,
     *,
@@ -65,13 +74,23 @@ def replay_corpus(
 
     names: recordings, folders, globs and manifests.
     profiles: empty: that of the manifest, else the default.
+    sweeps: settings to be swept, each as ``KEY=A,B,C``.
     out: keeps the results; what is in it is not measured again unless ``force`` is given.
 
     Raises VoiceError as a replay of one recording does; see ``_judge``.
     """
+    swept = parse_sweeps(sweeps) if sweeps else [()]
+    if sweeps and judgement.thresholds:
+        raise UsageError(
+            "--expect is not for a sweep, whose settings are meant to differ",
+            hint="Replay the recommended setting with --set and --expect.",
+        )
     recordings = assign_profiles(find_recordings(names), profiles)
-    variants = load_variants([one.profile or "" for one in recordings], sets)
+    variants = load_variants(
+        [one.profile or "" for one in recordings], sets, [*swept, *list_timers(swept)]
+    )
     for variant in variants:
+        check_sweep(variant.profile, variant.overrides)
         options.check_fast(variant.profile, conditions.fast)
         fetch_models_of(variant.profile)
     plan = plan_units(recordings, variants, conditions)
@@ -153,7 +172,7 @@ class _Progress:
     _failed: int = 0
     _began: float = 0.0
     _shown: float = 0.0
-    _moves: bool = field(default_factory=sys.stderr.isatty)
+    _moves: bool = field(default_factory=lambda: sys.stderr.isatty())
 
     def begin(self) -> None:
         """Say what there is to do."""
@@ -203,7 +222,9 @@ def print_corpus(
     if judgement.as_json:
         print_text(_dump(store, units, tally, verdicts, judgement))
     else:
-        for line in (*format_corpus(tally), *format_legend(), *_format_verdicts(verdicts)):
+        swept = [line for sweep in measure_sweeps(tally) for line in format_sweep(sweep)]
+        tables = swept or format_corpus(tally)
+        for line in (*tables, "", *format_remarks(tally), *_format_verdicts(verdicts)):
             print_text(line)
         if judgement.predicted is not None:
             for name, found in tally.variants.items():
@@ -251,6 +272,7 @@ def _dump(
             for one in found
         ],
         "predicted": judgement.predicted,
+        "sweeps": [asdict(sweep) for sweep in measure_sweeps(tally)],
     }
     return json.dumps(found, indent=2, allow_nan=False)
 

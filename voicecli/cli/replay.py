@@ -48,6 +48,10 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 6 if a measurement is not reliable.")
 ]
 Repeat = Annotated[int, typer.Option(min=1, metavar="N", help="Replay each recording N times.")]
+Sweep = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=A,B,C", help="Compare values of a setting; of several, the product."),
+]
 Concurrency = Annotated[
     int | None,
     typer.Option(
@@ -78,6 +82,7 @@ def replay(
     record_audio: cassettes.RecordAudio = False,
     services: cassettes.Services = None,
     repeat: Repeat = 1,
+    sweep: Sweep = None,
     concurrency: Concurrency = None,
 ) -> None:
     """Play recordings to the agent as if spoken into the microphone, and measure its answers.
@@ -99,7 +104,7 @@ def replay(
     options.check_html(html)
     played = parse_channel(channel)
     names = profiles or [options.DEFAULT_PROFILE]
-    if len(files) > 1 or is_corpus(files[0]) or len(names) > 1 or repeat > 1:
+    if len(files) > 1 or is_corpus(files[0]) or len(names) > 1 or repeat > 1 or sweep:
         from voicecli.cli.corpus import Judgement, replay_corpus
         from voicecli.corpus.plan import Conditions
 
@@ -110,6 +115,7 @@ def replay(
             files,
             profiles or (),
             overrides or (),
+            sweep or (),
             Conditions(channel=played, user=user, fast=fast, repeats=repeat),
             Judgement(thresholds, strict, prediction, as_json),
             out=out,

@@ -6,21 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from voicecli.corpus.tally import CorpusTally, Tally
+from voicecli.corpus.sweep import OperatingPoint, Sweep, SweepPoint
+from voicecli.corpus.tally import MIN_EVENTS, CorpusTally, Tally
 from voicecli.metrics.stages import MOUTH_TO_EAR
 from voicecli.metrics.summary import MIN_COUNT, Distribution
 from voicecli.report.format import format_count, format_ms, format_table
 from voicecli.report.summary_lines import format_cost
 from voicecli.sanitize import sanitize_line
 
-MIN_EVENTS = 10
-"""A rate of fewer events is withheld, and its count shown; the field's threshold."""
-
 MAX_ROWS = 30
 """Recordings in a table; of more, the slowest are shown."""
 
 MAX_FAILURES = 10
 """Failures that are listed one by one."""
+
+LEGEND = (
+    "ms of mouth-to-ear over all turns; n: recordings replayed, turns measured; "
+    f"rates of fewer than {MIN_EVENTS} events are withheld"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,11 @@ class Table:
 
 
 def format_corpus(tally: CorpusTally) -> list[str]:
-    """Return all tables, failures and the cost."""
+    """Return the tables by profile, tag and recording."""
     lines = []
     for table in list_tables(tally):
         lines += ["", *format_table([table.heads, *table.rows]), *filter(None, [table.note])]
-    return [*lines, "", *format_remarks(tally)]
+    return [*lines, LEGEND]
 
 
 def list_tables(tally: CorpusTally, most: int = MAX_ROWS) -> list[Table]:
@@ -149,9 +152,77 @@ def _format_failures(tally: CorpusTally) -> Iterator[str]:
         yield f"✗ and {rest} more"
 
 
-def format_legend() -> Sequence[str]:
-    """Return what the columns are."""
-    return (
-        "ms of mouth-to-ear over all turns; n: recordings replayed, turns measured; "
-        f"rates of fewer than {MIN_EVENTS} events are withheld",
-    )
+# ── sweeps ───────────────────────────────────────────────────────────────────
+
+
+def format_sweep(sweep: Sweep) -> list[str]:
+    """Return the settings of a sweep, its operating points, and the one to use."""
+    head = [
+        f"sweep of {sanitize_line(sweep.profile)}", "cut off", "latency", "P50", "P95", "n",
+        "drafts lost", "front",
+    ]  # fmt: skip
+    rows = [head, *(_format_point(one) for one in sweep.points)]
+    lines = [
+        "",
+        *format_table(rows),
+        f"cut off: of {sweep.events}; latency: mean ms from the end of a turn to its commitment; "
+        "P50, P95: mouth-to-ear",
+        "",
+        *_format_operating_points(sweep),
+        "",
+    ]
+    best = sweep.recommended
+    if best is None:
+        fewest = min((one.pauses for one in sweep.points), default=0)
+        return [
+            *lines,
+            f"no recommendation: {fewest} {sweep.events}, and {MIN_EVENTS} are needed for a rate",
+        ]
+    return [*lines, *_format_recommendation(best)]
+
+
+def _format_point(point: SweepPoint) -> list[str]:
+    wait = point.mouth_to_ear
+    mark = "recommended" if point.recommended else "yes" if point.front else ""
+    return [
+        sanitize_line(point.name),
+        format_rate(point.cutoffs, point.pauses),
+        _format_value(point.latency_ms),
+        _format_value(wait["p50_ms"]),
+        _format_value(wait["p95_ms"], f"n < {MIN_COUNT['p95']}" if wait["n"] else "–"),
+        str(wait["n"]),
+        format_rate(point.discarded, point.drafts),
+        mark,
+    ]
+
+
+def _format_operating_points(sweep: Sweep) -> list[str]:
+    rows = [["operating point", "reached", "mouth-to-ear", "with", "timer", "mouth-to-ear"]]
+    for ours, timer in zip(sweep.operating, sweep.timer, strict=True):
+        setting = "–" if ours.setting is None else sanitize_line(ours.setting)
+        rows.append([ours.name, *_format_reached(ours), setting, *_format_reached(timer)])
+    return format_table(rows)
+
+
+def _format_reached(point: OperatingPoint) -> tuple[str, str]:
+    if point.value is None:
+        return "not reached", "–"
+    value = f"{point.value:.1%}" if point.is_rate else f"{point.value:.0f} ms"
+    return value, _format_value(point.mouth_to_ear_ms)
+
+
+def _format_recommendation(best: SweepPoint) -> list[str]:
+    cost = ""
+    if best.discarded_cost:
+        cost = f", ${best.discarded_cost:.5f}"
+    return [
+        f"recommended: {sanitize_line(best.name)}: {format_rate(best.cutoffs, best.pauses)} cut "
+        f"off, mouth-to-ear P50 {_format_value(best.wait_ms)} ms",
+        f"its price: {format_rate(best.discarded, best.drafts)} drafts discarded; per answered "
+        f"turn {best.discarded_tokens or 0:.0f} tokens and {best.discarded_characters or 0:.0f} "
+        f"characters{cost}",
+    ]
+
+
+def _format_value(value: float | None, missing: str = "–") -> str:
+    return missing if value is None else f"{value:.0f}"

@@ -7,11 +7,13 @@ duration of a turn, and nothing of the units themselves.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from voicecli.corpus.unit import Failure, Unit, UnitResult
+from voicecli.metrics.stages import ENDPOINTING
 from voicecli.metrics.summary import Summary, summarize_values
 from voicecli.metrics.usage import Cost, SessionUsage, add_costs, add_usages
 from voicecli.report.json_result import (
@@ -22,6 +24,10 @@ from voicecli.report.json_result import (
     encode_usage,
     list_durations,
 )
+from voicecli.units import Seconds
+
+MIN_EVENTS = 10
+"""A rate of fewer events is withheld, and its count shown; the field's threshold."""
 
 
 @dataclass(slots=True)
@@ -31,20 +37,40 @@ class Tally:
     units: that were measured; failed: that were not.
     repeated: that were measured again because the event loop was late.
     unreliable: turns whose measurement is doubtful.
+    events: how often each (subject, outcome) of ``metrics.interaction`` was scored.
+    is_labelled: whether any recording has labels.
     """
 
     units: int = 0
     failed: int = 0
     repeated: int = 0
     unreliable: int = 0
+    is_labelled: bool = False
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
     usage: SessionUsage = field(default_factory=SessionUsage)
     cost: Cost = field(default_factory=Cost)
     _values: dict[str, array[float]] = field(default_factory=dict)
+    _commit_waits: array[float] = field(default_factory=lambda: array("d"))
 
     @property
     def replies(self) -> int:
         """Turns of whose reply something was heard."""
         return self.usage.turns - self.usage.discarded - self.usage.no_reply
+
+    def count_cutoffs(self) -> tuple[int, int]:
+        """Count the cut-offs, and what their rate is a share of.
+
+        That is pauses within turns where there are labels, and turns where there are none.
+        """
+        if not self.is_labelled:
+            return self.usage.cutoffs, self.usage.turns
+        outcomes = {what: n for (subject, what), n in self.events.items() if subject == "pause"}
+        cut = sum(n for what, n in outcomes.items() if what.startswith("cut off"))
+        return cut, sum(outcomes.values())
+
+    def mean_commit_wait(self) -> Seconds | None:
+        """Return the mean silence from the end of a turn to its commitment, cut-offs left out."""
+        return sum(self._commit_waits) / len(self._commit_waits) if self._commit_waits else None
 
     def add(self, result: UnitResult) -> None:
         """Add the result of a unit."""
@@ -60,6 +86,12 @@ class Tally:
             self.unreliable += not turn["reliable"]
             for name, took in list_durations(turn):
                 self._values.setdefault(name, array("d")).append(took)
+                if name == ENDPOINTING.raw_name and not turn["cut_off"]:
+                    self._commit_waits.append(took)
+        if result.interaction is not None:
+            self.is_labelled = self.is_labelled or result.interaction["labelled"]
+            for event in result.interaction["events"]:
+                self.events[event["subject"], event["outcome"]] += 1
 
     def summarize(self) -> Summary:
         """Sum up all turns and sessions, as those of one session are."""
@@ -86,12 +118,14 @@ class CorpusTally:
     """The sums over a corpus: of everything, and by what it consists of.
 
     variants: by profile and what a sweep changes in it.
+    settings: what each of these is: the profile's name, the overrides.
     tags, recordings: by variant and tag, by variant and the recording's path.
     failures: the units that failed, and why.
     """
 
     whole: Tally = field(default_factory=Tally)
     variants: dict[str, Tally] = field(default_factory=dict)
+    settings: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     tags: dict[tuple[str, str], Tally] = field(default_factory=dict)
     recordings: dict[tuple[str, str], Tally] = field(default_factory=dict)
     failures: list[tuple[Unit, Failure]] = field(default_factory=list)
@@ -102,6 +136,7 @@ class CorpusTally:
         if result.failure is not None:
             self.failures.append((unit, result.failure))
         self.whole.add(result)
+        self.settings[unit.variant] = unit.profile, unit.overrides
         self.variants.setdefault(unit.variant, Tally()).add(result)
         self.recordings.setdefault((unit.variant, unit.recording), Tally()).add(result)
         for tag in dict.fromkeys(unit.tags):
