@@ -12,6 +12,7 @@ from voicecli.cli.output import print_text
 from voicecli.environment.files import write_text_file
 from voicecli.errors import NoReplyError, ServiceError, ThresholdError, UnreliableError
 from voicecli.events import ConnectionLost, SpeechStarted, UserQuit
+from voicecli.metrics.labels import Labels
 from voicecli.metrics.thresholds import Threshold, evaluate
 from voicecli.profile import Profile
 from voicecli.report.json_result import describe_environment, dump_result
@@ -25,6 +26,7 @@ class SessionResult:
     """The numbers of one session.
 
     folder: holds a recording that the measured turns are checked against; None: there is none.
+    labels: of the recording that was replayed, if there are any.
     profile_name: "" where it is not known.
     expectations: thresholds that the numbers must meet.
     strict: whether every measurement must be reliable.
@@ -37,6 +39,7 @@ class SessionResult:
     timeline: Timeline
     folder: Path | None
     profile: Profile
+    labels: Labels | None = None
     profile_name: str = ""
     expectations: Sequence[Threshold] = ()
     strict: bool = False
@@ -44,14 +47,22 @@ class SessionResult:
     environment: Mapping[str, str] = field(default_factory=describe_environment)
 
     def __post_init__(self) -> None:
-        self._measured = measure_session(self.timeline, self.profile, self.folder)
+        self._measured = measure_session(self.timeline, self.profile, self.folder, self.labels)
         self._verdicts = [evaluate(one, self._measured.summary) for one in self.expectations]
 
     def print_lines(self, out: Path | None = None) -> None:
         """Print the summary, the verdicts, the prediction, and what is kept in ``out``."""
         budgets = self.profile.budgets
         found = self._measured
-        lines = format_summary(found.turns, found.usage, found.summary, budgets, found.cost)
+        lines = format_summary(
+            found.turns,
+            found.usage,
+            found.interaction,
+            found.summary,
+            budgets,
+            found.cost,
+            found.user,
+        )
         for line in ("", *lines, *map(format_verdict, self._verdicts), *self._compare_prediction()):
             print_text(line)
         if out is not None:

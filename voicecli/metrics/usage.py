@@ -69,11 +69,6 @@ class SessionUsage:
     discarded: int = _count_outcome("discarded", "turns that continued before their reply")
     failed: int = _count_outcome("failed", "turns in which a service failed")
     silent: int = _count_outcome("silent", "turns without audio, though no service failed")
-    no_reply: int = _count(
-        "turns, but for discarded ones, of whose reply nothing was heard",
-        Turn,
-        lambda turn: turn.outcome != "discarded" and not turn.replied,
-    )
     cutoffs: int = _count(
         "turns whose user spoke again before the reply was heard or within 1.5 s of the "
         "commitment; in a recording, would have",
@@ -129,11 +124,6 @@ class SessionUsage:
     def draft_discard_rate(self) -> float | None:
         """Share of the drafts that were never committed."""
         return _divide(self.drafts_discarded, self.drafts)
-
-    @property
-    def cutoff_rate(self) -> float | None:
-        """Share of the turns that cut their user off."""
-        return _divide(self.cutoffs, self.turns)
 
     @property
     def interruption_rate(self) -> float | None:
