@@ -18,7 +18,7 @@ from voicecli.cli.output import print_text
 from voicecli.cli.replay import AsJson, Expect, Strict
 from voicecli.errors import InputError
 from voicecli.sanitize import sanitize_message
-from voicecli.timeline import TIMELINE
+from voicecli.timeline import LABELS, TIMELINE
 
 if TYPE_CHECKING:
     from voicecli.timeline import SavedTimeline
@@ -27,9 +27,15 @@ Kept = Annotated[
     Path, typer.Argument(metavar="TIMELINE_OR_FOLDER", help=f"A {TIMELINE}, or its folder.")
 ]
 
+KeptLabels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE", help=f"Of the recording; default: {LABELS} beside."),
+]
+
 
 def report(
     kept: Kept,
+    labels: KeptLabels = None,
     as_json: AsJson = False,
     expect: Expect = None,
     strict: Strict = False,
@@ -45,6 +51,7 @@ def report(
     """
     from voicecli.audio.recorder import CONVERSATION
     from voicecli.cli.result import SessionResult
+    from voicecli.corpus.label_file import load_labels
     from voicecli.corpus.store import is_store
     from voicecli.events import InputEnded
     from voicecli.metrics.thresholds import parse_threshold
@@ -63,10 +70,13 @@ def report(
     saved = _load(file)
     timeline, folder = saved.timeline, file.parent
     profile = restore_profile(saved.header.profile, f"{file}:1")
+    kept_labels = folder / LABELS
+    file_of_labels = labels or (kept_labels if kept_labels.exists() else None)
     result = SessionResult(
         timeline,
         folder if (folder / CONVERSATION).exists() else None,
         profile,
+        labels=load_labels(file_of_labels) if file_of_labels is not None else None,
         expectations=thresholds,
         strict=strict,
         predicted=prediction,

@@ -18,7 +18,7 @@ from voicecli.profile import Profile
 from voicecli.report.json_result import describe_environment, dump_result
 from voicecli.report.measurement import measure_session
 from voicecli.report.summary_lines import format_prediction, format_summary, format_verdict
-from voicecli.timeline import RESULT, TIMELINE, Entry, Timeline
+from voicecli.timeline import LABELS, RESULT, TIMELINE, Entry, Timeline
 
 
 @dataclass
@@ -66,7 +66,8 @@ class SessionResult:
         for line in ("", *lines, *map(format_verdict, self._verdicts), *self._compare_prediction()):
             print_text(line)
         if out is not None:
-            print_text(f"\nkept in {out}: {CONVERSATION}, {REPLY}, {TIMELINE}, {RESULT}")
+            names = [CONVERSATION, REPLY, TIMELINE, RESULT, *([LABELS] if self.labels else [])]
+            print_text(f"\nkept in {out}: {', '.join(names)}")
 
     def _compare_prediction(self) -> list[str]:
         if self.predicted is None:
@@ -80,9 +81,13 @@ class SessionResult:
         )
         return dump_result(numbers | {"predicted": self.predicted})
 
-    def write(self, file: Path) -> None:
-        """Write the JSON to ``file``."""
-        write_text_file(file, self.as_json() + "\n")
+    def write(self, folder: Path) -> None:
+        """Write the JSON, and the labels if there are any, to ``folder``."""
+        from voicecli.corpus.label_file import dump_labels
+
+        write_text_file(folder / RESULT, self.as_json() + "\n")
+        if self.labels is not None:
+            write_text_file(folder / LABELS, dump_labels(self.labels))
 
     def write_page(self, file: Path, name: str, conditions: Sequence[str]) -> None:
         """Write the report with pictures to ``file``.

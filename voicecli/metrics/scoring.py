@@ -6,7 +6,7 @@ each position was at the microphone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
@@ -27,7 +27,7 @@ from voicecli.metrics.interaction import (
 )
 from voicecli.metrics.labels import Kind, Labels, Span
 from voicecli.metrics.recording import Recording
-from voicecli.metrics.turns import Turn
+from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.voices import (
     Interval,
     Playback,
@@ -37,7 +37,7 @@ from voicecli.metrics.voices import (
     merge,
 )
 from voicecli.metrics.word_errors import find_word_errors
-from voicecli.timeline import Timeline
+from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
 LABEL_ERROR: Seconds = 0.05
@@ -66,12 +66,15 @@ _USER_WAITS = "not scorable: the user waits for replies; see --user oblivious"
 
 
 def measure_interaction(
-    timeline: Timeline, labels: Labels | None, turns: Sequence[Turn]
+    timeline: Iterable[Entry], labels: Labels | None = None, turns: Sequence[Turn] | None = None
 ) -> Interaction:
-    """Score ``timeline``, whose turns are ``turns``.
+    """Score a session.
 
     labels: of the recording that was played; None: there are none.
+    turns: of the timeline, where they have been measured.
     """
+    timeline = list(timeline)
+    turns = measure_turns(timeline) if turns is None else turns
     recording = Recording(timeline)
     if not recording.exists:
         labels = None
@@ -87,7 +90,7 @@ def measure_interaction(
 
 @dataclass
 class _Scorer:
-    timeline: Timeline
+    timeline: Sequence[Entry]
     turns: Sequence[Turn]
     labels: Labels | None
     recording: Recording

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from voicecli import events
 from voicecli.events import Event, TurnId, Volume
 from voicecli.metrics.labels import Kind, Labels, Span
-from voicecli.metrics.recording import Recording, Stretch
+from voicecli.metrics.recording import Recording
 from voicecli.timeline import Entry
 from voicecli.units import Seconds
 
@@ -114,11 +114,6 @@ def _correct(playback: Playback, changed: events.VolumeChanged) -> None:
         playback.changes[-1] = (changed.at, changed.volume)
 
 
-def find_intervals(recording: Recording, start: Seconds, end: Seconds) -> list[Interval]:
-    """Find when a part of the recording, by its positions, was at the microphone."""
-    return [Interval(*one) for one in recording.find_times(start, end)]
-
-
 def find_user_voice(
     recording: Recording, labels: Labels | None, timeline: Iterable[Entry], *kinds: Kind
 ) -> list[Interval]:
@@ -128,22 +123,22 @@ def find_user_voice(
             part for span in labels.list_spans(*kinds) for part in cut_pauses(span, labels.spans)
         ]
     elif recording.exists:
-        parts = [one for one in recording.speech if one.counts]
+        parts = [
+            Interval(start, end)
+            for start, end in (one for one in recording.speech if one.counts)
+            if end is not None
+        ]
     else:
         return _find_detected(timeline)
-    return [
-        interval
-        for start, end in parts
-        for interval in find_intervals(recording, start, start if end is None else end)
-    ]
+    return [Interval(*one) for start, end in parts for one in recording.find_times(start, end)]
 
 
-def cut_pauses(span: Span, spans: Sequence[Span]) -> list[Stretch]:
+def cut_pauses(span: Span, spans: Sequence[Span]) -> list[Interval]:
     """Return the speech within ``span``: without the pauses in it."""
     pauses = [one for one in spans if one.kind == "pause" and span.start <= one.start < span.end]
     starts = [span.start, *(pause.end for pause in pauses)]
     ends = [*(pause.start for pause in pauses), span.end]
-    return [Stretch(*one) for one in zip(starts, ends, strict=True)]
+    return [Interval(*one) for one in zip(starts, ends, strict=True)]
 
 
 def _find_detected(timeline: Iterable[Entry]) -> list[Interval]:

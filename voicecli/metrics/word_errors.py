@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from voicecli.events import FinalTranscript
 from voicecli.metrics.interaction import WordErrors
 from voicecli.metrics.labels import Labels
-from voicecli.timeline import Timeline
+from voicecli.timeline import Entry
 from voicecli.turns.end_of_turn import split_words
 
 
 def find_word_errors(
-    timeline: Timeline, labels: Labels | None
+    timeline: Iterable[Entry], labels: Labels | None
 ) -> tuple[tuple[WordErrors, ...], str]:
     """Count the words that differ; without texts to compare, return why.
 
