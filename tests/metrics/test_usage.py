@@ -58,7 +58,7 @@ def test_the_ledger_balances(exchanges: list[Exchange]):
     assert book.discarded == book.cutoffs == ended.count("taken back")
     assert book.failed == ended.count("llm failed") + ended.count("tts failed")
     assert book.silent == ended.count("silent")
-    unanswered = score(measure_interaction(entries))["no_reply"].value
+    unanswered = score(measure_interaction(entries).tally)["no_reply"].value
     assert unanswered == ended.count("llm failed") + ended.count("silent")
     assert book.drafts == book.llm_requests == len(exchanges)
 

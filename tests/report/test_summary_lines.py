@@ -85,7 +85,8 @@ def test_the_closing_lines():
         "",
         "turn-taking              events   value",
         "false_interruption_rate  1 of 2  n < 10",
-        "  at 21.03 s: stopped without words  #3",
+        "dead_air_s                       15.7 s",
+        "  at 23.54 s: stopped without words  #3",
     ]
 
 

@@ -307,7 +307,7 @@ def _judge(
     ]
     if missed:
         raise ThresholdError(f"not as expected: {'; '.join(missed)}")
-    if tally.whole.units and not tally.whole.replies:
+    if tally.whole.units and not tally.whole.usage.replied:
         raise NoReplyError("the agent never answered")
     if judgement.strict and tally.whole.unreliable:
         raise UnreliableError(f"measured, but not reliably: {tally.whole.unreliable} turns")

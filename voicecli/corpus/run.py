@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from voicecli import __version__, clock
+from voicecli.corpus.label_file import load_labels
 from voicecli.corpus.throttle import Throttle
 from voicecli.corpus.unit import Failure, Unit, UnitResult
 from voicecli.errors import CredentialsError, UsageError, choose_failure, list_leaves
@@ -96,6 +97,7 @@ async def _measure(unit: Unit, shared: Services | None, folder: Path | None) -> 
     shared: services that other units use, too; None: the unit starts its own.
     """
     profile = _restore(unit)
+    labels = None if unit.labels is None else load_labels(Path(unit.labels))
     timeline = Timeline()
     began = time.monotonic()
     async with _open_unit_services(unit, profile, shared) as services:
@@ -108,9 +110,10 @@ async def _measure(unit: Unit, shared: Services | None, folder: Path | None) -> 
                 kept,
                 timeline,
                 polite=unit.user == "polite",
+                labels=labels,
             )
             took = time.monotonic() - began
-            measured = await asyncio.to_thread(measure_session, timeline, profile, kept)
+            measured = await asyncio.to_thread(measure_session, timeline, profile, kept, labels)
             result = measured.build_result(
                 profile_name=unit.profile, environment=describe_environment()
             )

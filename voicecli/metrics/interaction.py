@@ -2,12 +2,14 @@
 
 The names follow the tau-voice panel, EVA, Full-Duplex-Bench and eot-bench.  Everything is computed
 from scored events, which ``scoring.measure_interaction`` finds in a timeline: a rate is the share
-of those with certain outcomes.  So sessions merge by putting their events together, a report can
-show what is behind a rate, and a percentile is over all values, never a mean of percentiles.
+of those with certain outcomes.  So a report can show what is behind a rate, the counts of sessions
+add up, and a percentile is over all values, never a mean of percentiles.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -117,9 +119,58 @@ class Interaction:
     transcripts: tuple[WordErrors, ...] = ()
     unscorable: Mapping[str, str] = field(default_factory=dict)
 
-    def find_events(self, *subjects: Subject) -> list[ScoredEvent]:
-        """Return the events about ``subjects``."""
-        return [event for event in self.events if event.subject in subjects]
+    @property
+    def tally(self) -> InteractionTally:
+        """Its counts."""
+        tally = InteractionTally()
+        tally.add(self)
+        return tally
+
+
+@dataclass(slots=True)
+class InteractionTally:
+    """The counts of one session, or of many: all that the metrics are computed from.
+
+    If any session has labels, the others count only where labels make no difference.
+
+    outcomes: events by subject and outcome.
+    seconds: how long the events lasted, by subject.
+    values: what the distributions are of, by the attribute's name.
+    words, wrong: of all transcripts.
+    """
+
+    labelled: bool = False
+    outcomes: Counter[tuple[Subject, str]] = field(default_factory=Counter)
+    seconds: dict[Subject, Seconds] = field(default_factory=dict)
+    values: dict[str, array[float]] = field(default_factory=dict)
+    words: int = 0
+    wrong: int = 0
+    unscorable: dict[str, str] = field(default_factory=dict)
+
+    def add(self, interaction: Interaction) -> None:
+        """Add a session."""
+        self.labelled = self.labelled or interaction.labelled
+        self.unscorable |= interaction.unscorable
+        for event in interaction.events:
+            self.outcomes[event.subject, event.outcome] += 1
+            lasted = self.seconds.get(event.subject, 0.0) + event.end - event.start
+            self.seconds[event.subject] = lasted
+            if event.subject == "interruption":
+                for name, took in (("duck", event.duck), ("stop", event.stop)):
+                    if took is not None:
+                        self.values.setdefault(name, array("d")).append(took)
+        for row in interaction.transcripts:
+            self.words += row.words
+            self.wrong += row.wrong
+
+    def count(self, subjects: Iterable[Subject], outcomes: Iterable[str] = ()) -> int:
+        """Count the events about ``subjects``; outcomes: those that count, or all."""
+        wanted = tuple(outcomes)
+        return sum(
+            count
+            for (subject, outcome), count in self.outcomes.items()
+            if subject in subjects and (not wanted or outcome in wanted)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,23 +320,6 @@ INTERACTION_COUNTS = {
 
 INTERACTION_DURATIONS = tuple(metric.name for metric in _DECLARED if metric.unit == "ms")
 """The names of those that are distributions."""
-
-
-def merge_interactions(parts: Iterable[Interaction]) -> Interaction:
-    """Put sessions together.
-
-    If any has labels, those without count only where labels make no difference.
-    """
-    found = list(parts)
-    unscorable: dict[str, str] = {}
-    for part in found:
-        unscorable |= part.unscorable
-    return Interaction(
-        events=tuple(event for part in found for event in part.events),
-        labelled=any(part.labelled for part in found),
-        transcripts=tuple(row for part in found for row in part.transcripts),
-        unscorable=unscorable,
-    )
 
 
 def encode_interaction(interaction: Interaction) -> dict[str, Any]:

@@ -67,6 +67,13 @@ class Recording:
         )
 
     @property
+    def first_pause(self) -> Seconds | None:
+        """The position at which it was first paused; None if it was played without a pause."""
+        if len(self._pieces) < 2:
+            return None
+        return self._pieces[0].position + (self._pieces[0].length or 0.0)
+
+    @property
     def end(self) -> Seconds | None:
         """When its last sample was at the microphone; None while it plays, or without one."""
         if not self._pieces or (length := self._pieces[-1].length) is None:

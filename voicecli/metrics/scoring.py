@@ -161,7 +161,8 @@ class _Scorer:
         for playback in self.playbacks.values():
             end = self._last if playback.end is None else playback.end
             outcome = self._judge_end(playback)
-            yield self._make("reply", outcome, playback.start, end, turn=playback.turn)
+            where = self.recording.find_position(end)
+            yield self._make("reply", outcome, playback.start, end, None, playback, position=where)
 
     def _judge_end(self, playback: Playback) -> str:
         if playback.cancel is None:
@@ -169,19 +170,19 @@ class _Scorer:
         if isinstance(playback.cause, _KEYS):
             return "stopped by a key"
         spoke = self._has_words if self.labels is None else self._has_label
-        return "interrupted" if spoke(playback.cancel.at) else "stopped without words"
+        onset = self._find_onset(playback.start, playback.cancel.at) - LABEL_ERROR
+        return "interrupted" if spoke(onset, playback.cancel.at) else "stopped without words"
 
-    def _find_onset(self, cut: Seconds) -> Seconds:
-        """Return the start of the speech that cut a reply."""
-        starts = [
-            entry.speech_start
-            for entry in self.timeline
-            if isinstance(entry, events.SpeechStarted) and entry.at <= cut
-        ]
-        return starts[-1] if starts else cut
+    def _find_onset(self, start: Seconds, cut: Seconds) -> Seconds:
+        """Return the start of the speech that cut a reply which began at ``start``."""
+        onset = start
+        for entry in self.timeline:
+            if isinstance(entry, events.SpeechStarted) and start < entry.at <= cut:
+                onset = entry.speech_start
+        return onset
 
-    def _has_words(self, cut: Seconds) -> bool:
-        onset = self._find_onset(cut) - LABEL_ERROR
+    def _has_words(self, onset: Seconds, cut: Seconds) -> bool:
+        """Whether the user said anything when the reply was cut."""
         return any(
             isinstance(entry, events.InterimTranscript | events.FinalTranscript)
             and bool(entry.text)
@@ -190,9 +191,8 @@ class _Scorer:
             for entry in self.timeline
         )
 
-    def _has_label(self, cut: Seconds) -> bool:
-        """Whether the user meant to speak to the agent when the reply was cut."""
-        onset = self._find_onset(cut) - LABEL_ERROR
+    def _has_label(self, onset: Seconds, cut: Seconds) -> bool:
+        """Whether the user spoke to the agent when the reply was cut."""
         times = (self.recording.find_times(span.start, span.end) for span in self._floor)
         return any(start <= cut and end >= onset for one in times for start, end in one)
 

@@ -20,6 +20,7 @@ from voicecli.metrics.interaction import (
     MIN_EVENTS,
     Interaction,
     InteractionMetric,
+    InteractionTally,
 )
 from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR, RAW, RAW_PREFIX, STAGES
 from voicecli.metrics.turns import Turn
@@ -80,40 +81,34 @@ class Score:
     why: str = ""
 
 
-def score(interaction: Interaction) -> dict[str, Score]:
-    """Compute every metric, by name."""
-    return {name: _score(metric, interaction) for name, metric in INTERACTION_METRICS.items()}
+def score(tally: InteractionTally) -> dict[str, Score]:
+    """Compute every interaction metric, by name."""
+    return {name: _score(metric, tally) for name, metric in INTERACTION_METRICS.items()}
 
 
-def _score(metric: InteractionMetric, interaction: Interaction) -> Score:
-    subjects = metric.subjects
-    if metric.unlabelled and not interaction.labelled:
-        subjects = metric.unlabelled
-    events = interaction.find_events(*subjects)
-    hits = [event for event in events if not metric.outcomes or event.outcome in metric.outcomes]
-    n, count = len(events), len(hits)
+def _score(metric: InteractionMetric, tally: InteractionTally) -> Score:
+    labelled = tally.labelled or not metric.unlabelled
+    subjects = metric.subjects if labelled else metric.unlabelled
+    n, hits = tally.count(subjects), tally.count(subjects, metric.outcomes)
+    if metric.among:
+        n = tally.count(metric.among[:1] if tally.labelled else metric.among[1:])
     if metric.name == "wer":
-        n = sum(one.words for one in interaction.transcripts)
-        count = sum(one.wrong for one in interaction.transcripts)
-    elif metric.among:
-        n = len(interaction.find_events(metric.among[0 if interaction.labelled else 1]))
-    why = interaction.unscorable.get(metric.name, "") if not n else ""
+        n, hits = tally.words, tally.wrong
     value: float | None = None
     distribution = None
-    match metric.unit:
-        case "ms":
-            known = [getattr(event, metric.value) for event in events]
-            distribution = describe(took for took in known if took is not None)
-            n = count = distribution.n
-        case "rate" if n < MIN_EVENTS:
-            why = why or f"withheld: n is {n}, {MIN_EVENTS} needed"
-        case "rate":
-            value = count / n
-        case "count":
-            value = None if why else float(count)
-        case "s":
-            value = None if why else sum(event.end - event.start for event in events)
-    return Score(metric=metric, n=n, hits=count, value=value, distribution=distribution, why=why)
+    if metric.unit == "ms":
+        distribution = describe(tally.values.get(metric.value, ()))
+        n = hits = distribution.n
+    why = tally.unscorable.get(metric.name, "") if not n else ""
+    if metric.unit == "rate" and n < MIN_EVENTS:
+        why = why or f"withheld: n is {n}, {MIN_EVENTS} needed"
+    elif metric.unit == "rate":
+        value = hits / n
+    elif metric.unit == "count" and not why:
+        value = float(hits)
+    elif metric.unit == "s" and not why:
+        value = sum(tally.seconds.get(subject, 0.0) for subject in subjects)
+    return Score(metric=metric, n=n, hits=hits, value=value, distribution=distribution, why=why)
 
 
 METRICS = (MOUTH_TO_EAR.name, *STAGES, *(f"{RAW_PREFIX}{name}" for name in RAW))
@@ -147,11 +142,11 @@ def summarize(turns: Sequence[Turn], usage: SessionUsage, interaction: Interacti
             values[name].append(took)
         for name, took in turn.raw.items():
             values[f"{RAW_PREFIX}{name}"].append(took)
-    return summarize_values(values, usage, interaction)
+    return summarize_values(values, usage, interaction.tally)
 
 
 def summarize_values(
-    values: Mapping[str, Iterable[Seconds]], usage: SessionUsage, interaction: Interaction
+    values: Mapping[str, Iterable[Seconds]], usage: SessionUsage, interaction: InteractionTally
 ) -> Summary:
     """Sum up the durations ``values``, by name, of the turns of one session or of many."""
     scores = score(interaction)

@@ -69,6 +69,9 @@ class SessionUsage:
     discarded: int = _count_outcome("discarded", "turns that continued before their reply")
     failed: int = _count_outcome("failed", "turns in which a service failed")
     silent: int = _count_outcome("silent", "turns without audio, though no service failed")
+    replied: int = _count(
+        "turns of whose reply something was heard, but for an apology", Turn, "replied"
+    )
     cutoffs: int = _count(
         "turns whose user spoke again before the reply was heard or within 1.5 s of the "
         "commitment; in a recording, would have",

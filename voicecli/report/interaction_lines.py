@@ -35,7 +35,7 @@ def format_interaction(interaction: Interaction) -> list[str]:
 
     Without labels only what went wrong; the ledger and the cut-offs are elsewhere in the summary.
     """
-    scores = score(interaction)
+    scores = score(interaction.tally)
     rows = [_format_row(one) for one in scores.values() if _is_telling(one, interaction.labelled)]
     table = format_table([["turn-taking", "events", "value"], *rows]) if rows else []
     lines = [*table, *_format_faults(interaction), *_format_words(interaction)]
@@ -75,7 +75,9 @@ def _format_faults(interaction: Interaction) -> list[str]:
 
 
 def _format_fault(event: ScoredEvent) -> str:
-    where = event.start if event.position is None else event.position
+    where = event.position
+    if where is None:
+        where = event.end if event.subject == "reply" else event.start
     turn = f"  #{event.turn}" if event.turn is not None else ""
     return f"  at {where:.2f} s: {_FAULTS[event.subject, event.outcome]}{turn}"
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from voicecli import __version__
-from voicecli.metrics.interaction import WINDOWS, Interaction, encode_interaction
+from voicecli.metrics.interaction import WINDOWS, Interaction, InteractionTally, encode_interaction
 from voicecli.metrics.stages import MOUTH_TO_EAR, RAW, RAW_PREFIX, STAGES
 from voicecli.metrics.summary import (
     STATISTICS,
@@ -156,15 +156,21 @@ def list_durations(turn: Mapping[str, Any]) -> Iterator[tuple[str, Seconds]]:
 
 
 def _encode_interaction(interaction: Interaction) -> dict[str, Any]:
-    metrics: dict[str, Any] = {}
-    for name, one in score(interaction).items():
-        metrics[name] = {"n": one.n, "hits": one.hits, "value": one.value, "why": one.why or None}
-        if one.distribution is not None:
-            metrics[name] = encode_distribution(one.distribution) | {"why": one.why or None}
     events = encode_interaction(interaction)
     for row in events["transcripts"]:
         row["differences"] = [list(map(sanitize_line, pair)) for pair in row["differences"]]
-    return {"windows": dict(WINDOWS), "metrics": metrics, **events}
+    return encode_scores(interaction.tally) | events
+
+
+def encode_scores(tally: InteractionTally) -> dict[str, Any]:
+    """Return the interaction metrics as plain data: windows, values, and the counts behind."""
+    metrics: dict[str, Any] = {}
+    for name, one in score(tally).items():
+        found = {"n": one.n, "hits": one.hits, "value": one.value}
+        if one.distribution is not None:
+            found = encode_distribution(one.distribution)
+        metrics[name] = {**found, "why": one.why or None}
+    return {"windows": dict(WINDOWS), "metrics": metrics}
 
 
 def encode_cost(cost: Cost) -> dict[str, Any]:
