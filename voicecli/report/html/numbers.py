@@ -36,8 +36,7 @@ def list_facts(summary: Summary, usage: SessionUsage, doubted: int) -> Iterator[
     of = f"of {format_count(usage.turns, 'turns')}"
     heard = f", {usage.cutoffs_heard} heard" if usage.cutoffs else ""
     yield "cut-offs", [str(usage.cutoffs), small[f"{of}{heard}"]]
-    unanswered = usage.turns - usage.discarded - usage.replied
-    yield "no reply", [str(unanswered), small[of]]
+    yield "no reply", [str(usage.no_reply), small[of]]
     yield "not reliable", [str(doubted), small[of]]
 
 
