@@ -20,7 +20,7 @@ from tests.support import ROOT
 from tests.wild.llm_servers import SERVERS
 from voicecli.cli.app import COMMANDS, run
 from voicecli.cli.errors import EXIT_CODES
-from voicecli.metrics import stages, usage
+from voicecli.metrics import interaction, stages, usage
 from voicecli.probe import results
 from voicecli.profile.model import Profile, list_rows
 
@@ -113,6 +113,14 @@ def _render_session_counts() -> str:
     return _format_table(["name", "meaning"], rows)
 
 
+def _render_interaction_metrics() -> str:
+    rows = (
+        [f"`{one.name}`", one.unit, one.description]
+        for one in interaction.INTERACTION_METRICS.values()
+    )
+    return _format_table(["name", "unit", "meaning"], rows)
+
+
 def _render_probe_metrics() -> str:
     metrics = {**results.SERVICE_METRICS, **results.AUDIO_METRICS}
     rows = [[f"`{one.name}`", one.unit, one.description] for one in metrics.values()]
@@ -140,6 +148,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "exit-codes": _render_exit_codes,
     "metrics": _render_turn_metrics,
     "session-counts": _render_session_counts,
+    "interaction-metrics": _render_interaction_metrics,
     "probe-metrics": _render_probe_metrics,
     "settings": _render_settings,
     "servers": _render_servers,

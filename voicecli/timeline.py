@@ -45,6 +45,9 @@ TIMELINE = "timeline.jsonl"
 RESULT = "result.json"
 """What was computed from it."""
 
+LABELS = "labels.yaml"
+"""The labels of the recording that was replayed."""
+
 LARGEST = 2**28
 """Bytes of a file that are read: a turn takes about 3 KB."""
 

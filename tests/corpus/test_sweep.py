@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -16,6 +17,12 @@ from voicecli.corpus.tables import format_sweep
 from voicecli.corpus.tally import CorpusTally
 from voicecli.corpus.unit import Unit, UnitResult
 from voicecli.errors import UsageError
+from voicecli.metrics.interaction import (
+    Interaction,
+    ScoredEvent,
+    Subject,
+    encode_interaction,
+)
 from voicecli.metrics.stages import RAW, STAGES
 from voicecli.metrics.usage import Cost, SessionUsage
 from voicecli.report.json_result import encode_cost, encode_usage
@@ -55,7 +62,13 @@ def test_timers_are_for_what_ends_a_turn() -> None:
     assert list_timers([("tts.speed=1.1",), ("tts.speed=0.9",)]) == []
 
 
-def make_result(overrides: tuple[str, ...], cutoffs: int, wait: float, **usage: Any) -> UnitResult:
+def make_result(
+    overrides: tuple[str, ...],
+    cutoffs: int,
+    wait: float,
+    interaction: Interaction | None = None,
+    **usage: Any,
+) -> UnitResult:
     """A session of 20 turns, of which ``cutoffs`` cut the user off; all wait alike."""
     turns = [
         {
@@ -68,10 +81,27 @@ def make_result(overrides: tuple[str, ...], cutoffs: int, wait: float, **usage: 
         }
         for index in range(20)
     ]
-    ledger = encode_usage(SessionUsage(turns=20, answered=20, cutoffs=cutoffs, **usage))
+    used = SessionUsage(turns=20, answered=20, replied=20, cutoffs=cutoffs, **usage)
+    outcomes = [*["cut off"] * cutoffs, *["waited"] * (20 - cutoffs)]
+    scored = interaction if interaction is not None else make_interaction("commit", outcomes)
     cost = encode_cost(Cost(stt=0.0, llm=1.0, tts=1.0, discarded=0.2))
     unit = Unit(recording="x.wav", profile="p", settings={"a": overrides}, overrides=overrides)
-    return UnitResult(unit=unit, result={"turns": turns, "ledger": ledger, "cost": cost})
+    return UnitResult(
+        unit=unit,
+        result={
+            "turns": turns,
+            "ledger": encode_usage(used),
+            "cost": cost,
+            "interaction": encode_interaction(scored),
+        },
+    )
+
+
+def make_interaction(subject: Subject, outcomes: Iterable[str]) -> Interaction:
+    events = [
+        ScoredEvent(subject=subject, outcome=outcome, start=0.0, end=1.0) for outcome in outcomes
+    ]
+    return Interaction(events=tuple(events), labelled=subject == "pause")
 
 
 def measure(*results: UnitResult) -> CorpusTally:
@@ -115,13 +145,8 @@ def test_the_fastest_within_five_percent_is_recommended() -> None:
 
 
 def test_labelled_pauses_count_instead_of_turns() -> None:
-    events = [{"subject": "pause", "outcome": what} for what in ["cut off"] * 3 + ["held"] * 9]
-    results = [
-        UnitResult(
-            unit=one.unit, result=one.result, interaction={"labelled": True, "events": events}
-        )
-        for one in (make_result((f"{KEY}=250",), 0, 250),)
-    ]
+    pauses = make_interaction("pause", ["cut off"] * 3 + ["waited"] * 9)
+    results = [make_result((f"{KEY}=250",), 0, 250, pauses)]
     (sweep,) = measure_sweeps(measure(*results))
     assert (sweep.events, sweep.points[0].cutoffs, sweep.points[0].pauses) == (
         "labelled pauses",
@@ -131,11 +156,7 @@ def test_labelled_pauses_count_instead_of_turns() -> None:
 
 
 def test_few_events_recommend_nothing() -> None:
-    events = [{"subject": "pause", "outcome": "cut off"}] * 9
-    one = make_result((f"{KEY}=250",), 0, 250)
-    labelled = UnitResult(
-        unit=one.unit, result=one.result, interaction={"labelled": True, "events": events}
-    )
+    labelled = make_result((f"{KEY}=250",), 0, 250, make_interaction("pause", ["cut off"] * 9))
     (sweep,) = measure_sweeps(measure(labelled))
     assert sweep.recommended is None
     assert any("no recommendation: 9 labelled pauses, and 10" in one for one in format_sweep(sweep))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.timelines import DRAFTED, PLAIN, Exchange, only
+from voicecli.metrics.scoring import measure_interaction
 from voicecli.metrics.stages import (
     BUDGETED,
     MOUTH_TO_EAR,
@@ -57,7 +58,7 @@ def test_what_few_values_cannot_tell_is_withheld():
 def summed(*exchanges: Exchange) -> Summary:
     entries = [entry for exchange in exchanges for entry in exchange.entries()]
     found = measure_turns(entries)
-    return summarize(found, count_usage(entries, found))
+    return summarize(found, count_usage(entries, found), measure_interaction(entries))
 
 
 def test_the_summary_has_every_metric_and_every_count():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.timelines import PLAIN, Exchange
 from voicecli.errors import UsageError
+from voicecli.metrics.scoring import measure_interaction
 from voicecli.metrics.summary import (
     Summary,
     describe,
@@ -24,7 +25,7 @@ from voicecli.metrics.usage import (
 def summed(*exchanges: Exchange) -> Summary:
     entries = [entry for exchange in exchanges for entry in exchange.entries()]
     found = measure_turns(entries)
-    return summarize(found, count_usage(entries, found))
+    return summarize(found, count_usage(entries, found), measure_interaction(entries))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,9 @@ def summed(*exchanges: Exchange) -> Summary:
         ("no_reply==0", True, "no_reply is 0"),
         ("cutoffs!=0", False, "cutoffs is 0"),
         ("tokens<100", False, "tokens is not known"),
-        ("cutoff_rate<0.05", True, "cutoff_rate is 0"),
+        ("cutoff_rate<0.05", False, "cutoff_rate is withheld: n is 1, 10 needed"),
+        ("stop_ms.p50<500", False, "stop_ms was never measured"),
+        ("yield_rate>0.9", False, "yield_rate is not scorable: needs labels"),
     ],
 )
 def test_expectations(text, met, why):

@@ -139,7 +139,6 @@ def test_a_greeting_and_a_dropped_draft_are_no_turns():
     assert (book.turns, book.drafts, book.drafts_discarded) == (0, 1, 1)
     assert (book.characters, book.flushes, book.llm_requests) == (8, 1, 1)
     assert book.draft_discard_rate == 1.0
-    assert book.cutoff_rate is None
 
 
 def test_a_turn_is_told_when_it_has_ended():

@@ -19,8 +19,11 @@ from voicecli.events import (
     ReplyCancelled,
     Resume,
 )
+from voicecli.metrics.interaction import INTERACTION_DURATIONS
+from voicecli.metrics.scoring import measure_interaction
 from voicecli.metrics.summary import (
     METRICS,
+    score,
     summarize,
 )
 from voicecli.metrics.turns import measure_turns
@@ -55,7 +58,8 @@ def test_the_ledger_balances(exchanges: list[Exchange]):
     assert book.discarded == book.cutoffs == ended.count("taken back")
     assert book.failed == ended.count("llm failed") + ended.count("tts failed")
     assert book.silent == ended.count("silent")
-    assert book.no_reply == ended.count("llm failed") + ended.count("silent")
+    unanswered = score(measure_interaction(entries).tally)["no_reply"].value
+    assert unanswered == ended.count("llm failed") + ended.count("silent")
     assert book.drafts == book.llm_requests == len(exchanges)
 
 
@@ -72,7 +76,8 @@ def test_no_timeline_however_odd_is_refused_or_unbalanced(entries: list[Entry]):
     for turn in found:
         assert all(took >= 0 for took in (*turn.stages.values(), *turn.raw.values()))
         assert isclose(fsum(turn.stages.values()), turn.mouth_to_ear or 0, rel_tol=1e-9)
-    assert set(summarize(found, book).distributions) == set(METRICS)
+    names = {*METRICS, *INTERACTION_DURATIONS}
+    assert set(summarize(found, book, measure_interaction(entries)).distributions) == names
 
 
 def test_what_was_used():

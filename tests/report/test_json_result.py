@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.timelines import Exchange, any_entry
 from voicecli.events import AudioGlitched
+from voicecli.metrics.interaction import Interaction
+from voicecli.metrics.scoring import measure_interaction
 from voicecli.metrics.summary import Budgets, summarize
 from voicecli.metrics.thresholds import evaluate, parse_threshold
 from voicecli.metrics.turns import Turn, measure_turns
@@ -50,11 +52,13 @@ RESOLVED = {"stt": {"model": "nova-3"}}
 def result_of(entries: list[Entry]) -> dict[str, Any]:
     found = measure_turns(entries)
     book = count_usage(entries, found)
-    numbers = summarize(found, book)
+    scored = measure_interaction(entries)
+    numbers = summarize(found, book, scored)
     verdicts = [evaluate(parse_threshold("mouth_to_ear.p95<3000"), numbers)]
     data = build_result(
         found,
         book,
+        scored,
         numbers,
         BUDGETS,
         estimate_cost(book, OURS),
@@ -101,7 +105,9 @@ def test_the_result():
     }
     assert data["ledger"]["discarded"] == 1
     assert data["ledger"]["tokens"] is None
-    assert data["ledger"]["cutoff_rate"] == 0.5
+    assert data["ledger"]["cutoff_rate"] is None  # withheld
+    rate = data["interaction"]["metrics"]["cutoff_rate"]
+    assert (rate["hits"], rate["n"]) == (1, 2)
     assert data["budgets_ms"] == {"stt": 300, "llm": 300, "tts": 250, "total": 3000}
     assert data["cost"]["estimated"]
     assert data["cost"]["llm"] is None
@@ -137,7 +143,8 @@ def test_a_failure_in_the_result_is_washed():
     data = build_result(
         [nasty],
         count_usage([], []),
-        summarize([], count_usage([], [])),
+        Interaction(),
+        summarize([], count_usage([], []), Interaction()),
         BUDGETS,
         Cost(),
         resolved={},

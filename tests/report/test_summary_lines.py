@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.timelines import Exchange
 from voicecli.events import AudioGlitched, ConnectionOpened
+from voicecli.metrics.scoring import measure_interaction
 from voicecli.metrics.summary import Budgets, summarize
 from voicecli.metrics.turns import measure_turns
 from voicecli.metrics.usage import Cost, Prices, count_usage, estimate_cost
@@ -32,10 +33,12 @@ def session(*exchanges: Exchange, more: tuple[Entry, ...] = ()) -> list[Entry]:
 def closing(entries: list[Entry], spent: Cost | None = None) -> list[str]:
     found = measure_turns(entries)
     book = count_usage(entries, found)
+    scored = measure_interaction(entries)
     return format_summary(
         found,
         book,
-        summarize(found, book),
+        scored,
+        summarize(found, book, scored),
         BUDGETS,
         estimate_cost(book, OURS) if spent is None else spent,
     )
@@ -71,7 +74,7 @@ def test_the_closing_lines():
         "Indented: what was waited for; the percentiles of parts do not add up.",
         "raw: what a service took by itself, waited for or not.",
         "",
-        "endpointing: P50 300 ms, 1 of 3 turns cut off",
+        "endpointing: P50 300 ms, 1 of 3 turns cut off (0 heard)",
         "drafts: 3 prepared",
         "LLM: 3 requests, 50 prompt tokens, 7 tokens",
         "TTS: 2 flushes, 22 characters",
@@ -79,6 +82,11 @@ def test_the_closing_lines():
         "not reliable: 1 of 3 turns (#3)",
         "cost: at least $0.0037 (STT 0.0030, LLM 0.0000, TTS 0.0007; estimated, list prices of"
         " 2026-08)",
+        "",
+        "turn-taking              events   value",
+        "false_interruption_rate  1 of 2  n < 10",
+        "dead_air_s                       15.7 s",
+        "  at 23.54 s: stopped without words  #3",
     ]
 
 

@@ -9,7 +9,9 @@ or, in a thread, disturb what is measured.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.gain import Amplifier
@@ -27,6 +29,30 @@ from voicecli.units import AudioBlock, AudioFormat, Seconds
 LOOK_AHEAD: Seconds = 2.0
 """Longer than the time in which a user who goes on was cut off (1.5 s) and what a detector needs to
 notice a voice (0.3 s)."""
+
+
+class LabelledSpeech(Detector):
+    """Finds the speech that labels say there is.
+
+    stretches: of speech, as positions, in order.
+    """
+
+    def __init__(self, stretches: Iterable[tuple[Seconds, Seconds]], format: AudioFormat) -> None:
+        self._format = format
+        self._changes: deque[Event] = deque()
+        for start, end in stretches:
+            self._changes.append(SpeechStarted(at=start, speech_start=start))
+            self._changes.append(SpeechStopped(at=end, speech_end=end))
+
+    @override
+    def feed(self, block: AudioBlock) -> Iterator[Event]:
+        until = block.at + self._format.seconds(len(block.pcm))
+        while self._changes and self._changes[0].at <= until:
+            yield self._changes.popleft()
+
+    @override
+    def reset(self) -> None:
+        return
 
 
 class LookAhead:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voicecli.cli import cassettes, judging, options
+from voicecli.cli import cassettes, options
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.output import print_text
 from voicecli.errors import UsageError
@@ -17,6 +17,7 @@ from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
     from voicecli.audio.channels import Channel
+    from voicecli.metrics.labels import Labels
     from voicecli.profile import Profile
     from voicecli.timeline import Entry, Timeline
 
@@ -36,6 +37,12 @@ ChannelName = Annotated[
 User = Annotated[
     Literal["polite", "oblivious"],
     typer.Option("--user", help="In half duplex, wait for each reply, or speak on as recorded."),
+]
+LabelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="FILE", help="What is said when; default: x.labels.yaml beside x.wav."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
 Expect = Annotated[
@@ -68,6 +75,7 @@ def replay(
     files: Files,
     channel: ChannelName = None,
     user: User = "polite",
+    labels: LabelFile = None,
     profiles: options.ProfileNames = None,
     out: options.Out = None,
     force: options.Force = False,
@@ -84,10 +92,6 @@ def replay(
     repeat: Repeat = 1,
     sweep: Sweep = None,
     concurrency: Concurrency = None,
-    save_baseline: judging.SaveBaseline = None,
-    baseline: judging.BaselineFile = None,
-    junit: judging.Junit = None,
-    markdown: judging.Markdown = None,
 ) -> None:
     """Play recordings to the agent as if spoken into the microphone, and measure its answers.
 
@@ -98,32 +102,35 @@ def replay(
     from voicecli import clock
     from voicecli.audio.channels import parse_channel
     from voicecli.corpus.manifest import is_corpus
-    from voicecli.corpus.plan import Conditions
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
     from voicecli.report.turn_lines import TurnLines
-    from voicecli.timeline import RESULT, Timeline
+    from voicecli.timeline import Timeline
 
     thresholds = [parse_threshold(text) for text in expect or ()]
     prediction = options.load_prediction(predicted)
     options.check_html(html)
-    outcome = judging.prepare_judging(save_baseline, baseline, junit, markdown)
     played = parse_channel(channel)
-    conditions = Conditions(channel=played, user=user, fast=fast, repeats=repeat)
     names = profiles or [options.DEFAULT_PROFILE]
     if len(files) > 1 or is_corpus(files[0]) or len(names) > 1 or repeat > 1 or sweep:
         from voicecli.cli.corpus import Judgement, replay_corpus
+        from voicecli.corpus.plan import Conditions
 
         _refuse_for_several(
-            {"--record-services": record_services, "--services": services, "--html": html}
+            {
+                "--record-services": record_services,
+                "--services": services,
+                "--html": html,
+                "--labels": labels,
+            }
         )
         replay_corpus(
             files,
             profiles or (),
             overrides or (),
             sweep or (),
-            conditions,
-            Judgement(thresholds, strict, prediction, as_json, outcome),
+            Conditions(channel=played, user=user, fast=fast, repeats=repeat),
+            Judgement(thresholds, strict, prediction, as_json),
             out=out,
             force=force,
             concurrency=concurrency,
@@ -136,6 +143,7 @@ def replay(
     options.check_out(out, force and (out is not None or record_services is None), file)
     if use.cassette is None:
         fetch_models_of(settings)
+    truth = _find_labels(file, labels)
     timeline = Timeline()
     if as_json:
         timeline.follow(_print_warning)
@@ -143,10 +151,8 @@ def replay(
         timeline.follow(TurnLines(print_text, settings.budgets, options.find_columns()))
     with ExitStack() as stack:
         folder = out or stack.enter_context(options.open_temporary_folder())
-        play = _play(file, played, settings, folder, timeline, use, polite=user == "polite")
-        single = stack.enter_context(
-            judging.follow_single(outcome, file, settings, profile, conditions)
-        )
+        polite = user == "polite"
+        play = _play(file, played, settings, folder, timeline, use, polite=polite, labels=truth)
         clock.run(play, virtual=fast)
         from voicecli.cli.result import SessionResult  # 0.1 s, not before the recording plays
 
@@ -154,23 +160,22 @@ def replay(
             timeline,
             folder,
             settings,
+            labels=truth,
             profile_name=profile,
             expectations=thresholds,
             strict=strict,
             predicted=prediction,
         )
         if out is not None:
-            result.write(out / RESULT)
+            result.write(out)
         if as_json:
             print_text(result.as_json())
         else:
             result.print_lines(out)
-        single.judge(result, quiet=as_json)
         if html is not None:
             pace = "virtual time" if fast else "real time"
             result.write_page(html, file.name, [pace])
     result.judge()
-    single.check()
 
 
 def _refuse_for_several(given: Mapping[str, object]) -> None:
@@ -178,6 +183,22 @@ def _refuse_for_several(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
             raise UsageError(f"{name} is for one recording", hint="Replay them one by one.")
+
+
+def _find_labels(recording: Path, named: Path | None) -> Labels | None:
+    """Load the labels ``named``, else those beside the recording, if there are any."""
+    from voicecli.audio.wav import open_wav
+    from voicecli.corpus.label_file import find_labels, load_labels
+
+    file = named or find_labels(recording)
+    if file is None:
+        return None
+    duration = None
+    if recording.is_file():  # a pipe can be read only once
+        with open_wav(recording, 16_000, 0.02, 0) as source:
+            duration = source.duration
+    labels: Labels = load_labels(file, duration)
+    return labels
 
 
 def _print_warning(entry: Entry) -> None:
@@ -198,13 +219,14 @@ async def _play(
     use: cassettes.CassetteUse,
     *,
     polite: bool,
+    labels: Labels | None,
 ) -> None:
     """Play ``file`` to the agent, and print what is wrong with it."""
     from voicecli.pipeline.recording import play_recording
 
     async with use.open_services(profile) as services:
         warnings = await play_recording(
-            file, channel, profile, services, folder, timeline, polite=polite
+            file, channel, profile, services, folder, timeline, polite=polite, labels=labels
         )
     for warning in warnings:
         print_text(sanitize_message(f"! {warning}"), err=True)

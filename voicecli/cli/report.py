@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicecli.cli.judging import BaselineFile, Junit, Markdown, SaveBaseline, prepare_judging
 from voicecli.cli.options import (
     Html,
     Predicted,
@@ -17,9 +16,9 @@ from voicecli.cli.options import (
 )
 from voicecli.cli.output import print_text
 from voicecli.cli.replay import AsJson, Expect, Strict
-from voicecli.errors import InputError, UsageError
+from voicecli.errors import InputError
 from voicecli.sanitize import sanitize_message
-from voicecli.timeline import TIMELINE
+from voicecli.timeline import LABELS, TIMELINE
 
 if TYPE_CHECKING:
     from voicecli.timeline import SavedTimeline
@@ -28,18 +27,20 @@ Kept = Annotated[
     Path, typer.Argument(metavar="TIMELINE_OR_FOLDER", help=f"A {TIMELINE}, or its folder.")
 ]
 
+KeptLabels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE", help=f"Of the recording; default: {LABELS} beside."),
+]
+
 
 def report(
     kept: Kept,
+    labels: KeptLabels = None,
     as_json: AsJson = False,
     expect: Expect = None,
     strict: Strict = False,
     predicted: Predicted = None,
     html: Html = None,
-    save_baseline: SaveBaseline = None,
-    baseline: BaselineFile = None,
-    junit: Junit = None,
-    markdown: Markdown = None,
 ) -> None:
     """Print turns, summary and result of what talk or replay kept with --out.
 
@@ -50,6 +51,7 @@ def report(
     """
     from voicecli.audio.recorder import CONVERSATION
     from voicecli.cli.result import SessionResult
+    from voicecli.corpus.label_file import load_labels
     from voicecli.corpus.store import is_store
     from voicecli.events import InputEnded
     from voicecli.metrics.thresholds import parse_threshold
@@ -59,25 +61,22 @@ def report(
     thresholds = [parse_threshold(text) for text in expect or ()]
     prediction = load_prediction(predicted)
     check_html(html)
-    judging = prepare_judging(save_baseline, baseline, junit, markdown)
     if is_store(kept):
         from voicecli.cli.corpus import Judgement, report_corpus
 
-        report_corpus(kept, Judgement(thresholds, strict, prediction, as_json, judging))
+        report_corpus(kept, Judgement(thresholds, strict, prediction, as_json))
         return
-    if judging.wanted:
-        raise UsageError(
-            "--baseline, --save-baseline, --junit and --markdown are for the folder of a corpus",
-            hint="Give them to replay.",
-        )
     file = kept / TIMELINE if kept.is_dir() else kept
     saved = _load(file)
     timeline, folder = saved.timeline, file.parent
     profile = restore_profile(saved.header.profile, f"{file}:1")
+    kept_labels = folder / LABELS
+    file_of_labels = labels or (kept_labels if kept_labels.exists() else None)
     result = SessionResult(
         timeline,
         folder if (folder / CONVERSATION).exists() else None,
         profile,
+        labels=load_labels(file_of_labels) if file_of_labels is not None else None,
         expectations=thresholds,
         strict=strict,
         predicted=prediction,

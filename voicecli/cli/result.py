@@ -12,12 +12,13 @@ from voicecli.cli.output import print_text
 from voicecli.environment.files import write_text_file
 from voicecli.errors import NoReplyError, ServiceError, ThresholdError, UnreliableError
 from voicecli.events import ConnectionLost, SpeechStarted, UserQuit
+from voicecli.metrics.labels import Labels
 from voicecli.metrics.thresholds import Threshold, evaluate
 from voicecli.profile import Profile
 from voicecli.report.json_result import describe_environment, dump_result
 from voicecli.report.measurement import measure_session
 from voicecli.report.summary_lines import format_prediction, format_summary, format_verdict
-from voicecli.timeline import RESULT, TIMELINE, Entry, Timeline
+from voicecli.timeline import LABELS, RESULT, TIMELINE, Entry, Timeline
 
 
 @dataclass
@@ -25,6 +26,7 @@ class SessionResult:
     """The numbers of one session.
 
     folder: holds a recording that the measured turns are checked against; None: there is none.
+    labels: of the recording that was replayed, if there are any.
     profile_name: "" where it is not known.
     expectations: thresholds that the numbers must meet.
     strict: whether every measurement must be reliable.
@@ -37,6 +39,7 @@ class SessionResult:
     timeline: Timeline
     folder: Path | None
     profile: Profile
+    labels: Labels | None = None
     profile_name: str = ""
     expectations: Sequence[Threshold] = ()
     strict: bool = False
@@ -44,18 +47,27 @@ class SessionResult:
     environment: Mapping[str, str] = field(default_factory=describe_environment)
 
     def __post_init__(self) -> None:
-        self._measured = measure_session(self.timeline, self.profile, self.folder)
-        self.verdicts = [evaluate(one, self._measured.summary) for one in self.expectations]
+        self._measured = measure_session(self.timeline, self.profile, self.folder, self.labels)
+        self._verdicts = [evaluate(one, self._measured.summary) for one in self.expectations]
 
     def print_lines(self, out: Path | None = None) -> None:
         """Print the summary, the verdicts, the prediction, and what is kept in ``out``."""
         budgets = self.profile.budgets
         found = self._measured
-        lines = format_summary(found.turns, found.usage, found.summary, budgets, found.cost)
-        for line in ("", *lines, *map(format_verdict, self.verdicts), *self._compare_prediction()):
+        lines = format_summary(
+            found.turns,
+            found.usage,
+            found.interaction,
+            found.summary,
+            budgets,
+            found.cost,
+            found.user,
+        )
+        for line in ("", *lines, *map(format_verdict, self._verdicts), *self._compare_prediction()):
             print_text(line)
         if out is not None:
-            print_text(f"\nkept in {out}: {CONVERSATION}, {REPLY}, {TIMELINE}, {RESULT}")
+            names = [CONVERSATION, REPLY, TIMELINE, RESULT, *([LABELS] if self.labels else [])]
+            print_text(f"\nkept in {out}: {', '.join(names)}")
 
     def _compare_prediction(self) -> list[str]:
         if self.predicted is None:
@@ -65,13 +77,17 @@ class SessionResult:
     def as_json(self) -> str:
         """Return everything as JSON, every turn included."""
         numbers = self._measured.build_result(
-            self.verdicts, profile_name=self.profile_name, environment=self.environment
+            self._verdicts, profile_name=self.profile_name, environment=self.environment
         )
         return dump_result(numbers | {"predicted": self.predicted})
 
-    def write(self, file: Path) -> None:
-        """Write the JSON to ``file``."""
-        write_text_file(file, self.as_json() + "\n")
+    def write(self, folder: Path) -> None:
+        """Write the JSON, and the labels if there are any, to ``folder``."""
+        from voicecli.corpus.label_file import dump_labels
+
+        write_text_file(folder / RESULT, self.as_json() + "\n")
+        if self.labels is not None:
+            write_text_file(folder / LABELS, dump_labels(self.labels))
 
     def write_page(self, file: Path, name: str, conditions: Sequence[str]) -> None:
         """Write the report with pictures to ``file``.
@@ -88,7 +104,7 @@ class SessionResult:
             name=name,
             conditions=[one for one in (profile, *conditions, machine) if one],
             conversation=read_conversation(self.timeline, self._measured, self.folder),
-            verdicts=[(one.met, format_verdict(one)) for one in self.verdicts],
+            verdicts=[(one.met, format_verdict(one)) for one in self._verdicts],
             predicted=self.predicted,
         )
         write_text_file(file, page.render())
@@ -103,7 +119,7 @@ class SessionResult:
         self._check_numbers()
 
     def _check_numbers(self) -> None:
-        missed = [f"{one.threshold.text} ({one.why})" for one in self.verdicts if not one.met]
+        missed = [f"{one.threshold.text} ({one.why})" for one in self._verdicts if not one.met]
         if missed:
             raise ThresholdError(f"not as expected: {'; '.join(missed)}")
         doubts = [why for turn in self._measured.turns for why in turn.unreliable]

@@ -64,7 +64,7 @@ def talk_command(
     from voicecli.cli.conversation import DisplayKind, run_conversation
     from voicecli.events import ConnectionOpened
     from voicecli.profile import load_profile
-    from voicecli.timeline import RESULT, Timeline
+    from voicecli.timeline import Timeline
 
     sets = [*(overrides or ()), *_list_settings(mic, speaker, max_minutes, text)]
     settings = load_profile(profile, overrides=sets)
@@ -96,7 +96,7 @@ def talk_command(
     if any(isinstance(entry, ConnectionOpened) for entry in timeline):  # the session has begun
         result = SessionResult(timeline, out, settings, profile_name=profile, predicted=prediction)
         if out is not None:
-            result.write(out / RESULT)
+            result.write(out)
         if as_json:
             print_text(encode_result_line(result.as_json()))
         else:

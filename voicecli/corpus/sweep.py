@@ -202,12 +202,12 @@ def measure_sweeps(tally: CorpusTally) -> list[Sweep]:
         profile, overrides = tally.settings[name]
         if profile in swept:
             profiles.setdefault(profile, []).append(_measure_point(profile, overrides, one))
-    labelled = tally.whole.is_labelled
+    labelled = tally.whole.interaction.labelled
     return [_judge_points(profile, points, labelled) for profile, points in profiles.items()]
 
 
 def _measure_point(profile: str, overrides: tuple[str, ...], tally: Tally) -> SweepPoint:
-    usage, replies = tally.usage, tally.replies
+    usage, replies = tally.usage, tally.usage.replied
     cutoffs, pauses = tally.count_cutoffs()
     latency = tally.mean_commit_wait()
 

@@ -122,7 +122,7 @@ def _format_row(row: _Row) -> list[str]:
         p95,
         format_ms(spread.max),
         format_rate(usage.cutoffs, usage.turns),
-        format_rate(usage.no_reply, usage.turns - usage.discarded),
+        format_rate(usage.turns - usage.discarded - usage.replied, usage.turns - usage.discarded),
         format_rate(usage.drafts_discarded, usage.drafts),
     ]
 

@@ -7,20 +7,21 @@ duration of a turn, and nothing of the units themselves.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from voicecli.corpus.unit import Failure, Unit, UnitResult
+from voicecli.metrics.interaction import InteractionTally, decode_interaction
 from voicecli.metrics.stages import ENDPOINTING
-from voicecli.metrics.summary import Summary, summarize_values
+from voicecli.metrics.summary import Summary, score, summarize_values
 from voicecli.metrics.usage import Cost, SessionUsage, add_costs, add_usages
 from voicecli.report.json_result import (
     decode_cost,
     decode_usage,
     encode_cost,
     encode_distribution,
+    encode_scores,
     encode_usage,
     list_durations,
 )
@@ -37,36 +38,25 @@ class Tally:
     units: that were measured; failed: that were not.
     repeated: that were measured again because the event loop was late.
     unreliable: turns whose measurement is doubtful.
-    events: how often each (subject, outcome) of ``metrics.interaction`` was scored.
-    is_labelled: whether any recording has labels.
     """
 
     units: int = 0
     failed: int = 0
     repeated: int = 0
     unreliable: int = 0
-    is_labelled: bool = False
-    events: Counter[tuple[str, str]] = field(default_factory=Counter)
     usage: SessionUsage = field(default_factory=SessionUsage)
+    interaction: InteractionTally = field(default_factory=InteractionTally)
     cost: Cost = field(default_factory=Cost)
     _values: dict[str, array[float]] = field(default_factory=dict)
     _commit_waits: array[float] = field(default_factory=lambda: array("d"))
-
-    @property
-    def replies(self) -> int:
-        """Turns of whose reply something was heard."""
-        return self.usage.turns - self.usage.discarded - self.usage.no_reply
 
     def count_cutoffs(self) -> tuple[int, int]:
         """Count the cut-offs, and what their rate is a share of.
 
         That is pauses within turns where there are labels, and turns where there are none.
         """
-        if not self.is_labelled:
-            return self.usage.cutoffs, self.usage.turns
-        outcomes = {what: n for (subject, what), n in self.events.items() if subject == "pause"}
-        cut = sum(n for what, n in outcomes.items() if what.startswith("cut off"))
-        return cut, sum(outcomes.values())
+        found = score(self.interaction)["cutoff_rate"]
+        return found.hits, found.n
 
     def mean_commit_wait(self) -> Seconds | None:
         """Return the mean silence from the end of a turn to its commitment, cut-offs left out."""
@@ -80,6 +70,7 @@ class Tally:
         cost = decode_cost(result.result["cost"])
         self.cost = add_costs((self.cost, cost)) if self.units else cost
         self.usage = add_usages((self.usage, decode_usage(result.result["ledger"])))
+        self.interaction.add(decode_interaction(result.result["interaction"]))
         self.units += 1
         self.repeated += result.attempts > 1
         for turn in result.result["turns"]:
@@ -88,14 +79,10 @@ class Tally:
                 self._values.setdefault(name, array("d")).append(took)
                 if name == ENDPOINTING.raw_name and not turn["cut_off"]:
                     self._commit_waits.append(took)
-        if result.interaction is not None:
-            self.is_labelled = self.is_labelled or result.interaction["labelled"]
-            for event in result.interaction["events"]:
-                self.events[event["subject"], event["outcome"]] += 1
 
     def summarize(self) -> Summary:
         """Sum up all turns and sessions, as those of one session are."""
-        return summarize_values(self._values, self.usage)
+        return summarize_values(self._values, self.usage, self.interaction)
 
     def encode(self) -> dict[str, Any]:
         """Return the sum as plain data; durations in milliseconds."""
@@ -109,6 +96,7 @@ class Tally:
                 name: encode_distribution(one) for name, one in summary.distributions.items()
             },
             "ledger": encode_usage(self.usage),
+            "interaction": encode_scores(self.interaction),
             "cost": encode_cost(self.cost),
         }
 

@@ -101,7 +101,6 @@ class UnitResult:
 
     result: as ``report.json_result.build_result`` returns it: turns, summary, ledger, cost; None
         if the unit failed.
-    interaction: the interaction metrics as plain data; None where nothing is scorable.
     lag_ms: how late the event loop was, at worst, in milliseconds.
     attempts: how often the unit was measured; repeated when the loop was too late.
     took_s: wall time of the last attempt, in seconds.
@@ -110,7 +109,6 @@ class UnitResult:
 
     unit: Unit
     result: Mapping[str, Any] | None = None
-    interaction: Mapping[str, Any] | None = None
     lag_ms: float = 0.0
     attempts: int = 1
     took_s: float = 0.0

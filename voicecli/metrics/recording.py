@@ -66,6 +66,20 @@ class Recording:
             for piece, later in pairwise(self._pieces)
         )
 
+    @property
+    def first_pause(self) -> Seconds | None:
+        """The position at which it was first paused; None if it was played without a pause."""
+        if len(self._pieces) < 2:
+            return None
+        return self._pieces[0].position + (self._pieces[0].length or 0.0)
+
+    @property
+    def end(self) -> Seconds | None:
+        """When its last sample was at the microphone; None while it plays, or without one."""
+        if not self._pieces or (length := self._pieces[-1].length) is None:
+            return None
+        return self._pieces[-1].since + length
+
     def note(self, entry: Entry) -> Self:
         """Take the next entry."""
         match entry:
@@ -96,6 +110,18 @@ class Recording:
             if length is None or position < begin + length:
                 return since + position - begin
         return None
+
+    def find_times(self, start: Seconds, end: Seconds) -> list[tuple[Seconds, Seconds]]:
+        """Return when the part from ``start`` to ``end`` was at the microphone, from when to when.
+
+        More than one where it was paused in between; none where nothing of it was played.
+        """
+        found = []
+        for since, begin, length in self._pieces:
+            last = end if length is None else min(end, begin + length)
+            if (first := max(start, begin)) < last:
+                found.append((since + first - begin, since + last - begin))
+        return found
 
     def find_wait(self, position: Seconds) -> Seconds | None:
         """Return how long after ``position`` the user goes on speaking; None: not, or not soon."""

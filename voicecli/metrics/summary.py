@@ -4,7 +4,8 @@ The names are the one vocabulary of tables, JSON, ``--expect`` and ``--slo``:
 
     mouth_to_ear.p95     a metric's statistic
     raw.llm.ttft.p50     of a raw duration, whether or not it was waited for
-    no_reply             a count of the session, or a rate (0 to 1)
+    stop_ms.p50          of an interaction metric in milliseconds
+    no_reply             a count of the session, a rate (0 to 1), or seconds
 """
 
 from __future__ import annotations
@@ -12,6 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from voicecli.metrics.interaction import (
+    INTERACTION_COUNTS,
+    INTERACTION_DURATIONS,
+    INTERACTION_METRICS,
+    MIN_EVENTS,
+    Interaction,
+    InteractionMetric,
+    InteractionTally,
+)
 from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR, RAW, RAW_PREFIX, STAGES
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import COUNTS, SessionUsage
@@ -53,6 +63,54 @@ def describe(values: Iterable[float]) -> Distribution:
     return Distribution(n=len(ordered), min=ordered[0], max=ordered[-1], **(known | withheld))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a metric came to.
+
+    hits, n: the events with the outcome, of how many.
+    value: the rate, count or sum; None where it is withheld, not scorable, or a distribution.
+    distribution: in seconds; None where it is none.
+    why: why it is withheld or not scorable; "" if it is known.
+    """
+
+    metric: InteractionMetric
+    n: int
+    hits: int
+    value: float | None
+    distribution: Distribution | None = None
+    why: str = ""
+
+
+def score(tally: InteractionTally) -> dict[str, Score]:
+    """Compute every interaction metric, by name."""
+    return {name: _score(metric, tally) for name, metric in INTERACTION_METRICS.items()}
+
+
+def _score(metric: InteractionMetric, tally: InteractionTally) -> Score:
+    labelled = tally.labelled or not metric.unlabelled
+    subjects = metric.subjects if labelled else metric.unlabelled
+    n, hits = tally.count(subjects), tally.count(subjects, metric.outcomes)
+    if metric.among:
+        n = tally.count(metric.among[:1] if tally.labelled else metric.among[1:])
+    if metric.name == "wer":
+        n, hits = tally.words, tally.wrong
+    value: float | None = None
+    distribution = None
+    if metric.unit == "ms":
+        distribution = describe(tally.values.get(metric.value, ()))
+        n = hits = distribution.n
+    why = tally.unscorable.get(metric.name, "") if not n else ""
+    if metric.unit == "rate" and n < MIN_EVENTS:
+        why = why or f"withheld: n is {n}, {MIN_EVENTS} needed"
+    elif metric.unit == "rate":
+        value = hits / n
+    elif metric.unit == "count" and not why:
+        value = float(hits)
+    elif metric.unit == "s" and not why:
+        value = sum(tally.seconds.get(subject, 0.0) for subject in subjects)
+    return Score(metric=metric, n=n, hits=hits, value=value, distribution=distribution, why=why)
+
+
 METRICS = (MOUTH_TO_EAR.name, *STAGES, *(f"{RAW_PREFIX}{name}" for name in RAW))
 """The names of the durations of a turn, in the order in which they are shown."""
 
@@ -65,14 +123,16 @@ class Summary:
     """The numbers of a session, by name.
 
     distributions: durations, in seconds.
-    counts: None: unknown, or a share of nothing.
+    counts: None: unknown, or a share of nothing or of too little.
+    unknown: why a count is None, where there is more to say.
     """
 
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
     counts: Mapping[str, float | None] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-def summarize(turns: Sequence[Turn], usage: SessionUsage) -> Summary:
+def summarize(turns: Sequence[Turn], usage: SessionUsage, interaction: Interaction) -> Summary:
     """Sum up ``turns``, cold and unreliable ones included."""
     values: dict[str, list[Seconds]] = {name: [] for name in METRICS}
     for turn in turns:
@@ -82,18 +142,27 @@ def summarize(turns: Sequence[Turn], usage: SessionUsage) -> Summary:
             values[name].append(took)
         for name, took in turn.raw.items():
             values[f"{RAW_PREFIX}{name}"].append(took)
-    return summarize_values(values, usage)
+    return summarize_values(values, usage, interaction.tally)
 
 
-def summarize_values(values: Mapping[str, Iterable[Seconds]], usage: SessionUsage) -> Summary:
+def summarize_values(
+    values: Mapping[str, Iterable[Seconds]], usage: SessionUsage, interaction: InteractionTally
+) -> Summary:
     """Sum up the durations ``values``, by name, of the turns of one session or of many."""
+    scores = score(interaction)
     return Summary(
-        distributions={name: describe(values.get(name, ())) for name in METRICS},
-        counts={name: getattr(usage, name) for name in COUNTS},
+        distributions={name: describe(values.get(name, ())) for name in METRICS}
+        | {name: one.distribution for name, one in scores.items() if one.distribution is not None},
+        counts={name: getattr(usage, name) for name in COUNTS}
+        | {name: scores[name].value for name in INTERACTION_COUNTS},
+        unknown={name: one.why for name, one in scores.items() if one.why},
     )
 
 
-def list_metrics(metrics: Iterable[str] = METRICS, counts: Iterable[str] = COUNTS) -> list[str]:
+def list_metrics(
+    metrics: Iterable[str] = (*METRICS, *INTERACTION_DURATIONS),
+    counts: Iterable[str] = (*COUNTS, *INTERACTION_COUNTS),
+) -> list[str]:
     """List every name that a threshold may use, statistics included."""
     return [*(f"{metric}.{one}" for metric in metrics for one in STATISTICS), *counts]
 

@@ -84,8 +84,9 @@ def evaluate(threshold: Threshold, summary: Summary) -> Verdict:
 def _look_up(name: str, summary: Summary) -> tuple[float | None, str]:
     """The value of ``name`` in the unit of limits, and a clause about it."""
     if name in summary.counts:
-        count = summary.counts[name]
-        return count, f"{name} is {count:g}" if count is not None else f"{name} is not known"
+        if (count := summary.counts[name]) is not None:
+            return count, f"{name} is {count:g}"
+        return None, f"{name} is {summary.unknown.get(name, 'not known')}"
     metric, _, statistic = name.rpartition(".")
     found = summary.distributions.get(metric, Distribution())
     value: float | None = getattr(found, statistic)

@@ -69,10 +69,8 @@ class SessionUsage:
     discarded: int = _count_outcome("discarded", "turns that continued before their reply")
     failed: int = _count_outcome("failed", "turns in which a service failed")
     silent: int = _count_outcome("silent", "turns without audio, though no service failed")
-    no_reply: int = _count(
-        "turns, but for discarded ones, of whose reply nothing was heard",
-        Turn,
-        lambda turn: turn.outcome != "discarded" and not turn.replied,
+    replied: int = _count(
+        "turns of whose reply something was heard, but for an apology", Turn, "replied"
     )
     cutoffs: int = _count(
         "turns whose user spoke again before the reply was heard or within 1.5 s of the "
@@ -129,11 +127,6 @@ class SessionUsage:
     def draft_discard_rate(self) -> float | None:
         """Share of the drafts that were never committed."""
         return _divide(self.drafts_discarded, self.drafts)
-
-    @property
-    def cutoff_rate(self) -> float | None:
-        """Share of the turns that cut their user off."""
-        return _divide(self.cutoffs, self.turns)
 
     @property
     def interruption_rate(self) -> float | None:

@@ -10,16 +10,20 @@ from pathlib import Path
 from voicecli import clock
 from voicecli.audio.channels import Channel
 from voicecli.audio.gain import Amplifier
+from voicecli.audio.interfaces import Detector
+from voicecli.audio.look_ahead import LabelledSpeech
 from voicecli.audio.recorder import CONVERSATION, PlayedReader, Recorder
 from voicecli.audio.vad import create_detector
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
 from voicecli.events import Warned
+from voicecli.metrics.labels import Labels
+from voicecli.metrics.voices import cut_pauses
 from voicecli.pipeline.session import Session
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.profile import Profile
-from voicecli.timeline import RESULT, TIMELINE, Header, Timeline, open_writer
-from voicecli.units import AudioBlock
+from voicecli.timeline import LABELS, RESULT, TIMELINE, Header, Timeline, open_writer
+from voicecli.units import AudioBlock, AudioFormat
 
 
 async def play_recording(
@@ -31,9 +35,11 @@ async def play_recording(
     timeline: Timeline,
     *,
     polite: bool = True,
+    labels: Labels | None = None,
 ) -> Sequence[str]:
     """Play ``file`` to the agent until its last reply has been played; record into ``folder``.
 
+    channel: auto: that of the labels, if they name one.
     polite: in half duplex, the user waits for replies; otherwise it speaks on.
 
     Returns what is wrong with the file, one sentence each.  Raises InputError if it is not a
@@ -43,19 +49,32 @@ async def play_recording(
     is_ours = file.name == CONVERSATION and (file.parent / TIMELINE).exists()
     if is_ours and channel == "auto":
         channel = 0  # the user is on the left of what we recorded
+    if labels is not None and labels.channel is not None and channel == "auto":
+        channel = labels.channel
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
     with open_wav(file, audio.sample_rate, audio.block, channel) as source:
         opening = open_session(
             profile, services, source, speaker, timeline=timeline, recorded=True, polite=polite
         )
         async with opening as session:
-            detector = create_detector(audio.vad, source.format, audio.hangover)
-            source.look_ahead(detector, Amplifier(audio.sample_rate, audio.gain_db))
+            source.look_ahead(
+                _create_look_ahead(profile, source.format, labels),
+                Amplifier(audio.sample_rate, audio.gain_db),
+            )
             for note in source.notes:
                 session.post(Warned(at=clock.now(), service="audio", text=note))
             with open_recording(folder, profile, speaker.take, session):
                 await session.run()
     return source.warnings
+
+
+def _create_look_ahead(profile: Profile, format: AudioFormat, labels: Labels | None) -> Detector:
+    """Create what knows when the user goes on: the labels, else another detector."""
+    turns = labels.list_spans("turn", "interruption") if labels is not None else []
+    if labels is None or not turns:
+        return create_detector(profile.audio.vad, format, profile.audio.hangover)
+    parts = [part for turn in turns for part in cut_pauses(turn, labels.spans)]
+    return LabelledSpeech(parts, format)
 
 
 @contextmanager
@@ -78,7 +97,8 @@ def open_recording(
         Recorder(folder, rate, agent=played, user_rate=user_rate) as recorder,
         open_writer(folder / TIMELINE, header, recorder.explain) as writer,
     ):
-        (folder / RESULT).unlink(missing_ok=True)
+        for name in (RESULT, LABELS):
+            (folder / name).unlink(missing_ok=True)
         for entry in session.timeline:  # what happened while the connections were opened
             writer(entry)
         session.timeline.follow(writer)

@@ -14,8 +14,16 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from voicecli import __version__
+from voicecli.metrics.interaction import WINDOWS, Interaction, InteractionTally, encode_interaction
 from voicecli.metrics.stages import MOUTH_TO_EAR, RAW, RAW_PREFIX, STAGES
-from voicecli.metrics.summary import STATISTICS, Budgets, Distribution, Summary, find_overruns
+from voicecli.metrics.summary import (
+    STATISTICS,
+    Budgets,
+    Distribution,
+    Summary,
+    find_overruns,
+    score,
+)
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import RATES, Cost, SessionUsage
@@ -31,10 +39,14 @@ _UNCHANGED = """drafted requests hedges retries tokens prompt_tokens flushes cha
 cut_off cut_off_heard truncated cold end_score"""
 """The fields of a turn that the result holds as they are."""
 
+_OF_THE_LEDGER = ("no_reply", "cutoff_rate")
+"""Interaction metrics that have been in the ledger since before there were others."""
+
 
 def build_result(
     turns: Sequence[Turn],
     usage: SessionUsage,
+    interaction: Interaction,
     summary: Summary,
     budgets: Budgets,
     cost: Cost,
@@ -60,7 +72,8 @@ def build_result(
         "turns": [encode_turn(turn, budgets) for turn in turns],
         "summary": {name: encode_distribution(one) for name, one in summary.distributions.items()},
         "budgets_ms": {name: to_ms(one) for name, one in asdict(budgets).items()},
-        "ledger": encode_usage(usage),
+        "ledger": encode_usage(usage) | {name: summary.counts[name] for name in _OF_THE_LEDGER},
+        "interaction": _encode_interaction(interaction),
         "cost": encode_cost(cost),
         "expectations": [encode_verdict(verdict) for verdict in verdicts],
     }
@@ -140,6 +153,24 @@ def list_durations(turn: Mapping[str, Any]) -> Iterator[tuple[str, Seconds]]:
     named = {MOUTH_TO_EAR.name: turn["mouth_to_ear_ms"], **turn["stages_ms"]}
     named |= {f"{RAW_PREFIX}{name}": took for name, took in turn["raw_ms"].items()}
     return ((name, took / 1000) for name, took in named.items() if took is not None)
+
+
+def _encode_interaction(interaction: Interaction) -> dict[str, Any]:
+    events = encode_interaction(interaction)
+    for row in events["transcripts"]:
+        row["differences"] = [list(map(sanitize_line, pair)) for pair in row["differences"]]
+    return encode_scores(interaction.tally) | events
+
+
+def encode_scores(tally: InteractionTally) -> dict[str, Any]:
+    """Return the interaction metrics as plain data: windows, values, and the counts behind."""
+    metrics: dict[str, Any] = {}
+    for name, one in score(tally).items():
+        found = {"n": one.n, "hits": one.hits, "value": one.value}
+        if one.distribution is not None:
+            found = encode_distribution(one.distribution)
+        metrics[name] = {**found, "why": one.why or None}
+    return {"windows": dict(WINDOWS), "metrics": metrics}
 
 
 def encode_cost(cost: Cost) -> dict[str, Any]:

@@ -6,20 +6,36 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from voicecli.metrics.interaction import Interaction
 from voicecli.metrics.stages import BUDGETED, ENDPOINTING, MOUTH_TO_EAR, STAGES, STT_TTFS
 from voicecli.metrics.summary import MIN_COUNT, Budgets, Distribution, Summary, find_overruns
 from voicecli.metrics.thresholds import Verdict
 from voicecli.metrics.turns import Turn
 from voicecli.metrics.usage import OUTCOMES, Cost, SessionUsage
 from voicecli.report.format import format_count, format_counts, format_ms, format_table, to_ms
+from voicecli.report.interaction_lines import format_interaction
 from voicecli.services import PRICES_OF
 from voicecli.units import Seconds
 
+_USERS = {
+    "polite": "user: waited for each reply (--user polite)",
+    "oblivious": "user: did not wait for replies; the agent was deaf meanwhile (--user oblivious)",
+}
+
 
 def format_summary(
-    turns: Sequence[Turn], usage: SessionUsage, summary: Summary, budgets: Budgets, cost: Cost
+    turns: Sequence[Turn],
+    usage: SessionUsage,
+    interaction: Interaction,
+    summary: Summary,
+    budgets: Budgets,
+    cost: Cost,
+    user: str | None = None,
 ) -> list[str]:
-    """Return all lines, from the outcomes to the cost."""
+    """Return all lines, from the outcomes to the cost.
+
+    user: how a recorded user behaved, where it made a difference.
+    """
     outcomes = format_counts({outcome: getattr(usage, outcome) for outcome in OUTCOMES})
     lines = [": ".join(filter(None, (format_count(usage.turns, "turns"), outcomes)))]
     if any(summary.distributions[name].n for name in (STT_TTFS.raw_name, MOUTH_TO_EAR.name)):
@@ -27,9 +43,11 @@ def format_summary(
     return [
         *lines,
         *_format_endpointing(usage, summary),
+        *([_USERS[user]] if user else []),
         *_format_usage(usage),
         *_format_doubts(turns),
         format_cost(cost),
+        *format_interaction(interaction),
     ]
 
 

@@ -36,7 +36,8 @@ def list_facts(summary: Summary, usage: SessionUsage, doubted: int) -> Iterator[
     of = f"of {format_count(usage.turns, 'turns')}"
     heard = f", {usage.cutoffs_heard} heard" if usage.cutoffs else ""
     yield "cut-offs", [str(usage.cutoffs), small[f"{of}{heard}"]]
-    yield "no reply", [str(usage.no_reply), small[of]]
+    unanswered = usage.turns - usage.discarded - usage.replied
+    yield "no reply", [str(unanswered), small[of]]
     yield "not reliable", [str(doubted), small[of]]
 
 

@@ -1,0 +1,65 @@
+"""The shipped corpus: its labels are what the sound shows, and its scenes can be built again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.speech.build import BUILDERS, SCENES, build_scene, to_int16
+from tests.speech.measure import measure_edges
+from tests.speech.signals import HERE, RATE
+from voicecli.corpus.label_file import find_labels, load_labels
+from voicecli.corpus.manifest import find_recordings
+from voicecli.metrics.labels import Span
+
+SENTENCES = sorted(HERE.glob("librivox-*.wav"))
+
+
+def list_spans(recording: Path) -> tuple[Span, ...]:
+    labels = find_labels(recording)
+    assert labels is not None
+    return load_labels(labels, soundfile.info(recording).duration).spans
+
+
+@pytest.mark.parametrize("recording", SENTENCES, ids=lambda file: file.stem)
+def test_the_labels_of_a_recorded_sentence_are_what_its_energy_shows(recording: Path):
+    (turn,) = list_spans(recording)
+    edges = measure_edges(recording)
+    assert (turn.start, turn.end) == pytest.approx((edges.start, edges.end), abs=0.001)
+    assert all(end - start < 0.2 for start, end in edges.silences)
+
+
+def test_the_measurement_finds_known_edges_within_a_step(tmp_path: Path):
+    """A made sentence with a soft fricative at its end, in noise."""
+    rng = np.random.default_rng(1)
+    time = np.arange(2 * RATE) / RATE
+    samples = rng.normal(0, 0.001, len(time))
+    voiced = (time >= 0.4) & (time < 1.2)
+    samples[voiced] += 0.2 * np.sign(np.sin(2 * np.pi * 120 * time[voiced]))
+    hiss = (time >= 1.5) & (time < 1.7)
+    samples[hiss] += np.diff(rng.normal(0, 0.004, hiss.sum() + 1))
+    soundfile.write(tmp_path / "x.wav", samples, RATE)
+    edges = measure_edges(tmp_path / "x.wav")
+    assert (edges.start, edges.end) == pytest.approx((0.4, 1.7), abs=0.0101)
+    ((start, end),) = edges.silences
+    assert (start, end) == pytest.approx((1.2, 1.5), abs=0.0101)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_a_scene_is_built_again_to_the_sample(name: str):
+    samples, labels = build_scene(name)
+    shipped, rate = soundfile.read(SCENES / f"{name}.flac", dtype="int16")
+    assert rate == RATE
+    assert np.array_equal(to_int16(samples), shipped)
+    assert list_spans(SCENES / f"{name}.flac") == labels.spans
+
+
+def test_the_manifest_names_every_recording_and_all_have_labels():
+    found = find_recordings([str(HERE / "corpus.yaml")])
+    there = [*SENTENCES, *SCENES.glob("*.flac")]
+    assert sorted(one.path.resolve() for one in found) == sorted(file.resolve() for file in there)
+    assert all(one.labels is not None and one.tags for one in found)
+    assert sum(file.stat().st_size for file in there) < 3_000_000
