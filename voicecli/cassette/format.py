@@ -15,7 +15,7 @@ Each further line is one fact; ``at`` is seconds on the session's clock.  Of a W
     {"at": …, "sent": {…}, "audio": 3.42}             a text message to the service
     {"at": …, "got": {…}, "audio": 3.5, "since": 0.013}    one from the service
     {"at": …, "level": -31.5, "audio": 3.5}           STT: of the last half second of audio sent
-    {"at": …, "pcm": 3200, "levels": "aaMLJ"}         TTS: bytes of audio, and their loudness
+    {"at": …, "pcm": 3200, "levels": "aaMLJ…"}        TTS: bytes of audio, and their loudness
     {"at": …, "closed": 1000, "reason": "", "by": "service", "audio": …, "since": …}
 
 audio: seconds of audio that had been sent to the STT; not in the files of the TTS.

@@ -16,7 +16,7 @@ import numpy as np
 from voicecli.audio.pcm import SampleArray, measure_level, samples_of
 from voicecli.units import SAMPLE_SIZE, Seconds
 
-FRAME: Seconds = 0.005
+FRAME: Seconds = 0.002
 
 LEVEL_WINDOW: Seconds = 0.5
 """Audio to the STT that one level stands for."""

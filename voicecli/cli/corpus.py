@@ -14,6 +14,7 @@ from typing import Any
 from voicecli import __version__
 from voicecli.audio.recorder import CONVERSATION
 from voicecli.cli import options
+from voicecli.cli.judging import Judging
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.output import print_text
 from voicecli.corpus.manifest import Recording, find_recordings
@@ -24,10 +25,10 @@ from voicecli.corpus.sweep import check_sweep, list_timers, measure_sweeps, pars
 from voicecli.corpus.tables import format_corpus, format_remarks, format_sweep
 from voicecli.corpus.tally import CorpusTally, tally_results
 from voicecli.corpus.unit import Unit, UnitResult
+from voicecli.corpus.verdict import RunVerdict, encode_comparisons
 from voicecli.errors import (
     InputError,
     NoReplyError,
-    ThresholdError,
     UnreliableError,
     UsageError,
     VoiceError,
@@ -56,6 +57,7 @@ class Judgement:
     strict: bool = False
     predicted: Mapping[str, Any] | None = None
     as_json: bool = False
+    judging: Judging = Judging()
 
 
 def replay_corpus(
@@ -219,8 +221,12 @@ def print_corpus(
         name: [evaluate(one, found.summarize()) for one in judgement.thresholds]
         for name, found in tally.variants.items()
     }
+    judging = judgement.judging
+    run = judging.judge(
+        lambda: store.iterate_results(units), verdicts, whole=not (missing or tally.failures)
+    )
     if judgement.as_json:
-        print_text(_dump(store, units, tally, verdicts, judgement))
+        print_text(_dump(store, units, tally, run, judgement))
     else:
         swept = [line for sweep in measure_sweeps(tally) for line in format_sweep(sweep)]
         tables = swept or format_corpus(tally)
@@ -230,11 +236,12 @@ def print_corpus(
             for name, found in tally.variants.items():
                 compared = format_prediction(judgement.predicted, found.summarize())
                 print_text(f"{sanitize_line(name)}: {compared}")
+        judging.print_comparisons(run)
         if missing:
             print_text(f"not measured yet: {missing} of {len(units)}; the same command goes on")
         if out is not None:
             print_text(f"\nkept in {out}; voicecli report {out} prints this again")
-    _judge(tally, verdicts, judgement)
+    _judge(tally, run, judgement)
 
 
 def _format_verdicts(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[str]:
@@ -248,7 +255,7 @@ def _dump(
     store: Store,
     units: Sequence[Unit],
     tally: CorpusTally,
-    verdicts: Mapping[str, Sequence[Verdict]],
+    run: RunVerdict,
     judgement: Judgement,
 ) -> str:
     found = {
@@ -268,9 +275,10 @@ def _dump(
         "units": [_encode_unit(one) for one in store.iterate_results(units)],
         "expectations": [
             {"profile": name, **encode_verdict(one)}
-            for name, found in verdicts.items()
+            for name, found in run.expectations.items()
             for one in found
         ],
+        "baseline": encode_comparisons(run.comparisons),
         "predicted": judgement.predicted,
         "sweeps": [asdict(sweep) for sweep in measure_sweeps(tally)],
     }
@@ -293,20 +301,11 @@ def _encode_unit(result: UnitResult) -> dict[str, Any]:
     }
 
 
-def _judge(
-    tally: CorpusTally, verdicts: Mapping[str, Sequence[Verdict]], judgement: Judgement
-) -> None:
+def _judge(tally: CorpusTally, run: RunVerdict, judgement: Judgement) -> None:
     """Raise the VoiceError that stands for the exit code: failures first, then numbers."""
     if tally.failures:
         raise _UnitsFailedError(tally)
-    missed = [
-        f"{name}: {one.threshold.text} ({one.why})"
-        for name, found in verdicts.items()
-        for one in found
-        if not one.met
-    ]
-    if missed:
-        raise ThresholdError(f"not as expected: {'; '.join(missed)}")
+    run.check()
     if tally.whole.units and not tally.whole.usage.replied:
         raise NoReplyError("the agent never answered")
     if judgement.strict and tally.whole.unreliable:

@@ -20,8 +20,8 @@ from voicecli.errors import CredentialsError, InputError, ThresholdError, UsageE
 from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
+    from voicecli.metrics.changes import Change
     from voicecli.metrics.thresholds import Threshold
-    from voicecli.probe.compare import Change
     from voicecli.probe.prediction import Evaluation
     from voicecli.probe.results import ProbeResults
     from voicecli.probe.run import Observer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voicecli.cli import cassettes, options
+from voicecli.cli import cassettes, judging, options
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.output import print_text
 from voicecli.errors import UsageError
@@ -92,6 +92,10 @@ def replay(
     repeat: Repeat = 1,
     sweep: Sweep = None,
     concurrency: Concurrency = None,
+    save_baseline: judging.SaveBaseline = None,
+    baseline: judging.BaselineFile = None,
+    junit: judging.Junit = None,
+    markdown: judging.Markdown = None,
 ) -> None:
     """Play recordings to the agent as if spoken into the microphone, and measure its answers.
 
@@ -102,6 +106,7 @@ def replay(
     from voicecli import clock
     from voicecli.audio.channels import parse_channel
     from voicecli.corpus.manifest import is_corpus
+    from voicecli.corpus.plan import Conditions
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
     from voicecli.report.turn_lines import TurnLines
@@ -110,11 +115,12 @@ def replay(
     thresholds = [parse_threshold(text) for text in expect or ()]
     prediction = options.load_prediction(predicted)
     options.check_html(html)
+    outcome = judging.prepare_judging(save_baseline, baseline, junit, markdown)
     played = parse_channel(channel)
+    conditions = Conditions(channel=played, user=user, fast=fast, repeats=repeat)
     names = profiles or [options.DEFAULT_PROFILE]
     if len(files) > 1 or is_corpus(files[0]) or len(names) > 1 or repeat > 1 or sweep:
         from voicecli.cli.corpus import Judgement, replay_corpus
-        from voicecli.corpus.plan import Conditions
 
         _refuse_for_several(
             {
@@ -129,8 +135,8 @@ def replay(
             profiles or (),
             overrides or (),
             sweep or (),
-            Conditions(channel=played, user=user, fast=fast, repeats=repeat),
-            Judgement(thresholds, strict, prediction, as_json),
+            conditions,
+            Judgement(thresholds, strict, prediction, as_json, outcome),
             out=out,
             force=force,
             concurrency=concurrency,
@@ -153,6 +159,9 @@ def replay(
         folder = out or stack.enter_context(options.open_temporary_folder())
         polite = user == "polite"
         play = _play(file, played, settings, folder, timeline, use, polite=polite, labels=truth)
+        single = stack.enter_context(
+            judging.follow_single(outcome, file, settings, profile, conditions)
+        )
         clock.run(play, virtual=fast)
         from voicecli.cli.result import SessionResult  # 0.1 s, not before the recording plays
 
@@ -172,10 +181,12 @@ def replay(
             print_text(result.as_json())
         else:
             result.print_lines(out)
+        single.judge(result, quiet=as_json)
         if html is not None:
             pace = "virtual time" if fast else "real time"
             result.write_page(html, file.name, [pace])
     result.judge()
+    single.check()
 
 
 def _refuse_for_several(given: Mapping[str, object]) -> None:

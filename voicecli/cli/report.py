@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicecli.cli.judging import BaselineFile, Junit, Markdown, SaveBaseline, prepare_judging
 from voicecli.cli.options import (
     Html,
     Predicted,
@@ -16,7 +17,7 @@ from voicecli.cli.options import (
 )
 from voicecli.cli.output import print_text
 from voicecli.cli.replay import AsJson, Expect, Strict
-from voicecli.errors import InputError
+from voicecli.errors import InputError, UsageError
 from voicecli.sanitize import sanitize_message
 from voicecli.timeline import LABELS, TIMELINE
 
@@ -41,6 +42,10 @@ def report(
     strict: Strict = False,
     predicted: Predicted = None,
     html: Html = None,
+    save_baseline: SaveBaseline = None,
+    baseline: BaselineFile = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
 ) -> None:
     """Print turns, summary and result of what talk or replay kept with --out.
 
@@ -61,11 +66,17 @@ def report(
     thresholds = [parse_threshold(text) for text in expect or ()]
     prediction = load_prediction(predicted)
     check_html(html)
+    judging = prepare_judging(save_baseline, baseline, junit, markdown)
     if is_store(kept):
         from voicecli.cli.corpus import Judgement, report_corpus
 
-        report_corpus(kept, Judgement(thresholds, strict, prediction, as_json))
+        report_corpus(kept, Judgement(thresholds, strict, prediction, as_json, judging))
         return
+    if judging.wanted:
+        raise UsageError(
+            "--baseline, --save-baseline, --junit and --markdown are for the folder of a corpus",
+            hint="Give them to replay.",
+        )
     file = kept / TIMELINE if kept.is_dir() else kept
     saved = _load(file)
     timeline, folder = saved.timeline, file.parent

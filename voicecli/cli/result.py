@@ -48,7 +48,7 @@ class SessionResult:
 
     def __post_init__(self) -> None:
         self._measured = measure_session(self.timeline, self.profile, self.folder, self.labels)
-        self._verdicts = [evaluate(one, self._measured.summary) for one in self.expectations]
+        self.verdicts = [evaluate(one, self._measured.summary) for one in self.expectations]
 
     def print_lines(self, out: Path | None = None) -> None:
         """Print the summary, the verdicts, the prediction, and what is kept in ``out``."""
@@ -63,7 +63,7 @@ class SessionResult:
             found.cost,
             found.user,
         )
-        for line in ("", *lines, *map(format_verdict, self._verdicts), *self._compare_prediction()):
+        for line in ("", *lines, *map(format_verdict, self.verdicts), *self._compare_prediction()):
             print_text(line)
         if out is not None:
             names = [CONVERSATION, REPLY, TIMELINE, RESULT, *([LABELS] if self.labels else [])]
@@ -77,7 +77,7 @@ class SessionResult:
     def as_json(self) -> str:
         """Return everything as JSON, every turn included."""
         numbers = self._measured.build_result(
-            self._verdicts, profile_name=self.profile_name, environment=self.environment
+            self.verdicts, profile_name=self.profile_name, environment=self.environment
         )
         return dump_result(numbers | {"predicted": self.predicted})
 
@@ -104,7 +104,7 @@ class SessionResult:
             name=name,
             conditions=[one for one in (profile, *conditions, machine) if one],
             conversation=read_conversation(self.timeline, self._measured, self.folder),
-            verdicts=[(one.met, format_verdict(one)) for one in self._verdicts],
+            verdicts=[(one.met, format_verdict(one)) for one in self.verdicts],
             predicted=self.predicted,
         )
         write_text_file(file, page.render())
@@ -119,7 +119,7 @@ class SessionResult:
         self._check_numbers()
 
     def _check_numbers(self) -> None:
-        missed = [f"{one.threshold.text} ({one.why})" for one in self._verdicts if not one.met]
+        missed = [f"{one.threshold.text} ({one.why})" for one in self.verdicts if not one.met]
         if missed:
             raise ThresholdError(f"not as expected: {'; '.join(missed)}")
         doubts = [why for turn in self._measured.turns for why in turn.unreliable]

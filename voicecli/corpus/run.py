@@ -155,14 +155,16 @@ async def _contain(unit: Unit, measuring: Coroutine[Any, Any, UnitResult]) -> Un
     try:
         return await measuring
     except Exception as error:
-        leaves = list_leaves(error)
-        failure = choose_failure(leaves)
+        failure = choose_failure(list_leaves(error))
         if isinstance(failure, CredentialsError):
             raise failure from error
-        return UnitResult(unit=unit, failure=_describe(failure or leaves[0]))
+        return UnitResult(unit=unit, failure=describe_failure(error))
 
 
-def _describe(error: BaseException) -> Failure:
+def describe_failure(error: BaseException) -> Failure:
+    """Describe why a unit failed; ``error`` may be a group."""
+    leaves = list_leaves(error)
+    error = choose_failure(leaves) or leaves[0]
     code = getattr(error, "exit_code", IO_FAILED if isinstance(error, OSError) else BUG)
     if code == BUG:
         _log.debug("a unit failed", exc_info=error)

@@ -7,13 +7,13 @@ A metric needs five values on both sides to be compared.  A change counts when i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from voicecli.errors import UsageError
-from voicecli.metrics.summary import MIN_COUNT
+from voicecli.metrics import changes
+from voicecli.metrics.changes import MIN_VALUES, Change
 from voicecli.probe.results import METRICS
 
 MIN_CHANGES: Mapping[str, float] = {"ms": 20.0, "tokens/s": 5.0, "× real time": 0.05}
@@ -24,9 +24,6 @@ HIGHER_IS_BETTER = ("llm.rate",)
 OUTLIER_SCORE = 3.5
 """Modified z-score (Iglewicz and Hoaglin, 1993)."""
 
-MIN_VALUES = 5
-"""Fewer have no outliers, and no median to compare."""
-
 MIN_RELATIVE_SPREAD = 0.02
 """Of the median: the values of a narrow distribution do not make others outliers."""
 
@@ -36,35 +33,7 @@ MIN_DEVIATION = 0.001
 MAX_OUTLIERS = 0.2
 """Share of the values."""
 
-RESAMPLES = 2000
-"""How often the values of each side are drawn again, with replacement."""
-
-SEED = 1
-
 MIN_RELATIVE_CHANGE = 0.10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """How a metric's statistic changed, in the metric's unit; durations in milliseconds.
-
-    low, high: 95 % bootstrap interval of ``after - before``.
-    """
-
-    metric: str
-    unit: str
-    statistic: str
-    before: float
-    after: float
-    low: float
-    high: float
-    beyond_noise: bool
-
-    @property
-    def worse(self) -> bool:
-        """Whether it changed beyond noise and for the worse."""
-        risen = self.after > self.before
-        return self.beyond_noise and risen is not (self.metric in HIGHER_IS_BETTER)
 
 
 def check_comparable(before: Mapping[str, Any], basis: Mapping[str, Any]) -> None:
@@ -83,10 +52,10 @@ def check_comparable(before: Mapping[str, Any], basis: Mapping[str, Any]) -> Non
 
 def compare_results(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """Compare each metric of two results, which ``json_result.build_result`` made."""
-    changes: list[Change] = []
+    found: list[Change] = []
     for name in METRICS:
-        changes += find_changes(name, *(_values(result, name) for result in (before, after)))
-    return changes
+        found += find_changes(name, *(_values(result, name) for result in (before, after)))
+    return found
 
 
 def _values(result: Mapping[str, Any], name: str) -> list[float]:
@@ -113,29 +82,11 @@ def find_outliers(values: Sequence[float]) -> list[int]:
 
 def find_changes(metric: str, before: Sequence[float], after: Sequence[float]) -> list[Change]:
     """Compare the median, and P95 if there are enough values; empty if a side has too few."""
-    found = []
-    unit, old, new = METRICS[metric].unit, np.array(before), np.array(after)
-    for statistic, share in (("p50", 50.0), ("p95", 95.0)):
-        if min(len(old), len(new)) < MIN_COUNT.get(statistic, MIN_VALUES):
-            continue
-        rng = np.random.default_rng(SEED)
-        after_drawn, before_drawn = (
-            np.percentile(rng.choice(values, (RESAMPLES, len(values))), share, axis=1)
-            for values in (new, old)
-        )
-        low, high = np.percentile(after_drawn - before_drawn, [2.5, 97.5]).tolist()
-        was, now = float(np.percentile(old, share)), float(np.percentile(new, share))
-        certain = low > 0 or high < 0
-        large = abs(now - was) > max(MIN_CHANGES[unit], MIN_RELATIVE_CHANGE * abs(was))
-        change = Change(
-            metric=metric,
-            unit=unit,
-            statistic=statistic,
-            before=was,
-            after=now,
-            low=low,
-            high=high,
-            beyond_noise=certain and large,
-        )
-        found.append(change)
-    return found
+    unit = METRICS[metric].unit
+    return changes.find_changes(
+        metric,
+        unit,
+        [changes.Pair(before, after)],
+        changes.Floor(absolute=MIN_CHANGES[unit], relative=MIN_RELATIVE_CHANGE),
+        higher_is_better=metric in HIGHER_IS_BETTER,
+    )

@@ -17,8 +17,9 @@ from voicecli import __version__
 from voicecli.environment.files import read_text_file
 from voicecli.errors import InputError
 from voicecli.events import Service
+from voicecli.metrics.changes import Change
 from voicecli.metrics.summary import describe
-from voicecli.probe.compare import Change, find_outliers
+from voicecli.probe.compare import find_outliers
 from voicecli.probe.prediction import Evaluation
 from voicecli.probe.results import METRICS, ProbeResults, diagnose, is_duration
 from voicecli.probe.schedule import FailedSample, Plan

@@ -12,8 +12,9 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.events import Service
+from voicecli.metrics.changes import Change
 from voicecli.metrics.summary import MIN_COUNT, describe
-from voicecli.probe.compare import Change, find_outliers
+from voicecli.probe.compare import find_outliers
 from voicecli.probe.json_result import RunContext, list_doubts
 from voicecli.probe.prediction import Evaluation
 from voicecli.probe.results import (
