@@ -22,6 +22,7 @@ from voicecli.corpus.plan import Conditions, load_variants, plan_units
 from voicecli.corpus.run import run_units
 from voicecli.corpus.store import Store
 from voicecli.corpus.unit import Unit, UnitResult
+from voicecli.corpus.worker import WorkerPool
 from voicecli.errors import UsageError
 
 SETS = ("audio.vad=energy", "turn.end_model=off")
@@ -229,3 +230,23 @@ def test_real_time_units_share_a_loop() -> None:
     assert [len(list_waits(one)) for one in found] == [1, 1]
     attempts = sum(one.attempts for one in found)
     assert took < sum(one.took_s for one in found) * attempts / 2, "one after the other"
+
+
+def test_processes_come_to_the_same() -> None:
+    """Two processes measure what one does, and one that breaks fails its unit only."""
+    units = plan(["1.wav"], repeats=4)
+    alone = {one.unit.id: list_waits(one) for one in collect(units[:2])}
+    broken = replace(units[2], labels="missing.labels.yaml")
+    with WorkerPool([*units[:2], broken], None, 2) as pool:
+        found = {one.unit.id: one for one in pool}
+    assert {key: list_waits(found[key]) for key in alone} == alone
+    failure = found[broken.id].failure
+    assert failure is not None
+    assert failure.kind == "InputError"
+
+
+def test_a_process_that_ends_fails_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with WorkerPool(plan(["1.wav"], repeats=2), None, 2) as pool:
+        failures = [one.failure for one in pool]
+    assert [one and one.kind for one in failures] == ["ChildProcessError"] * 2

@@ -13,22 +13,27 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voicecli import __version__, clock
+from voicecli.corpus.hearing import hear_labels
 from voicecli.corpus.label_file import load_labels
 from voicecli.corpus.throttle import Throttle
 from voicecli.corpus.unit import Failure, Unit, UnitResult
+from voicecli.corpus.worker import WorkerPool, count_cores
 from voicecli.errors import CredentialsError, UsageError, choose_failure, list_leaves
 from voicecli.events import MAX_LAG
 from voicecli.pipeline.recording import play_recording
 from voicecli.pipeline.wiring import Services, open_services
-from voicecli.profile import Profile, restore_profile
+from voicecli.profile import Profile, load_script, restore_profile
 from voicecli.report.json_result import describe_environment, dump_result
 from voicecli.report.measurement import measure_session
 from voicecli.sanitize import sanitize_line
 from voicecli.timeline import RESULT, Timeline
 from voicecli.units import ms
+
+if TYPE_CHECKING:
+    from voicecli.standin.script import Script
 
 MAX_ATTEMPTS = 3
 """How often a unit is measured while the event loop is too late for its turns."""
@@ -39,6 +44,9 @@ core of a virtual machine 32 sessions of 16 kHz take 25 %; see tests/bench."""
 
 BUG, IO_FAILED = 70, 74
 """EX_SOFTWARE and EX_IOERR of sysexits.h: exit codes of errors that have none of their own."""
+
+MIN_UNITS = 3
+"""Units for each process; one takes as long to start as a short unit to be measured."""
 
 Note = Callable[[UnitResult], None]
 """Takes each result as soon as it is there."""
@@ -52,7 +60,8 @@ def run_units(
     """Measure ``units``; pass what each came to, failures included, to ``note``.
 
     folder: where each unit's session is kept, in a folder named by its id; None: nowhere.
-    concurrency: sessions side by side in real time, at most; None: as many as the loop carries.
+    concurrency: sessions side by side in real time, at most, or processes in virtual time; None:
+        as many as the loop carries, and as there are cores.
 
     Raises CredentialsError, and what keeps the services of all units from starting;
     KeyboardInterrupt.  What was passed to ``note`` by then is complete.
@@ -63,13 +72,31 @@ def run_units(
                 f"unit {unit.id} was planned by version {unit.version}, and this is {__version__}",
                 hint="Plan it again.",
             )
-    for unit in (one for one in units if one.fast):
-        note(clock.run(_run_alone(unit, folder), virtual=True))
+    _run_in_virtual_time([one for one in units if one.fast], note, folder, concurrency)
     groups: dict[str, list[Unit]] = {}
     for unit in (one for one in units if not one.fast):
         groups.setdefault(_name_engine(_restore(unit)), []).append(unit)
     for group in groups.values():
         clock.run(_run_side_by_side(group, note, folder, concurrency))
+
+
+def _run_in_virtual_time(
+    units: Sequence[Unit], note: Note, folder: Path | None, concurrency: int | None
+) -> None:
+    """Measure ``units`` in as many processes as there are cores, or ``concurrency``."""
+    processes = min(concurrency or count_cores(), len(units) // MIN_UNITS)
+    if processes < 2:
+        for unit in units:
+            note(run_alone(unit, folder))
+        return
+    with WorkerPool(units, folder, processes) as results:
+        for result in results:
+            note(result)
+
+
+def run_alone(unit: Unit, folder: Path | None) -> UnitResult:
+    """Measure a unit in a loop of its own; in virtual time, it depends on nothing else."""
+    return clock.run(_contain(unit, _measure(unit, None, folder)), virtual=unit.fast)
 
 
 def _restore(unit: Unit) -> Profile:
@@ -84,11 +111,6 @@ def _name_engine(profile: Profile) -> str:
 
 
 # ── one unit ─────────────────────────────────────────────────────────────────
-
-
-async def _run_alone(unit: Unit, folder: Path | None) -> UnitResult:
-    """Measure a unit in a loop of its own: in virtual time it depends on nothing else."""
-    return await _contain(unit, _measure(unit, None, folder))
 
 
 async def _measure(unit: Unit, shared: Services | None, folder: Path | None) -> UnitResult:
@@ -134,8 +156,16 @@ async def _open_unit_services(
     if shared is not None and (profile.standin is None or profile.standin.engine != "scripted"):
         yield replace(shared, profile=profile)
         return
-    async with open_services(profile, seed=unit.seed) as services:
+    async with open_services(profile, script=_choose_script(unit, profile)) as services:
         yield services
+
+
+def _choose_script(unit: Unit, profile: Profile) -> Script | None:
+    """Return what scripted services follow: the profile's script, the labels' words, if any."""
+    if profile.standin is None or profile.standin.engine != "scripted":
+        return None
+    script = replace(load_script(profile.standin.script or ""), seed=unit.seed)
+    return script if unit.labels is None else hear_labels(script, load_labels(Path(unit.labels)))
 
 
 @contextmanager

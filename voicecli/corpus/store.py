@@ -14,12 +14,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from voicecli.audio.recorder import lock_folder
-from voicecli.corpus.unit import Unit, UnitResult
+from voicecli.corpus.unit import Unit, UnitResult, decode, encode
 from voicecli.environment.files import write_text_file
 from voicecli.errors import InputError, UsageError
 from voicecli.sanitize import sanitize_short
@@ -54,8 +53,7 @@ class Store:
 
     def write_result(self, result: UnitResult) -> None:
         """Keep ``result``; raises UsageError if it cannot be written."""
-        adapter = _create_adapter(UnitResult)
-        values = {"schema_version": SCHEMA_VERSION} | adapter.dump_python(result, mode="json")
+        values = {"schema_version": SCHEMA_VERSION} | encode(result)
         self._write(Path(RESULTS, f"{result.unit.id}.json"), values)
 
     def discard(self, units: Iterable[Unit]) -> None:
@@ -65,9 +63,7 @@ class Store:
 
     def write_plan(self, units: Sequence[Unit]) -> None:
         """Keep the units that the folder is about; raises UsageError if they cannot be written."""
-        adapter = _create_adapter(tuple[Unit, ...])
-        planned = adapter.dump_python(tuple(units), mode="json")
-        self._write(Path(PLAN), {"schema_version": SCHEMA_VERSION, "units": planned})
+        self._write(Path(PLAN), {"schema_version": SCHEMA_VERSION, "units": encode(units)})
 
     def load_plan(self) -> tuple[Unit, ...]:
         """Return the units that the folder is about, in order; raises InputError."""
@@ -138,21 +134,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _decode(path: Path, values: Any, kind: Any) -> Any:
-    from pydantic import ValidationError  # 0.1 s, which only a corpus pays
-
     try:
-        return _create_adapter(kind).validate_python(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise _make_error(path, sanitize_short(f"{key}: {first['msg']}")) from None
-
-
-@cache
-def _create_adapter(kind: Any) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
+        return decode(values, kind)
+    except ValueError as error:
+        raise _make_error(path, sanitize_short(str(error))) from None
 
 
 def _make_error(path: Path, what: str) -> InputError:

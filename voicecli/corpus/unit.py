@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import PurePath
 from typing import Any
 
@@ -113,3 +114,34 @@ class UnitResult:
     attempts: int = 1
     took_s: float = 0.0
     failure: Failure | None = None
+
+
+# ── as JSON ──────────────────────────────────────────────────────────────────
+
+
+def encode(value: Any) -> Any:
+    """Return a unit, a result, or a list of them as plain data for JSON."""
+    if isinstance(value, list | tuple):
+        return [encode(one) for one in value]
+    return asdict(value)
+
+
+def decode(values: Any, kind: Any) -> Any:
+    """Return what ``encode`` encoded; raises ValueError, whose text is a clause with the key.
+
+    kind: Unit, UnitResult, or a tuple of them.
+    """
+    from pydantic import ValidationError  # 0.1 s, which only a corpus pays
+
+    try:
+        return _create_adapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+@cache
+def _create_adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

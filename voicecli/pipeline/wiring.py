@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from voicecli.cassette.difference import Differences
     from voicecli.cassette.reader import Cassette
     from voicecli.standin import Endpoints  # 0.1 s, which a session with real services does not pay
+    from voicecli.standin.script import Script
 
 # ── services ─────────────────────────────────────────────────────────────────
 
@@ -113,12 +114,12 @@ async def open_services(
     *,
     recorder: ServiceRecorder | None = None,
     cassette: Cassette | None = None,
-    seed: int | None = None,
+    script: Script | None = None,
 ) -> AsyncGenerator[Services, None]:
     """Start the profile's stand-ins, if any; yield how to reach its services.
 
     cassette: takes the place of the services and of the profile's stand-ins.
-    seed: of scripted latencies; None: the script's own.
+    script: what scripted stand-ins follow; None: the script that the profile names.
 
     Raises UsageError, before anything opens, when the profile's end-of-turn model is missing; and
     DifferenceError, at the latest at the end, when a request is not as it was recorded.
@@ -126,7 +127,7 @@ async def open_services(
     if profile.turn.end_model == "smart-turn":
         find_network(profile.turn.end_model)
     if cassette is None:
-        async with _open_standin(profile, seed) as standin:
+        async with _open_standin(profile, script) as standin:
             yield Services(profile=profile, standin=standin, environ=environ, recorder=recorder)
         return
     from voicecli.cassette.difference import Differences
@@ -147,7 +148,7 @@ async def open_services(
 
 
 def _open_standin(
-    profile: Profile, seed: int | None
+    profile: Profile, script: Script | None
 ) -> AbstractAsyncContextManager[Endpoints | None]:
     if (settings := profile.standin) is None:
         return nullcontext()
@@ -164,9 +165,7 @@ def _open_standin(
     from voicecli.standin import serve
     from voicecli.standin.engines.scripted import create_scripted_engines
 
-    script = load_script(settings.script or "")
-    if seed is not None:
-        script = replace(script, seed=seed)
+    script = script or load_script(settings.script or "")
     engines = create_scripted_engines(script)
     return serve(engines, require_key=settings.require_key, faults=script.faults)
 
