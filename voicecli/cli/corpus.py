@@ -26,6 +26,7 @@ from voicecli.corpus.tables import format_corpus, format_remarks, format_sweep
 from voicecli.corpus.tally import CorpusTally, tally_results
 from voicecli.corpus.unit import Unit, UnitResult
 from voicecli.corpus.verdict import RunVerdict, encode_comparisons
+from voicecli.environment.files import write_text_file
 from voicecli.errors import (
     InputError,
     NoReplyError,
@@ -35,7 +36,7 @@ from voicecli.errors import (
 )
 from voicecli.metrics.thresholds import Threshold, Verdict, evaluate
 from voicecli.report.format import format_count
-from voicecli.report.json_result import encode_verdict
+from voicecli.report.json_result import describe_environment, encode_verdict
 from voicecli.report.summary_lines import format_prediction, format_verdict
 from voicecli.sanitize import sanitize_line, sanitize_message
 from voicecli.units import Seconds
@@ -58,6 +59,7 @@ class Judgement:
     predicted: Mapping[str, Any] | None = None
     as_json: bool = False
     judging: Judging = Judging()
+    html: Path | None = None
 
 
 def replay_corpus(
@@ -101,8 +103,9 @@ def replay_corpus(
         store.write_plan(plan.units)
         if force:
             store.discard(plan.units)
+        keep = out is not None or judgement.html is not None
         try:
-            _run(plan.units, store, out, concurrency)
+            _run(plan.units, store, concurrency, keep=keep)
         except KeyboardInterrupt:
             print_corpus(store, plan.units, judgement)
             raise
@@ -142,7 +145,8 @@ def _open_folder(out: Path | None) -> Iterator[Store]:
         yield store
 
 
-def _run(units: Sequence[Unit], store: Store, out: Path | None, concurrency: int | None) -> None:
+def _run(units: Sequence[Unit], store: Store, concurrency: int | None, *, keep: bool) -> None:
+    """Measure what has not been; ``keep``: each session, too, not only its result."""
     left = [unit for unit in units if not store.is_measured(unit)]
     progress = _Progress(len(units), len(units) - len(left))
 
@@ -152,7 +156,7 @@ def _run(units: Sequence[Unit], store: Store, out: Path | None, concurrency: int
 
     progress.begin()
     try:
-        folder = None if out is None else store.folder / UNITS
+        folder = store.folder / UNITS if keep else None
         run_units(left, note, folder=folder, concurrency=concurrency)
     finally:
         progress.end()
@@ -241,7 +245,33 @@ def print_corpus(
             print_text(f"not measured yet: {missing} of {len(units)}; the same command goes on")
         if out is not None:
             print_text(f"\nkept in {out}; voicecli report {out} prints this again")
+    if judgement.html is not None:
+        _write_page(judgement.html, judgement, store, units, tally, run)
     _judge(tally, run, judgement)
+
+
+def _write_page(
+    file: Path,
+    judgement: Judgement,
+    store: Store,
+    units: Sequence[Unit],
+    tally: CorpusTally,
+    run: RunVerdict,
+) -> None:
+    from voicecli.corpus.page import CorpusPage
+
+    paces = {"virtual time" if unit.fast else "real time" for unit in units}
+    users = {f"{unit.user} user" for unit in units}
+    machine = describe_environment()["platform"]
+    page = CorpusPage(
+        name=format_count(len({unit.recording for unit in units}), "recordings"),
+        conditions=[*list(tally.variants)[:4], *sorted(paces), *sorted(users), machine],
+        tally=tally,
+        find_folder=store.find_unit_folder,
+        checks=run.list_checks(),
+        predicted=judgement.predicted,
+    )
+    write_text_file(file, page.render(lambda: store.iterate_results(units)))
 
 
 def _format_verdicts(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[str]:

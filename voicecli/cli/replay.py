@@ -126,7 +126,6 @@ def replay(
             {
                 "--record-services": record_services,
                 "--services": services,
-                "--html": html,
                 "--labels": labels,
             }
         )
@@ -136,7 +135,7 @@ def replay(
             overrides or (),
             sweep or (),
             conditions,
-            Judgement(thresholds, strict, prediction, as_json, outcome),
+            Judgement(thresholds, strict, prediction, as_json, outcome, html),
             out=out,
             force=force,
             concurrency=concurrency,

@@ -70,7 +70,7 @@ def report(
     if is_store(kept):
         from voicecli.cli.corpus import Judgement, report_corpus
 
-        report_corpus(kept, Judgement(thresholds, strict, prediction, as_json, judging))
+        report_corpus(kept, Judgement(thresholds, strict, prediction, as_json, judging, html))
         return
     if judging.wanted:
         raise UsageError(

@@ -98,12 +98,14 @@ class SessionResult:
         from voicecli.report.html.conversation import read_conversation
         from voicecli.report.html.session import SessionPage
 
+        found = self._measured
         profile = f"profile {self.profile_name}" if self.profile_name else ""
+        user = f"{found.user} user" if found.user else ""
         machine = self.environment.get("platform", "")
         page = SessionPage(
             name=name,
-            conditions=[one for one in (profile, *conditions, machine) if one],
-            conversation=read_conversation(self.timeline, self._measured, self.folder),
+            conditions=[one for one in (profile, *conditions, user, machine) if one],
+            conversation=read_conversation(self.timeline, found, self.folder, self.labels),
             verdicts=[(one.met, format_verdict(one)) for one in self.verdicts],
             predicted=self.predicted,
         )

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from voicecli import __version__, clock
 from voicecli.corpus.hearing import hear_labels
-from voicecli.corpus.label_file import load_labels
+from voicecli.corpus.label_file import dump_labels, load_labels
 from voicecli.corpus.throttle import Throttle
 from voicecli.corpus.unit import Failure, Unit, UnitResult
 from voicecli.corpus.worker import WorkerPool, count_cores
+from voicecli.environment.files import write_text_file
 from voicecli.errors import CredentialsError, UsageError, choose_failure, list_leaves
 from voicecli.events import MAX_LAG
 from voicecli.pipeline.recording import play_recording
@@ -29,7 +30,7 @@ from voicecli.profile import Profile, load_script, restore_profile
 from voicecli.report.json_result import describe_environment, dump_result
 from voicecli.report.measurement import measure_session
 from voicecli.sanitize import sanitize_line
-from voicecli.timeline import RESULT, Timeline
+from voicecli.timeline import LABELS, RESULT, Timeline
 from voicecli.units import ms
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ async def _measure(unit: Unit, shared: Services | None, folder: Path | None) -> 
                 profile_name=unit.profile, environment=describe_environment()
             )
             result["warnings"] = [sanitize_line(one) for one in warnings]
+            if labels is not None:
+                write_text_file(kept / LABELS, dump_labels(labels))
             (kept / RESULT).write_text(f"{dump_result(result)}\n", encoding="ascii")
     lag = max((turn.lag for turn in measured.turns), default=0.0)
     return UnitResult(unit=unit, result=result, lag_ms=round(ms(lag), 3), took_s=round(took, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -78,20 +79,14 @@ def _name_rows(
 
 def _shorten(paths: set[str]) -> dict[str, str]:
     """Name each recording by as much of its path as tells it from the others."""
-    short = {}
-    for path in paths:
-        parts = PurePath(path).parts
-        names = ("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
-        alike = [PurePath(one).parts for one in paths if one != path]
-        short[path] = next(
-            (
-                name
-                for count, name in enumerate(names, 1)
-                if all(other[-count:] != parts[-count:] for other in alike)
-            ),
-            path,
-        )
-    return short
+    parts = {path: PurePath(path).parts for path in paths}
+    short: dict[str, str] = {}
+    for count in range(1, max(map(len, parts.values()), default=0) + 1):
+        tails = Counter(one[-count:] for one in parts.values())
+        for path, one in parts.items():
+            if tails[one[-count:]] == 1:
+                short.setdefault(path, "/".join(one[-count:]))
+    return {path: short.get(path, path) for path in paths}
 
 
 def _make_table(title: str, tallies: Mapping[tuple[str, ...], Tally], most: int) -> Table:
@@ -147,7 +142,7 @@ def _format_doubts(whole: Tally) -> Iterator[str]:
 def _format_failures(tally: CorpusTally) -> Iterator[str]:
     for unit, failure in tally.failures[:MAX_FAILURES]:
         name = f"{sanitize_line(unit.recording)} · {sanitize_line(unit.variant)}"
-        yield f"✗ {name}: {failure.message}"
+        yield f"✗ {name}: {sanitize_line(failure.message)}"
     if (rest := len(tally.failures) - MAX_FAILURES) > 0:
         yield f"✗ and {rest} more"
 
@@ -157,28 +152,34 @@ def _format_failures(tally: CorpusTally) -> Iterator[str]:
 
 def format_sweep(sweep: Sweep) -> list[str]:
     """Return the settings of a sweep, its operating points, and the one to use."""
-    head = [
+    lines = []
+    for table in list_sweep_tables(sweep):
+        lines += ["", *format_table([table.heads, *table.rows]), *filter(None, [table.note])]
+    return [*lines, "", *format_recommendation(sweep)]
+
+
+def list_sweep_tables(sweep: Sweep) -> list[Table]:
+    """List the tables of a sweep: its settings, and the operating points."""
+    heads = [
         f"sweep of {sanitize_line(sweep.profile)}", "cut off", "latency", "P50", "P95", "n",
         "drafts lost", "front",
     ]  # fmt: skip
-    rows = [head, *(_format_point(one) for one in sweep.points)]
-    lines = [
-        "",
-        *format_table(rows),
+    legend = (
         f"cut off: of {sweep.events}; latency: mean ms from the end of a turn to its commitment; "
-        "P50, P95: mouth-to-ear",
-        "",
-        *_format_operating_points(sweep),
-        "",
+        "P50, P95: mouth-to-ear"
+    )
+    return [
+        Table(heads, [_format_point(one) for one in sweep.points], legend),
+        _make_operating_points(sweep),
     ]
-    best = sweep.recommended
-    if best is None:
-        fewest = min((one.pauses for one in sweep.points), default=0)
-        return [
-            *lines,
-            f"no recommendation: {fewest} {sweep.events}, and {MIN_EVENTS} are needed for a rate",
-        ]
-    return [*lines, *_format_recommendation(best)]
+
+
+def format_recommendation(sweep: Sweep) -> list[str]:
+    """Return the setting to use and its price, or why there is none."""
+    if (best := sweep.recommended) is not None:
+        return _format_recommended(best)
+    fewest = min((one.pauses for one in sweep.points), default=0)
+    return [f"no recommendation: {fewest} {sweep.events}, and {MIN_EVENTS} are needed for a rate"]
 
 
 def _format_point(point: SweepPoint) -> list[str]:
@@ -196,12 +197,13 @@ def _format_point(point: SweepPoint) -> list[str]:
     ]
 
 
-def _format_operating_points(sweep: Sweep) -> list[str]:
-    rows = [["operating point", "reached", "mouth-to-ear", "with", "timer", "mouth-to-ear"]]
+def _make_operating_points(sweep: Sweep) -> Table:
+    heads = ["operating point", "reached", "mouth-to-ear", "with", "timer", "mouth-to-ear"]
+    rows = []
     for ours, timer in zip(sweep.operating, sweep.timer, strict=True):
         setting = "–" if ours.setting is None else sanitize_line(ours.setting)
         rows.append([ours.name, *_format_reached(ours), setting, *_format_reached(timer)])
-    return format_table(rows)
+    return Table(heads, rows)
 
 
 def _format_reached(point: OperatingPoint) -> tuple[str, str]:
@@ -211,7 +213,7 @@ def _format_reached(point: OperatingPoint) -> tuple[str, str]:
     return value, _format_value(point.mouth_to_ear_ms)
 
 
-def _format_recommendation(best: SweepPoint) -> list[str]:
+def _format_recommended(best: SweepPoint) -> list[str]:
     cost = ""
     if best.discarded_cost:
         cost = f", ${best.discarded_cost:.5f}"

@@ -36,11 +36,11 @@ def format_interaction(interaction: Interaction) -> list[str]:
     Without labels only what went wrong; the ledger and the cut-offs are elsewhere in the summary.
     """
     scores = score(interaction.tally)
-    rows = [_format_row(one) for one in scores.values() if _is_telling(one, interaction.labelled)]
+    rows = [format_score(one) for one in scores.values() if _is_telling(one, interaction.labelled)]
     table = format_table([["turn-taking", "events", "value"], *rows]) if rows else []
-    lines = [*table, *_format_faults(interaction), *_format_words(interaction)]
+    lines = [*table, *list_faults(interaction), *list_word_errors(interaction)]
     if interaction.labelled:
-        lines += _format_unscorable(scores.values())
+        lines += list_unscorable(scores.values())
     return ["", *lines] if lines else []
 
 
@@ -54,7 +54,8 @@ def _is_telling(one: Score, labelled: bool) -> bool:
     return late or (one.metric.name in faulty and one.hits > 0)
 
 
-def _format_row(one: Score) -> list[str]:
+def format_score(one: Score) -> list[str]:
+    """Return the name of a metric, the events behind it, and its value."""
     name, found = one.metric.name, one.distribution
     if found is not None:
         return [name, str(found.n), f"P50 {format_ms(found.p50)}, max {format_ms(found.max)} ms"]
@@ -66,7 +67,8 @@ def _format_row(one: Score) -> list[str]:
     return [name, events, f"{one.value:.1%}" if one.value is not None else "n < 10"]
 
 
-def _format_faults(interaction: Interaction) -> list[str]:
+def list_faults(interaction: Interaction) -> list[str]:
+    """List what the agent did wrong, and where."""
     faults = [one for one in interaction.events if (one.subject, one.outcome) in _FAULTS]
     lines = [_format_fault(one) for one in faults[:LONGEST_LIST]]
     if (more := len(faults) - LONGEST_LIST) > 0:
@@ -82,7 +84,8 @@ def _format_fault(event: ScoredEvent) -> str:
     return f"  at {where:.2f} s: {_FAULTS[event.subject, event.outcome]}{turn}"
 
 
-def _format_words(interaction: Interaction) -> list[str]:
+def list_word_errors(interaction: Interaction) -> list[str]:
+    """List the words that differ from the labels, in one line if there are any."""
     pairs = [pair for row in interaction.transcripts for pair in row.differences]
     if not pairs:
         return []
@@ -91,7 +94,8 @@ def _format_words(interaction: Interaction) -> list[str]:
     return [f"words: {sanitize_line('; '.join([*shown, *more]))}"]
 
 
-def _format_unscorable(scores: Iterable[Score]) -> list[str]:
+def list_unscorable(scores: Iterable[Score]) -> list[str]:
+    """List why metrics cannot be scored, a line for each reason."""
     reasons: dict[str, list[str]] = {}
     for one in scores:
         if one.why.startswith("not scorable") and not one.n:

@@ -49,7 +49,12 @@ def test_dots_name_the_turns() -> None:
 def test_a_baseline_is_beside_it_with_its_own_numbers() -> None:
     slower = [value + 100 for value in VALUES] * 5
     picture = read_picture(
-        draw_ecdf([Sample(name="measured", values=VALUES), Sample(name="baseline", values=slower)])
+        draw_ecdf(
+            [
+                Sample(name="measured", values=VALUES),
+                Sample(name="baseline", values=slower, kind="baseline"),
+            ]
+        )
     )
     assert read_key(picture) == [
         "measured: P50 500 ms (n = 4)", "baseline: P50 600 ms, P95 800 ms (n = 20)"

@@ -17,7 +17,6 @@ from tests.support.timelines import NASTY, Exchange
 from voicecli.errors import InputError
 from voicecli.metrics.labels import Span
 from voicecli.profile import load_profile
-from voicecli.report.html import recording
 from voicecli.report.html.conversation import OPEN_TURNS, Conversation
 from voicecli.report.html.marks import list_marks
 from voicecli.report.html.page import read_asset
@@ -189,10 +188,9 @@ def test_every_linked_definition_is_there() -> None:
 
 
 def test_a_sound_that_is_too_long_is_left_out_with_a_note(
-    conversation: Path, monkeypatch: pytest.MonkeyPatch
+    conversation: Path,
 ) -> None:
-    monkeypatch.setattr(recording, "MOST_AUDIO", 1000)
-    read = read_recording(conversation)
+    read = read_recording(conversation, most_sound=1000)
     assert read.sound is None
     page = page_of(Exchange().entries(), recording=read).render()
     assert "The sound is too long to be kept in this file." in page
@@ -201,7 +199,7 @@ def test_a_sound_that_is_too_long_is_left_out_with_a_note(
 
 
 def test_the_envelope_is_the_recording(conversation: Path) -> None:
-    envelope = read_recording(conversation, sound=False).envelope
+    envelope = read_recording(conversation).envelope
     assert envelope.length == pytest.approx(10)
     loud = np.flatnonzero(envelope.user) / envelope.rate
     assert (loud[0], loud[-1]) == pytest.approx((0, 1), abs=1.01 / envelope.rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from htpy import (
 )
 
 from voicecli.audio.recorder import CONVERSATION
-from voicecli.metrics.labels import Span
+from voicecli.metrics.labels import Labels, Span
+from voicecli.metrics.recording import Recording as PlayedRecording
 from voicecli.metrics.turns import Turn
 from voicecli.report.html.marks import Mark, list_marks
-from voicecli.report.html.recording import Recording, read_recording
+from voicecli.report.html.recording import MOST_SOUND, Recording, read_recording
 from voicecli.report.html.waterfall import draw_waterfall
 from voicecli.report.html.waveform import draw_waveform
 from voicecli.report.json_result import encode_turn
@@ -128,16 +129,37 @@ class Conversation:
 
 
 def read_conversation(
-    timeline: Timeline, measured: Measurement, folder: Path | None, labels: Sequence[Span] = ()
+    timeline: Timeline,
+    measured: Measurement,
+    folder: Path | None,
+    labels: Labels | None = None,
+    *,
+    most_sound: int = MOST_SOUND,
 ) -> Conversation:
     """Return the conversation of a session, with its recording; raises InputError.
 
     folder: holds the recording; None: there is none.
-    labels: on the session's clock.
+    labels: of what was played in the microphone's place.
+    most_sound: bytes of the recording's sound that are kept for playing.
     """
+    recording = None
+    if folder is not None:
+        recording = read_recording(folder / CONVERSATION, most_sound=most_sound)
     return Conversation(
         measured=measured,
         marks=list_marks(timeline, measured.turns),
-        recording=None if folder is None else read_recording(folder / CONVERSATION),
-        labels=labels,
+        recording=recording,
+        labels=place_labels(labels, timeline) if labels else (),
     )
+
+
+def place_labels(labels: Labels, timeline: Timeline) -> list[Span]:
+    """Return the labels of a recording on the clock of the session in which it was played."""
+    played = PlayedRecording(timeline)
+    placed = []
+    for label in labels.spans:
+        start, end = played.find_time(label.start), played.find_time(label.end)
+        if start is not None:
+            length = label.end - label.start
+            placed.append(replace(label, start=start, end=start + length if end is None else end))
+    return placed

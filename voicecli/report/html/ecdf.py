@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from htpy import Element, circle, g, line, text
 
@@ -26,8 +27,11 @@ MOST_DOTS = 60
 """More values are a line only; their dots would hide it."""
 
 SHARES = Scale(0.0, 100.0)
-SERIES = ("measured", "baseline", "predicted")
-"""The classes of the curves, which differ in dashes, too."""
+SampleKind = Literal["measured", "second", "third", "fourth", "baseline"]
+"""The classes of the curves, which differ in their dashes as well as in colour."""
+
+VARIANTS: tuple[SampleKind, ...] = ("measured", "second", "third", "fourth")
+"""Of curves that are alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class Sample:
     name: str
     values: Sequence[float]
     origins: Sequence[str] = ()
+    kind: SampleKind = "measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +67,9 @@ def draw_ecdf(samples: Sequence[Sample], lines: Sequence[Line] = ()) -> Element:
     reach = max(values) + 0.5 * (max(values) - min(values) or max(values))
     near = [one for one in lines if one.value <= reach]
     scale = fit_scale([*values, *(one.value for one in near)])
-    curves = [g[_draw_sample(one, kind, scale)] for one, kind in zip(samples, SERIES, strict=False)]
+    curves = [g[_draw_sample(one, scale)] for one in samples]
     marks = [_draw_line(one, scale, index) for index, one in enumerate(near)]
-    entries = [
-        (f"line-{kind}", f"{one.name}: {_sum_up(one)}")
-        for one, kind in zip(samples, SERIES, strict=False)
-    ]
+    entries = [(f"line-{one.kind}", f"{one.name}: {_sum_up(one)}") for one in samples]
     entries += [
         (f"line-{one.kind}", f"{one.name} {one.value:.0f} ms, outside of the picture")
         for one in lines
@@ -98,15 +100,15 @@ def list_steps(values: Sequence[float]) -> list[tuple[float, float]]:
     return corners
 
 
-def _draw_sample(sample: Sample, kind: str, scale: Scale) -> list[Element]:
+def _draw_sample(sample: Sample, scale: Scale) -> list[Element]:
     corners = [(scale.low, 0.0), *list_steps(sample.values), (scale.high, 100.0)]
     points = [(scale.place(value), share) for value, share in corners]
-    marks = [draw_curve(f"curve line-{kind}", points, HEIGHT)]
+    marks = [draw_curve(f"curve line-{sample.kind}", points, HEIGHT)]
     if sample.origins and len(sample.values) <= MOST_DOTS:
         ordered = sorted(zip(sample.values, sample.origins, strict=True))
         for rank, (value, origin) in enumerate(ordered, 1):
             place = {"cx": percent(scale.place(value)), "cy": _find_y(100 * rank / len(ordered))}
-            dot = circle(place, class_=f"dot dot-{kind}", r="3")
+            dot = circle(place, class_=f"dot dot-{sample.kind}", r="3")
             marks.append(dot[tooltip(f"{origin}: {value:.0f} ms")])
     return marks
 

@@ -41,6 +41,7 @@ from htpy import (
 
 from voicecli import __version__
 from voicecli.metrics import stages, usage
+from voicecli.metrics.interaction import INTERACTION_METRICS
 from voicecli.report.html.plot import read_asset
 from voicecli.sanitize import sanitize_line
 
@@ -121,6 +122,7 @@ def compose_table(
 DEFINITIONS: Mapping[str, str] = {
     **{one.name: one.description for one in stages.DURATIONS},
     **usage.COUNTS,
+    **{one.name: one.description for one in INTERACTION_METRICS.values()},
 }
 """What each metric means, by name, from where it is declared."""
 

@@ -20,7 +20,7 @@ from voicecli.units import Seconds
 INTERVALS = 1000
 """Peaks in a row of the picture: a little more than a page has pixels."""
 
-MOST_AUDIO = 4_000_000
+MOST_SOUND = 4_000_000
 """Bytes of the sound in a page; about 20 minutes of a conversation."""
 
 
@@ -28,8 +28,7 @@ MOST_AUDIO = 4_000_000
 class Recording:
     """A conversation as a page shows it.
 
-    sound: Ogg Vorbis, the user left and the agent right; None if it would exceed MOST_AUDIO, or
-        was not wanted.
+    sound: Ogg Vorbis, the user left and the agent right; None if it is too large.
     """
 
     envelope: Envelope
@@ -43,16 +42,16 @@ class Recording:
         return f"data:audio/ogg;base64,{b64encode(self.sound).decode()}"
 
 
-def read_recording(path: Path, *, sound: bool = True) -> Recording:
+def read_recording(path: Path, *, most_sound: int = MOST_SOUND) -> Recording:
     """Read the conversation in ``path``; raises InputError.
 
-    sound: whether to keep it for playing.
+    most_sound: bytes of it that are kept for playing; of more, nothing.
     """
     with _open(path) as file:
         length = len(file) / file.samplerate
         envelope = _measure_envelope(file, length)
         file.seek(0)
-        return Recording(envelope=envelope, sound=_encode(file) if sound else None)
+        return Recording(envelope=envelope, sound=_encode(file, most_sound))
 
 
 @contextmanager
@@ -76,7 +75,7 @@ def _measure_envelope(file: soundfile.SoundFile, length: Seconds) -> Envelope:
     return Envelope(rate=file.samplerate / size, user=user, agent=agent)
 
 
-def _encode(file: soundfile.SoundFile) -> bytes | None:
+def _encode(file: soundfile.SoundFile, most: int) -> bytes | None:
     """Encode as Vorbis: as small as Opus in a fifth of the time; any sample rate."""
     target = io.BytesIO()
     rate = file.samplerate
@@ -84,6 +83,6 @@ def _encode(file: soundfile.SoundFile) -> bytes | None:
     with soundfile.SoundFile(target, "w", rate, 2, "VORBIS", format="OGG") as encoder:
         for block in file.blocks(rate, dtype="float32", always_2d=True):
             encoder.write(block)
-            if target.tell() > MOST_AUDIO:
+            if target.tell() > most:
                 return None
     return target.getvalue()

@@ -10,7 +10,6 @@ from typing import Any
 from htpy import Node, div, h3, p
 
 from voicecli.metrics.summary import find_overruns
-from voicecli.metrics.usage import COUNTS
 from voicecli.report.html.conversation import Conversation
 from voicecli.report.html.ecdf import Line, Sample, draw_ecdf
 from voicecli.report.html.numbers import (
@@ -28,6 +27,7 @@ from voicecli.report.html.page import (
     compose_section,
     render_page,
 )
+from voicecli.report.html.turn_taking import compose_faults, compose_scores
 from voicecli.report.html.waterfall import draw_stacks
 from voicecli.report.summary_lines import format_cost
 from voicecli.sanitize import sanitize_line
@@ -67,8 +67,14 @@ class SessionPage:
             compose_section("latency", "Mouth-to-ear", self._compose_latency(turns)),
             compose_prediction(self.predicted, turns, found.summary),
             compose_section("turns", "Turns", conversation.compose_turns()),
+            compose_section(
+                "turn-taking",
+                "Turn-taking",
+                compose_scores({"": found.interaction.tally}),
+                compose_faults(found.interaction),
+            ),
             compose_section("session", "Session", compose_counts(found.usage), cost),
-            compose_definitions([*found.summary.distributions, *COUNTS]),
+            compose_definitions([*found.summary.distributions, *found.summary.counts]),
         ]
         return render_page(self.name, " · ".join(map(sanitize_line, self.conditions)), content)
 
@@ -81,7 +87,7 @@ class SessionPage:
         values = [turn["mouth_to_ear_ms"] for turn in turns]
         samples = [
             Sample(name="measured", values=values, origins=names),
-            Sample(name="baseline", values=self.baseline),
+            Sample(name="baseline", values=self.baseline, kind="baseline"),
         ]
         lines = [
             Line(name="budget", value=ms(budgets.total)),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from htpy import Element, g, line, rect, style, svg, text
+from htpy import Element, g, line, path, rect, style, svg, text
 
 from voicecli.metrics.stages import LLM_TTFT, STAGES, order_stages
 from voicecli.report.format import round_parts
@@ -20,6 +20,7 @@ from voicecli.report.html.plot import (
     draw_key,
     draw_x_axis,
     fit_scale,
+    number,
     percent,
     read_asset,
     tooltip,
@@ -114,6 +115,22 @@ def _draw_row(bar: Bar, y: int, scale: Scale, height: int, is_draft: bool) -> El
         text(".name", x="0", dx="-8", y=str(y + 16), text_anchor="end")[bar.stage],
         text(".small", x=percent(end), dx="6", y=str(y + 16))[f"{bar.shown} ms"],
     ]
+
+
+def draw_bar(turn: Turn, longest: float) -> Element:
+    """Draw a measured turn as one small bar, its stages side by side, with no axis.
+
+    longest: mouth-to-ear in milliseconds that fills the bar's width.
+    """
+    bars = [bar for bar in lay_out_bars(turn) if bar.shown]
+    scale = Scale(0.0, longest)
+    shapes = []
+    for bar in bars:
+        start, end = (number(round(scale.place(one), 1)) for one in (bar.start, bar.end))
+        shapes.append(path(class_=bar.kind, d=f"M{start} 0H{end}V1H{start}Z"))
+    words = " + ".join(f"{bar.stage} {bar.shown}" for bar in bars)
+    stretched = {"viewBox": "0 0 100 1", "preserveAspectRatio": "none"}
+    return svg(stretched, class_="small-bar", role="img")[tooltip(words), shapes]
 
 
 def draw_stacks(turns: Sequence[Turn], names: Sequence[str], budget: float | None) -> Element:

@@ -1,0 +1,376 @@
+"""Composes the page of a corpus: what it came to as a whole, and every unit.
+
+Results are read twice, one at a time: once to find those that matter most, once to show them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from htpy import Element, Node, b, blockquote, details, div, fragment, h3, p, small, span, summary
+
+from voicecli.audio.recorder import CONVERSATION
+from voicecli.corpus.label_file import load_labels
+from voicecli.corpus.sweep import RATES, Sweep, measure_sweeps
+from voicecli.corpus.tables import (
+    LEGEND,
+    Table,
+    format_recommendation,
+    format_remarks,
+    list_sweep_tables,
+    list_tables,
+)
+from voicecli.corpus.tally import CorpusTally
+from voicecli.corpus.unit import Unit, UnitResult
+from voicecli.corpus.verdict import Check
+from voicecli.metrics.interaction import INTERACTION_METRICS
+from voicecli.metrics.stages import MOUTH_TO_EAR, STAGES
+from voicecli.metrics.summary import METRICS, Budgets
+from voicecli.metrics.usage import COUNTS
+from voicecli.profile import restore_profile
+from voicecli.report.format import format_count, format_ms
+from voicecli.report.html.conversation import read_conversation
+from voicecli.report.html.ecdf import VARIANTS, Line, Sample, draw_ecdf
+from voicecli.report.html.numbers import (
+    Predicted,
+    compose_counts,
+    compose_percentiles,
+    compose_prediction,
+    compose_verdicts,
+    list_facts,
+    list_predicted_lines,
+)
+from voicecli.report.html.page import (
+    compose_definitions,
+    compose_facts,
+    compose_section,
+    compose_table,
+    render_page,
+)
+from voicecli.report.html.pareto import Point, draw_pareto
+from voicecli.report.html.turn_taking import compose_scores
+from voicecli.report.html.waterfall import draw_bar
+from voicecli.report.measurement import measure_session
+from voicecli.sanitize import sanitize_line
+from voicecli.timeline import LABELS, TIMELINE, load
+
+MOST_SHOWN = 8
+"""Units that are shown first and in full: those that cut their user off, then the slowest."""
+
+MOST_SOUND = 1_500_000
+"""Bytes of the sound of all units, about 8 minutes; the rest has a picture only."""
+
+MOST_ROWS = 100
+"""Rows of a table; of more recordings, the slowest are in it."""
+
+MOST_VALUES = 1_000
+"""Steps of a curve; of more turns, it has evenly spaced ranks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusPage:
+    """What the page of a corpus shows.
+
+    name: of the corpus.
+    conditions: how it was measured, a clause each.
+    checks: what it is judged by: expectations, a baseline.
+    predicted: the prediction of a saved probe.
+    baseline: mouth-to-ear of the turns that it is compared with, in milliseconds.
+    find_folder: returns where a unit's session is, if it was kept.
+    """
+
+    name: str
+    conditions: Sequence[str]
+    tally: CorpusTally
+    find_folder: Callable[[Unit], Path]
+    checks: Sequence[Check] = ()
+    predicted: Predicted | None = None
+    baseline: Sequence[float] = ()
+
+    def render(self, read_results: Callable[[], Iterable[UnitResult]]) -> str:
+        """Return the page.  Raises InputError where a kept session cannot be read.
+
+        read_results: returns the results, in the order of the plan; called twice.
+        """
+        whole = self.tally.whole
+        found = _Digest()
+        for result in read_results():
+            found.note(result)
+        content = [
+            compose_facts(dict(self._list_facts())),
+            compose_verdicts([(one.met, self._describe_check(one)) for one in self.checks]),
+            compose_section("latency", "Mouth-to-ear", self._compose_latency(found)),
+            self._compose_prediction(found),
+            [
+                _compose_sweep(sweep, f"sweep-{number}")
+                for number, sweep in enumerate(measure_sweeps(self.tally), 1)
+            ],
+            compose_section("tables", "Tables", self._compose_tables()),
+            compose_section("turn-taking", "Turn-taking", self._compose_scores()),
+            self._compose_first(found, read_results),
+            compose_section("replays", "All replays", self._compose_units(read_results)),
+            compose_section(
+                "counts",
+                "Counts",
+                compose_counts(whole.usage),
+                [p(".note")[line] for line in format_remarks(self.tally)],
+            ),
+            compose_definitions([*METRICS, *COUNTS, *INTERACTION_METRICS]),
+        ]
+        return render_page(self.name, " · ".join(map(sanitize_line, self.conditions)), content)
+
+    def _list_facts(self) -> Iterator[tuple[str, Node]]:
+        whole = self.tally.whole
+        several = len(self.tally.variants) > 1  # a percentile over two profiles means nothing
+        for name, one in list(self.tally.variants.items())[: len(VARIANTS) if several else 0]:
+            spread = one.summarize().distributions[MOUTH_TO_EAR.name]
+            p50 = f"{format_ms(spread.p50)} ms" if spread.n else "–"
+            yield f"P50, {sanitize_line(name)}", [p50, small[f"n = {spread.n}"]]
+        facts = list(list_facts(whole.summarize(), whole.usage, whole.unreliable))
+        yield from facts[2 if several else 0 :]
+        variants = format_count(len(self.tally.variants), "profiles")
+        failed = f", {whole.failed} failed" if whole.failed else ""
+        yield "replays", [str(whole.units), small[f"{variants}{failed}"]]
+
+    def _describe_check(self, check: Check) -> str:
+        of = f" · {check.variant}" if len(self.tally.variants) > 1 else ""
+        since = "since the baseline, " if check.group == "baseline" else ""
+        mark = "✓" if check.met else "✗"
+        return sanitize_line(f"{mark} {check.name}: {since}{check.detail}{of}")
+
+    def _compose_latency(self, found: _Digest) -> Node:
+        if not any(found.values.values()):
+            return p["No turn was measured: no mouth-to-ear, no picture."]
+        samples = [
+            Sample(name=sanitize_line(name), values=_thin(values), kind=kind)
+            for (name, values), kind in zip(found.values.items(), VARIANTS, strict=False)
+        ]
+        samples.append(Sample(name="baseline", values=_thin(self.baseline), kind="baseline"))
+        lines = list_predicted_lines(self.predicted)
+        table: Node = None
+        if len(found.values) == 1 and found.budgets is not None:
+            lines.insert(0, Line(name="budget", value=1000 * found.budgets.total))
+            summed = self.tally.whole.summarize()
+            percentiles = compose_percentiles(summed, found.budgets, found.over)
+            table = fragment[h3["Percentiles over all turns"], percentiles]
+        left_out = len(found.values) - len(VARIANTS)
+        return [
+            draw_ecdf(samples, lines),
+            p(".note")[f"{left_out} more profiles are in the table below."]
+            if left_out > 0
+            else None,
+            table,
+        ]
+
+    def _compose_prediction(self, found: _Digest) -> Node:
+        if len(found.values) != 1 or not found.measured:
+            return None
+        return compose_prediction(self.predicted, [found.mean_turn], self.tally.whole.summarize())
+
+    def _compose_tables(self) -> Node:
+        tables = list_tables(self.tally, MOST_ROWS)
+        return [[_compose_table(one) for one in tables], p(".note")[LEGEND]]
+
+    def _compose_scores(self) -> Node:
+        shown = list(self.tally.variants.items())[: len(VARIANTS)]
+        return compose_scores({sanitize_line(name): one.interaction for name, one in shown})
+
+    # ── units ────────────────────────────────────────────────────────────────
+
+    def _compose_first(
+        self, found: _Digest, read_results: Callable[[], Iterable[UnitResult]]
+    ) -> Node:
+        """Return the units that matter most, in full, with their sound."""
+        ranks = {one: rank for rank, one in enumerate(found.list_first())}
+        if not ranks:
+            return None
+        shown: list[tuple[int, Element]] = []
+        room = MOST_SOUND
+        for result in read_results():
+            if (rank := ranks.get(result.unit.id)) is not None:
+                unit, room = self._compose_unit_in_full(result, room)
+                shown.append((rank, unit))
+        return compose_section(
+            "first",
+            "Look at these first",
+            p(".note")["Replays that cut their user off, then the slowest."],
+            [unit for _, unit in sorted(shown, key=lambda pair: pair[0])],
+        )
+
+    def _compose_unit_in_full(self, result: UnitResult, room: int) -> tuple[Element, int]:
+        """Return a unit with recording and waterfalls, and the bytes of sound that are left."""
+        unit, folder = result.unit, self.find_folder(result.unit)
+        if not all((folder / name).exists() for name in (TIMELINE, CONVERSATION)):
+            return self._compose_unit(result, is_open=True), room
+        timeline = load(folder / TIMELINE).timeline
+        profile = restore_profile(unit.settings, f"unit {unit.id}")
+        labels = load_labels(folder / LABELS) if (folder / LABELS).exists() else None
+        measured = measure_session(timeline, profile, folder, labels)
+        conversation = read_conversation(timeline, measured, folder, labels, most_sound=room)
+        content = div(data_session=True)[
+            conversation.compose_recording(), conversation.compose_turns(f"{unit.id}-")
+        ]
+        recording = conversation.recording
+        used = len(recording.sound) if recording is not None and recording.sound else 0
+        return self._wrap(result, content, is_open=True), room - used
+
+    def _compose_units(self, read_results: Callable[[], Iterable[UnitResult]]) -> Iterator[Element]:
+        for result in read_results():
+            yield self._compose_unit(result)
+
+    def _compose_unit(self, result: UnitResult, *, is_open: bool = False) -> Element:
+        turns = result.result["turns"] if result.result else []
+        slowest = max((turn["mouth_to_ear_ms"] or 0.0 for turn in turns), default=0.0)
+        content = [_compose_turn(turn, slowest) for turn in turns]
+        return self._wrap(result, content, is_open=is_open)
+
+    def _wrap(self, result: UnitResult, content: Node, *, is_open: bool) -> Element:
+        unit = result.unit
+        of = [sanitize_line(unit.variant)] if len(self.tally.variants) > 1 else []
+        of += [f"repeat {unit.repeat}"] if unit.repeat > 1 else []
+        return details(".unit", open=is_open)[
+            summary[
+                b(dir="auto")[sanitize_line(unit.name)],
+                span(".note")[" · ".join([*of, *_describe(result)])],
+            ],
+            content,
+        ]
+
+
+@dataclass(slots=True)
+class _Digest:
+    """What a first look at the results keeps of them.
+
+    values: mouth-to-ear of every measured turn by variant, in milliseconds.
+    budgets: of the last one.
+    over: how many turns missed the budget of a metric.
+    """
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    budgets: Budgets | None = None
+    over: Counter[str] = field(default_factory=Counter)
+    measured: int = 0
+    drafted: bool = False
+    _stages: Counter[str] = field(default_factory=Counter)
+    _ranks: list[tuple[int, float, str]] = field(default_factory=list)
+
+    def note(self, result: UnitResult) -> None:
+        """Take the next result."""
+        values = self.values.setdefault(result.unit.variant, [])
+        if result.result is None:
+            return
+        budgets = {name: one / 1000 for name, one in result.result["budgets_ms"].items()}
+        self.budgets = Budgets(**budgets)
+        turns = result.result["turns"]
+        slowest = 0.0
+        for turn in turns:
+            self.over.update(turn["over_budget"])
+            if (total := turn["mouth_to_ear_ms"]) is not None:
+                values.append(total)
+                slowest = max(slowest, total)
+                self.measured += 1
+                self.drafted = self.drafted or turn["drafted"]
+                self._stages.update({name: one or 0.0 for name, one in turn["stages_ms"].items()})
+        cutoffs = sum(turn["cut_off"] for turn in turns)
+        self._ranks.append((-cutoffs, -slowest, result.unit.id))
+
+    def list_first(self) -> list[str]:
+        """List the ids of the units to look at first."""
+        return [one for _, _, one in sorted(self._ranks)[:MOST_SHOWN]]
+
+    @property
+    def mean_turn(self) -> dict[str, Any]:
+        """The means of the stages, as a turn."""
+        means = {name: self._stages[name] / self.measured for name in STAGES}
+        return {"stages_ms": means, "drafted": self.drafted}
+
+
+def _compose_turn(turn: Mapping[str, Any], slowest: float) -> Element:
+    """Return a turn in short: where the time went, what is to know of it, what was said.
+
+    slowest: mouth-to-ear of the unit's slowest turn, which sets the scale.
+    """
+    total = turn["mouth_to_ear_ms"]
+    notes = [turn["outcome"], turn["reason"]]
+    if turn["cut_off"]:
+        after = turn.get("went_on_ms")
+        notes.append("cut off" if after is None else f"cut off: goes on after {after:.0f} ms")
+    if turn["failure"]:
+        notes.append(f"{turn['failure']['service'].upper()} failed: {turn['failure']['reason']}")
+    notes += [f"over budget: {name}" for name in turn["over_budget"]]
+    notes += [f"unreliable: {why}" for why in turn["unreliable"]]
+    return blockquote[
+        div[
+            b[f"#{turn['turn']}"],
+            span[
+                draw_bar(turn, slowest) if total else None,
+                f"{total:.0f} ms" if total else "not measured",
+                span(".note")[" · ", sanitize_line(" · ".join(notes))],
+            ],
+        ],
+        div[b["user"], span(dir="auto")[sanitize_line(turn["user_text"])]],
+        div[b["agent"], span(dir="auto")[sanitize_line(turn["said"]) or "–"]],
+    ]
+
+
+def _describe(result: UnitResult) -> Iterator[str]:
+    """Yield what a unit came to, a clause each."""
+    if result.result is None:
+        yield f"failed: {sanitize_line(result.failure.message)}" if result.failure else "failed"
+        return
+    found = result.result["summary"][MOUTH_TO_EAR.name]
+    if found["n"]:
+        p50, most = found["p50_ms"] / 1000, found["max_ms"] / 1000
+        yield f"P50 {format_ms(p50)} ms, max {format_ms(most)} ms (n = {found['n']})"
+    ledger = result.result["ledger"]
+    yield format_count(ledger["turns"], "turns")
+    for name, words in (("cutoffs", "cut off"), ("no_reply", "without reply")):
+        if ledger[name]:
+            yield f"{ledger[name]} {words}"
+    if not result.result["measurement"]["reliable"]:
+        yield "not reliable"
+
+
+def _compose_table(table: Table) -> Node:
+    note = p(".note")[table.note] if table.note else None
+    return [compose_table(table.heads, table.rows, kind="numbers"), note]
+
+
+def _compose_sweep(sweep: Sweep, anchor: str) -> Element:
+    """Return the picture of a sweep, its tables and the setting to use."""
+    profile = sanitize_line(sweep.profile)
+    points = [
+        Point(
+            name=sanitize_line(one.name),
+            latency=one.wait_ms,
+            rate=one.rate,
+            kind="timer" if one.timer else "front" if one.front else "other",
+            note=f"({one.cutoffs} of {one.pauses}, n = {one.mouth_to_ear['n']})",
+            recommended=one.recommended,
+        )
+        for one in sweep.points
+        if one.wait_ms is not None and one.rate is not None
+    ]
+    picture: Node = p["Too few events for rates: no picture."]
+    if points:
+        picture = draw_pareto(points, latency="mouth-to-ear P50", rates=RATES)
+    return compose_section(
+        anchor,
+        f"Sweep of {profile}",
+        [p[line] for line in format_recommendation(sweep)],
+        picture,
+        [_compose_table(one) for one in list_sweep_tables(sweep)],
+    )
+
+
+def _thin(values: Sequence[float]) -> list[float]:
+    """Return at most MOST_VALUES of ``values``, evenly spaced by rank, the extremes among them."""
+    ordered = sorted(values)
+    if len(ordered) <= MOST_VALUES:
+        return ordered
+    step = (len(ordered) - 1) / (MOST_VALUES - 1)
+    return [ordered[round(index * step)] for index in range(MOST_VALUES)]
