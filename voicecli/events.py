@@ -88,6 +88,17 @@ class SpeechStopped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechEndMeasured(Event):
+    """The sound that followed shows when speech stopped: more exactly than it was reported.
+
+    reported: ``speech_end`` of the SpeechStopped that this corrects.
+    """
+
+    reported: Seconds
+    speech_end: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndOfTurnScored(Event):
     """A model judged by the sound whether the turn has ended with the pause at ``speech_end``.
 

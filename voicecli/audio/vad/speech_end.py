@@ -1,0 +1,142 @@
+"""Finds when a voice ended, with the sound that follows: to the last sample of a soft consonant.
+
+The detectors decide while the user is silent, and compare levels over all frequencies: a final "f"
+or "s" is as soft as the rumble of a room.  In its own frequencies it stands out by 20 dB, and it
+is known to be over once silence has followed.  So the end is measured again, after the decision:
+band by band, and with what came later.  Nothing waits for it; metrics use it when it comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from typing_extensions import override
+
+from voicecli.audio.interfaces import Detector
+from voicecli.audio.pcm import Float64Array, SampleArray, samples_of
+from voicecli.events import Event, SpeechEndMeasured, SpeechStarted, SpeechStopped
+from voicecli.units import AudioBlock, AudioFormat, Seconds
+
+LOOK_BACK: Seconds = 2.0  # of sound before the reported end: the noise and the peaks of the voice
+LOOK_AHEAD: Seconds = 0.3  # of sound after it
+WINDOW: Seconds = 0.016
+HOP: Seconds = 0.005
+BANDS = ((200.0, 1000.0), (1000.0, 3000.0), (3000.0, 7800.0))
+"""Hertz: vowels and nasals; their upper formants, "f" and "th"; "s", "sh" and the burst of "t"."""
+
+ABOVE_NOISE_DB = (12.0, 8.0, 8.0)  # rumble makes the noise of the lowest band unsteady
+BELOW_PEAK_DB = 30.0  # as in ``energy``, but of the band's own peak; reverberation is below that
+PEAK = 95  # percentile
+DIP: Seconds = 0.1  # the quietest such stretch of a band is its noise
+BRIDGE: Seconds = 0.08  # the closure before the burst of a final "t" or "d"
+_ENOUGH_RATE = 16_000  # hertz; of a higher rate, samples are averaged, which folds what is above
+_FULL_POWER = 32768.0**2
+_DIGITAL_SILENCE = 1e-9  # of full power: samples that are 0, or dither
+
+
+def measure_speech_end(
+    samples: SampleArray, rate: int, reported: Seconds, at: Seconds = 0.0
+) -> Seconds:
+    """Return when the voice ended that was reported to end at ``reported``.
+
+    samples: begin at the time ``at``; from LOOK_BACK before to LOOK_AHEAD after the reported end.
+    """
+    times, power = _measure_bands(samples, rate)
+    times += at
+    heard = power.sum(axis=1) > _DIGITAL_SILENCE
+    voice = heard & (times <= reported)
+    if not voice.any():
+        return reported
+    active = np.zeros(len(times), np.bool_)
+    for band, above in zip(power.T, ABOVE_NOISE_DB, strict=True):
+        noise = _find_noise(band[heard]) * 10 ** (above / 10)
+        peak = float(np.percentile(band[voice], PEAK)) * 10 ** (-BELOW_PEAK_DB / 10)
+        active |= band >= max(noise, peak)
+    end = reported
+    for time in times[active & (times > reported)]:
+        if time - end > BRIDGE:
+            break
+        end = time
+    return float(end)
+
+
+def _measure_bands(samples: SampleArray, rate: int) -> tuple[Float64Array, Float64Array]:
+    """Return times, HOP apart, and the power of each band around them, a row each."""
+    if (step := rate // _ENOUGH_RATE) > 1:
+        samples, rate = samples[: len(samples) // step * step].reshape(-1, step).mean(axis=1), rate / step
+    size, hop = round(WINDOW * rate), max(1, round(HOP * rate))
+    if len(samples) < size:
+        return np.zeros(1), np.zeros((1, len(BANDS)))
+    window = np.hanning(size)
+    frames = sliding_window_view(samples, size)[::hop] * window
+    length = 1 << (size - 1).bit_length()
+    spectra = np.fft.rfft(frames, length)
+    power = spectra.real**2 + spectra.imag**2
+    frequencies = np.fft.rfftfreq(length, 1 / rate)
+    scale = 2 / (length * np.square(window).sum() * _FULL_POWER)
+    bands = [
+        power[:, (low <= frequencies) & (frequencies < high)].sum(axis=1) * scale
+        for low, high in BANDS
+    ]
+    return (np.arange(len(frames)) * hop + size / 2) / rate, np.stack(bands, axis=1)
+
+
+def _find_noise(band: Float64Array) -> float:
+    """Return the mean power of the quietest DIP."""
+    size = min(len(band), round(DIP / HOP))
+    return float(np.convolve(band, np.full(size, 1 / size), "valid").min())
+
+
+class MeasuringDetector(Detector):
+    """A detector that measures each end of speech again, LOOK_AHEAD after the reported end.
+
+    format: of the blocks.
+    """
+
+    def __init__(self, inner: Detector, format: AudioFormat) -> None:
+        self._inner = inner
+        self._format = format
+        self._blocks: deque[AudioBlock] = deque()
+        self._reported: Seconds | None = None
+
+    @override
+    def feed(self, block: AudioBlock) -> list[Event]:
+        until = block.at + self._format.seconds(len(block.pcm))
+        self._keep(block, until)
+        events: list[Event] = []
+        for event in self._inner.feed(block):
+            if isinstance(event, SpeechStarted):
+                events += self._measure(until, event.speech_start)
+            events.append(event)
+            if isinstance(event, SpeechStopped):
+                self._reported = event.speech_end
+        if self._reported is not None and until >= self._reported + LOOK_AHEAD:
+            events += self._measure(until, self._reported + LOOK_AHEAD)
+        return events
+
+    @override
+    def reset(self) -> None:
+        self._inner.reset()
+        self._blocks.clear()
+        self._reported = None
+
+    def _keep(self, block: AudioBlock, until: Seconds) -> None:
+        self._blocks.append(block)
+        oldest = (until if self._reported is None else self._reported) - LOOK_BACK - LOOK_AHEAD
+        while self._blocks[0].at < oldest:
+            self._blocks.popleft()
+
+    def _measure(self, at: Seconds, until: Seconds) -> Iterable[Event]:
+        """Measure the end that was reported, with the sound up to ``until``."""
+        if (reported := self._reported) is None:
+            return
+        self._reported = None
+        blocks = [one for one in self._blocks if one.at < until]
+        samples = samples_of(b"".join(one.pcm for one in blocks))
+        rate = self._format.rate
+        samples = samples[: max(0, round((until - blocks[0].at) * rate))]
+        end = measure_speech_end(samples, rate, reported, blocks[0].at)
+        yield SpeechEndMeasured(at=at, reported=reported, speech_end=end)
