@@ -20,6 +20,7 @@ from voicecli.events import (
     LoopLagged,
     PlaybackStarted,
     ReplyFinished,
+    SpeechEndMeasured,
     SpeechResumed,
     SpeechStarted,
     SpeechStopped,
@@ -155,3 +156,18 @@ def test_a_click_after_the_last_word_is_not_when_the_user_stopped():
         ReplyFinished(at=2.5, turn=1, said="Good.", heard=0.7),
     ]
     assert measure_turns(timeline)[0].mouth_to_ear == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("at", [1.25, 1.6], ids=["before the commitment", "after it"])
+def test_the_measured_end_of_the_voice_counts(at: float):
+    (turn,) = measure_turns(PLAIN.entries())
+    measured = SpeechEndMeasured(at=at, reported=1.0, speech_end=1.06)
+    (corrected,) = measure_turns(inserted(PLAIN.entries(), measured))
+    assert turn.mouth_to_ear is not None
+    assert corrected.mouth_to_ear == pytest.approx(turn.mouth_to_ear - 0.06)
+    assert sum(corrected.stages.values()) == pytest.approx(corrected.mouth_to_ear)
+
+
+def test_the_measured_end_of_another_voice_does_not_count():
+    measured = SpeechEndMeasured(at=1.25, reported=0.9, speech_end=0.96)
+    assert measure_turns(inserted(PLAIN.entries(), measured)) == measure_turns(PLAIN.entries())

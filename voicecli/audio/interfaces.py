@@ -156,8 +156,8 @@ class Detector(Protocol):
     def feed(self, block: AudioBlock) -> Iterable[Event]:
         """Return what ``block`` reveals of the user's voice.
 
-        SpeechSuspected, SpeechStarted, SpeechPaused, SpeechResumed, SpeechStopped; their ``at`` is
-        the end of the block.
+        SpeechSuspected, SpeechStarted, SpeechPaused, SpeechResumed, SpeechStopped,
+        SpeechEndMeasured; their ``at`` is the end of the block.
         """
 
     def reset(self) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from voicecli.audio.pcm import Resampler, SampleArray, find_audible, samples_of
 from voicecli.audio.playout import FADE
 from voicecli.audio.vad.energy import find_stretches
+from voicecli.audio.vad.speech_end import LOOK_AHEAD, LOOK_BACK, measure_speech_end
 from voicecli.environment.files import encode_path
 from voicecli.errors import InputError, UsageError
 from voicecli.metrics.turns import Turn
@@ -274,11 +275,22 @@ def _check_turn(
     audible_at = _find_audible(file, since, turn.heard_at + SEARCH_RANGE)
     if not ends or audible_at is None:
         doubt = "the recording does not show it"
-    elif abs((recorded := audible_at - ends[-1]) - turn.mouth_to_ear) > TOLERANCE:
+    elif (
+        abs((recorded := audible_at - _measure_end(file, ends[-1])) - turn.mouth_to_ear) > TOLERANCE
+    ):
         doubt = f"the recording says {ms(recorded):.0f} ms"
     else:
         return turn
     return replace(turn, unreliable=(*turn.unreliable, doubt))
+
+
+def _measure_end(file: soundfile.SoundFile, found: Seconds) -> Seconds:
+    """Return when the user's voice ended, by the sound around where its energy did."""
+    rate = file.samplerate
+    start = max(0, round((found - LOOK_BACK) * rate))
+    file.seek(start)
+    around = file.read(round((found + LOOK_AHEAD) * rate) - start, dtype="int16", always_2d=True)
+    return measure_speech_end(around[:, 0], rate, found, start / rate)
 
 
 def _find_audible(file: soundfile.SoundFile, since: Seconds, until: Seconds) -> Seconds | None:

@@ -41,14 +41,14 @@ class TurnTrace:
     cancel: events.CancelReply | None = None
     end: events.ReplyFinished | events.ReplyCancelled | events.ReplyFailed | None = None
     went_on: Seconds | None = None
-    _late_voice_end: Seconds | None = None
+    _corrected_end: Seconds | None = None
 
     @property
     def speech_end(self) -> Seconds | None:
         """When the user stopped: by the detector, else by the STT; None where the user typed."""
         if self.commit is None or self.commit.reason == "typed":
             return None
-        return self.commit.speech_end if self._late_voice_end is None else self._late_voice_end
+        return self.commit.speech_end if self._corrected_end is None else self._corrected_end
 
     def note(self, entry: events.ReplyEvent | events.CancelReply) -> None:
         """Take an entry of the reply; of those that should come once, the first counts.
@@ -82,8 +82,15 @@ class TurnTrace:
         self.voice_end = speech_end
         if self.commit is None or speech_end > self.commit.at:
             return False
-        self._late_voice_end = speech_end
+        self._corrected_end = speech_end
         return True
+
+    def measure_voice_end(self, measured: events.SpeechEndMeasured) -> None:
+        """Take the measured end of the user's voice, if it is this turn's that was measured."""
+        if self.voice_end == measured.reported:
+            self.voice_end = measured.speech_end
+        if self.speech_end == measured.reported:
+            self._corrected_end = measured.speech_end
 
     def note_speech(self, speech: events.SpeechStarted) -> None:
         """Take the start of speech that followed the commitment."""
@@ -165,6 +172,10 @@ class TraceCollector:
                 | events.RecordedSpeechStopped()
             ):
                 self.recording.note(entry)
+            case events.SpeechEndMeasured():
+                self._speech.measured = entry
+                if self.committed:
+                    self.committed[-1].measure_voice_end(entry)
             case _:
                 self._speech.note(entry, self.committed[-1] if self.committed else None)
         return None
@@ -198,6 +209,8 @@ class TraceCollector:
         speech = self._speech
         trace.voice_end, trace.words_end = speech.voice_end, speech.words_end
         trace.end_score = speech.end_score
+        if speech.measured is not None:
+            trace.measure_voice_end(speech.measured)
         trace.look_ahead(self.recording)
         speech.voice_end = speech.words_end = speech.end_score = None
         return trace
@@ -209,11 +222,13 @@ class _SpeechTrace:
 
     voice_end, words_end: when the user stopped, by the detector and by the STT; None: not reported.
     end_score: the score of the last pause, by its sound; None while it has none.
+    measured: the latest end of the user's voice that was measured.
     """
 
     voice_end: Seconds | None = None
     words_end: Seconds | None = None
     end_score: float | None = None
+    measured: events.SpeechEndMeasured | None = None
     _final_at: Seconds | None = None
     _speaking: bool = False
     _start: Seconds = 0.0

@@ -7,6 +7,7 @@ from typing import Literal
 from voicecli.audio.interfaces import Detector
 from voicecli.audio.vad.energy import EnergyDetector
 from voicecli.audio.vad.silero import SileroDetector
+from voicecli.audio.vad.speech_end import MeasuringDetector
 from voicecli.units import AudioFormat, Seconds
 
 
@@ -21,4 +22,4 @@ def create_detector(
     pause: silence that is reported before that; None for none.
     """
     detector = SileroDetector if kind == "silero" else EnergyDetector
-    return detector(format, hangover, pause)
+    return MeasuringDetector(detector(format, hangover, pause), format)

@@ -24,10 +24,10 @@ LOOK_BACK: Seconds = 2.0  # of sound before the reported end: the noise and the 
 LOOK_AHEAD: Seconds = 0.3  # of sound after it
 WINDOW: Seconds = 0.016
 HOP: Seconds = 0.005
-BANDS = ((200.0, 1000.0), (1000.0, 3000.0), (3000.0, 7800.0))
-"""Hertz: vowels and nasals; their upper formants, "f" and "th"; "s", "sh" and the burst of "t"."""
+BANDS = ((200.0, 1000.0), (1000.0, 2000.0), (2000.0, 4000.0), (4000.0, 7800.0))
+"""Hertz: vowels and nasals; their upper formants; "f", "th", "sh" and the burst of "t"; "s"."""
 
-ABOVE_NOISE_DB = (12.0, 8.0, 8.0)  # rumble makes the noise of the lowest band unsteady
+ABOVE_NOISE_DB = (12.0, 6.0, 5.0, 5.0)  # the lower a band, the less steady is its noise
 BELOW_PEAK_DB = 30.0  # as in ``energy``, but of the band's own peak; reverberation is below that
 PEAK = 95  # percentile
 DIP: Seconds = 0.1  # the quietest such stretch of a band is its noise
@@ -54,9 +54,9 @@ def measure_speech_end(
     for band, above in zip(power.T, ABOVE_NOISE_DB, strict=True):
         noise = _find_noise(band[heard]) * 10 ** (above / 10)
         peak = float(np.percentile(band[voice], PEAK)) * 10 ** (-BELOW_PEAK_DB / 10)
-        active |= band >= max(noise, peak)
+        active |= band > max(noise, peak, _DIGITAL_SILENCE)  # at a low rate, a band is empty
     end = reported
-    for time in times[active & (times > reported)]:
+    for time in times[active & (times > reported + WINDOW / 2)]:  # before, it may be the same sound
         if time - end > BRIDGE:
             break
         end = time
@@ -66,7 +66,10 @@ def measure_speech_end(
 def _measure_bands(samples: SampleArray, rate: int) -> tuple[Float64Array, Float64Array]:
     """Return times, HOP apart, and the power of each band around them, a row each."""
     if (step := rate // _ENOUGH_RATE) > 1:
-        samples, rate = samples[: len(samples) // step * step].reshape(-1, step).mean(axis=1), rate / step
+        samples, rate = (
+            samples[: len(samples) // step * step].reshape(-1, step).mean(axis=1),
+            rate / step,
+        )
     size, hop = round(WINDOW * rate), max(1, round(HOP * rate))
     if len(samples) < size:
         return np.zeros(1), np.zeros((1, len(BANDS)))
