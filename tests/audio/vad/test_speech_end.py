@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from tests.audio.vad.test_silero import blocks, noisy
 from tests.support import SPEECH
 from tests.support.speech_like import voice
 from voicecli.audio.pcm import samples_of
 from voicecli.audio.vad import create_detector
 from voicecli.audio.vad.energy import EnergyDetector
 from voicecli.audio.vad.speech_end import LOOK_AHEAD, WINDOW
+from voicecli.corpus.label_file import load_labels
 from voicecli.events import Event, SpeechEndMeasured, SpeechStarted, SpeechStopped
-from voicecli.units import AudioBlock, AudioFormat
+from voicecli.units import AudioBlock, AudioFormat, ms
 
 RATE = 16_000
 LEAD = 1.0
@@ -172,3 +175,36 @@ def test_after_a_reset_nothing_is_measured() -> None:
         if any(isinstance(event, SpeechStopped) for event in events):
             detector.reset()
         assert measured(events) == []
+
+
+# ── real speech ──────────────────────────────────────────────────────────────
+
+
+def find_errors(kind: Literal["silero", "energy"], snr: float | None = None) -> list[float]:
+    """Measured minus labelled end of each recorded sentence, in milliseconds."""
+    errors = []
+    for file in sorted(SPEECH.glob("librivox-*.wav")):
+        (label,) = load_labels(file.with_suffix(".labels.yaml")).spans
+        pcm = soundfile.read(file, dtype="int16")[0].tobytes()
+        pcm = (pcm if snr is None else noisy(pcm, snr)) + bytes(2 * RATE)
+        detector = create_detector(kind, AudioFormat(RATE), 0.2)
+        events = [event for block in blocks(pcm) for event in detector.feed(block)]
+        errors.append(ms(measured(events)[-1].speech_end - label.end))
+    return errors
+
+
+@pytest.mark.parametrize("kind", ["silero", "energy"])
+def test_recorded_sentences_end_where_their_labels_say(kind: Literal["silero", "energy"]) -> None:
+    errors = np.abs(find_errors(kind))
+    assert len(errors) == 5
+    assert np.median(errors) <= 15
+    assert np.percentile(errors, 90) <= 60
+
+
+@pytest.mark.parametrize("kind", ["silero", "energy"])
+def test_in_noise_what_it_hides_is_lost(kind: Literal["silero", "energy"]) -> None:
+    """At 20 dB, the last 100 ms of a nasal and 50 of an "f" are below the noise."""
+    errors = find_errors(kind, 20)
+    assert np.median(np.abs(errors)) <= 35
+    assert min(errors) >= -115
+    assert max(errors) <= 25
