@@ -186,9 +186,11 @@ class RecordedSpeechStarted(Event):
     """Speech was found in the part of the recording that is played next.
 
     position: of its first voiced frame, in seconds from the recording's beginning.
+    new_turn: whether labels say that it does not go on with the turn before it.
     """
 
     position: Seconds
+    new_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ or, in a thread, disturb what is measured.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from typing_extensions import override
 
@@ -34,21 +35,27 @@ notice a voice (0.3 s)."""
 class LabelledSpeech(Detector):
     """Finds the speech that labels say there is.
 
-    stretches: of speech, as positions, in order.
+    turns: of each the stretches of speech, as positions, in order.
     """
 
-    def __init__(self, stretches: Iterable[tuple[Seconds, Seconds]], format: AudioFormat) -> None:
+    def __init__(
+        self, turns: Iterable[Sequence[tuple[Seconds, Seconds]]], format: AudioFormat
+    ) -> None:
         self._format = format
-        self._changes: deque[Event] = deque()
-        for start, end in stretches:
-            self._changes.append(SpeechStarted(at=start, speech_start=start))
-            self._changes.append(SpeechStopped(at=end, speech_end=end))
+        self._changes = deque[RecordedSpeechStarted | RecordedSpeechStopped]()
+        for turn in turns:
+            for start, end in turn:
+                new = start == turn[0][0]
+                self._changes += [
+                    RecordedSpeechStarted(at=0.0, position=start, new_turn=new),
+                    RecordedSpeechStopped(at=0.0, position=end),
+                ]
 
     @override
     def feed(self, block: AudioBlock) -> Iterator[Event]:
         until = block.at + self._format.seconds(len(block.pcm))
-        while self._changes and self._changes[0].at <= until:
-            yield self._changes.popleft()
+        while self._changes and self._changes[0].position <= until:
+            yield replace(self._changes.popleft(), at=clock.now())
 
     @override
     def reset(self) -> None:
@@ -90,9 +97,12 @@ class LookAhead:
 
     def _judge(self, block: AudioBlock) -> None:
         for event in self._detector.feed(block):
-            if isinstance(event, SpeechStarted):
-                start = max(event.speech_start, 0.0)
-                self._found.append(RecordedSpeechStarted(at=clock.now(), position=start))
-            elif isinstance(event, SpeechStopped):
-                end = event.speech_end
-                self._found.append(RecordedSpeechStopped(at=clock.now(), position=end))
+            match event:
+                case SpeechStarted():
+                    start = max(event.speech_start, 0.0)
+                    self._found.append(RecordedSpeechStarted(at=clock.now(), position=start))
+                case SpeechStopped():
+                    end = event.speech_end
+                    self._found.append(RecordedSpeechStopped(at=clock.now(), position=end))
+                case RecordedSpeechStarted() | RecordedSpeechStopped():
+                    self._found.append(event)

@@ -54,14 +54,15 @@ WINDOWS: Mapping[str, object] = {
 """What a result says about how it was scored."""
 
 Subject = Literal[
-    "pause", "commit", "turn", "answer", "onset", "interruption", "backchannel", "tic", "other",
-    "noise", "reply", "wait", "talk_over", "dead_air",
+    "pause", "commit", "turn", "answer", "floor", "onset", "interruption", "backchannel", "tic",
+    "other", "noise", "reply", "wait", "talk_over", "dead_air",
 ]  # fmt: skip
 """What a scored event is about.
 
 pause: a labelled pause within a turn.  commit: without labels, a commitment.
 turn: a labelled turn or interruption.  answer: without labels, a turn that was committed.
-onset: a reply's first sound.
+floor: a turn of a user who does not wait for replies.
+onset: the first sound of a reply to such a user.
 interruption, backchannel, tic, other, noise: a label; other is speech not meant for the agent.
 reply: a reply that was heard.
 wait: mouth-to-ear of a turn.
@@ -249,7 +250,7 @@ _DECLARED = (
         description="replies that began while the user spoke, per turn of the user",
         subjects=("onset",),
         outcomes=("over the user",),
-        among=("turn", "answer"),
+        among=("floor",),
     ),
     InteractionMetric(
         name="duck_ms",

@@ -20,10 +20,15 @@ MIN_SPEECH: Seconds = 0.1
 
 
 class Stretch(NamedTuple):
-    """A stretch of time, or of speech; ``end`` is None while it is not known."""
+    """A stretch of speech.
+
+    end: None while it is not known.
+    new_turn: whether labels say that it does not go on with the turn before it.
+    """
 
     start: Seconds
     end: Seconds | None = None
+    new_turn: bool = False
 
     @property
     def counts(self) -> bool:
@@ -90,7 +95,7 @@ class Recording:
                 length = max(entry.position - last.position, 0.0)
                 self._pieces[-1] = last._replace(length=length)
             case RecordedSpeechStarted():
-                self.speech.append(Stretch(entry.position))
+                self.speech.append(Stretch(entry.position, new_turn=entry.new_turn))
             case RecordedSpeechStopped() if self.speech:
                 self.speech[-1] = self.speech[-1]._replace(end=entry.position)
         return self
@@ -124,8 +129,17 @@ class Recording:
         return found
 
     def find_wait(self, position: Seconds) -> Seconds | None:
-        """Return how long after ``position`` the user goes on speaking; None: not, or not soon."""
-        following = (
-            one for one in self.speech if one.counts and (one.end is None or one.end > position)
-        )
-        return next((max(one.start - position, 0.0) for one in following), None)
+        """Return how long after ``position`` the user goes on with the turn; None: not, or later.
+
+        What was not found yet is later than the look-ahead reaches.
+        """
+        for one in self.speech:
+            if one.counts and (one.end is None or one.end > position):
+                if one.start <= position:
+                    return 0.0
+                return None if one.new_turn else one.start - position
+        return None
+
+    def has_speech_after(self, position: Seconds) -> bool:
+        """Whether anything is said after ``position``."""
+        return any(one.counts and one.start >= position for one in self.speech)

@@ -7,8 +7,8 @@ each position was at the microphone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
 from math import inf
 
 from voicecli import events
@@ -108,16 +108,17 @@ class _Scorer:
         return find_user_voice(self.recording, self.labels, self.timeline, *kinds)
 
     def score(self) -> Iterator[ScoredEvent]:
+        """Yield every event, in any order."""
         yield from self._score_waits()
         yield from self._score_replies()
-        yield from self._score_onsets()
         yield from self._score_overlaps()
-        if self.labels is None:
-            yield from self._score_commits()
-            yield from self._score_answers()
-            return
-        for span in self._spans:
-            yield from self._score_span(span)
+        yield from self._score_commits()
+        for event in chain(self._score_answers(), *map(self._score_span, self._spans)):
+            yield event
+            if event.subject in ("turn", "answer") and not self.recording.waited:
+                yield replace(event, subject="floor", outcome="")
+        if not self.recording.waited:
+            yield from self._score_onsets()
 
     def explain(self) -> dict[str, str]:
         """Say of each metric that cannot be scored why."""
@@ -135,12 +136,12 @@ class _Scorer:
     # ── without labels ───────────────────────────────────────────────────────
 
     def _score_commits(self) -> Iterator[ScoredEvent]:
-        for turn in self.turns:
+        for turn in self.turns if self.labels is None else ():
             end = turn.at + (turn.went_on or 0.0)
             yield self._make("commit", _name_cut_off(turn), turn.at, end, turn)
 
     def _score_answers(self) -> Iterator[ScoredEvent]:
-        for turn in self.turns:
+        for turn in self.turns if self.labels is None else ():
             if turn.outcome != "discarded":
                 outcome = "answered" if turn.replied else "no reply"
                 yield self._make("answer", outcome, turn.at, turn.heard_at or turn.at, turn)
@@ -197,8 +198,6 @@ class _Scorer:
         return any(start <= cut and end >= onset for one in times for start, end in one)
 
     def _score_onsets(self) -> Iterator[ScoredEvent]:
-        if self.recording.waited:
-            return
         voice = self._find_voice(*_FLOOR)
         for playback in self.playbacks.values():
             at = playback.start

@@ -89,9 +89,7 @@ def score(tally: InteractionTally) -> dict[str, Score]:
 def _score(metric: InteractionMetric, tally: InteractionTally) -> Score:
     labelled = tally.labelled or not metric.unlabelled
     subjects = metric.subjects if labelled else metric.unlabelled
-    n, hits = tally.count(subjects), tally.count(subjects, metric.outcomes)
-    if metric.among:
-        n = tally.count(metric.among[:1] if tally.labelled else metric.among[1:])
+    n, hits = tally.count(metric.among or subjects), tally.count(subjects, metric.outcomes)
     if metric.name == "wer":
         n, hits = tally.words, tally.wrong
     value: float | None = None

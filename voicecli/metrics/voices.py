@@ -124,9 +124,9 @@ def find_user_voice(
         ]
     elif recording.exists:
         parts = [
-            Interval(start, end)
-            for start, end in (one for one in recording.speech if one.counts)
-            if end is not None
+            Interval(one.start, one.end)
+            for one in recording.speech
+            if one.end is not None and one.counts
         ]
     else:
         return _find_detected(timeline)

@@ -73,8 +73,7 @@ def _create_look_ahead(profile: Profile, format: AudioFormat, labels: Labels | N
     turns = labels.list_spans("turn", "interruption") if labels is not None else []
     if labels is None or not turns:
         return create_detector(profile.audio.vad, format, profile.audio.hangover)
-    parts = [part for turn in turns for part in cut_pauses(turn, labels.spans)]
-    return LabelledSpeech(parts, format)
+    return LabelledSpeech([cut_pauses(turn, labels.spans) for turn in turns], format)
 
 
 @contextmanager

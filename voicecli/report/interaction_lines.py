@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from voicecli.metrics.interaction import Interaction, ScoredEvent
+from voicecli.metrics.interaction import MIN_EVENTS, Interaction, ScoredEvent
 from voicecli.metrics.summary import Score, score
 from voicecli.report.format import format_ms, format_table
 from voicecli.sanitize import sanitize_line
@@ -64,7 +64,11 @@ def format_score(one: Score) -> list[str]:
     events = f"{one.hits} of {one.n}"
     if one.metric.unit == "count":
         return [name, events, ""]
-    return [name, events, f"{one.value:.1%}" if one.value is not None else "n < 10"]
+    return [
+        name,
+        events,
+        f"{100 * one.value:.1f} %" if one.value is not None else f"n < {MIN_EVENTS}",
+    ]
 
 
 def list_faults(interaction: Interaction) -> list[str]:

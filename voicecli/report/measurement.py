@@ -90,7 +90,7 @@ def _find_user(
 ) -> Literal["polite", "oblivious"] | None:
     """Tell how the user of a half-duplex session behaved."""
     if (paused := recording.first_pause) is not None:
-        return None if recording.find_wait(paused) is None else "polite"
+        return "polite" if recording.has_speech_after(paused) else None
     heard = [turn.heard_at for turn in turns if turn.heard_at is not None]
     end = recording.end
     return "oblivious" if end is not None and any(at < end for at in heard) else None
