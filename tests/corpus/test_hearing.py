@@ -35,6 +35,11 @@ def test_words_are_spread_over_the_stretches_of_a_turn() -> None:
     )
 
 
+def test_a_text_that_marks_its_pauses_is_divided_there() -> None:
+    labels = label((1.0, 6.0, "turn", "A … table for four"), (4.0, 5.0, "pause", ""))
+    assert hear_labels(Script(), labels).stt.hears == ("A", "table for four")
+
+
 def test_short_pauses_and_close_spans_are_one_stretch() -> None:
     labels = label(
         (1.0, 3.0, "turn", "one two three"),

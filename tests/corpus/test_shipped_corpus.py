@@ -11,8 +11,12 @@ import soundfile
 from tests.speech.build import BUILDERS, SCENES, build_scene, to_int16
 from tests.speech.measure import measure_edges
 from tests.speech.signals import HERE, RATE
+from tests.speech.voice import PHRASES
 from voicecli.corpus.label_file import find_labels, load_labels
 from voicecli.corpus.manifest import find_recordings
+from voicecli.corpus.plan import Conditions, load_variants, plan_units
+from voicecli.corpus.run import run_units
+from voicecli.corpus.unit import UnitResult
 from voicecli.metrics.labels import Span
 
 SENTENCES = sorted(HERE.glob("librivox-*.wav"))
@@ -63,3 +67,27 @@ def test_the_manifest_names_every_recording_and_all_have_labels():
     assert sorted(one.path.resolve() for one in found) == sorted(file.resolve() for file in there)
     assert all(one.labels is not None and one.tags for one in found)
     assert sum(file.stat().st_size for file in there) < 3_000_000
+
+
+def test_back_channels_are_held_and_interruptions_end_the_reply(tmp_path: Path):
+    """What is said over a reply is said while the agent speaks, with the scripted latencies."""
+    scenes = [str(SCENES / f"{name}.flac") for name in ("backchannels", "interruptions")]
+    sets = ("interrupt.policy=headphones",)
+    units = plan_units(
+        find_recordings(scenes), load_variants(["scripted"], sets), Conditions(fast=True)
+    ).units
+    found: list[UnitResult] = []
+    run_units(units, found.append)
+    turns = [
+        [(turn["user_text"], turn["outcome"]) for turn in unit.result["turns"]]
+        for unit in found
+        if unit.result is not None
+    ]
+    assert turns == [
+        [(PHRASES["rome"], "answered"), (PHRASES["train"], "answered")],
+        [
+            (PHRASES["rome"], "interrupted"),
+            (PHRASES["meant"], "interrupted"),
+            (PHRASES["instead"], "answered"),
+        ],
+    ]

@@ -70,9 +70,9 @@ class Scene:
         """Leave silence."""
         self._at += round(seconds * RATE)
 
-    def wait_for_reply(self, since: int) -> None:
-        """Leave silence until REPLY seconds after ``since``."""
-        self._at = max(self._at, since + round(REPLY * RATE))
+    def wait_for_reply(self, since: int, held: float = 0.0) -> None:
+        """Leave silence until REPLY seconds after ``since``, and as long as the reply is held."""
+        self._at = max(self._at, since + round((REPLY + held) * RATE))
 
     def play(self, sound: Signal, gain_db: float = 0.0) -> None:
         """Add a sound without a label."""
@@ -104,22 +104,23 @@ class Scene:
             else:
                 self.label("pause", self._at, self._at + round(part * RATE))
                 self.wait(part)
-        self.label("turn", start, self._at, " ".join(texts))
+        self.label("turn", start, self._at, " … ".join(texts))
 
     def read(self, sentence: str, **pauses: float) -> None:
         """Add a recorded sentence as a turn; silence is inserted after the words in ``pauses``."""
         recording = load(HERE / f"librivox-{sentence}.wav")
         (turn,) = load_labels(HERE / f"librivox-{sentence}.labels.yaml").spans
         begin, end = round(turn.start * RATE), round(turn.end * RATE)
-        start = self._at
+        start, text = self._at, turn.text
         for word, pause in pauses.items():
+            text = text.replace(f" {word} ", f" {word} … ", 1)
             closes, opens = (round(at * RATE) for at in GAPS[sentence][word])
             self.play(recording[begin:closes])
             self.label("pause", self._at, self._at + round(pause * RATE))
             self.wait(pause)
             begin = opens
         self.play(recording[begin:end])
-        self.label("turn", start, self._at, turn.text)
+        self.label("turn", start, self._at, text)
 
     def label(self, kind: Kind, start: int, end: int, text: str = "") -> None:
         """Label a stretch of the recording."""
@@ -176,12 +177,12 @@ def _backchannels(scene: Scene) -> None:
     for phrase, wait in (("uh-huh", 1.7), ("right", 0.9), ("mm-hmm", 0.8), ("uh-huh", 0.7)):
         scene.wait(wait)
         scene.say("backchannel", phrase, -6.0)
-    scene.wait_for_reply(end)
+    scene.wait_for_reply(end, held=2.8)
     end = scene.ask("train")
     for phrase, wait in (("right", 1.6), ("uh-huh", 0.9), ("mm-hmm", 0.8)):
         scene.wait(wait)
         scene.say("backchannel", phrase, -6.0)
-    scene.wait_for_reply(end)
+    scene.wait_for_reply(end, held=2.1)
 
 
 def _coughs(scene: Scene) -> None:

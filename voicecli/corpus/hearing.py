@@ -7,7 +7,7 @@ than after a full stop would have nothing to show.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from voicecli.metrics.labels import Kind, Labels, Span
@@ -25,8 +25,8 @@ WITH_PAUSES: tuple[Kind, ...] = ("turn", "interruption")
 def hear_labels(script: Script, labels: Labels) -> Script:
     """Return ``script`` with the labels' words as what is heard, an item for each stretch of voice.
 
-    The words of a turn are spread over its stretches in proportion to their lengths.  Unchanged
-    where no turn has words.
+    The words of a turn are divided where "…" marks its pauses, or else in proportion to the lengths
+    of its stretches.  Unchanged where no turn has words.
     """
     voiced = [span for span in labels.spans if span.kind != "pause"]
     if not any(span.text for span in voiced if span.kind in WITH_PAUSES):
@@ -50,11 +50,16 @@ def _split_span(span: Span, pauses: list[Span]) -> list[tuple[Seconds, Seconds, 
         return [(span.start, span.end, span.text)]
     starts = [span.start, *(one.end for one in within)]
     ends = [*(one.start for one in within), span.end]
-    words = span.text.split()
     lengths = [end - start for start, end in zip(starts, ends, strict=True)]
+    return list(zip(starts, ends, _split_text(span.text, lengths), strict=True))
+
+
+def _split_text(text: str, lengths: list[Seconds]) -> list[str]:
+    """Divide the text of a turn among its stretches of voice."""
+    marked = [part.strip() for part in text.split("…")]
+    if len(marked) == len(lengths):
+        return marked
+    words = text.split()
     shares = [part / sum(lengths) for part in accumulate(lengths)]
     cuts = [0, *(round(share * len(words)) for share in shares)]
-    return [
-        (start, end, " ".join(words[first:last]))
-        for start, end, first, last in zip(starts, ends, cuts[:-1], cuts[1:], strict=True)
-    ]
+    return [" ".join(words[first:last]) for first, last in pairwise(cuts)]

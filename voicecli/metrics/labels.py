@@ -46,7 +46,7 @@ EXPECTATIONS = get_args(Expectation)
 class Span:
     """A part of a recording, from ``start`` to ``end`` in seconds from its beginning.
 
-    text: what is said; "" where it is not known, or nothing is.
+    text: what is said; "" where it is not known, or nothing is.  "…" marks where a pause is.
     """
 
     start: Seconds
