@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,70 @@ def test_what_is_found_is_what_the_sound_shows(kept: Path) -> None:
     assert outcomes(kept, "interruption") == ["yielded"] * 3
     stops = [one["stop"] for one in events if one["subject"] == "interruption"]
     assert stops == pytest.approx(heard.stops, abs=0.010)
+
+
+def test_report_scores_the_kept_session_alike(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["report", str(kept), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["interaction"] == score(kept)
+    expected = ["stop_ms.max<500", "no_reply==0", "talk_over_s<2"]
+    assert run(["report", str(kept), *(f"--expect={one}" for one in expected)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^hold_rate\.backchannel +2 of 2 +n < 10$", printed, re.M)
+    assert re.search(r"^wer +0 of 26 +0\.0 %$", printed, re.M)
+    assert "  at 1.50 s: cut off in a pause, and the reply was heard  #1" in printed
+    assert "cut off: the user goes on after 500 ms" in printed  # of a pause, not of what follows
+    assert printed.count("cut off: ") == 1
+    assert "✓ stop_ms.max<500: " in printed
+    assert run(["report", str(kept), "--expect", "yield_rate>0.9"]) == 1
+    assert "yield_rate is withheld: n is 3, 10 needed" in capsys.readouterr().out
+
+
+def test_other_labels_may_be_named(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.labels.yaml"
+    other.write_text(LABELS.replace("order a pizza today", "borrow a pizza today"))
+    assert run(["report", str(kept), "--labels", str(other)]) == 0
+    assert "words: borrow → order" in capsys.readouterr().out
+
+
+def test_labels_that_do_not_fit_are_refused(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing.labels.yaml"
+    recording = str(kept.parent / "x.wav")
+    assert run(["--no-env", "replay", recording, *DUPLEX[:3], "--labels", str(missing)]) == 2
+    assert f"error: {missing} cannot be read: No such file" in capsys.readouterr().err
+    long = tmp_path / "long.labels.yaml"
+    long.write_text(LABELS + "- {start: 30, end: 40, kind: turn}\n")
+    assert run(["--no-env", "replay", recording, *DUPLEX[:3], "--labels", str(long)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"long\.labels\.yaml:11: spans\[7\]\.end is beyond the recording's end", error)
+
+
+def test_a_user_who_waits_can_not_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In half duplex: the recording plays on when the reply is over."""
+    monkeypatch.chdir(tmp_path)
+    pcm, _ = alternate_speech(0.5, 1.0, 1.2, 1.0, 2.0)
+    soundfile.write("x.wav", samples_of(pcm), 16_000)
+    Path("x.labels.yaml").write_text(
+        "version: 1\nspans:\n- {start: 0.5, end: 1.5, kind: turn}\n"
+        "- {start: 2.7, end: 3.7, kind: interruption}\n"
+    )
+    options = ("--profile", "scripted", "--fast", "--set", "audio.vad=energy")
+    assert run(["--no-env", "replay", "x.wav", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "user: waited for each reply (--user polite)" in printed
+    assert "0 of 2 turns cut off" in printed  # what follows is no part of the turn
+    assert re.search(r"^response_rate +2 of 2 ", printed, re.M)
+    assert re.search(r"^not scorable: .*yield_rate.*: the user waits for replies", printed, re.M)
+    assert "needs the text of every label with speech" in printed
+    assert run(["--no-env", "replay", "x.wav", *options, "--user", "oblivious"]) == 0
+    printed = capsys.readouterr().out
+    assert "user: did not wait for replies; the agent was deaf meanwhile" in printed
+    assert re.search(r"^yield_rate +0 of 1 ", printed, re.M)
+    assert "  at 2.70 s: interrupted, and spoke on  #1" in printed
