@@ -169,6 +169,7 @@ def test_ducked_it_is_softer_and_no_later() -> None:
         speaker.end()
         await asyncio.sleep(0.05)
         speaker.duck()
+        assert speaker.settles_at == pytest.approx(0.05 + 240 / 24_000)
         assert await finished(speaker) == pytest.approx(0.2)
         out = speaker.take(0.0, 4800)
         assert set(out[:1200].tolist()) == {9000}

@@ -15,6 +15,7 @@ from tests.support.recorded_voice import make_room_noise, take_voice
 from tests.support.speech_like import alternate_speech, silence, voice
 from voicecli import clock
 from voicecli.audio.pcm import samples_of
+from voicecli.audio.playout import FADE
 from voicecli.events import (
     CancelReply,
     ClauseSent,
@@ -32,6 +33,7 @@ from voicecli.events import (
     SpeechStarted,
     SpeechStopped,
     TextTyped,
+    VolumeChanged,
 )
 from voicecli.pipeline.session import Session
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
@@ -378,7 +380,10 @@ def test_a_back_channel_is_listened_to_and_the_reply_goes_on() -> None:
 
     (turn,) = talk.turns
     assert (turn.outcome, turn.said) == ("answered", LONG_REPLY)
-    assert len(talk.all(Duck)) == len(talk.all(Resume)) == 1
+    orders = [talk.one(Duck), talk.one(Hold), talk.one(Resume)]
+    changes = talk.all(VolumeChanged)
+    assert [one.volume for one in changes] == ["ducked", "silent", "full"]
+    assert [one.at for one in changes] == pytest.approx([one.at + FADE for one in orders])
     assert talk.all(CancelReply) == []
     spoken = sum(len(sent.text.strip()) for sent in talk.all(ClauseSent))
     assert turn.heard == pytest.approx(0.06 * spoken)

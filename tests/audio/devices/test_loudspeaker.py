@@ -11,6 +11,7 @@ from voicecli import clock
 from voicecli.audio.devices import Loudspeaker
 from voicecli.audio.devices.sample_clock import BlockTime
 from voicecli.audio.devices.stream import DeviceHost, complete
+from voicecli.audio.playout import FADE
 from voicecli.units import Seconds
 
 RATE = 16_000
@@ -81,6 +82,20 @@ def test_drain_to_waits_while_playback_is_held():
         draw(loudspeaker, clock.now() - 5 * LENGTH, 5)
         await asyncio.wait(draining)
         assert loudspeaker.queued == pytest.approx(0.1)
+
+    clock.run(main())
+
+
+def test_an_order_settles_after_what_was_drawn_before_it():
+    """What the sound card has taken sounds as it is."""
+
+    async def main() -> None:
+        loudspeaker = open_without_device()
+        play(loudspeaker, 1.0)
+        begun = clock.now()
+        draw(loudspeaker, begun + 0.04, 3)
+        loudspeaker.hold()
+        assert loudspeaker.settles_at == pytest.approx(begun + 0.04 + 3 * LENGTH + FADE, abs=1e-6)
 
     clock.run(main())
 
