@@ -270,6 +270,7 @@ def _write_page(
         find_folder=store.find_unit_folder,
         checks=run.list_checks(),
         predicted=judgement.predicted,
+        baseline=judgement.judging.list_baseline(),
     )
     write_text_file(file, page.render(lambda: store.iterate_results(units)))
 

@@ -15,6 +15,7 @@ import typer
 from voicecli.cli.output import print_text
 from voicecli.corpus.unit import Unit, UnitResult
 from voicecli.errors import UsageError
+from voicecli.metrics.stages import MOUTH_TO_EAR
 
 if TYPE_CHECKING:
     from voicecli.cli.result import SessionResult
@@ -66,6 +67,10 @@ class Judging:
     def wanted(self) -> bool:
         """Whether anything is to be done."""
         return any((self.baseline, self.save, self.junit, self.markdown))
+
+    def list_baseline(self) -> list[float]:
+        """List mouth-to-ear of the baseline's turns, in milliseconds; none without a baseline."""
+        return self.baseline.list_values(MOUTH_TO_EAR.name) if self.baseline is not None else []
 
     def judge(
         self, results: Results, expectations: Mapping[str, Sequence[Verdict]], *, whole: bool = True

@@ -183,7 +183,7 @@ def replay(
         single.judge(result, quiet=as_json)
         if html is not None:
             pace = "virtual time" if fast else "real time"
-            result.write_page(html, file.name, [pace])
+            result.write_page(html, file.name, [pace], outcome.list_baseline())
     result.judge()
     single.check()
 

@@ -89,11 +89,14 @@ class SessionResult:
         if self.labels is not None:
             write_text_file(folder / LABELS, dump_labels(self.labels))
 
-    def write_page(self, file: Path, name: str, conditions: Sequence[str]) -> None:
+    def write_page(
+        self, file: Path, name: str, conditions: Sequence[str], baseline: Sequence[float] = ()
+    ) -> None:
         """Write the report with pictures to ``file``.
 
         name: what was played, or the session's folder.
         conditions: how it was measured, a clause each.
+        baseline: mouth-to-ear of the turns that it is compared with, in milliseconds.
         """
         from voicecli.report.html.conversation import read_conversation
         from voicecli.report.html.session import SessionPage
@@ -108,6 +111,7 @@ class SessionResult:
             conversation=read_conversation(self.timeline, found, self.folder, self.labels),
             verdicts=[(one.met, format_verdict(one)) for one in self.verdicts],
             predicted=self.predicted,
+            baseline=baseline,
         )
         write_text_file(file, page.render())
 

@@ -85,6 +85,10 @@ class Baseline:
     machine: Mapping[str, str]
     samples: tuple[Sample, ...]
 
+    def list_values(self, metric: str) -> list[float]:
+        """List the durations of all turns, in milliseconds."""
+        return [turn[metric] for one in self.samples for turn in one.turns if metric in turn]
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

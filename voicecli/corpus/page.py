@@ -27,7 +27,7 @@ from voicecli.corpus.tables import (
 from voicecli.corpus.tally import CorpusTally
 from voicecli.corpus.unit import Unit, UnitResult
 from voicecli.corpus.verdict import Check
-from voicecli.metrics.interaction import INTERACTION_METRICS
+from voicecli.metrics.interaction import INTERACTION_METRICS, decode_interaction
 from voicecli.metrics.stages import MOUTH_TO_EAR, STAGES
 from voicecli.metrics.summary import METRICS, Budgets
 from voicecli.metrics.usage import COUNTS
@@ -52,14 +52,15 @@ from voicecli.report.html.page import (
     render_page,
 )
 from voicecli.report.html.pareto import Point, draw_pareto
-from voicecli.report.html.turn_taking import compose_scores
+from voicecli.report.html.turn_taking import compose_faults, compose_scores
 from voicecli.report.html.waterfall import draw_bar
+from voicecli.report.interaction_lines import find_faults
 from voicecli.report.measurement import measure_session
 from voicecli.sanitize import sanitize_line
 from voicecli.timeline import LABELS, TIMELINE, load
 
 MOST_SHOWN = 8
-"""Units that are shown first and in full: those that cut their user off, then the slowest."""
+"""Units that are shown first and in full: most mistakes in turn-taking, then the slowest."""
 
 MOST_SOUND = 1_500_000
 """Bytes of the sound of all units, about 8 minutes; the rest has a picture only."""
@@ -79,7 +80,8 @@ class CorpusPage:
     conditions: how it was measured, a clause each.
     checks: what it is judged by: expectations, a baseline.
     predicted: the prediction of a saved probe.
-    baseline: mouth-to-ear of the turns that it is compared with, in milliseconds.
+    baseline: mouth-to-ear of the turns that it is compared with, in milliseconds; not shown
+        beside several profiles.
     find_folder: returns where a unit's session is, if it was kept.
     """
 
@@ -149,7 +151,8 @@ class CorpusPage:
             Sample(name=sanitize_line(name), values=_thin(values), kind=kind)
             for (name, values), kind in zip(found.values.items(), VARIANTS, strict=False)
         ]
-        samples.append(Sample(name="baseline", values=_thin(self.baseline), kind="baseline"))
+        if len(found.values) == 1:
+            samples.append(Sample(name="baseline", values=_thin(self.baseline), kind="baseline"))
         lines = list_predicted_lines(self.predicted)
         table: Node = None
         if len(found.values) == 1 and found.budgets is not None:
@@ -197,7 +200,7 @@ class CorpusPage:
         return compose_section(
             "first",
             "Look at these first",
-            p(".note")["Replays that cut their user off, then the slowest."],
+            p(".note")["Replays with the most mistakes in turn-taking, then the slowest."],
             [unit for _, unit in sorted(shown, key=lambda pair: pair[0])],
         )
 
@@ -212,7 +215,9 @@ class CorpusPage:
         measured = measure_session(timeline, profile, folder, labels)
         conversation = read_conversation(timeline, measured, folder, labels, most_sound=room)
         content = div(data_session=True)[
-            conversation.compose_recording(), conversation.compose_turns(f"{unit.id}-")
+            conversation.compose_recording(),
+            compose_faults(measured.interaction),
+            conversation.compose_turns(f"{unit.id}-"),
         ]
         recording = conversation.recording
         used = len(recording.sound) if recording is not None and recording.sound else 0
@@ -275,8 +280,7 @@ class _Digest:
                 self.measured += 1
                 self.drafted = self.drafted or turn["drafted"]
                 self._stages.update({name: one or 0.0 for name, one in turn["stages_ms"].items()})
-        cutoffs = sum(turn["cut_off"] for turn in turns)
-        self._ranks.append((-cutoffs, -slowest, result.unit.id))
+        self._ranks.append((-_count_faults(result.result), -slowest, result.unit.id))
 
     def list_first(self) -> list[str]:
         """List the ids of the units to look at first."""
@@ -333,6 +337,14 @@ def _describe(result: UnitResult) -> Iterator[str]:
             yield f"{ledger[name]} {words}"
     if not result.result["measurement"]["reliable"]:
         yield "not reliable"
+
+
+def _count_faults(result: Mapping[str, Any]) -> int:
+    """Count what went wrong in turn-taking: against labels, or else the cut-offs."""
+    interaction = decode_interaction(result["interaction"])
+    if interaction.labelled:
+        return len(find_faults(interaction))
+    return sum(turn["cut_off"] for turn in result["turns"])
 
 
 def _compose_table(table: Table) -> Node:

@@ -71,9 +71,14 @@ def format_score(one: Score) -> list[str]:
     ]
 
 
+def find_faults(interaction: Interaction) -> list[ScoredEvent]:
+    """Find the events in which the agent did wrong."""
+    return [one for one in interaction.events if (one.subject, one.outcome) in _FAULTS]
+
+
 def list_faults(interaction: Interaction) -> list[str]:
     """List what the agent did wrong, and where."""
-    faults = [one for one in interaction.events if (one.subject, one.outcome) in _FAULTS]
+    faults = find_faults(interaction)
     lines = [_format_fault(one) for one in faults[:LONGEST_LIST]]
     if (more := len(faults) - LONGEST_LIST) > 0:
         lines.append(f"  and {more} more")

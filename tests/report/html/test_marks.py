@@ -8,14 +8,17 @@ import pytest
 
 from tests.support.timelines import Exchange, inserted
 from voicecli.events import Duck, Hold, Resume, SpeechPaused, SpeechResumed
+from voicecli.metrics.interaction import Interaction, ScoredEvent
 from voicecli.metrics.turns import measure_turns
 from voicecli.report.html.marks import MarkKind, list_marks
 from voicecli.timeline import Entry
 
+UNLABELLED = Interaction()
+
 
 def spans(entries: list[Entry]) -> dict[MarkKind, list[tuple[float, float]]]:
     found: dict[MarkKind, list[tuple[float, float]]] = {}
-    for mark in list_marks(entries, measure_turns(entries)):
+    for mark in list_marks(entries, measure_turns(entries), UNLABELLED):
         found.setdefault(mark.kind, []).append((round(mark.start, 6), round(mark.end, 6)))
     return found
 
@@ -67,5 +70,16 @@ def test_a_discarded_turn_is_not_cut_audibly() -> None:
 
 def test_turns_follow_each_other() -> None:
     first, second = Exchange(), replace(Exchange(), number=2, start=5.0)
-    found = list_marks([*first.entries(), *second.entries()], [])
+    found = list_marks([*first.entries(), *second.entries()], [], UNLABELLED)
     assert [(m.turn, m.start, m.end) for m in found if m.kind == "turn"] == [(1, 0, 1), (2, 5, 6)]
+
+
+def test_labels_tell_who_was_cut_off() -> None:
+    first, second = Exchange(), Exchange(number=2, start=5.0, ends="taken back")
+    entries = [*first.entries(), *second.entries()]
+    events = (
+        ScoredEvent(subject="pause", outcome="cut off", start=1.0, end=1.5, turn=1),
+        ScoredEvent(subject="pause", outcome="waited", start=6.0, end=6.5),
+    )
+    found = list_marks(entries, measure_turns(entries), Interaction(labelled=True, events=events))
+    assert [mark.turn for mark in found if mark.kind == "cutoff"] == [1]

@@ -57,7 +57,7 @@ def page_of(
     **more: Any,
 ) -> SessionPage:
     measured = measure_session(Timeline(entries), load_profile("scripted"), None)
-    marks = list_marks(entries, measured.turns)
+    marks = list_marks(entries, measured.turns, measured.interaction)
     shown = Conversation(measured=measured, marks=marks, recording=recording, labels=labels)
     values: dict[str, Any] = {"name": "session", "conditions": ["virtual time"], **more}
     return SessionPage(conversation=shown, **values)

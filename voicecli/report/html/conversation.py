@@ -147,7 +147,7 @@ def read_conversation(
         recording = read_recording(folder / CONVERSATION, most_sound=most_sound)
     return Conversation(
         measured=measured,
-        marks=list_marks(timeline, measured.turns),
+        marks=list_marks(timeline, measured.turns, measured.interaction),
         recording=recording,
         labels=place_labels(labels, timeline) if labels else (),
     )

@@ -27,6 +27,9 @@ MOST_DOTS = 60
 """More values are a line only; their dots would hide it."""
 
 SHARES = Scale(0.0, 100.0)
+MARGIN = 0.03
+"""Of the range of values, before the first and after the last."""
+
 SampleKind = Literal["measured", "second", "third", "fourth", "baseline"]
 """The classes of the curves, which differ in their dashes as well as in colour."""
 
@@ -66,7 +69,9 @@ def draw_ecdf(samples: Sequence[Sample], lines: Sequence[Line] = ()) -> Element:
     values = [value for one in samples for value in one.values]
     reach = max(values) + 0.5 * (max(values) - min(values) or max(values))
     near = [one for one in lines if one.value <= reach]
-    scale = fit_scale([*values, *(one.value for one in near)])
+    shown = [*values, *(one.value for one in near)]
+    margin = MARGIN * (max(shown) - min(shown))
+    scale = fit_scale([*shown, max(shown) + margin, max(min(shown) - margin, 0.0)])
     curves = [g[_draw_sample(one, scale)] for one in samples]
     marks = [_draw_line(one, scale, index) for index, one in enumerate(near)]
     entries = [(f"line-{one.kind}", f"{one.name}: {_sum_up(one)}") for one in samples]

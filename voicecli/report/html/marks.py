@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from voicecli import events
+from voicecli.metrics.interaction import Interaction
 from voicecli.metrics.turns import Turn
 from voicecli.timeline import Entry
 from voicecli.units import Seconds
@@ -43,8 +44,13 @@ class Mark:
     turn: int | None = None
 
 
-def list_marks(timeline: Iterable[Entry], turns: Sequence[Turn]) -> list[Mark]:
-    """List what to mark of a session whose turns are ``turns``, ordered by start."""
+def list_marks(
+    timeline: Iterable[Entry], turns: Sequence[Turn], interaction: Interaction
+) -> list[Mark]:
+    """List what to mark of a session whose turns are ``turns``, ordered by start.
+
+    interaction: tells which turns cut their user off, if there were labels; else the turns do.
+    """
     fold = _Fold()
     for entry in timeline:
         fold.note(entry)
@@ -53,8 +59,14 @@ def list_marks(timeline: Iterable[Entry], turns: Sequence[Turn]) -> list[Mark]:
         for one in turns
         if one.mouth_to_ear is not None and one.heard_at is not None
     ]
+    cut = {one.turn for one in turns if one.cut_off}
+    if interaction.labelled:
+        pauses = (one for one in interaction.events if one.subject == "pause")
+        cut = {one.turn for one in pauses if one.turn is not None}
     cutoffs = [
-        Mark(kind="cutoff", start=one.at, end=one.at, turn=one.turn) for one in turns if one.cut_off
+        Mark(kind="cutoff", start=one.at, end=one.at, turn=one.turn)
+        for one in turns
+        if one.turn in cut
     ]
     return sorted([*fold.marks, *waits, *cutoffs], key=lambda mark: (mark.start, mark.kind))
 

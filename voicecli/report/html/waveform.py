@@ -173,16 +173,11 @@ def _draw_label(span: Span, scale: Scale) -> Element:
     start, end = scale.place(span.start), scale.place(span.end)
     words = f" “{sanitize_line(span.text)}”" if span.text else ""
     where = f"{span.start:.2f}–{span.end:.2f} s"
-    return g[
+    place = {"x": percent(start), "width": percent(end - start), "height": str(LABELS - 3)}
+    return svg(place, class_="label")[
         tooltip(f"label {span.kind}{words}, {where}, the agent should {span.expect}"),
-        rect(
-            class_=f"mark-label label-{span.kind}",
-            x=percent(start),
-            y="0",
-            width=percent(end - start),
-            height=str(LABELS - 3),
-        ),
-        text(".small", x=percent(start), dx="2", y="9")[span.kind],
+        rect(class_=f"mark-label label-{span.kind}", width="100%", height="100%"),
+        text(".small", x="2", y="9")[span.kind],
     ]
 
 
