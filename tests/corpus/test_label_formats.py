@@ -95,7 +95,7 @@ def test_eot_bench_rows_end_in_the_last_silence(tmp_path: Path):
     rows: list[dict[str, Any]] = [
         {"id": "a", "language": "en", "audio": {"path": "en/a.wav"}, "silence_spans": silences},
         {"id": 7, "silence_spans": [{"start": 0, "end": 0.2}, *silences], "words": words},
-        {"id": "b", "silence_spans": [{"start": 0, "end": 0.5}, *silences]},
+        {"id": "b", "silence_spans": {"start": [0, 1.0, 2.5], "end": [0.5, 1.6, 3.5]}},
     ]
     text = "\n".join(map(json.dumps, rows)) + "\n\n"
     assert imported("eot-bench", write(tmp_path / "rows.jsonl", text)) == {

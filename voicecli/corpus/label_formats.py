@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from voicecli.audio.channels import Channel
 from voicecli.environment.files import read_text_file
@@ -214,12 +214,19 @@ class _Word:
     text: str = ""
 
 
+def _transpose(value: Any) -> Any:
+    """Turn {"start": [1, 2], …} into [{"start": 1}, …]: data sets' loaders return either."""
+    if not isinstance(value, dict) or not all(isinstance(one, list) for one in value.values()):
+        return value
+    return [dict(zip(value, row, strict=False)) for row in zip(*value.values(), strict=False)]
+
+
 @dataclass(frozen=True)
 class _Row:
     id: str | int
-    silence_spans: Annotated[list[_Silence], Field(min_length=1)]
+    silence_spans: Annotated[list[_Silence], Field(min_length=1), BeforeValidator(_transpose)]
     audio: str | dict[str, Any] | None = None
-    words: list[_Word] | None = None
+    words: Annotated[list[_Word] | None, BeforeValidator(_transpose)] = None
 
 
 _ROW = TypeAdapter(_Row)
