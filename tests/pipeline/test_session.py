@@ -219,6 +219,7 @@ def test_words_while_the_agent_thinks_are_joined_to_those_before() -> None:
 
     early, turn = talk.turns
     assert (early.user_text, early.outcome, early.cut_off) == (PARTS[0], "discarded", True)
+    assert talk.all(VolumeChanged) == []  # nothing was heard of it
     assert (turn.user_text, turn.outcome) == (" ".join(PARTS), "answered")
     assert len(talk.all(ReplyFinished)) == 1
     asked = [message["content"] for message in talk.requests[-1]]
