@@ -28,7 +28,9 @@ LONGEST_DIP = 0.12
 
 PAUSE = (0.2, 5.0)
 YIELD = 2.0
-HOLD = 1.0
+RESUMED = 0.4
+"""An agent that fell silent at a back-channel and speaks on does so by then, after its end; a reply
+to it would begin later: a turn is committed after 450 ms at least."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def listen(folder: Path, labels: Path) -> Heard:
         cutoffs=[any(start <= begin < end for begin, _ in runs) for start, end in pauses],
         stops=[find_stop(runs, start) for start, _ in over],
         holds=[
-            any(begin <= end + HOLD and start < last and last > end for begin, last in runs)
+            any(begin <= end + RESUMED and last > end for begin, last in runs)
             for start, end in find("backchannel")
             if speaks(runs, start)
         ],
