@@ -86,9 +86,10 @@ class LookAhead:
             waiting.append(pcm)
             if len(waiting) * length > LOOK_AHEAD:
                 yield waiting.popleft()
-        silence = self._format.silence(LOOK_AHEAD)  # in which the last voice ends
-        self._judge(AudioBlock(silence, position))
-        yield from waiting
+        for pcm in waiting:  # the last voice ends in the silence that follows
+            self._judge(AudioBlock(bytes(len(pcm)), position))
+            position += self._format.seconds(len(pcm))
+            yield pcm
 
     def take_events(self) -> list[Event]:
         """Return what was found since the last call."""
