@@ -16,6 +16,8 @@ from voicecli.corpus.label_file import find_labels, load_labels
 from voicecli.corpus.manifest import find_recordings
 from voicecli.corpus.plan import Conditions, load_variants, plan_units
 from voicecli.corpus.run import run_units
+from voicecli.corpus.tally import Tally
+from voicecli.corpus.tau_voice import build_interaction_metrics
 from voicecli.corpus.unit import UnitResult
 from voicecli.metrics.labels import Span
 
@@ -78,6 +80,15 @@ def test_back_channels_are_held_and_interruptions_end_the_reply(tmp_path: Path):
     ).units
     found: list[UnitResult] = []
     run_units(units, found.append)
+    tally = Tally()
+    for result in found:
+        tally.add(result)
+    panel = build_interaction_metrics(tally)["overall"]
+    counts = panel["counts"]
+    assert (counts["backchannel_total"], panel["selectivity_backchannel"]) == (7, 1.0)
+    assert (counts["yield_total"], panel["yield_rate"]) == (2, 1.0)
+    assert panel["yield_latency_mean"] < 0.3
+    assert 0.6 < panel["response_latency_mean"] < 0.75
     turns = [
         [(turn["user_text"], turn["outcome"]) for turn in unit.result["turns"]]
         for unit in found

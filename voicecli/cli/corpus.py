@@ -24,6 +24,7 @@ from voicecli.corpus.store import UNITS, Store, open_store
 from voicecli.corpus.sweep import check_sweep, list_timers, measure_sweeps, parse_sweeps
 from voicecli.corpus.tables import format_corpus, format_remarks, format_sweep
 from voicecli.corpus.tally import CorpusTally, tally_results
+from voicecli.corpus.tau_voice import build_interaction_metrics
 from voicecli.corpus.unit import Unit, UnitResult
 from voicecli.corpus.verdict import RunVerdict, encode_comparisons
 from voicecli.environment.files import write_text_file
@@ -294,7 +295,10 @@ def _dump(
         "program": "voicecli",
         "version": __version__,
         "whole": tally.whole.encode(),
-        "profiles": [{"profile": name, **one.encode()} for name, one in tally.variants.items()],
+        "profiles": [
+            {"profile": name, **one.encode(), "interaction_metrics": build_interaction_metrics(one)}
+            for name, one in tally.variants.items()
+        ],
         "tags": [
             {"profile": variant, "tag": tag, **one.encode()}
             for (variant, tag), one in tally.tags.items()

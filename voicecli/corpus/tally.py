@@ -7,7 +7,7 @@ duration of a turn, and nothing of the units themselves.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,10 @@ class Tally:
     def mean_commit_wait(self) -> Seconds | None:
         """Return the mean silence from the end of a turn to its commitment, cut-offs left out."""
         return sum(self._commit_waits) / len(self._commit_waits) if self._commit_waits else None
+
+    def list_durations(self, name: str) -> Sequence[Seconds]:
+        """List a duration of every turn that has it."""
+        return self._values.get(name, ())
 
     def add(self, result: UnitResult) -> None:
         """Add the result of a unit."""
