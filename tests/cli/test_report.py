@@ -244,3 +244,16 @@ def test_where_html_cannot_be_written(session: str, capsys: pytest.CaptureFixtur
         assert run(["--no-env", "replay", "in.wav", *FAST, "--html", name]) == 2
         assert why in capsys.readouterr().err
     assert Path("in.wav").read_bytes() == kept
+
+
+def test_a_corpus_has_a_page_with_the_sound_of_what_matters(
+    home: Path, session: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--no-env", "replay", "in.wav", *FAST, "--repeat", "2", "--out", "many"]
+    assert run([*arguments, "--html", "page.html", "--expect", "mouth_to_ear.p50<1"]) == 1
+    page = Path("page.html").read_text()
+    assert page.count("<audio") == 2
+    assert page.count('class="area waterfall"') == 6
+    assert "✗ mouth_to_ear.p50&lt;1" in page
+    assert report("many", "--html", "again.html") == 0
+    assert Path("again.html").read_text().count("<audio") == 2

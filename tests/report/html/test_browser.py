@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,17 @@ from tests.support.browser import Browser, Page
 from tests.support.timelines import Exchange
 from voicecli.audio.recorder import CONVERSATION
 from voicecli.cli.result import SessionResult
+from voicecli.corpus.page import CorpusPage
+from voicecli.corpus.tally import tally_results
+from voicecli.corpus.unit import Unit, UnitResult
 from voicecli.profile import load_profile
+from voicecli.report.measurement import measure_session
 from voicecli.timeline import Timeline
 
 pytestmark = pytest.mark.browser
 
 RATE = 16_000
+WAITS = (250, 450, 700)
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {},
     "dark": {"dark": True},
@@ -57,45 +63,76 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_every_picture_is_there_and_nothing_else_is_loaded(
-    browser: Browser, report: Path, look: str
-) -> None:
-    with browser.open(report, **LOOKS[look]) as page:
-        assert page.requests == [report.resolve().as_uri()]
-        assert page.complaints == []
-        for kind in ("waveform", "stacks", "ecdf", "waterfall"):
-            sizes = page.evaluate(
-                f"[...document.querySelectorAll('svg.{kind}')]"
-                ".map(e => [e.getBoundingClientRect().width, e.getBoundingClientRect().height])"
-            )
-            assert sizes, kind
-            assert min(min(size) for size in sizes) > 40, kind
-        width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert width <= room
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a sweep over ten recordings."""
+    profile = load_profile("scripted")
+    results = []
+    for wait, number in product(WAITS, range(10)):
+        overrides = (f"turn.commit_ms.complete={wait}",)
+        exchange = Exchange(
+            commit=wait / 1000, ends="taken back" if 100 * number > wait else "finished"
+        )
+        unit = Unit(
+            recording=f"{number}.wav",
+            profile="scripted",
+            settings=profile.resolved(),
+            overrides=overrides,
+            digests={"recording": f"{number} {wait}"},
+        )
+        measured = measure_session(Timeline(exchange.entries()), profile, None)
+        result = measured.build_result(environment={})
+        results.append(UnitResult(unit=unit, result=result))
+    page = CorpusPage(
+        name="10 recordings",
+        conditions=["virtual time"],
+        tally=tally_results(results),
+        find_folder=lambda unit: Path(unit.id),
+    )
+    file = tmp_path_factory.mktemp("corpus") / "report.html"
+    file.write_text(page.render(lambda: results), encoding="utf-8")
+    return file
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_text_is_in_the_page_and_legible(browser: Browser, report: Path, look: str) -> None:
-    """Nothing is beyond the page's edges, and text contrasts with the page by 4.5 to 1 or more."""
+def test_a_session(browser: Browser, report: Path, look: str) -> None:
     with browser.open(report, **LOOKS[look]) as page:
-        assert page.evaluate(OUTSIDE) == []
-        assert page.evaluate(CONTRASTS) >= 4.5
-
-
-@pytest.mark.parametrize("look", LOOKS)
-def test_the_bars_of_a_turn_sum_to_its_mouth_to_ear(
-    browser: Browser, report: Path, look: str
-) -> None:
-    with browser.open(report, **LOOKS[look]) as page:
+        check_page(page, report, "waveform", "stacks", "ecdf", "waterfall")
         sums = page.evaluate(
             "[...document.querySelectorAll('svg.waterfall')].map(e => [e.getBoundingClientRect()"
             ".width, [...e.querySelectorAll('rect.bar')].reduce((sum, bar) => sum + bar"
             ".getBoundingClientRect().width, 0)])"
         )
         assert len(sums) == 3
-        for width, bars in sums:
+        for width, bars in sums:  # the stages sum to mouth-to-ear
             assert bars == pytest.approx(width, abs=1)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_corpus(browser: Browser, corpus: Path, look: str) -> None:
+    with browser.open(corpus, **LOOKS[look]) as page:
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        check_page(page, corpus, "ecdf", "pareto", "small-bar")
+
+
+def check_page(page: Page, file: Path, *pictures: str) -> None:
+    """Every picture is there, nothing else is loaded, and all can be read.
+
+    Nothing is beyond the page's edges, and text contrasts with the page by 4.5 to 1 or more.
+    """
+    assert page.requests == [file.resolve().as_uri()]
+    assert page.complaints == []
+    for kind in pictures:
+        sizes = page.evaluate(
+            f"[...document.querySelectorAll('svg.{kind}')]"
+            ".map(e => [e.getBoundingClientRect().width, e.getBoundingClientRect().height])"
+        )
+        assert sizes, kind
+        assert min(min(size) for size in sizes) > 9, kind
+    width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= room
+    assert page.evaluate(OUTSIDE) == []
+    assert page.evaluate(CONTRASTS) >= 4.5
 
 
 def test_nothing_runs_but_our_script(browser: Browser, report: Path, tmp_path: Path) -> None:
