@@ -29,7 +29,7 @@ def test_rates_and_counts_are_of_the_scored_events():
         events("turn", "no reply", 1),
         events("floor", "", 4),
         events("onset", "over the user", 2),
-        events("interruption", "yielded", 3, stop=0.4),
+        events("interruption", "yielded", 3, stop=0.5),
         events("interruption", "spoke on", 1, stop=2.6),  # too late to be a yield
         events("backchannel", "held", 9),
         events("backchannel", "stopped", 1),
@@ -39,7 +39,7 @@ def test_rates_and_counts_are_of_the_scored_events():
     panel = block["domains"]["recordings"]
     assert panel == {
         "response_latency_mean": None,
-        "yield_latency_mean": 0.4,
+        "yield_latency_mean": 0.5,
         "response_rate": 0.75,
         "yield_rate": 0.75,
         "agent_interruption_rate": 0.5,
