@@ -15,7 +15,12 @@ from voicecli.cli.app import COMMANDS, load_command
 from voicecli.errors import VoiceError
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [*FILES, ROOT / ".github" / "CONTRIBUTING.md", ROOT / "tests" / "bench" / "README.md"]
+PAGES = [
+    *FILES,
+    ROOT / ".github" / "CONTRIBUTING.md",
+    ROOT / "tests" / "bench" / "README.md",
+    ROOT / "voicecli" / "corpus" / "README.md",
+]
 
 
 def command_lines() -> list[str]:

@@ -63,7 +63,7 @@ MOST_SHOWN = 8
 """Units that are shown first and in full: most mistakes in turn-taking, then the slowest."""
 
 MOST_SOUND = 1_500_000
-"""Bytes of the sound of all units, about 8 minutes; the rest has a picture only."""
+"""Bytes of the sound of all units, 3 to 8 minutes; the rest has a picture only."""
 
 MOST_ROWS = 100
 """Rows of a table; of more recordings, the slowest are in it."""

@@ -21,7 +21,7 @@ INTERVALS = 1000
 """Peaks in a row of the picture: a little more than a page has pixels."""
 
 MOST_SOUND = 4_000_000
-"""Bytes of the sound in a page; about 20 minutes of a conversation."""
+"""Bytes of the sound in a page; 8 to 20 minutes of a conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
