@@ -8,6 +8,7 @@ import pytest
 
 from tests.cassette.session import (
     FOLDER,
+    RATE,
     TOLERANCE,
     compare_turns,
     find_turns,
@@ -15,7 +16,10 @@ from tests.cassette.session import (
     write_profile,
     write_spoken,
 )
-from voicecli.timeline import TIMELINE
+from tests.support.cassettes import play
+from voicecli.audio.wav import open_wav
+from voicecli.profile import restore_profile
+from voicecli.timeline import TIMELINE, load
 
 TIMES = 20
 
@@ -31,15 +35,16 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_profile(FOLDER / TIMELINE, tmp_path / "recorded.yaml")
 
 
-def test_it_replays_turn_for_turn_as_often_as_wanted(
-    tmp_path: Path, spoken: Path, profile: Path
-) -> None:
+def test_it_replays_turn_for_turn_as_often_as_wanted(spoken: Path) -> None:
     recorded = find_turns(FOLDER / TIMELINE)
+    settings = restore_profile(load(FOLDER / TIMELINE).header.profile, "recorded")
     assert len(recorded) == 2
     found = []
     for _ in range(TIMES):
-        assert replay(spoken, profile, tmp_path / "out", "--services", FOLDER, "--fast") == 0
-        turns = find_turns(tmp_path / "out" / TIMELINE)
+        with open_wav(spoken, RATE, settings.audio.block) as source:
+            session = play(settings, source, FOLDER)
+        turns = [turn for turn in session.turns if turn.outcome != "discarded"]
+        assert session.error is None
         assert max(map(abs, compare_turns(recorded, turns))) <= TOLERANCE
         found.append([turn.mouth_to_ear for turn in turns])
     assert found == [found[0]] * TIMES

@@ -1,8 +1,8 @@
 """The STT of a cassette: transcripts are sent when the audio they followed has been received.
 
-How the audio is cut into messages, and when it is sent, does not matter; what it sounds like does,
-to within LEVEL_TOLERANCE in each half second, and so do the messages to the service in between, to
-within POSITION_TOLERANCE of audio.
+How the audio is cut into messages, and when it is sent, does not matter.  What it sounds like does,
+to within LEVEL_TOLERANCE of what was recorded about there, and so do the messages to the service
+in between, to within POSITION_TOLERANCE of audio.
 """
 
 from __future__ import annotations
@@ -192,20 +192,29 @@ class ListenPlayer:
         self._taken += len(pcm)
         self._ends.append(self._taken / SAMPLE_SIZE / self._track.rate)
         self._arrivals.append(clock.now())
-        levels = self._track.levels
         for level, end in self._meter.feed(pcm):
-            known = self._windows < len(levels)
-            recorded, place = levels[self._windows] if known else (QUIET_DBFS, self._track.end)
-            self._windows += 1
-            if abs(max(level, QUIET_DBFS) - max(recorded, QUIET_DBFS)) > LEVEL_TOLERANCE:
-                was = f"{recorded:.0f} dBFS" if known else "over"
-                return f"the audio until {end:.1f} s was {was}, and is {level:.0f} dBFS ({place})"
+            if found := self._compare_level(level, end):
+                return found
         expected = self._expected
         if expected is None or expected.type == LAST_REQUEST:
             return ""
         if self._audio > expected.audio + POSITION_TOLERANCE:
             return f"no {expected.type} after {expected.audio:.2f} s of audio ({expected.place})"
         return ""
+
+    def _compare_level(self, level: float, end: Seconds) -> str:
+        """Compare the level of the next window of audio with those recorded around it."""
+        levels, index = self._track.levels, self._windows
+        self._windows += 1
+        near = [max(one, QUIET_DBFS) for one, _ in levels[max(0, index - 1) : index + 2]]
+        near += [QUIET_DBFS] * (index + 1 >= len(levels))  # nothing more was sent
+        if min(near) - LEVEL_TOLERANCE <= max(level, QUIET_DBFS) <= max(near) + LEVEL_TOLERANCE:
+            return ""
+        if index >= len(levels):
+            return f"the audio was over by {end:.1f} s, and goes on ({self._track.end})"
+        recorded, place = levels[index]
+        was, now = f"was {recorded:.0f} dBFS", f"is {level:.0f} dBFS"
+        return f"the audio until {end:.1f} s {was}, and {now} ({place})"
 
     async def _answer(self) -> None:
         """Send the recorded messages, each when it is due."""
