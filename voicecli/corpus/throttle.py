@@ -14,7 +14,7 @@ from voicecli.units import Seconds
 TICK: Seconds = 0.010
 """Between two looks at how late the loop is."""
 
-SPACING: Seconds = 0.2
+SPACING: Seconds = 0.1
 """Between two starts: a session that starts takes the loop 10 ms, and must not be in step."""
 
 CALM: Seconds = 3.0
