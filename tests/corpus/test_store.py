@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from voicecli.corpus.store import PLAN, RESULTS, Store, is_store, load_result, open_store
+from voicecli.corpus.tally import tally_results
 from voicecli.corpus.unit import Failure, Unit, UnitResult
 from voicecli.errors import InputError, UsageError
 from voicecli.profile import load_profile
@@ -116,3 +117,10 @@ def test_a_result_is_whole_or_absent(tmp_path: Path) -> None:
         assert store.is_measured(unit)
     assert sorted(one.name for one in tmp_path.iterdir()) == [PLAN, RESULTS]
     assert [one.name for one in (tmp_path / RESULTS).iterdir()] == [f"{unit.id}.json"]
+
+
+def test_a_result_of_another_shape_is_refused() -> None:
+    unit = make_unit()
+    for shape in ({}, {"turns": 3}, {"turns": [], "ledger": {}, "cost": {}}):
+        with pytest.raises(InputError, match=unit.id):
+            tally_results([UnitResult(unit=unit, result=shape)])

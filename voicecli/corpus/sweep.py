@@ -14,8 +14,9 @@ from itertools import product
 from math import inf
 from typing import Any
 
-from voicecli.corpus.tally import MIN_EVENTS, CorpusTally, Tally
+from voicecli.corpus.tally import CorpusTally, Tally
 from voicecli.errors import UsageError
+from voicecli.metrics.interaction import MIN_EVENTS
 from voicecli.metrics.stages import MOUTH_TO_EAR
 from voicecli.profile import Profile
 from voicecli.report.format import to_ms

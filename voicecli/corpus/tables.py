@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from voicecli.corpus.sweep import OperatingPoint, Sweep, SweepPoint
-from voicecli.corpus.tally import MIN_EVENTS, CorpusTally, Tally
+from voicecli.corpus.tally import CorpusTally, Tally
+from voicecli.metrics.interaction import INTERACTION_METRICS, MIN_EVENTS
 from voicecli.metrics.stages import MOUTH_TO_EAR
-from voicecli.metrics.summary import MIN_COUNT, Distribution
+from voicecli.metrics.summary import MIN_COUNT, Distribution, score
 from voicecli.report.format import format_count, format_ms, format_table
+from voicecli.report.interaction_lines import format_score, is_telling
 from voicecli.report.summary_lines import format_cost
 from voicecli.sanitize import sanitize_line
 
@@ -61,7 +63,22 @@ def list_tables(tally: CorpusTally, most: int = MAX_ROWS) -> list[Table]:
         "by tag": _name_rows(tally.tags, several),
         "by recording": _name_rows(named, several),
     }
-    return [_make_table(title, found, most) for title, found in tallies.items() if found]
+    tables = [_make_table(title, found, most) for title, found in tallies.items() if found]
+    return [*tables, *_list_scores(tally)]
+
+
+def _list_scores(tally: CorpusTally) -> list[Table]:
+    """Make the table of turn-taking, a column for each profile; none if nothing is to be said."""
+    scores = {name: score(one.interaction) for name, one in tally.variants.items()}
+    labelled = tally.whole.interaction.labelled
+    rows = []
+    for metric in INTERACTION_METRICS:
+        column = [found[metric] for found in scores.values()]
+        if any(is_telling(one, labelled) for one in column):
+            cells = (" = ".join(filter(None, format_score(one)[1:])) for one in column)
+            rows.append([metric, *cells])
+    heads = ["turn-taking", *map(sanitize_line, scores)]
+    return [Table(heads, rows)] if rows else []
 
 
 def format_remarks(tally: CorpusTally) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voicecli.corpus.unit import Failure, Unit, UnitResult
+from voicecli.errors import InputError
 from voicecli.metrics.interaction import InteractionTally, decode_interaction
 from voicecli.metrics.stages import ENDPOINTING
 from voicecli.metrics.summary import Summary, score, summarize_values
@@ -26,9 +27,6 @@ from voicecli.report.json_result import (
     list_durations,
 )
 from voicecli.units import Seconds
-
-MIN_EVENTS = 10
-"""A rate of fewer events is withheld, and its count shown; the field's threshold."""
 
 
 @dataclass(slots=True)
@@ -136,8 +134,14 @@ class CorpusTally:
 
 
 def tally_results(results: Iterable[UnitResult]) -> CorpusTally:
-    """Add up ``results``, of which only one is in memory at a time."""
+    """Add up ``results``, of which only one is in memory at a time; raises InputError."""
     tally = CorpusTally()
     for result in results:
-        tally.add(result)
+        try:
+            tally.add(result)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"the result {result.unit.id} is damaged, or of another version of voicecli",
+                hint="Delete it in the folder's results; it is measured again then.",
+            ) from error
     return tally

@@ -36,7 +36,7 @@ def format_interaction(interaction: Interaction) -> list[str]:
     Without labels only what went wrong; the ledger and the cut-offs are elsewhere in the summary.
     """
     scores = score(interaction.tally)
-    rows = [format_score(one) for one in scores.values() if _is_telling(one, interaction.labelled)]
+    rows = [format_score(one) for one in scores.values() if is_telling(one, interaction.labelled)]
     table = format_table([["turn-taking", "events", "value"], *rows]) if rows else []
     lines = [*table, *list_faults(interaction), *list_word_errors(interaction)]
     if interaction.labelled:
@@ -44,7 +44,8 @@ def format_interaction(interaction: Interaction) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def _is_telling(one: Score, labelled: bool) -> bool:
+def is_telling(one: Score, labelled: bool) -> bool:
+    """Whether a metric has something to say; without labels, only if something went wrong."""
     if one.metric.unit == "s":
         return bool(one.value)
     if labelled:
