@@ -59,7 +59,7 @@ def _split_text(text: str, lengths: list[Seconds]) -> list[str]:
     marked = [part.strip() for part in text.split("…")]
     if len(marked) == len(lengths):
         return marked
-    words = text.split()
+    words = text.replace("…", " ").split()
     shares = [part / sum(lengths) for part in accumulate(lengths)]
     cuts = [0, *(round(share * len(words)) for share in shares)]
     return [" ".join(words[first:last]) for first, last in pairwise(cuts)]
