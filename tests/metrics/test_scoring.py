@@ -301,9 +301,10 @@ def test_without_labels_turns_count():
         assert scores[name].why == "not scorable: needs labels"
 
 
-def test_labels_of_what_was_not_replayed_count_for_nothing():
+def test_labels_need_to_know_when_the_recording_was_played():
     found = measure_interaction(LONG.entries(), Labels(spans=(TURN,)))
     assert not found.labelled
+    assert "the timeline does not say" in score(found.tally)["yield_rate"].why
 
 
 @pytest.mark.parametrize(("ttft", "outcome"), [(0.001, "on time"), (2.4, "late"), (2.1, "on time")])

@@ -62,6 +62,7 @@ _KEYS = (events.AgentStopped, events.TextTyped, events.UserQuit, events.Connecti
 """What stops a reply without a sound of the user."""
 
 _NEEDS_LABELS = "not scorable: needs labels"
+NO_POSITIONS = "not scorable: the timeline does not say which part of the recording was when"
 _USER_WAITS = "not scorable: the user waits for replies; see --user oblivious"
 
 
@@ -76,15 +77,17 @@ def measure_interaction(
     timeline = list(timeline)
     turns = measure_turns(timeline) if turns is None else turns
     recording = Recording(timeline)
-    if not recording.exists:
-        labels = None
-    scorer = _Scorer(timeline, turns, labels, recording)
-    transcripts, problem = find_word_errors(timeline, labels)
+    usable = labels if recording.exists else None
+    scorer = _Scorer(timeline, turns, usable, recording)
+    transcripts, problem = find_word_errors(timeline, usable)
+    why = scorer.explain() | ({"wer": f"not scorable: {problem}"} if problem else {})
+    if labels is not None and usable is None:
+        why = dict.fromkeys(why, NO_POSITIONS)
     return Interaction(
         events=tuple(sorted(scorer.score(), key=lambda event: event.start)),
-        labelled=labels is not None,
+        labelled=usable is not None,
         transcripts=transcripts,
-        unscorable=scorer.explain() | ({"wer": f"not scorable: {problem}"} if problem else {}),
+        unscorable=why,
     )
 
 
