@@ -12,6 +12,7 @@ from voicecli.events import (
     RecordedSpeechStopped,
     RecordingPaused,
     RecordingResumed,
+    SpeechStarted,
 )
 from voicecli.metrics.recording import Recording
 from voicecli.metrics.turns import measure_turns
@@ -98,6 +99,19 @@ def test_a_user_who_would_have_gone_on_soon_was_cut_off(
     assert turn.cut_off == cut_off
     assert turn.went_on == (pytest.approx(wait) if cut_off else None)
     assert turn.cut_off_heard == (cut_off and (waits or heard_before))
+
+
+def test_what_is_heard_live_is_no_cut_off_where_the_recording_says_more():
+    """A back-channel, by the labels, soon after the commitment."""
+    live = SpeechStarted(at=PLAIN.commit_at + 0.6, speech_start=PLAIN.commit_at + 0.5)
+    known = inserted(
+        PLAIN.entries(),
+        RecordingResumed(at=0.0, since=0.0, position=0.0),
+        *stretch(0.0, 1.0),
+        live,
+    )
+    assert not measure_turns(known)[0].cut_off
+    assert measure_turns(inserted(PLAIN.entries(), live))[0].cut_off
 
 
 def test_a_reply_that_was_taken_back_was_not_heard():

@@ -177,7 +177,11 @@ class TraceCollector:
                 if self.committed:
                     self.committed[-1].measure_voice_end(entry)
             case _:
-                self._speech.note(entry, self.committed[-1] if self.committed else None)
+                last = self.committed[-1] if self.committed else None
+                self._speech.note(entry, last)
+                # of a recording, what was found ahead tells whether the user went on
+                if isinstance(entry, events.SpeechStarted) and last and not self.recording.speech:
+                    last.note_speech(entry)
         return None
 
     def count_xruns(self, trace: TurnTrace) -> int:
@@ -246,8 +250,6 @@ class _SpeechTrace:
                 self._speaking, self._start_after = True, last
                 self._start, self._earlier_end = entry.speech_start, self.voice_end
                 self.voice_end = self.end_score = None
-                if last is not None:
-                    last.note_speech(entry)
             case events.SpeechResumed():
                 self.end_score = None
             case events.EndOfTurnScored():
