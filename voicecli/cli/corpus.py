@@ -261,12 +261,13 @@ def _write_page(
 ) -> None:
     from voicecli.corpus.page import CorpusPage
 
+    profiles = dict.fromkeys(f"profile {unit.profile}" for unit in units)
     paces = {"virtual time" if unit.fast else "real time" for unit in units}
     users = {f"{unit.user} user" for unit in units}
     machine = describe_environment()["platform"]
     page = CorpusPage(
         name=format_count(len({unit.recording for unit in units}), "recordings"),
-        conditions=[*list(tally.variants)[:4], *sorted(paces), *sorted(users), machine],
+        conditions=[*profiles, *sorted(paces), *sorted(users), machine],
         tally=tally,
         find_folder=store.find_unit_folder,
         checks=run.list_checks(),

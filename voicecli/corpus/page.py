@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from htpy import Element, Node, b, blockquote, details, div, fragment, h3, p, small, span, summary
+from htpy import Element, Node, fragment, h3, p, small
 
-from voicecli.audio.recorder import CONVERSATION
-from voicecli.corpus.label_file import load_labels
-from voicecli.corpus.sweep import RATES, Sweep, measure_sweeps
+from voicecli.corpus.sweep import RATES, Sweep, measure_sweeps, name_setting
 from voicecli.corpus.tables import (
     LEGEND,
     Table,
@@ -26,14 +24,13 @@ from voicecli.corpus.tables import (
 )
 from voicecli.corpus.tally import CorpusTally
 from voicecli.corpus.unit import Unit, UnitResult
+from voicecli.corpus.unit_view import UnitView
 from voicecli.corpus.verdict import Check
 from voicecli.metrics.interaction import INTERACTION_METRICS, decode_interaction
 from voicecli.metrics.stages import MOUTH_TO_EAR, STAGES
 from voicecli.metrics.summary import METRICS, Budgets
 from voicecli.metrics.usage import COUNTS
-from voicecli.profile import restore_profile
 from voicecli.report.format import format_count, format_ms
-from voicecli.report.html.conversation import read_conversation
 from voicecli.report.html.ecdf import VARIANTS, Line, Sample, draw_ecdf
 from voicecli.report.html.numbers import (
     Predicted,
@@ -52,12 +49,9 @@ from voicecli.report.html.page import (
     render_page,
 )
 from voicecli.report.html.pareto import Point, draw_pareto
-from voicecli.report.html.turn_taking import compose_faults, compose_scores
-from voicecli.report.html.waterfall import draw_bar
+from voicecli.report.html.turn_taking import compose_scores
 from voicecli.report.interaction_lines import find_faults
-from voicecli.report.measurement import measure_session
 from voicecli.sanitize import sanitize_line
-from voicecli.timeline import LABELS, TIMELINE, load
 
 MOST_SHOWN = 8
 """Units that are shown first and in full: most mistakes in turn-taking, then the slowest."""
@@ -102,19 +96,17 @@ class CorpusPage:
         found = _Digest()
         for result in read_results():
             found.note(result)
+        sweeps = measure_sweeps(self.tally)
         content = [
             compose_facts(dict(self._list_facts())),
             compose_verdicts([(one.met, self._describe_check(one)) for one in self.checks]),
+            [_compose_sweep(sweep, f"sweep-{n}") for n, sweep in enumerate(sweeps, 1)],
             compose_section("latency", "Mouth-to-ear", self._compose_latency(found)),
             self._compose_prediction(found),
-            [
-                _compose_sweep(sweep, f"sweep-{number}")
-                for number, sweep in enumerate(measure_sweeps(self.tally), 1)
-            ],
-            compose_section("tables", "Tables", self._compose_tables()),
+            None if sweeps else compose_section("tables", "Tables", self._compose_tables()),
             compose_section("turn-taking", "Turn-taking", self._compose_scores()),
             self._compose_first(found, read_results),
-            compose_section("replays", "All replays", self._compose_units(read_results)),
+            compose_section("replays", "All replays", map(self._view.compose, read_results())),
             compose_section(
                 "counts",
                 "Counts",
@@ -128,18 +120,39 @@ class CorpusPage:
     def _list_facts(self) -> Iterator[tuple[str, Node]]:
         whole = self.tally.whole
         several = len(self.tally.variants) > 1  # a percentile over two profiles means nothing
-        for name, one in list(self.tally.variants.items())[: len(VARIANTS) if several else 0]:
-            spread = one.summarize().distributions[MOUTH_TO_EAR.name]
+        swept = bool(measure_sweeps(self.tally))
+        for name in self._choose_variants() if several and not swept else ():
+            spread = self.tally.variants[name].summarize().distributions[MOUTH_TO_EAR.name]
             p50 = f"{format_ms(spread.p50)} ms" if spread.n else "–"
-            yield f"P50, {sanitize_line(name)}", [p50, small[f"n = {spread.n}"]]
+            yield f"P50, {self._name_variant(name)}", [p50, small[f"n = {spread.n}"]]
         facts = list(list_facts(whole.summarize(), whole.usage, whole.unreliable))
         yield from facts[2 if several else 0 :]
-        variants = format_count(len(self.tally.variants), "profiles")
+        variants = format_count(len(self.tally.variants), "settings" if swept else "profiles")
         failed = f", {whole.failed} failed" if whole.failed else ""
         yield "replays", [str(whole.units), small[f"{variants}{failed}"]]
 
+    def _name_variant(self, variant: str) -> str:
+        """Name a profile, or of a sweep, the setting."""
+        profile, overrides = self.tally.settings.get(variant, (variant, ()))
+        name = name_setting(profile, overrides)
+        several = len({one for one, _ in self.tally.settings.values()}) > 1
+        return sanitize_line(f"{profile} {name}" if several and overrides else name)
+
+    def _choose_variants(self) -> list[str]:
+        """Choose what is compared side by side: of a sweep, the settings that nothing beats."""
+        best = {
+            (sweep.profile, one.overrides): not one.recommended
+            for sweep in measure_sweeps(self.tally)
+            for one in sweep.points
+            if one.front or one.timer
+        }
+        settings = self.tally.settings
+        order = sorted(self.tally.variants, key=lambda name: best.get(settings[name], 2))
+        return order[: len(VARIANTS)]
+
     def _describe_check(self, check: Check) -> str:
-        of = f" · {check.variant}" if len(self.tally.variants) > 1 else ""
+        several = len(self.tally.variants) > 1
+        of = f" · {self._name_variant(check.variant)}" if several else ""
         since = "since the baseline, " if check.group == "baseline" else ""
         mark = "✓" if check.met else "✗"
         return sanitize_line(f"{mark} {check.name}: {since}{check.detail}{of}")
@@ -148,8 +161,8 @@ class CorpusPage:
         if not any(found.values.values()):
             return p["No turn was measured: no mouth-to-ear, no picture."]
         samples = [
-            Sample(name=sanitize_line(name), values=_thin(values), kind=kind)
-            for (name, values), kind in zip(found.values.items(), VARIANTS, strict=False)
+            Sample(name=self._name_variant(name), values=_thin(found.values[name]), kind=kind)
+            for name, kind in zip(self._choose_variants(), VARIANTS, strict=False)
         ]
         if len(found.values) == 1:
             samples.append(Sample(name="baseline", values=_thin(self.baseline), kind="baseline"))
@@ -163,9 +176,7 @@ class CorpusPage:
         left_out = len(found.values) - len(VARIANTS)
         return [
             draw_ecdf(samples, lines),
-            p(".note")[f"{left_out} more profiles are in the table below."]
-            if left_out > 0
-            else None,
+            p(".note")[f"{left_out} more are in the tables."] if left_out > 0 else None,
             table,
         ]
 
@@ -179,10 +190,18 @@ class CorpusPage:
         return [[_compose_table(one) for one in tables], p(".note")[LEGEND]]
 
     def _compose_scores(self) -> Node:
-        shown = list(self.tally.variants.items())[: len(VARIANTS)]
-        return compose_scores({sanitize_line(name): one.interaction for name, one in shown})
+        variants = self.tally.variants
+        shown = {
+            self._name_variant(name): variants[name].interaction for name in self._choose_variants()
+        }
+        return compose_scores(shown)
 
     # ── units ────────────────────────────────────────────────────────────────
+
+    @property
+    def _view(self) -> UnitView:
+        several = len(self.tally.variants) > 1
+        return UnitView(self.find_folder, self._name_variant if several else None)
 
     def _compose_first(
         self, found: _Digest, read_results: Callable[[], Iterable[UnitResult]]
@@ -195,7 +214,7 @@ class CorpusPage:
         room = MOST_SOUND
         for result in read_results():
             if (rank := ranks.get(result.unit.id)) is not None:
-                unit, room = self._compose_unit_in_full(result, room)
+                unit, room = self._view.compose_in_full(result, room)
                 shown.append((rank, unit))
         return compose_section(
             "first",
@@ -203,47 +222,6 @@ class CorpusPage:
             p(".note")["Replays with the most mistakes in turn-taking, then the slowest."],
             [unit for _, unit in sorted(shown, key=lambda pair: pair[0])],
         )
-
-    def _compose_unit_in_full(self, result: UnitResult, room: int) -> tuple[Element, int]:
-        """Return a unit with recording and waterfalls, and the bytes of sound that are left."""
-        unit, folder = result.unit, self.find_folder(result.unit)
-        if not all((folder / name).exists() for name in (TIMELINE, CONVERSATION)):
-            return self._compose_unit(result, is_open=True), room
-        timeline = load(folder / TIMELINE).timeline
-        profile = restore_profile(unit.settings, f"unit {unit.id}")
-        labels = load_labels(folder / LABELS) if (folder / LABELS).exists() else None
-        measured = measure_session(timeline, profile, folder, labels)
-        conversation = read_conversation(timeline, measured, folder, labels, most_sound=room)
-        content = div(data_session=True)[
-            conversation.compose_recording(),
-            compose_faults(measured.interaction),
-            conversation.compose_turns(f"{unit.id}-"),
-        ]
-        recording = conversation.recording
-        used = len(recording.sound) if recording is not None and recording.sound else 0
-        return self._wrap(result, content, is_open=True), room - used
-
-    def _compose_units(self, read_results: Callable[[], Iterable[UnitResult]]) -> Iterator[Element]:
-        for result in read_results():
-            yield self._compose_unit(result)
-
-    def _compose_unit(self, result: UnitResult, *, is_open: bool = False) -> Element:
-        turns = result.result["turns"] if result.result else []
-        slowest = max((turn["mouth_to_ear_ms"] or 0.0 for turn in turns), default=0.0)
-        content = [_compose_turn(turn, slowest) for turn in turns]
-        return self._wrap(result, content, is_open=is_open)
-
-    def _wrap(self, result: UnitResult, content: Node, *, is_open: bool) -> Element:
-        unit = result.unit
-        of = [sanitize_line(unit.variant)] if len(self.tally.variants) > 1 else []
-        of += [f"repeat {unit.repeat}"] if unit.repeat > 1 else []
-        return details(".unit", open=is_open)[
-            summary[
-                b(dir="auto")[sanitize_line(unit.name)],
-                span(".note")[" · ".join([*of, *_describe(result)])],
-            ],
-            content,
-        ]
 
 
 @dataclass(slots=True)
@@ -291,52 +269,6 @@ class _Digest:
         """The means of the stages, as a turn."""
         means = {name: self._stages[name] / self.measured for name in STAGES}
         return {"stages_ms": means, "drafted": self.drafted}
-
-
-def _compose_turn(turn: Mapping[str, Any], slowest: float) -> Element:
-    """Return a turn in short: where the time went, what is to know of it, what was said.
-
-    slowest: mouth-to-ear of the unit's slowest turn, which sets the scale.
-    """
-    total = turn["mouth_to_ear_ms"]
-    notes = [turn["outcome"], turn["reason"]]
-    if turn["cut_off"]:
-        after = turn.get("went_on_ms")
-        notes.append("cut off" if after is None else f"cut off: goes on after {after:.0f} ms")
-    if turn["failure"]:
-        notes.append(f"{turn['failure']['service'].upper()} failed: {turn['failure']['reason']}")
-    notes += [f"over budget: {name}" for name in turn["over_budget"]]
-    notes += [f"unreliable: {why}" for why in turn["unreliable"]]
-    return blockquote[
-        div[
-            b[f"#{turn['turn']}"],
-            span[
-                draw_bar(turn, slowest) if total else None,
-                f"{total:.0f} ms" if total else "not measured",
-                span(".note")[" · ", sanitize_line(" · ".join(notes))],
-            ],
-        ],
-        div[b["user"], span(dir="auto")[sanitize_line(turn["user_text"])]],
-        div[b["agent"], span(dir="auto")[sanitize_line(turn["said"]) or "–"]],
-    ]
-
-
-def _describe(result: UnitResult) -> Iterator[str]:
-    """Yield what a unit came to, a clause each."""
-    if result.result is None:
-        yield f"failed: {sanitize_line(result.failure.message)}" if result.failure else "failed"
-        return
-    found = result.result["summary"][MOUTH_TO_EAR.name]
-    if found["n"]:
-        p50, most = found["p50_ms"] / 1000, found["max_ms"] / 1000
-        yield f"P50 {format_ms(p50)} ms, max {format_ms(most)} ms (n = {found['n']})"
-    ledger = result.result["ledger"]
-    yield format_count(ledger["turns"], "turns")
-    for name, words in (("cutoffs", "cut off"), ("no_reply", "without reply")):
-        if ledger[name]:
-            yield f"{ledger[name]} {words}"
-    if not result.result["measurement"]["reliable"]:
-        yield "not reliable"
 
 
 def _count_faults(result: Mapping[str, Any]) -> int:

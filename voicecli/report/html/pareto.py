@@ -94,7 +94,8 @@ def draw_pareto(
 
 def _draw_front(points: Sequence[Point], kind: str, x: Scale, y: Scale) -> Element | None:
     """Draw a staircase: between two settings, the better one's rate costs its latency."""
-    ordered = sorted((x.place(one.latency), y.place(100 * one.rate)) for one in points)
+    places = ((x.place(one.latency), y.place(100 * one.rate)) for one in points)
+    ordered = sorted(places, key=lambda place: (place[0], -place[1]))
     if len(ordered) < 2:
         return None
     corners = [ordered[0]]
