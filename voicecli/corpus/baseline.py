@@ -29,8 +29,9 @@ from voicecli.metrics.changes import (
     compare_rate,
     find_changes,
 )
+from voicecli.metrics.interaction import INTERACTION_METRICS, decode_interaction
 from voicecli.metrics.stages import MOUTH_TO_EAR
-from voicecli.metrics.summary import METRICS
+from voicecli.metrics.summary import METRICS, score
 from voicecli.report.json_result import list_durations
 from voicecli.sanitize import sanitize_short
 from voicecli.units import ms
@@ -44,9 +45,6 @@ FLOOR = Floor(absolute=20.0, relative=0.03)
 """Milliseconds: the program's own loop may be 20 ms late.  3 % of a mouth-to-ear is less than
 anybody hears."""
 
-RATES = {"cutoff_rate": ("cutoffs", "turns"), "no_reply_rate": ("no_reply", "wanted")}
-"""Rates of what should not happen: events, and of how many."""
-
 HINT = "Save a new one with --save-baseline."
 
 
@@ -58,7 +56,7 @@ class Sample:
     labels: the digest of its labels; "" without any.
     engine: "scripted", "local", or "services".
     turns: the durations of each turn that was not discarded, in milliseconds, by name.
-    counts: of the session, by name.
+    rates: of the session: events, and of how many, by name.
     """
 
     recording: str
@@ -70,7 +68,7 @@ class Sample:
     channel: str
     fast: bool
     turns: tuple[Mapping[str, float], ...]
-    counts: Mapping[str, int]
+    rates: Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +149,7 @@ def make_baseline(results: Iterable[UnitResult]) -> Baseline:
 
 def _make_sample(unit: Unit, result: Mapping[str, Any]) -> Sample:
     standin = unit.settings.get("standin") or {}
-    ledger = result["ledger"]
-    wanted = ledger["turns"] - ledger["discarded"]
-    counts = {name: ledger[name] for name in ("turns", "cutoffs", "no_reply")} | {"wanted": wanted}
+    scores = score(decode_interaction(result["interaction"]).tally)
     return Sample(
         recording=sanitize_short(unit.name),
         digest=unit.digests["recording"],
@@ -168,7 +164,11 @@ def _make_sample(unit: Unit, result: Mapping[str, Any]) -> Sample:
             for turn in result["turns"]
             if turn["outcome"] != "discarded"
         ),
-        counts=counts,
+        rates={
+            name: (one.hits, one.n)
+            for name, one in scores.items()
+            if one.metric.unit == "rate" and one.n
+        },
     )
 
 
@@ -281,8 +281,9 @@ def _compare(variant: str, old: Sequence[Sample], new: Sequence[Sample]) -> Comp
         for change in find_changes(name, "ms", _pair(name, old, new), FLOOR, exact=exact)
     ]
     rates = [
-        compare_rate(name, _pair_counts(events, whole, old, new), exact=exact)
-        for name, (events, whole) in RATES.items()
+        compare_rate(name, pairs, exact=exact, higher_is_better=metric.higher_is_better)
+        for name, metric in INTERACTION_METRICS.items()
+        if (pairs := _pair_rates(name, old, new))
     ]
     before, after = (
         sum(MOUTH_TO_EAR.name in turn for one in side for turn in one.turns) for side in (old, new)
@@ -315,16 +316,17 @@ def _pair(name: str, old: Sequence[Sample], new: Sequence[Sample]) -> list[Pair]
     return pairs
 
 
-def _pair_counts(
-    events: str, whole: str, old: Sequence[Sample], new: Sequence[Sample]
+def _pair_rates(
+    name: str, old: Sequence[Sample], new: Sequence[Sample]
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Pair (events, of how many) of each recording, summed over its repeats."""
 
     def add_up(samples: Sequence[Sample], digest: str) -> tuple[int, int]:
-        own = [one.counts for one in samples if one.digest == digest]
-        return sum(one[events] for one in own), sum(one[whole] for one in own)
+        own = [one.rates.get(name, (0, 0)) for one in samples if one.digest == digest]
+        return sum(hits for hits, _ in own), sum(n for _, n in own)
 
-    return [
+    pairs = [
         (add_up(old, digest), add_up(new, digest))
         for digest in dict.fromkeys(one.digest for one in new)
     ]
+    return [pair for pair in pairs if pair[0][1] or pair[1][1]]

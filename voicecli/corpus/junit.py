@@ -8,6 +8,7 @@ escapes, and the format is four elements.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -16,6 +17,8 @@ from voicecli.corpus.unit import UnitResult
 from voicecli.corpus.verdict import Check
 from voicecli.sanitize import sanitize_line
 from voicecli.units import Seconds
+
+_NOT_XML = re.compile("[\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def render_junit(results: Iterable[UnitResult], checks: Sequence[Check]) -> str:
     everything = [case for cases in suites.values() for case in cases]
     root = Element("testsuites", {"name": "voicecli", **_count(everything)})
     for name, cases in suites.items():
-        clean = sanitize_line(name)
+        clean = _clean(name)
         suite = SubElement(root, "testsuite", {"name": clean, "skipped": "0", **_count(cases)})
         for case in cases:
             _add_case(suite, clean, case)
@@ -78,13 +81,18 @@ def _add_case(suite: Element, classname: str, case: _Case) -> None:
     element = SubElement(
         suite,
         "testcase",
-        name=sanitize_line(case.name),
+        name=_clean(case.name),
         classname=classname,
         time=f"{case.took:.3f}",
     )
     if case.failure is not None:
         kind, message = case.failure
-        SubElement(element, "failure", type=kind, message=sanitize_line(message))
+        SubElement(element, "failure", type=_clean(kind), message=_clean(message))
     if case.output:
-        lines = "\n".join(map(sanitize_line, case.output.split("\n")))
+        lines = "\n".join(map(_clean, case.output.split("\n")))
         SubElement(element, "system-out").text = lines
+
+
+def _clean(text: str) -> str:
+    """Return ``text`` as a line that XML can hold: two characters that Unicode allows it cannot."""
+    return _NOT_XML.sub("", sanitize_line(text))

@@ -77,7 +77,7 @@ def _format_cells(tally: Tally) -> list[str]:
         str(usage.turns),
         f"{format_ms(spread.p50)} ms" if spread.n else "–",
         p95 if spread.p95 is None else f"{p95} ms",
-        format_rate(usage.cutoffs, usage.turns),
+        format_rate(*tally.count_cutoffs()),
         format_rate(usage.turns - usage.discarded - usage.replied, usage.turns - usage.discarded),
     ]
 

@@ -84,7 +84,9 @@ def describe_change(change: Change) -> str:
 def describe_rate(rate: RateChange) -> str:
     """Describe how a rate changed, with its counts."""
     before, after = (f"{count} of {whole}" for count, whole in (rate.before, rate.after))
-    moved = f"; higher in {rate.risen}, lower in {rate.fallen} recordings" if rate.risen else ""
+    moved = ""
+    if rate.risen or rate.fallen:
+        moved = f"; higher in {rate.risen}, lower in {rate.fallen} recordings"
     return f"{before} → {after}{moved}"
 
 

@@ -181,17 +181,22 @@ class RateChange:
     fallen: int
     chance: float
     beyond_noise: bool
+    higher_is_better: bool = False
 
     @property
     def worse(self) -> bool:
-        """Whether it has risen beyond noise: all rates are of what should not happen."""
-        return self.beyond_noise and self.risen > self.fallen
+        """Whether it changed beyond noise and for the worse."""
+        return self.beyond_noise and (self.risen > self.fallen) is not self.higher_is_better
 
 
 def compare_rate(
-    metric: str, pairs: Sequence[tuple[tuple[int, int], tuple[int, int]]], *, exact: bool = False
+    metric: str,
+    pairs: Sequence[tuple[tuple[int, int], tuple[int, int]]],
+    *,
+    exact: bool = False,
+    higher_is_better: bool = False,
 ) -> RateChange:
-    """Compare a rate of things that should not happen.
+    """Compare a rate.
 
     pairs: (events, of how many) before and after, of each recording.
     exact: as in ``find_changes``.
@@ -217,6 +222,7 @@ def compare_rate(
         fallen=fallen,
         chance=chance,
         beyond_noise=certain and risen != fallen,
+        higher_is_better=higher_is_better,
     )
 
 

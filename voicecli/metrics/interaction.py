@@ -184,6 +184,7 @@ class InteractionMetric:
     outcomes: of the events that a rate or a count is of; empty: all.
     among: subjects of the events that a rate is a share of, where they are others.
     value: the attribute whose distribution it is.
+    higher_is_better: whether a rate is of what should happen.
     """
 
     name: str
@@ -194,6 +195,7 @@ class InteractionMetric:
     outcomes: tuple[str, ...] = ()
     among: tuple[Subject, ...] = ()
     value: Literal["", "duck", "stop"] = ""
+    higher_is_better: bool = False
 
 
 _HELD = ("held", "ignored")
@@ -206,6 +208,7 @@ def _hold_rate(subject: Subject, what: str) -> InteractionMetric:
         description=f"{what} despite which the agent spoke on, or stayed silent",
         subjects=(subject,),
         outcomes=_HELD,
+        higher_is_better=True,
     )
 
 
@@ -234,6 +237,7 @@ _DECLARED = (
         subjects=("turn",),
         unlabelled=("answer",),
         outcomes=("answered",),
+        higher_is_better=True,
     ),
     InteractionMetric(
         name="no_reply",
@@ -272,6 +276,7 @@ _DECLARED = (
         description="interruptions after which the agent was silent for good within 2 s",
         subjects=("interruption",),
         outcomes=("yielded",),
+        higher_is_better=True,
     ),
     _hold_rate("backchannel", "back-channels over a reply"),
     _hold_rate("tic", "coughs, laughs and sighs"),
@@ -302,6 +307,7 @@ _DECLARED = (
         description="turns whose mouth-to-ear is 200 to 2750 ms",
         subjects=("wait",),
         outcomes=("on time",),
+        higher_is_better=True,
     ),
     InteractionMetric(
         name="wer",
