@@ -174,12 +174,12 @@ def _hesitation(scene: Scene) -> None:
 
 def _backchannels(scene: Scene) -> None:
     end = scene.ask("rome")
-    for phrase, wait in (("uh-huh", 1.7), ("right", 0.9), ("mm-hmm", 0.8), ("uh-huh", 0.7)):
+    for phrase, wait in (("yeah", 1.7), ("right", 0.9), ("okay", 0.8), ("uh-huh", 0.7)):
         scene.wait(wait)
         scene.say("backchannel", phrase, -6.0)
     scene.wait_for_reply(end, held=2.8)
     end = scene.ask("train")
-    for phrase, wait in (("right", 1.6), ("uh-huh", 0.9), ("mm-hmm", 0.8)):
+    for phrase, wait in (("right", 1.6), ("okay", 0.9), ("yeah", 0.8)):
         scene.wait(wait)
         scene.say("backchannel", phrase, -6.0)
     scene.wait_for_reply(end, held=2.1)
