@@ -445,6 +445,18 @@ class Warned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorCalibrated(Event):
+    """How exact this session's mouth-to-ear is, measured on signals whose ends are known.
+
+    error: 95 of 100 measurements are off by less, in seconds.
+    signals: how many were measured.
+    """
+
+    error: Seconds
+    signals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AudioGlitched(Event):
     """The sound card lost samples ``xruns`` times since the last such event, in or out."""
 

@@ -14,14 +14,14 @@ from tests.support import ROOT
 from tests.support.sound_cards import running_virtual_audio, tone  # noqa: F401
 from tests.support.virtual_audio import VirtualAudio
 from voicecli.cli.devices import devices_app
-from voicecli.errors import DeviceError
+from voicecli.errors import DeviceError, UsageError
 
 
 def test_without_pyaudio_every_command_of_it_says_so():
     code = (
         "import sys; sys.modules['pyaudio'] = None\n"
         "from voicecli.cli.devices import devices_app\n"
-        "from voicecli.errors import DeviceError\n"
+        "from voicecli.errors import DeviceError, UsageError\n"
         "try: devices_app([], standalone_mode=False)\n"
         "except DeviceError as error: print(error)"
     )
@@ -129,3 +129,10 @@ def test_both_are_tested_unless_one_is_asked_for(virtual_audio: VirtualAudio):
 def test_only_takes_mic_or_speaker():
     result = devices("test", "--only", "camera")
     assert result.exit_code == 2
+
+
+def test_what_is_calibrated_without_devices_is_said_alone():
+    for more in ((), ("--calibrate", "--loopback"), ("--calibrate", "--only", "mic")):
+        result = devices("test", "--virtual", *more)
+        assert isinstance(result.exception, UsageError)
+        assert "--virtual goes with --calibrate alone" in str(result.exception)

@@ -18,6 +18,7 @@ from typing import Literal, NoReturn
 
 from voicecli import clock
 from voicecli.audio.devices import Loudspeaker, open_loudspeaker, open_microphone
+from voicecli.audio.devices.calibrations import load_calibration
 from voicecli.audio.devices.host import silence_stderr
 from voicecli.audio.echo import EchoCancellingSource, is_wanted
 from voicecli.audio.interfaces import Source
@@ -25,6 +26,7 @@ from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.cli.cassettes import CassetteUse
 from voicecli.errors import INTERRUPTED, DeviceError
 from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
+from voicecli.metrics.accuracy import Calibration
 from voicecli.pipeline.recording import open_recording
 from voicecli.pipeline.wiring import create_session, open_connections
 from voicecli.profile import Profile
@@ -99,6 +101,8 @@ async def run_conversation(
         post = session.post
 
         def begin() -> None:
+            if devices.calibration is not None:
+                post(devices.calibration.make_event(clock.now()))
             for text in filter(None, (warning, devices.warning)):
                 post(Warned(at=clock.now(), service="audio", text=text))
             bindings.connect(post)
@@ -210,6 +214,7 @@ class SoundDevices:
     events: what happens to the devices.
     description: their names and how they are used, for the user.
     warning: what the user should know about them, if anything.
+    calibration: how exact measurements with them are; None if that is not known.
     """
 
     source: Source
@@ -217,6 +222,7 @@ class SoundDevices:
     events: Sequence[AsyncGenerator[Event, None]]
     description: str
     warning: str | None
+    calibration: Calibration | None
 
 
 @contextlib.asynccontextmanager
@@ -230,7 +236,7 @@ async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundD
     """
     audio, rate, policy = profile.audio, profile.tts.sample_rate, profile.interrupt.policy
     source: Source = SilentSource(audio.sample_rate)
-    loudspeaker, warning = None, None
+    loudspeaker, warning, calibration = None, None, None
     async with contextlib.AsyncExitStack() as stack:
         opening = open_loudspeaker(audio.speaker, rate, audio.prebuffer)
         try:
@@ -246,13 +252,14 @@ async def open_devices(profile: Profile, *, typed: bool) -> AsyncIterator[SoundD
                 open_microphone(audio.microphone, audio.sample_rate, audio.block)
             )
             names.insert(0, f"microphone {microphone.name!r}")
+            calibration = load_calibration(microphone.name, loudspeaker.name)
             events.append(microphone.events())
             if is_wanted(audio.echo_cancellation, policy):
                 source = EchoCancellingSource(microphone, loudspeaker.echo_reference)
                 names.append("echo cancelled")
             names.append("half duplex" if policy == "off" else "the microphone stays live")
         sink = loudspeaker or VirtualSpeaker(rate, audio.prebuffer)
-        yield SoundDevices(source, sink, events, ", ".join(names), warning)
+        yield SoundDevices(source, sink, events, ", ".join(names), warning, calibration)
 
 
 @contextlib.contextmanager

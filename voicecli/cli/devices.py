@@ -8,19 +8,21 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from voicecli import clock
 from voicecli.cli.output import print_text
-from voicecli.errors import DeviceError
+from voicecli.errors import DeviceError, UsageError
 from voicecli.units import ms
 
 if TYPE_CHECKING:
     from voicecli.audio.devices.select import Direction
     from voicecli.audio.devices.selftest import Level
     from voicecli.audio.devices.stream import Stream
+    from voicecli.metrics.accuracy import Calibration
 
 # audio brings numpy, profile takes 0.1 s and rich takes 40 ms: imported by the commands only
 
@@ -44,6 +46,7 @@ class Tested(StrEnum):
 
 TestResult = tuple[dict[str, Any], list[str]]  # for JSON, and as lines of text
 _RATE, _BLOCK = 48_000, 0.02  # most hardware's own rate, so that nothing is resampled here
+_HANGOVER = 0.2  # seconds
 _LARGEST_RATE_ERROR = 2.0  # percent; converters are within 0.1
 _METER_WIDTH, _METER_FLOOR = 40, -60.0  # cells of the level meter, and the dBFS where it begins
 
@@ -79,25 +82,36 @@ def run_tests(
         bool,
         typer.Option("--loopback", help="Play chirps and find them in the microphone's sound."),
     ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="Measure how exact mouth-to-ear is: play voices of known length."
+        ),
+    ] = False,
+    virtual: Annotated[
+        bool, typer.Option("--virtual", help="Calibrate replay, which uses no devices.")
+    ] = False,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="How long to listen.")] = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Test the loudspeaker (four notes) and the microphone (speak!): level, rate and latency.
 
     With --loopback, test only the way from the loudspeaker to the microphone, unless --only is
-    given, too.
+    given, too.  So with --calibrate, which keeps the result: talk with these devices prints it.
     """
-    only = only or ([] if loopback else [*Tested])
-    tests: dict[str, Callable[[], Coroutine[Any, Any, TestResult]]] = {}
-    if Tested.SPEAKER in only:
-        tests["loudspeaker"] = partial(_test_loudspeaker, speaker)
-    if Tested.MIC in only:
-        tests["microphone"] = partial(_test_microphone, mic, seconds)
-    if loopback:
-        tests["loopback"] = partial(_test_loopback, mic, speaker)
+    if virtual and (loopback or only or not calibrate):
+        raise UsageError("--virtual goes with --calibrate alone", hint="Leave the rest out.")
+    tests: dict[str, Callable[[], Coroutine[Any, Any, TestResult]]] = {
+        "loudspeaker": partial(_test_loudspeaker, speaker),
+        "microphone": partial(_test_microphone, mic, seconds),
+        "loopback": partial(_test_loopback, mic, speaker),
+        "calibration": _calibrate_virtual if virtual else partial(_calibrate, mic, speaker),
+    }
+    only = only or ([] if loopback or calibrate else [*Tested])
+    wanted = (Tested.SPEAKER in only, Tested.MIC in only, loopback, calibrate)
     results = {}
-    for name, test in tests.items():
-        results[name], lines = clock.run(test())
+    for name in compress(tests, wanted):
+        results[name], lines = clock.run(tests[name](), virtual=virtual)
         if not as_json:
             print_text("\n".join(lines))
     if as_json:
@@ -219,6 +233,50 @@ async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | No
     else:
         advice = "speakers (cancels the echo) or off; with headphones the agent interrupts itself"
     return result, [*lines, f"  use interrupt.policy={advice}"]
+
+
+async def _calibrate(microphone_name: str | None, loudspeaker_name: str | None) -> TestResult:
+    from voicecli.audio.devices import open_loudspeaker, open_microphone, selftest
+    from voicecli.audio.devices.calibrations import save_calibration
+    from voicecli.audio.devices.selftest import CALIBRATION_VOICES as VOICES
+    from voicecli.audio.vad import create_detector
+    from voicecli.metrics.accuracy import summarize_errors
+
+    async with (
+        open_microphone(microphone_name, _RATE, _BLOCK) as microphone,
+        open_loudspeaker(loudspeaker_name, _RATE, prebuffer=0) as loudspeaker,
+    ):
+        detector = create_detector("silero", microphone.format, _HANGOVER)
+        errors = await selftest.run_calibration(microphone, loudspeaker, detector, VOICES)
+        names = microphone.name, loudspeaker.name
+    if len(errors) < VOICES / 2:
+        raise DeviceError(
+            f"the microphone heard {len(errors)} of {VOICES} voices from the loudspeaker",
+            hint="Turn both up, and put them near each other; headphones cannot be calibrated.",
+        )
+    found = summarize_errors(errors)
+    result, lines = _describe_calibration(found)
+    file = save_calibration(*names, found)
+    return result | {"kept_in": str(file)}, [*lines, f"  kept in {file}: talk prints it"]
+
+
+async def _calibrate_virtual() -> TestResult:
+    from voicecli.metrics.accuracy import VIRTUAL
+    from voicecli.pipeline.calibration import measure_virtual_error
+    from voicecli.profile import load_profile
+
+    found = await measure_virtual_error(load_profile("scripted"))
+    result, lines = _describe_calibration(found)
+    return result, [*lines, f"  replay prints ± {ms(VIRTUAL.error):.0f} ms"]
+
+
+def _describe_calibration(found: Calibration) -> TestResult:
+    error, bias = _round_ms(found.error), _round_ms(found.bias)
+    lines = [
+        f"calibration: mouth-to-ear is exact to ± {error:g} ms (95 of 100 measurements; "
+        f"n = {found.signals}, median {bias:+g} ms)"
+    ]
+    return {"error_ms": error, "bias_ms": bias, "signals": found.signals}, lines
 
 
 def _describe(noun: str, stream: Stream) -> TestResult:

@@ -137,6 +137,7 @@ class TraceCollector:
     """Collects the traces of a timeline.
 
     committed: those whose reply was committed, in order.
+    calibrated: how exact the measurements are; None if that is not known.
     recording: the one that was played, if one was.
     """
 
@@ -145,6 +146,7 @@ class TraceCollector:
         self._traces: dict[TurnId, TurnTrace] = {}
         self._speech = _SpeechTrace()
         self.recording = Recording()
+        self.calibrated: events.ErrorCalibrated | None = None
         self._glitches: list[events.AudioGlitched] = []
         self._lags: list[events.LoopLagged] = []
 
@@ -161,6 +163,8 @@ class TraceCollector:
                 trace = self.find_trace(entry.turn)
                 trace.note(entry)
                 return trace
+            case events.ErrorCalibrated():
+                self.calibrated = entry
             case events.AudioGlitched():
                 self._glitches.append(entry)
             case events.LoopLagged():

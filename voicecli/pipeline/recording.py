@@ -17,6 +17,7 @@ from voicecli.audio.vad import create_detector
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
 from voicecli.events import Warned
+from voicecli.metrics.accuracy import VIRTUAL
 from voicecli.metrics.labels import Labels
 from voicecli.metrics.voices import cut_pauses
 from voicecli.pipeline.session import Session
@@ -61,6 +62,7 @@ async def play_recording(
                 _create_look_ahead(profile, source.format, labels),
                 Amplifier(audio.sample_rate, audio.gain_db),
             )
+            session.post(VIRTUAL.make_event(clock.now()))
             for note in source.notes:
                 session.post(Warned(at=clock.now(), service="audio", text=note))
             with open_recording(folder, profile, speaker.take, session):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from math import floor
+from math import ceil, floor
 
 from voicecli.units import Seconds, ms
 
@@ -17,6 +17,12 @@ def to_ms(duration: Seconds | None) -> float | None:
 def format_ms(duration: Seconds | None, missing: str = "–") -> str:
     """Format as whole milliseconds, without the unit."""
     return missing if duration is None else f"{ms(duration):.0f}"
+
+
+def format_measured(duration: Seconds, error: Seconds | None) -> str:
+    """Format as milliseconds with their unit, and the error if it is known: "640 ms ± 8"."""
+    bar = "" if error is None else f" ± {ceil(ms(error))}"
+    return f"{format_ms(duration)} ms{bar}"
 
 
 def round_parts(parts: Mapping[str, Seconds], total: Seconds, per_second: float) -> dict[str, int]:

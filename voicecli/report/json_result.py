@@ -112,6 +112,7 @@ def encode_turn(turn: Turn, budgets: Budgets) -> dict[str, Any]:
         "said_estimated": turn.said_estimated,
         "heard_s": round(turn.heard, 6),
         "mouth_to_ear_ms": to_ms(turn.mouth_to_ear),
+        "error_ms": to_ms(turn.error),
         "stages_ms": {name: stages[name] / 1000 if name in stages else None for name in STAGES},
         "raw_ms": {name: to_ms(turn.raw.get(name)) for name in RAW},
         "over_budget": [one.metric for one in find_overruns(turn, budgets)],

@@ -22,7 +22,7 @@ from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR
 from voicecli.metrics.summary import Budgets, find_overruns
 from voicecli.metrics.turns import Turn, TurnReader
 from voicecli.pipeline.history import CUT
-from voicecli.report.format import format_ms, round_parts
+from voicecli.report.format import format_measured, format_ms, round_parts
 from voicecli.sanitize import sanitize_line
 from voicecli.timeline import Entry
 from voicecli.units import ms
@@ -121,7 +121,7 @@ def draw_stages(turn: Turn, budgets: Budgets, columns: int) -> list[list[StyledT
         return "over" if name in missed else "met" if name in limited else ""
 
     head = f"#{turn.turn} ⏱ "
-    total = StyledText(f"{format_ms(turn.mouth_to_ear)} ms", style(MOUTH_TO_EAR.name))
+    total = StyledText(format_measured(turn.mouth_to_ear, turn.error), style(MOUTH_TO_EAR.name))
     length = min(BAR_COLUMNS, max(columns - len(head) - len(total.text) - 1, 0))
     cells = round_parts(turn.stages, turn.mouth_to_ear, length / turn.mouth_to_ear)
     glyphs = cycle("█▓")
@@ -165,7 +165,7 @@ def _explain_wait(turn: Turn) -> str:
     if turn.mouth_to_ear is not None:
         parts = round_parts(turn.stages, turn.mouth_to_ear, 1000)
         terms = " + ".join(f"{name} {took}" for name, took in parts.items() if took)
-        return f"mouth-to-ear {format_ms(turn.mouth_to_ear)} ms = {terms or 0}"
+        return f"mouth-to-ear {format_measured(turn.mouth_to_ear, turn.error)} = {terms or 0}"
     unmeasured = "not measured: typed, not spoken" if turn.reason == "typed" else "not measured"
     reasons = {
         "discarded": "not answered: the user continued, and the words are in a later turn",

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import numpy as np
 import pytest
 
-from voicecli.audio.devices.selftest import find_echo, make_chirp
+from tests.support.sound_cards import running_virtual_audio  # noqa: F401
+from tests.support.virtual_audio import VirtualAudio
+from voicecli import clock
+from voicecli.audio.devices import open_loudspeaker, open_microphone
+from voicecli.audio.devices.selftest import find_echo, make_chirp, run_calibration
+from voicecli.audio.vad import create_detector
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
@@ -40,3 +47,19 @@ def test_there_is_no_echo_in_noise(seed):
 
 def test_there_is_no_echo_in_silence():
     assert find_echo(make_chirp(16_000), np.zeros(16_000, np.int16), 16_000) is None
+
+
+@pytest.mark.soundcard
+def test_calibration_finds_how_late_a_voice_is_heard(virtual_audio: VirtualAudio):
+    async def main() -> list[float]:
+        async with (
+            open_microphone(None, 48_000, 0.02) as microphone,
+            open_loudspeaker(None, 48_000, 0.0) as loudspeaker,
+        ):
+            detector = create_detector("silero", microphone.format, 0.2)
+            return await run_calibration(microphone, loudspeaker, detector, 3)
+
+    with virtual_audio.echoing(-20, 40):
+        errors = clock.run(main())
+    assert len(errors) == 3
+    assert median(errors) == pytest.approx(-0.030, abs=0.015)  # a null sink is 10 ms early

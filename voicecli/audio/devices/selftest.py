@@ -12,7 +12,10 @@ import numpy as np
 
 from voicecli import clock
 from voicecli.audio.devices import Loudspeaker, Microphone
+from voicecli.audio.interfaces import Detector
+from voicecli.audio.known_ends import make_signals
 from voicecli.audio.pcm import SampleArray, find_audible, measure_level, samples_of, to_dbfs
+from voicecli.events import SpeechEndMeasured
 from voicecli.units import AudioBlock, Samples, Seconds
 
 _NOTES = (330, 415, 494, 659)  # hertz
@@ -136,6 +139,40 @@ async def run_loopback_test(microphone: Microphone, loudspeaker: Loudspeaker) ->
     medians = [statistics.median(values) for values in zip(*measured, strict=True)] or [0.0] * 3
     path, round_trip, attenuation = medians
     return LoopbackResult(len(measured), _CHIRPS, path, round_trip, attenuation, silent)
+
+
+CALIBRATION_VOICES = 12
+_MEASURED: Seconds = 0.5  # after a voice was heard: the detector has measured its end
+
+
+async def run_calibration(
+    microphone: Microphone, loudspeaker: Loudspeaker, detector: Detector, count: int
+) -> list[Seconds]:
+    """Play voices whose ends are known; return by how much mouth-to-ear would be off for each.
+
+    detector: hears the microphone's blocks.
+
+    A voice that is not heard is left out.  The way through the air is part of the error.
+    """
+    rate = loudspeaker.format.rate
+    errors = []
+    async with aclosing(microphone.blocks()) as blocks:
+        for signal in make_signals(rate, count):
+            written_at = _write(loudspeaker, signal)
+            until = written_at + len(signal) / rate + _ECHO_TIMEOUT + _MEASURED
+            measured: list[Seconds] = []
+            async for block in blocks:
+                measured += [
+                    event.speech_end
+                    for event in detector.feed(block)
+                    if isinstance(event, SpeechEndMeasured)
+                ]
+                if block.at >= until:
+                    break
+            ended = await _wait_for_start(loudspeaker, signal) + len(signal) / rate
+            if measured:
+                errors.append(ended - measured[-1])
+    return errors
 
 
 async def _receive(blocks: AsyncIterator[AudioBlock]) -> _Received:
