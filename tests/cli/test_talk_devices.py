@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -33,6 +34,8 @@ from tests.support.sound_cards import running_virtual_audio, until  # noqa: F401
 from tests.support.virtual_audio import RATE, VirtualAudio, missing_programs
 from voicecli import models
 from voicecli.audio import echo
+from voicecli.audio.recorder import CONVERSATION
+from voicecli.timeline import RESULT, TIMELINE, load
 
 MODELS = models.find_folder()
 
@@ -227,7 +230,7 @@ def test_a_sound_system_that_has_gone_ends_it_with_the_numbers(tmp_path: Path):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in audio.environment.items():
             patch.setenv(name, value)
-        with Talk() as talk:
+        with Talk("--out", str(tmp_path / "kept")) as talk:
             talk.until("you can speak now")
             speak(audio)
             talk.until("you can speak now")
@@ -238,6 +241,11 @@ def test_a_sound_system_that_has_gone_ends_it_with_the_numbers(tmp_path: Path):
     assert "1 turn: 1 answered" in out
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+    both, rate = soundfile.read(tmp_path / "kept" / CONVERSATION, dtype="int16")
+    assert len(both) > 3 * rate  # the question and its answer
+    assert all(both[:, channel].any() for channel in (0, 1))
+    assert json.loads((tmp_path / "kept" / RESULT).read_text())["ledger"]["answered"] == 1
+    assert not load(tmp_path / "kept" / TIMELINE).torn
 
 
 # ── in a terminal, by keys ───────────────────────────────────────────────────

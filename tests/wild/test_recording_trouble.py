@@ -98,7 +98,7 @@ class RecordingCase(Case):
     attempt: object
 
 
-CASES = [
+RECORDED = [
     RecordingCase(
         KIND,
         "two sessions record into a folder at once",
@@ -128,6 +128,15 @@ CASES = [
         "whole to its last block",
         kill_the_session,
     ),
+]
+
+
+CASES = [
+    *RECORDED,
+    Case(KIND, "no room at the start", "empty files are left", "no file is left"),
+    Case(KIND, "no room for the result", "the earlier one is emptied", "the earlier one is kept"),
+    Case(KIND, "unplugged and plugged in again", "silence between", "silence between"),
+    Case(KIND, "unplugged for good", "whole to its end", "whole to its end"),  # test_talk_devices
 ]
 
 
@@ -190,7 +199,7 @@ def test_an_input_that_is_unplugged_and_comes_back_is_silence_between(tmp_path: 
     assert set(both[:, 1].tolist()) == {500}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", RECORDED, ids=lambda case: case.name)
 def test_what_was_recorded_is_kept_and_the_reason_is_said(
     tmp_path: Path, case: RecordingCase
 ) -> None:
