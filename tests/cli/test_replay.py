@@ -209,7 +209,7 @@ def test_several_utterances_are_several_turns(
     ):
         assert re.search(rf'^#{number} you +"{re.escape(said)}"$', printed, re.MULTILINE)
         assert re.search(rf'^#{number} agent "{re.escape(reply)}', printed, re.MULTILINE)
-        assert re.search(rf"^#{number} ⏱ mouth-to-ear \d+ ms = ", printed, re.MULTILINE)
+        assert re.search(rf"^#{number} ⏱ mouth-to-ear \d+ ms ± \d+ = ", printed, re.MULTILINE)
     assert "3 turns: 3 answered" in printed
 
 

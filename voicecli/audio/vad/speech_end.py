@@ -35,6 +35,7 @@ Against the labels of tests/speech, 30, 33, 36 and 40 dB gave a median error of 
 
 PEAK = 95  # percentile
 DIP: Seconds = 0.1  # the quietest such stretch of a band is its noise
+LASTING = 3  # HOPs that a sound lasts; in 1 of 36 calibrations, noise was as loud for one
 BRIDGE: Seconds = 0.08  # the closure before the burst of a final "t" or "d"
 _ENOUGH_RATE = 16_000  # hertz; of a higher rate, samples are averaged, which folds what is above
 _FULL_POWER = 32768.0**2
@@ -59,6 +60,8 @@ def measure_speech_end(
         noise = _find_noise(band[heard]) * 10 ** (above / 10)
         peak = float(np.percentile(band[voice], PEAK)) * 10 ** (-BELOW_PEAK_DB / 10)
         active |= band > max(noise, peak, _DIGITAL_SILENCE)  # at a low rate, a band is empty
+    lasting = np.convolve(active, np.ones(LASTING), "valid") == LASTING
+    active = np.convolve(lasting, np.ones(LASTING)) > 0
     end = reported
     for time in times[active & (times > reported + WINDOW / 2)]:  # before, it may be the same sound
         if time - end > BRIDGE:
