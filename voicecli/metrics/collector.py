@@ -163,12 +163,8 @@ class TraceCollector:
                 trace = self.find_trace(entry.turn)
                 trace.note(entry)
                 return trace
-            case events.ErrorCalibrated():
-                self.calibrated = entry
-            case events.AudioGlitched():
-                self._glitches.append(entry)
-            case events.LoopLagged():
-                self._lags.append(entry)
+            case events.ErrorCalibrated() | events.AudioGlitched() | events.LoopLagged():
+                self._note_conditions(entry)
             case (
                 events.RecordingResumed()
                 | events.RecordingPaused()
@@ -187,6 +183,18 @@ class TraceCollector:
                 if isinstance(entry, events.SpeechStarted) and last and not self.recording.speech:
                     last.note_speech(entry)
         return None
+
+    def _note_conditions(
+        self, entry: events.ErrorCalibrated | events.AudioGlitched | events.LoopLagged
+    ) -> None:
+        """Take what is known of how the session was measured."""
+        match entry:
+            case events.ErrorCalibrated():
+                self.calibrated = entry
+            case events.AudioGlitched():
+                self._glitches.append(entry)
+            case events.LoopLagged():
+                self._lags.append(entry)
 
     def count_xruns(self, trace: TurnTrace) -> int:
         """How often the sound card lost samples up to the reply's first sound."""
