@@ -49,7 +49,9 @@ from voicecli.report.html.page import (
     render_page,
 )
 from voicecli.report.html.pareto import Point, draw_pareto
+from voicecli.report.html.plot import draw_key
 from voicecli.report.html.turn_taking import compose_scores
+from voicecli.report.html.waterfall import name_kind
 from voicecli.report.interaction_lines import find_faults
 from voicecli.sanitize import sanitize_line
 
@@ -106,7 +108,12 @@ class CorpusPage:
             None if sweeps else compose_section("tables", "Tables", self._compose_tables()),
             compose_section("turn-taking", "Turn-taking", self._compose_scores()),
             self._compose_first(found, read_results),
-            compose_section("replays", "All replays", map(self._view.compose, read_results())),
+            compose_section(
+                "replays",
+                "All replays",
+                draw_key(*((name_kind(stage), stage) for stage in STAGES)),
+                map(self._view.compose, read_results()),
+            ),
             compose_section(
                 "counts",
                 "Counts",
