@@ -197,3 +197,38 @@ def test_times_are_of_the_session(recorded: Session, folder: Path) -> None:
     """The last word the service sent was recorded when it was received."""
     lines = [json.loads(line) for line in (folder / "stt-1.jsonl").read_text().splitlines()[1:]]
     assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
+
+
+# ── interruptions ────────────────────────────────────────────────────────────
+
+LONG = "The capital of Australia is Canberra. It was chosen as a compromise, a long time ago."
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Session, bytes]:
+    """A cassette of a conversation whose first reply is interrupted."""
+    spoken, _ = alternate_speech(0.5, 1.2, 2.5, 1.6, 1.0)
+    script = replace(SCRIPT, llm=LlmScript(says=(LONG, SAYS[1])))
+    folder = tmp_path_factory.mktemp("interrupted")
+    return folder, record(script, profile("interrupt.policy=headphones"), spoken, folder), spoken
+
+
+def test_an_interruption_is_replayed(interrupted: tuple[Path, Session, bytes]) -> None:
+    folder, recorded, spoken = interrupted
+    assert [turn.outcome for turn in recorded.turns] == ["interrupted", "answered"]
+    assert_same(recorded, play(profile("interrupt.policy=headphones"), spoken, folder))
+
+
+@pytest.mark.parametrize(("words", "told"), [(2, ""), (3, "LLM: messages[2].content was")])
+def test_the_last_words_heard_may_differ_by_two(
+    interrupted: tuple[Path, Session, bytes], tmp_path: Path, words: int, told: str
+) -> None:
+    folder, recorded, spoken = interrupted
+    heard = recorded.turns[0].said.split()
+    text = (folder / "llm.jsonl").read_text()
+    marked = [f'"{" ".join(heard[:end])} \\u2026"' for end in (len(heard), len(heard) - words)]
+    assert marked[0] in text
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "llm.jsonl").write_text(text.replace(*marked))
+    error = play(profile("interrupt.policy=headphones"), spoken, copy).error
+    assert told in str(error) if told else error is None

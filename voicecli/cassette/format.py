@@ -43,6 +43,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from voicecli.environment.files import read_file
 from voicecli.errors import InputError
 from voicecli.sanitize import sanitize_line, sanitize_short
 from voicecli.units import Seconds
@@ -51,6 +52,9 @@ FORMAT = 1
 """Raised when an earlier cassette can no longer be read."""
 
 PROGRAM = "voicecli"
+
+LARGEST = 1 << 28
+"""Bytes of a file; an hour of conversation takes about 20 MB."""
 
 SUFFIX, AUDIO_SUFFIX = ".jsonl", ".flac"
 
@@ -131,7 +135,7 @@ class Line:
 def read_lines(file: Path) -> Iterator[Line]:
     """Yield the lines of a file, the header first; raises InputError with FILE:LINE."""
     try:
-        content = file.read_bytes()
+        content = read_file(file, LARGEST)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     for number, text in enumerate(content.splitlines(), 1):

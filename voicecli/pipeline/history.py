@@ -18,11 +18,8 @@ from itertools import groupby
 
 from voicecli import events
 from voicecli.events import TurnId
-from voicecli.services.interfaces import HistorySettings, Message
+from voicecli.services.interfaces import CUT, HistorySettings, Message
 from voicecli.timeline import Entry
-
-CUT = " …"
-"""Marks a reply that was cut off, so that the LLM does not assume the rest was said."""
 
 
 @dataclass(slots=True)

@@ -21,9 +21,9 @@ from voicecli.events import CommitReply, ConnectionLost, Truncation, Warned
 from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR
 from voicecli.metrics.summary import Budgets, find_overruns
 from voicecli.metrics.turns import Turn, TurnReader
-from voicecli.pipeline.history import CUT
 from voicecli.report.format import format_measured, format_ms, round_parts
 from voicecli.sanitize import sanitize_line
+from voicecli.services.interfaces import CUT
 from voicecli.timeline import Entry
 from voicecli.units import ms
 

@@ -203,6 +203,10 @@ class LlmSettings:
     )
 
 
+CUT = " …"
+"""Marks a reply that was cut off, so that the LLM does not assume the rest was said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the prompt."""
