@@ -54,6 +54,7 @@ from voicecli.report.html.turn_taking import compose_scores
 from voicecli.report.html.waterfall import name_kind
 from voicecli.report.interaction_lines import find_faults
 from voicecli.sanitize import sanitize_line
+from voicecli.units import Seconds
 
 MOST_SHOWN = 8
 """Units that are shown first and in full: most mistakes in turn-taking, then the slowest."""
@@ -100,7 +101,7 @@ class CorpusPage:
             found.note(result)
         sweeps = measure_sweeps(self.tally)
         content = [
-            compose_facts(dict(self._list_facts())),
+            compose_facts(dict(self._list_facts(found.error))),
             compose_verdicts([(one.met, self._describe_check(one)) for one in self.checks]),
             [_compose_sweep(sweep, f"sweep-{n}") for n, sweep in enumerate(sweeps, 1)],
             compose_section("latency", "Mouth-to-ear", self._compose_latency(found)),
@@ -124,7 +125,7 @@ class CorpusPage:
         ]
         return render_page(self.name, " · ".join(map(sanitize_line, self.conditions)), content)
 
-    def _list_facts(self) -> Iterator[tuple[str, Node]]:
+    def _list_facts(self, error: Seconds | None) -> Iterator[tuple[str, Node]]:
         whole = self.tally.whole
         several = len(self.tally.variants) > 1  # a percentile over two profiles means nothing
         swept = bool(measure_sweeps(self.tally))
@@ -132,7 +133,7 @@ class CorpusPage:
             spread = self.tally.variants[name].summarize().distributions[MOUTH_TO_EAR.name]
             p50 = f"{format_ms(spread.p50)} ms" if spread.n else "–"
             yield f"P50, {self._name_variant(name)}", [p50, small[f"n = {spread.n}"]]
-        facts = list(list_facts(whole.summarize(), whole.usage, whole.unreliable))
+        facts = list(list_facts(whole.summarize(), whole.usage, whole.unreliable, error))
         yield from facts[2 if several else 0 :]
         variants = format_count(len(self.tally.variants), "settings" if swept else "profiles")
         failed = f", {whole.failed} failed" if whole.failed else ""
@@ -238,12 +239,14 @@ class _Digest:
     values: mouth-to-ear of every measured turn by variant, in milliseconds.
     budgets: of the last one.
     over: how many turns missed the budget of a metric.
+    error: the largest of a value.
     """
 
     values: dict[str, list[float]] = field(default_factory=dict)
     budgets: Budgets | None = None
     over: Counter[str] = field(default_factory=Counter)
     measured: int = 0
+    error: Seconds | None = None
     drafted: bool = False
     _stages: Counter[str] = field(default_factory=Counter)
     _ranks: list[tuple[int, float, str]] = field(default_factory=list)
@@ -262,6 +265,8 @@ class _Digest:
             if (total := turn["mouth_to_ear_ms"]) is not None:
                 values.append(total)
                 slowest = max(slowest, total)
+                if (error := turn.get("error_ms")) is not None:
+                    self.error = max(self.error or 0.0, error / 1000)
                 self.measured += 1
                 self.drafted = self.drafted or turn["drafted"]
                 self._stages.update({name: one or 0.0 for name, one in turn["stages_ms"].items()})

@@ -14,7 +14,7 @@ from voicecli.corpus.label_file import load_labels
 from voicecli.corpus.unit import Unit, UnitResult
 from voicecli.metrics.stages import MOUTH_TO_EAR
 from voicecli.profile import restore_profile
-from voicecli.report.format import format_count, format_ms
+from voicecli.report.format import format_count, format_measured, format_ms
 from voicecli.report.html.conversation import read_conversation
 from voicecli.report.html.turn_taking import compose_faults
 from voicecli.report.html.waterfall import draw_bar
@@ -92,13 +92,18 @@ def _compose_turn(turn: Mapping[str, Any], slowest: float) -> Element:
             b[f"#{turn['turn']}"],
             span[
                 draw_bar(turn, slowest) if total else None,
-                f"{total:.0f} ms" if total else "not measured",
+                _format_total(turn) if total else "not measured",
                 span(".note")[" · ", sanitize_line(" · ".join(notes))],
             ],
         ],
         div[b["user"], span(dir="auto")[sanitize_line(turn["user_text"])]],
         div[b["agent"], span(dir="auto")[sanitize_line(turn["said"]) or "–"]],
     ]
+
+
+def _format_total(turn: Mapping[str, Any]) -> str:
+    error = turn.get("error_ms")
+    return format_measured(turn["mouth_to_ear_ms"] / 1000, None if error is None else error / 1000)
 
 
 def _describe(result: UnitResult) -> Iterator[str]:

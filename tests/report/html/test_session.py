@@ -15,6 +15,7 @@ import soundfile
 
 from tests.support.timelines import NASTY, Exchange
 from voicecli.errors import InputError
+from voicecli.events import ErrorCalibrated
 from voicecli.metrics.labels import Span
 from voicecli.profile import load_profile
 from voicecli.report.html.conversation import OPEN_TURNS, Conversation
@@ -79,6 +80,13 @@ def test_numbers_come_with_their_conditions() -> None:
     assert "mouth-to-ear, P95 withheld n = 1, 20 needed" in text
     assert "turns 1 1 answered cut-offs 0 of 1 turn no reply 0 of 1 turn" in text
     assert "virtual time" in text
+
+
+def test_the_error_of_the_measurement_is_beside_it() -> None:
+    calibrated = ErrorCalibrated(at=0.0, error=0.0081, signals=20)
+    text = Reader(page_of([calibrated, *Exchange().entries()]).render()).text
+    assert "mouth-to-ear, P50 726 ms n = 1, each ± 9 ms" in text
+    assert "#1 726 ms ± 9 answered" in text
 
 
 def test_a_turn_without_measurement_is_told_too() -> None:

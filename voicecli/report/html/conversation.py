@@ -27,6 +27,7 @@ from voicecli.audio.recorder import CONVERSATION
 from voicecli.metrics.labels import Labels, Span
 from voicecli.metrics.recording import Recording as PlayedRecording
 from voicecli.metrics.turns import Turn
+from voicecli.report.format import format_measured
 from voicecli.report.html.marks import Mark, list_marks
 from voicecli.report.html.recording import MOST_SOUND, Recording, read_recording
 from voicecli.report.html.waterfall import draw_waterfall
@@ -110,12 +111,15 @@ class Conversation:
         prefix: str,
     ) -> Element:
         total = encoded["mouth_to_ear_ms"]
+        shown = "not measured"
+        if turn.mouth_to_ear:
+            shown = format_measured(turn.mouth_to_ear, turn.error)
         marks = list_turn_marks(turn, self.measured.profile.budgets)
         play = button(type="button", data_at=f"{at:.2f}")["▶ play"] if at is not None else None
         return details(".turn", id=f"{prefix}turn-{turn.turn}", open=is_open, data_print=True)[
             summary[
                 b[f"#{turn.turn}"],
-                span(".total")[f"{total:.0f} ms" if total else "not measured"],
+                span(".total")[shown],
                 span[turn.outcome],
                 span(".note")[" · ".join(marks)],
                 play,

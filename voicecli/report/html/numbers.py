@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from htpy import Element, Node, fragment, li, p, small, span, ul
@@ -22,11 +23,21 @@ Predicted = Mapping[str, Any]
 """The prediction of a saved probe."""
 
 
-def list_facts(summary: Summary, usage: SessionUsage, doubted: int) -> Iterator[tuple[str, Node]]:
-    """Yield what matters most, each with its conditions; ``doubted``: turns not reliable."""
+def list_facts(
+    summary: Summary, usage: SessionUsage, doubted: int, error: Seconds | None = None
+) -> Iterator[tuple[str, Node]]:
+    """Yield what matters most, each with its conditions.
+
+    doubted: turns that are not reliable.
+    error: of a value of mouth-to-ear; None where it is not known.
+    """
     found = summary.distributions[MOUTH_TO_EAR.name]
     count = f"n = {found.n}"
-    yield "mouth-to-ear, P50", [f"{format_ms(found.p50)} ms" if found.n else "–", small[count]]
+    exact = f", each ± {ceil(ms(error))} ms" if error is not None and found.n else ""
+    yield (
+        "mouth-to-ear, P50",
+        [f"{format_ms(found.p50)} ms" if found.n else "–", small[f"{count}{exact}"]],
+    )
     if found.p95 is None:
         yield "mouth-to-ear, P95", ["withheld", small[f"{count}, {MIN_COUNT['p95']} needed"]]
     else:

@@ -58,10 +58,11 @@ class SessionPage:
         found = conversation.measured
         turns = [turn for turn in conversation.encode_turns() if turn["mouth_to_ear_ms"]]
         doubted = sum(bool(turn.unreliable) for turn in found.turns)
+        error = max((turn.error for turn in found.turns if turn.error is not None), default=None)
         recording = conversation.compose_recording()
         cost = p(".note")[format_cost(found.cost)]
         content = div(data_session=True)[
-            compose_facts(dict(list_facts(found.summary, found.usage, doubted))),
+            compose_facts(dict(list_facts(found.summary, found.usage, doubted, error))),
             compose_verdicts(self.verdicts),
             compose_section("recording", "Recording", recording) if recording else None,
             compose_section("latency", "Mouth-to-ear", self._compose_latency(turns)),
