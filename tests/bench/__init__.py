@@ -16,6 +16,8 @@ load       CPU, memory and loop lag of 1 to 64 conversations in one process, wit
 startup    the time to --help, and of replay and talk to the first audio sent.
 local      the embedded stack: recorded sentences, and 40 questions in one conversation.  Real time,
            six minutes; needs the extra `local` and the models.
+corpus     memory over 2,000 recordings in virtual time, ten minutes; mouth-to-ear of 1, 8 and 16
+           sessions side by side in one process, in real time, three minutes.
 devices    talk through a virtual microphone and loudspeaker, both recorded: printed against
            recorded mouth-to-ear, barge-in, false alarms, echo.  15 minutes; needs PulseAudio.
 soak       the same for half an hour: memory, drift of the recorded channels, xruns.

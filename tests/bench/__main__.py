@@ -12,7 +12,7 @@ from tests.bench.table import machine
 from tests.support import ROOT
 from voicecli.errors import suggest
 
-PARTS = ("waiting", "fast", "overhead", "load", "startup", "local", "devices", "soak")
+PARTS = ("waiting", "fast", "overhead", "load", "startup", "local", "corpus", "devices", "soak")
 DEFAULT = PARTS[:5]
 FILE = ROOT / "bench.json"
 

@@ -175,7 +175,7 @@ async def _measure(n: int, rate: int, end_model: str, endpoints: Endpoints) -> d
         began, cpu = clock.now(), _cpu()
         await asyncio.sleep(WINDOW)
         took, used = clock.now() - began, _cpu() - cpu
-        memory = _rss()
+        memory = read_memory()
         watching.cancel()
         for task in held:
             task.cancel()
@@ -231,7 +231,7 @@ def _cpu() -> Seconds:
     return used.ru_utime + used.ru_stime
 
 
-def _rss() -> float:
+def read_memory() -> float:
     """Return the resident memory in megabytes."""
     with open("/proc/self/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize() / 2**20

@@ -40,8 +40,8 @@ MAX_ATTEMPTS = 3
 """How often a unit is measured while the event loop is too late for its turns."""
 
 MAX_SESSIONS, FIRST_SESSIONS = 32, 4
-"""Side by side, at most and to begin with, where the command line does not say how many.  On one
-core of a virtual machine 32 sessions of 16 kHz take 25 %; see tests/bench."""
+"""Side by side, at most and to begin with, where the command line does not say how many.  With the
+scripted services in the same process one core carried 8, and not 16; see tests/bench/corpus.py."""
 
 BUG, IO_FAILED = 70, 74
 """EX_SOFTWARE and EX_IOERR of sysexits.h: exit codes of errors that have none of their own."""

@@ -50,7 +50,7 @@ def format_corpus(tally: CorpusTally) -> list[str]:
     lines = []
     for table in list_tables(tally):
         lines += ["", *format_table([table.heads, *table.rows]), *filter(None, [table.note])]
-    return [*lines, LEGEND]
+    return [*lines, LEGEND] if lines else []
 
 
 def list_tables(tally: CorpusTally, most: int = MAX_ROWS) -> list[Table]:
