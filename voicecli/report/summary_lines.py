@@ -45,7 +45,7 @@ def format_summary(
         *_format_endpointing(usage, summary),
         *([_USERS[user]] if user else []),
         *_format_usage(usage),
-        *_format_error(turns),
+        *_format_accuracy(turns),
         *_format_doubts(turns),
         format_cost(cost),
         *format_interaction(interaction),
@@ -122,12 +122,12 @@ def _format_usage(usage: SessionUsage) -> list[str]:
     return [f"{name}: {format_counts(one)}" for name, one in groups.items() if any(one.values())]
 
 
-def _format_error(turns: Sequence[Turn]) -> list[str]:
+def _format_accuracy(turns: Sequence[Turn]) -> list[str]:
     errors = [turn.error for turn in turns if turn.error is not None]
     if not errors:
         return []
     bar = format_ms(max(errors))
-    return [f"error: 95 of 100 values of {MOUTH_TO_EAR.name} are exact to ± {bar} ms"]
+    return [f"accuracy: {MOUTH_TO_EAR.name} ± {bar} ms (95 of 100 values)"]
 
 
 def _format_doubts(turns: Sequence[Turn]) -> list[str]:
