@@ -90,7 +90,7 @@ def _plan(folder: Path, recordings: Sequence[Path], **conditions: Any) -> tuple[
 
 def _measure_memory(folder: Path) -> dict[int, float]:
     """Replay RECORDINGS short recordings, each another one; return the memory after some."""
-    pcm, _ = alternate_speech(0.2, 0.6, 0.1)
+    pcm, _ = alternate_speech(0.2, 0.6, 1.2)
     paths = []
     for number in range(RECORDINGS):
         samples = samples_of(pcm).copy()

@@ -250,3 +250,34 @@ def test_a_process_that_ends_fails_its_unit(monkeypatch: pytest.MonkeyPatch) -> 
     with WorkerPool(plan(["1.wav"], repeats=2), None, 2) as pool:
         failures = [one.failure for one in pool]
     assert [one and one.kind for one in failures] == ["ChildProcessError"] * 2
+
+
+def test_a_sweep_is_compared_with_timers(capfd: pytest.CaptureFixture[str]) -> None:
+    sweep = ("--sweep", "turn.commit_ms.complete=300,900")
+    names = ("replay", "1.wav", *FAST, "--set", "turn.detect=vad", *sweep, "--json")
+    (found,) = run_json(capfd, *names)["sweeps"]
+    waits = {one["name"]: one["latency_ms"] for one in found["points"]}
+    assert list(waits) == [
+        "turn.commit_ms.complete=300",
+        "turn.commit_ms.complete=900",
+        *(f"timer of {wait} ms" for wait in (300, 600, 1000, 1600)),
+    ]
+    assert waits["turn.commit_ms.complete=900"] == pytest.approx(900, abs=25)  # a block of sound
+    assert waits["timer of 1600 ms"] == pytest.approx(1600, abs=25)
+    assert not any(one["recommended"] for one in found["points"])  # of one turn, no rate
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sweep", "turn.commit_ms.complete=300,900"), "matters only with turn.detect: vad"),
+        (("--sweep", "turn.draft=off,of"), "--sweep turn.draft: turn.draft"),
+        (("--sweep", "turn.drafts=a,b"), "--sweep turn.drafts: "),
+        (("--sweep", "tts.speed=1,1.1", "--expect", "no_reply==0"), "not for a sweep"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused(
+    capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert run(("replay", "1.wav", *FAST, *arguments)) == 2
+    assert message in capfd.readouterr().err
