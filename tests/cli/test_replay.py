@@ -274,7 +274,7 @@ def test_out_holds_all_of_a_conversation(
     out = home / "deep" / "out"
     assert "kept in deep/out: " in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == [
-        *("conversation.wav", "reply.wav", "result.json", "timeline.jsonl")
+        *("conversation.wav", "labels.yaml", "reply.wav", "result.json", "timeline.jsonl")
     ]
     for path in out.iterdir():
         content = path.read_bytes()
@@ -348,7 +348,7 @@ def test_a_start_that_fails_keeps_the_earlier_session(
     """No key, or nobody who answers."""
     assert replay(REAL, *FAST, "--out", "out") == 0
     before = {file.name: file.read_bytes() for file in (home / "out").iterdir()}
-    assert len(before) == 4
+    assert len(before) == 5
     if base_url is not None:
         monkeypatch.setenv("DEEPGRAM_BASE_URL", base_url)
         monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
