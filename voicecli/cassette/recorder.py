@@ -27,7 +27,7 @@ from voicecli.cassette.format import (
 )
 from voicecli.cassette.levels import LevelMeter, WholeSamples, encode_levels
 from voicecli.errors import InputError, UsageError
-from voicecli.sanitize import redact_secrets
+from voicecli.sanitize import create_redactor
 from voicecli.services.recording import RequestTape, ServiceRecorder, SocketTape
 from voicecli.units import SAMPLE_SIZE, Seconds
 
@@ -35,6 +35,9 @@ MICROSECONDS = 6
 """Digits of a time."""
 
 T = TypeVar("T")
+
+Redact = Callable[[str], str]
+"""Replaces what looks like a secret."""
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -98,28 +101,29 @@ class Recorder(ServiceRecorder):
         self._stack = ExitStack()
         self._sockets = dict.fromkeys(("stt", "tts"), 0)
         self._requests = 0
+        self._redact = create_redactor()
         self._llm: _Lines | None = None
 
     @override
     def record_socket(self, service: str, path: str) -> SocketTape:
         self._sockets[service] += 1
         name = f"{service}-{self._sockets[service]}"
-        path = redact_secrets(path)
+        path = self._redact(path)
         rate = find_rate(path)
         lines, audio = self._open(name, service, path, rate), None
         if self._audio and rate is not None:
             audio = self.attempt(partial(self._open_audio, name, rate))
-        return _RecordedSocket(lines, service, rate or 1, audio)
+        return _RecordedSocket(lines, self._redact, service, rate or 1, audio)
 
     @override
     def record_request(self, method: str, path: str, body: bytes) -> RequestTape:
         if self._llm is None:
             self._llm = self._open("llm", "llm", None, None)
         self._requests += 1
-        text = redact_secrets(body.decode(errors="surrogateescape"))
-        path = redact_secrets(path)
+        text = self._redact(body.decode(errors="surrogateescape"))
+        path = self._redact(path)
         self._llm.write(request=self._requests, method=method, path=path, body=parse_text(text))
-        return _RecordedRequest(self._llm, self._requests)
+        return _RecordedRequest(self._llm, self._redact, self._requests)
 
     def close(self) -> None:
         """Complete the files."""
@@ -181,9 +185,15 @@ class _RecordedSocket(SocketTape):
     """
 
     def __init__(
-        self, lines: _Lines, service: str, rate: int, audio: soundfile.SoundFile | None
+        self,
+        lines: _Lines,
+        redact: Redact,
+        service: str,
+        rate: int,
+        audio: soundfile.SoundFile | None,
     ) -> None:
         self._lines = lines
+        self._redact = redact
         self._listens = service == "stt"
         self._rate = rate
         self._audio = audio
@@ -195,19 +205,19 @@ class _RecordedSocket(SocketTape):
     @override
     def opened(self, headers: Mapping[str, str]) -> None:
         took, self._sent_at = clock.now() - self._sent_at, clock.now()
-        request_id = redact_secrets(headers.get("dg-request-id", ""))
+        request_id = self._redact(headers.get("dg-request-id", ""))
         self._lines.write(opened=round(took, MICROSECONDS), request_id=request_id)
 
     @override
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        shown = {name: redact_secrets(value) for name, value in headers.items()}
-        text = redact_secrets(body.decode(errors="surrogateescape"))
+        shown = {name: self._redact(value) for name, value in headers.items()}
+        text = self._redact(body.decode(errors="surrogateescape"))
         self._lines.write(refused=status, headers=shown, body=text)
 
     @override
     def sent(self, message: str | bytes) -> None:
         if isinstance(message, str):
-            self._lines.write(sent=parse_text(redact_secrets(message)), **self._find_position())
+            self._lines.write(sent=parse_text(self._redact(message)), **self._find_position())
             return
         self._sent += len(message)
         self._sent_at = clock.now()
@@ -220,7 +230,7 @@ class _RecordedSocket(SocketTape):
         if isinstance(message, str) or self._listens:
             text = message if isinstance(message, str) else message.decode(errors="surrogateescape")
             self._samples.restart()
-            self._lines.write(got=parse_text(redact_secrets(text)), **self._find_position(True))
+            self._lines.write(got=parse_text(self._redact(text)), **self._find_position(True))
             return
         pcm = self._samples.feed(message)
         levels = "" if self._audio is not None else encode_levels(samples_of(pcm), self._rate)
@@ -230,7 +240,7 @@ class _RecordedSocket(SocketTape):
     @override
     def closed(self, code: int, reason: str, *, by_service: bool) -> None:
         by = "service" if by_service else "program"
-        reason = redact_secrets(reason)
+        reason = self._redact(reason)
         self._lines.write(closed=code, reason=reason, by=by, **self._find_position(True))
 
     def _find_position(self, with_delay: bool = False) -> dict[str, Seconds]:
@@ -252,17 +262,18 @@ class _RecordedRequest(RequestTape):
     """Writes one request to the LLM."""
 
     lines: _Lines
+    redact: Redact
     number: int
     over: bool = False
 
     @override
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        shown = {name: redact_secrets(value) for name, value in headers.items()}
+        shown = {name: self.redact(value) for name, value in headers.items()}
         self.lines.write(answer=self.number, status=status, headers=shown)
 
     @override
     def received(self, data: bytes) -> None:
-        text = redact_secrets(data.decode(errors="surrogateescape"))
+        text = self.redact(data.decode(errors="surrogateescape"))
         self.lines.write(answer=self.number, data=text)
 
     @override
