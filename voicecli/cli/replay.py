@@ -125,6 +125,7 @@ def replay(
         _refuse_for_several(
             {
                 "--record-services": record_services,
+                "--record-audio": record_audio or None,
                 "--services": services,
                 "--labels": labels,
             }
