@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voicecli.corpus.label_file import (
@@ -247,6 +247,12 @@ def labels(draw: st.DrawFn) -> Labels:
     return Labels(spans=tuple(found), channel=draw(st.none() | st.integers(0, 63)))
 
 
+NEXT_LINE = Labels(
+    spans=(Span(start=1.0, end=2.0, kind="turn", expect="respond", text="ä\x85\u2028"),)
+)
+
+
+@example(NEXT_LINE, ".labels.yaml")
 @given(labels(), st.sampled_from([".labels.yaml", ".labels.json"]))
 def test_what_is_written_is_read_again(tmp_path_factory, written: Labels, suffix: str):
     file = tmp_path_factory.getbasetemp() / f"x{suffix}"

@@ -301,7 +301,9 @@ def _list_values(span: Span) -> dict[str, Any]:
 
 
 def _dump_yaml(values: dict[str, Any], *, flow: bool = False) -> str:
+    # PyYAML writes a next-line character as it is, and reads it as a space.
+    readable = "\x85" not in "".join(map(str, values.values()))
     text: str = yaml.safe_dump(
-        values, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=inf
+        values, default_flow_style=flow, sort_keys=False, allow_unicode=readable, width=inf
     )
     return text
