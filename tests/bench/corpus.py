@@ -28,7 +28,7 @@ RECORDINGS = 2000
 SETTLED = 20
 """Recordings after which memory counts."""
 
-MOST_GROWTH = 8.0
+MOST_GROWTH = 10.0
 """Megabytes from then to the end."""
 
 COUNTS = (1, 8, 16)
