@@ -54,7 +54,7 @@ def record(
     session = Session()
 
     async def main() -> None:
-        with open_recorder(folder, audio=audio) as recorder:
+        with open_recorder(folder, keep_audio=audio) as recorder:
             async with serve(create_scripted_engines(script), faults=script.faults) as standin:
                 services = Services(profile=profile, standin=standin, environ={}, recorder=recorder)
                 await session.hold(profile, services, spoken)

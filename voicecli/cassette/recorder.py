@@ -57,14 +57,14 @@ def check_folder(folder: Path, *, replace: bool) -> None:
 
 
 @contextmanager
-def open_recorder(folder: Path, *, audio: bool = False) -> Iterator[Recorder]:
+def open_recorder(folder: Path, *, keep_audio: bool = False) -> Iterator[Recorder]:
     """Record into ``folder``, in the place of an earlier cassette.
 
-    audio: whether to keep what is said to the STT and by the TTS, as FLAC.
+    keep_audio: whether to keep what is said to the STT and by the TTS, as FLAC.
 
     Raises UsageError if it cannot be written, and at the end if something was not.
     """
-    recorder = Recorder(folder, audio=audio)
+    recorder = Recorder(folder, keep_audio=keep_audio)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in find_files(folder):
@@ -94,10 +94,10 @@ class Recorder(ServiceRecorder):
     failure: why nothing more is written; None while all is well.
     """
 
-    def __init__(self, folder: Path, *, audio: bool) -> None:
+    def __init__(self, folder: Path, *, keep_audio: bool) -> None:
         self.failure: Exception | None = None
         self._folder = folder
-        self._audio = audio
+        self._audio = keep_audio
         self._stack = ExitStack()
         self._sockets = dict.fromkeys(("stt", "tts"), 0)
         self._requests = 0

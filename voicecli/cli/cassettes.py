@@ -56,7 +56,7 @@ class CassetteUse:
             if self.folder is not None:
                 from voicecli.cassette.recorder import open_recorder
 
-                recorder = stack.enter_context(open_recorder(self.folder, audio=self.audio))
+                recorder = stack.enter_context(open_recorder(self.folder, keep_audio=self.audio))
             async with open_services(
                 profile, recorder=recorder, cassette=self.cassette
             ) as services:
