@@ -577,7 +577,7 @@ LOCAL = ("--profile", "local", "--set", "llm.max_tokens=20")
 
 
 def transcripts() -> dict[str, str]:
-    rows = re.findall(r"^\| (\S+\.wav) \| (.+) \|$", (SPEECH / "README.md").read_text(), re.M)
+    rows = re.findall(r"^\| (\S+\.wav) \| ([^|]+) \|", (SPEECH / "README.md").read_text(), re.M)
     return dict(rows)
 
 

@@ -35,6 +35,7 @@ from tests.support.virtual_audio import RATE, VirtualAudio, missing_programs
 from voicecli import models
 from voicecli.audio import echo
 from voicecli.audio.recorder import CONVERSATION
+from voicecli.events import ReplyFinished
 from voicecli.timeline import RESULT, TIMELINE, load
 
 MODELS = models.find_folder()
@@ -242,10 +243,12 @@ def test_a_sound_system_that_has_gone_ends_it_with_the_numbers(tmp_path: Path):
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     both, rate = soundfile.read(tmp_path / "kept" / CONVERSATION, dtype="int16")
-    assert len(both) > 3 * rate  # the question and its answer
+    saved = load(tmp_path / "kept" / TIMELINE)
+    assert not saved.torn
+    (finished,) = (one for one in saved.timeline if isinstance(one, ReplyFinished))
+    assert len(both) / rate > finished.at - 0.1  # the question and its answer, but for a block
     assert all(both[:, channel].any() for channel in (0, 1))
     assert json.loads((tmp_path / "kept" / RESULT).read_text())["ledger"]["answered"] == 1
-    assert not load(tmp_path / "kept" / TIMELINE).torn
 
 
 # ── in a terminal, by keys ───────────────────────────────────────────────────

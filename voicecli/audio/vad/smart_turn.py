@@ -47,6 +47,9 @@ class SmartTurn:
         # one thread is the caller's own: no thread pool is created; two were slower
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        # Without AVX-512 VNNI, sums of 8-bit products would saturate: 0.83 instead of 0.98
+        # for a finished sentence (librivox-0920, AMD EPYC).
+        options.add_session_config_entry("session.x64quantprecision", "1")
         self._session: Any = onnxruntime.InferenceSession(
             str(file), options, providers=["CPUExecutionProvider"]
         )
