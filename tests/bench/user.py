@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from tests.support.recorded_voice import make_room_noise, take_voice
 from voicecli import clock
+from voicecli.audio.interfaces import Source
 from voicecli.audio.pcm import samples_of
 from voicecli.events import (
     CommitReply,
@@ -86,7 +87,7 @@ class Said:
         return self.heard is not None and self.heard < self.end
 
 
-class User:
+class User(Source):
     """An audio source that follows the timeline to know when the agent speaks."""
 
     estimated = False
