@@ -60,9 +60,11 @@ def format_score(one: Score) -> list[str]:
     """Return the name of a metric, the events behind it, and its value."""
     name, found = one.metric.name, one.distribution
     if found is not None:
+        if not found.n:
+            return [name, "0", ""]
         return [name, str(found.n), f"P50 {format_ms(found.p50)}, max {format_ms(found.max)} ms"]
     if one.metric.unit == "s":
-        return [name, "", f"{one.value:.1f} s"]
+        return [name, "", f"{one.value:.1f} s" if one.value is not None else ""]
     events = f"{one.hits} of {one.n}"
     if one.metric.unit == "count":
         return [name, events, ""]
