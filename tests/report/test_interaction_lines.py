@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from voicecli.metrics.interaction import InteractionTally
+from voicecli.metrics.interaction import INTERACTION_METRICS, InteractionTally
 from voicecli.metrics.summary import score
 from voicecli.report.interaction_lines import format_score
 
 
 def test_a_metric_without_events_has_no_value():
     """A table of several profiles has a cell for each metric that one of them has."""
-    cells = {name: format_score(one) for name, one in score(InteractionTally()).items()}
+    tally = InteractionTally()
+    tally.unscorable |= dict.fromkeys(INTERACTION_METRICS, "nothing is labelled")
+    cells = {name: format_score(one) for name, one in score(tally).items()}
     assert set(cells) == {row[0] for row in cells.values()}
     assert cells["dead_air_s"][1:] == ["", ""]
     assert cells["stop_ms"][1:] == ["0", ""]
