@@ -27,15 +27,19 @@ Sound = NDArray[np.int16]
 
 
 class Agent:
-    """A loudspeaker that played ``sound``, and silence after it; asked in order, without a gap."""
+    """A loudspeaker that played ``sound`` from ``at`` on, and silence after it.
 
-    def __init__(self, sound: Sound, rate: int) -> None:
+    It is asked in order, without a gap.
+    """
+
+    def __init__(self, sound: Sound, rate: int, at: float = 0.0) -> None:
         self._sound = sound
         self._rate = rate
+        self._at = at
         self._asked = 0
 
     def __call__(self, start: float, count: int) -> Sound:
-        assert round(start * self._rate) == self._asked
+        assert round((start - self._at) * self._rate) == self._asked
         self._asked += count
         part = self._sound[self._asked - count : self._asked]
         return np.pad(part, (0, count - len(part)))
@@ -101,23 +105,30 @@ def test_user_and_agent_are_in_line(
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.tuples(st.integers(2, 3000), st.integers(1, 40)), min_size=1, max_size=6))
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(2, 3000)), min_size=1, max_size=6),
+    st.floats(-10, 90_000),
+)
 def test_gaps_between_blocks_are_silence(
-    tmp_path_factory: pytest.TempPathFactory, runs: list[tuple[int, int]]
+    tmp_path_factory: pytest.TempPathFactory, runs: list[tuple[int, int]], start: float
 ) -> None:
-    """Milliseconds without a block, then so many blocks."""
+    """So many blocks, then milliseconds without one; whenever the session begins."""
     folder, rate = tmp_path_factory.mktemp("out"), 16_000
-    wanted = silence(0)
-    with Recorder(folder, rate, agent=Agent(silence(0), rate), user_rate=rate) as recorder:
-        for gap, count in runs:
-            wanted = np.concatenate([wanted, silence(gap * 16)])
+    agent, wanted = np.arange(rate, dtype=np.int16), silence(0)
+    played = Agent(agent, rate, start)
+    with Recorder(folder, rate, agent=played, user_rate=rate) as recorder:
+        assert recorder.start is None
+        for count, gap in runs:
             sound = np.full(count * 320, 1000, np.int16)
-            for one in blocks(sound, rate, at=len(wanted) / rate):
+            for one in blocks(sound, rate, at=start + len(wanted) / rate):
                 recorder.add_user(one)
-            wanted = np.concatenate([wanted, sound])
+            wanted = np.concatenate([wanted, sound, silence(gap * 16)])
+        assert recorder.start == start
     left, right = recorded(folder)
-    assert left.tolist() == wanted.tolist()
-    assert not right.any()
+    assert left.tolist() == wanted[: -gap * 16].tolist()
+    common = min(len(agent), len(right))
+    assert (right[:common] == agent[:common]).all()
+    assert not right[common:].any()
 
 
 @pytest.mark.parametrize("ppm", [-200, -50, 50, 200])

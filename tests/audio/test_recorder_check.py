@@ -77,14 +77,21 @@ def conversations(draw: st.DrawFn) -> tuple[list[Spoken], list[Spoken], list[Tur
 
 
 @settings(deadline=None, max_examples=30)
-@given(conversations())
+@given(conversations(), st.floats(0, 90_000))
 def test_true_stamps_agree(
     tmp_path_factory: pytest.TempPathFactory,
     said: tuple[list[Spoken], list[Spoken], list[Turn]],
+    start: float,
 ) -> None:
+    """Also where the session's clock had run for a while when the recording began."""
     user, agent, turns = said
     path = recording(tmp_path_factory.mktemp("out") / "c.wav", user, agent)
     assert check_recording(turns, path) == turns
+    later = []
+    for one in turns:
+        assert one.heard_at is not None
+        later.append(replace(one, at=start + one.at, heard_at=start + one.heard_at))
+    assert check_recording(later, path, start) == later
 
 
 @settings(deadline=None, max_examples=30)

@@ -1,7 +1,7 @@
 """Records a conversation, and measures mouth-to-ear again from the recording.
 
-``conversation.wav`` holds the user on the left and the agent on the right, each where it sounded on
-the session's clock; ``reply.wav`` the agent alone, long silences shortened.  The files are written
+``conversation.wav`` holds the user on the left and the agent on the right, from the microphone's
+first sample on; ``reply.wav`` the agent alone, long silences shortened.  The files are written
 during the conversation and are valid at any moment, however the program ends.
 """
 
@@ -54,8 +54,9 @@ class Recorder:
     agent: is asked for what the loudspeaker played, once and in order.
     longest: frames after which nothing more is recorded.
 
-    An earlier recording in the folder is replaced.  Raises UsageError when the folder cannot be
-    written to; a later failure to write is raised at the end, so that it does not end the
+    Positions count from the first block's first sample: a session may begin long after time 0 of
+    its clock.  An earlier recording in the folder is replaced.  Raises UsageError when the folder
+    cannot be written to; a later failure to write is raised at the end, so that it does not end the
     conversation.
     """
 
@@ -68,6 +69,7 @@ class Recorder:
 
     def __post_init__(self) -> None:
         self._format = AudioFormat(self.rate)
+        self._start: Seconds | None = None
         self._user = np.zeros(0, np.int16)
         self._position: Samples = 0  # of the first sample of self._user
         self._run_end: Seconds = -inf  # of blocks without a gap
@@ -76,6 +78,11 @@ class Recorder:
         self._quiet: Samples | None = None  # silence at the agent's end; None before any sound
         self._failure: OSError | None = None
         self._lock = ExitStack()
+
+    @property
+    def start(self) -> Seconds | None:
+        """When the first sample was at the microphone; None before it came."""
+        return self._start
 
     @property
     def failure(self) -> UsageError | None:
@@ -117,19 +124,21 @@ class Recorder:
     def add_user(self, block: AudioBlock) -> None:
         """Add a block of the microphone; a gap since the last one becomes silence."""
         samples = samples_of(block.pcm)
+        if self._start is None:
+            self._start = block.at
         if abs(block.at - self._run_end) > DRIFT:
-            self._begin_run(block.at)
+            self._begin_run(block.at, self._start)
         self._run_end += len(samples) / self.user_rate
         self._append(self._resampler.feed(samples))
         if len(self._user) >= self._format.samples(WRITE_LENGTH):
             self._write(len(self._user))
 
-    def _begin_run(self, at: Seconds) -> None:
+    def _begin_run(self, at: Seconds, start: Seconds) -> None:
         """Place what comes next at ``at``, whatever there was before."""
         self._append(self._resampler.flush())
         self._resampler = Resampler(self.user_rate, self.rate)
         self._run_end = at
-        gap = self._format.samples(at) - self._position - len(self._user)
+        gap = self._format.samples(at - start) - self._position - len(self._user)
         self._overlap = max(0, -gap)
         self._append(np.zeros(max(0, gap), np.int16))
 
@@ -141,7 +150,7 @@ class Recorder:
     def _write(self, count: Samples) -> None:
         """Write the next ``count`` samples of both channels."""
         user, self._user = self._user[:count], self._user[count:]
-        agent = self.agent(self._position / self.rate, count)
+        agent = self.agent((self._start or 0.0) + self._position / self.rate, count)
         self._position += count
         if self._failure is not None:
             return
@@ -225,14 +234,15 @@ SEARCH_RANGE: Seconds = 0.5
 _LOWEST_RATE = 1_000  # hertz; at a lower one the detector's steps of 1 ms hold no sample
 
 
-def check_recording(turns: Sequence[Turn], recording: Path) -> list[Turn]:
+def check_recording(turns: Sequence[Turn], recording: Path, start: Seconds = 0.0) -> list[Turn]:
     """Return ``turns``, with those marked unreliable that ``recording`` disagrees with.
 
     The left channel shows when the user's voice ended, the right one when the agent was first
     audible.  The only times taken from the session are those that find the place: when a turn was
     committed and first heard.  So errors in its measurements show.
 
-    recording: stereo, the user left and the agent right, on the session's clock.
+    recording: stereo, the user left and the agent right.
+    start: when it begins, on the session's clock.
 
     Raises InputError when it cannot be read or is another program's.
     """
@@ -247,7 +257,7 @@ def check_recording(turns: Sequence[Turn], recording: Path) -> list[Turn]:
                 raise _make_read_error(f"{recording} is not a recording by voicecli ({what})")
             format = AudioFormat(file.samplerate)
             voices = list(find_stretches(_read_user(file, format), format))
-            return [_check_turn(turn, file, voices) for turn in turns]
+            return [_check_turn(turn, file, voices, start) for turn in turns]
     except soundfile.SoundFileError as error:
         why = sanitize_line(str(error))
         raise _make_read_error(f"{recording} cannot be read: {why}") from error
@@ -264,15 +274,19 @@ def _read_user(file: soundfile.SoundFile, format: AudioFormat) -> Iterator[Audio
 
 
 def _check_turn(
-    turn: Turn, file: soundfile.SoundFile, voices: Sequence[tuple[Seconds, Seconds]]
+    turn: Turn,
+    file: soundfile.SoundFile,
+    voices: Sequence[tuple[Seconds, Seconds]],
+    start: Seconds,
 ) -> Turn:
     if turn.mouth_to_ear is None or turn.heard_at is None:
         return turn
-    ends = [end for start, end in voices if start < turn.at and end <= turn.heard_at]
+    committed_at, heard_at = turn.at - start, turn.heard_at - start
+    ends = [end for begin, end in voices if begin < committed_at and end <= heard_at]
     # A reply cut off by the user may fade out until just after the commit; the next one has PREROLL
     # before its first audible sample.
-    since = max(turn.at + FADE, turn.heard_at - SEARCH_RANGE)
-    audible_at = _find_audible(file, since, turn.heard_at + SEARCH_RANGE)
+    since = max(committed_at + FADE, heard_at - SEARCH_RANGE)
+    audible_at = _find_audible(file, since, heard_at + SEARCH_RANGE)
     if not ends or audible_at is None:
         doubt = "the recording does not show it"
     elif (

@@ -1,4 +1,4 @@
-"""What only a recording or a measurement adds: where the recording plays, corrected times."""
+"""What only a recording or a measurement adds: what is played or kept when, corrected times."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from voicecli.events.entry import Event
 from voicecli.units import Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderStarted(Event):
+    """The session's own recording began: its first sample was at the microphone at ``at``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,12 +111,14 @@ class Interaction:
     """What was scored in one session, or in many.
 
     labelled: whether there were labels.
+    start: when the recording of the session begins, on its clock.
     transcripts: a row for each recording whose labels have texts.
     unscorable: why a metric cannot be scored, by its name.
     """
 
     events: tuple[ScoredEvent, ...] = ()
     labelled: bool = False
+    start: Seconds = 0.0
     transcripts: tuple[WordErrors, ...] = ()
     unscorable: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""What a timeline says of the recording in the microphone's place: its time, and its speech."""
+"""What a timeline says of recordings: of the one that was played, and of the one that was kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 from voicecli.events import (
     RecordedSpeechStarted,
     RecordedSpeechStopped,
+    RecorderStarted,
     RecordingPaused,
     RecordingResumed,
 )
@@ -17,6 +18,16 @@ from voicecli.units import Seconds
 
 MIN_SPEECH: Seconds = 0.1
 """A shorter sound is a click or a breath, and not the end of what the user said."""
+
+
+def find_kept_start(timeline: Iterable[Entry]) -> Seconds:
+    """Return the time on the session's clock at which the recording of the session begins.
+
+    A time minus it is a position in that recording.  Timelines that do not say it are of sessions
+    that were recorded from time 0 on.
+    """
+    started = (entry.at for entry in timeline if isinstance(entry, RecorderStarted))
+    return next(started, 0.0)
 
 
 class Stretch(NamedTuple):

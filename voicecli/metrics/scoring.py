@@ -26,7 +26,7 @@ from voicecli.metrics.interaction import (
     Subject,
 )
 from voicecli.metrics.labels import Kind, Labels, Span
-from voicecli.metrics.recording import Recording
+from voicecli.metrics.recording import Recording, find_kept_start
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.metrics.voices import (
     Interval,
@@ -86,6 +86,7 @@ def measure_interaction(
     return Interaction(
         events=tuple(sorted(scorer.score(), key=lambda event: event.start)),
         labelled=usable is not None,
+        start=find_kept_start(timeline),
         transcripts=transcripts,
         unscorable=why,
     )

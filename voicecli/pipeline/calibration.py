@@ -18,6 +18,7 @@ from voicecli.audio.known_ends import COUNT, find_signal_end, make_signals
 from voicecli.audio.pcm import SampleArray, find_audible, to_power
 from voicecli.audio.recorder import CONVERSATION
 from voicecli.metrics.accuracy import Calibration, summarize_errors
+from voicecli.metrics.recording import find_kept_start
 from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.pipeline.recording import play_recording
 from voicecli.pipeline.wiring import open_services
@@ -52,21 +53,29 @@ async def measure_virtual_error(profile: Profile, count: int = COUNT) -> Calibra
         async with open_services(profile) as services:
             await play_recording(file, 0, profile, services, folder / "kept", timeline)
         both, recorded_rate = soundfile.read(folder / "kept" / CONVERSATION, dtype="int16")
+    start = find_kept_start(timeline)
     known = [soxr.resample(one, rate, recorded_rate) for one in signals]
     turns = [turn for turn in measure_turns(timeline) if turn.mouth_to_ear is not None]
-    return summarize_errors([*_compare(turns, known, both, recorded_rate)])
+    return summarize_errors([*_compare(turns, known, both, recorded_rate, start)])
 
 
 def _compare(
-    turns: Sequence[Turn], signals: Sequence[SampleArray], both: SampleArray, rate: int
+    turns: Sequence[Turn],
+    signals: Sequence[SampleArray],
+    both: SampleArray,
+    rate: int,
+    start: Seconds,
 ) -> Iterator[Seconds]:
-    """Yield printed minus recorded mouth-to-ear of the turns, one for each signal."""
+    """Yield printed minus recorded mouth-to-ear of the turns, one for each signal.
+
+    start: when the recording begins, on the session's clock.
+    """
     for turn, signal in zip(turns, signals, strict=True):
         assert turn.mouth_to_ear is not None
         assert turn.heard_at is not None
-        since = max(0, round((turn.at - _AROUND) * rate))
-        ended = since + find_signal_end(signal, both[since : round(turn.heard_at * rate), 0], rate)
-        after = round(turn.at * rate)
-        audible = find_audible(both[after:, 1])
+        commit, heard = (round((at - start) * rate) for at in (turn.at, turn.heard_at))
+        since = max(0, commit - round(_AROUND * rate))
+        ended = since + find_signal_end(signal, both[since:heard, 0], rate)
+        audible = find_audible(both[commit:, 1])
         assert audible is not None
-        yield turn.mouth_to_ear - (after + audible - ended) / rate
+        yield turn.mouth_to_ear - (commit + audible - ended) / rate

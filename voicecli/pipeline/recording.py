@@ -16,7 +16,7 @@ from voicecli.audio.recorder import CONVERSATION, PlayedReader, Recorder
 from voicecli.audio.vad import create_detector
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
-from voicecli.events import Warned
+from voicecli.events import RecorderStarted, Warned
 from voicecli.metrics.accuracy import VIRTUAL
 from voicecli.metrics.labels import Labels
 from voicecli.metrics.voices import cut_pauses
@@ -106,6 +106,8 @@ def open_recording(
 
         def record(block: AudioBlock) -> None:
             had_failed = recorder.failure is not None
+            if recorder.start is None:
+                session.post(RecorderStarted(at=block.at))
             recorder.add_user(block)
             if not had_failed and (failure := recorder.failure) is not None:
                 text = f"{failure.cause}; the conversation goes on without a recording"

@@ -9,6 +9,7 @@ from voicecli.metrics.scoring import NO_POSITIONS
 from voicecli.metrics.summary import Score, score
 from voicecli.report.format import format_ms, format_table
 from voicecli.sanitize import sanitize_line
+from voicecli.units import Seconds
 
 LONGEST_LIST = 10
 """Events, or differing words, that are listed."""
@@ -83,16 +84,16 @@ def find_faults(interaction: Interaction) -> list[ScoredEvent]:
 def list_faults(interaction: Interaction) -> list[str]:
     """List what the agent did wrong, and where."""
     faults = find_faults(interaction)
-    lines = [_format_fault(one) for one in faults[:LONGEST_LIST]]
+    lines = [_format_fault(one, interaction.start) for one in faults[:LONGEST_LIST]]
     if (more := len(faults) - LONGEST_LIST) > 0:
         lines.append(f"  and {more} more")
     return lines
 
 
-def _format_fault(event: ScoredEvent) -> str:
+def _format_fault(event: ScoredEvent, start: Seconds) -> str:
     where = event.position
     if where is None:
-        where = event.end if event.subject == "reply" else event.start
+        where = (event.end if event.subject == "reply" else event.start) - start
     turn = f"  #{event.turn}" if event.turn is not None else ""
     return f"  at {where:.2f} s: {_FAULTS[event.subject, event.outcome]}{turn}"
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from voicecli.audio.recorder import CONVERSATION, check_recording
 from voicecli.metrics.interaction import Interaction
 from voicecli.metrics.labels import Labels
-from voicecli.metrics.recording import Recording
+from voicecli.metrics.recording import Recording, find_kept_start
 from voicecli.metrics.scoring import measure_interaction
 from voicecli.metrics.summary import Summary, summarize
 from voicecli.metrics.thresholds import Verdict
@@ -71,7 +71,7 @@ def measure_session(
     """
     turns = measure_turns(timeline)
     if folder is not None:
-        turns = check_recording(turns, folder / CONVERSATION)
+        turns = check_recording(turns, folder / CONVERSATION, find_kept_start(timeline))
     usage = count_usage(timeline, turns)
     interaction = measure_interaction(timeline, labels, turns)
     return Measurement(

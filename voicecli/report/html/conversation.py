@@ -26,6 +26,7 @@ from htpy import (
 from voicecli.audio.recorder import CONVERSATION
 from voicecli.metrics.labels import Labels, Span
 from voicecli.metrics.recording import Recording as PlayedRecording
+from voicecli.metrics.recording import find_kept_start
 from voicecli.metrics.turns import Turn
 from voicecli.report.format import format_measured
 from voicecli.report.html.marks import Mark, list_marks
@@ -49,10 +50,12 @@ LEAD: Seconds = 0.5
 class Conversation:
     """One session, with what was heard.
 
-    labels: on the session's clock.
+    start: when its recording begins, on the session's clock.
+    marks, labels: as positions in the recording.
     """
 
     measured: Measurement
+    start: Seconds = 0.0
     marks: Sequence[Mark] = ()
     recording: Recording | None = None
     labels: Sequence[Span] = ()
@@ -80,7 +83,7 @@ class Conversation:
             ]
         picture = draw_waveform(self.recording.envelope, self.marks, self.labels)
         note = figcaption[
-            "Seconds of the session; each voice is scaled to its loudest sample. "
+            "Seconds of the recording; each voice is scaled to its loudest sample. "
             "Marks are from the session's timeline, the waveform from its recording."
         ]
         return fragment[player, picture, note]
@@ -98,7 +101,7 @@ class Conversation:
         plays = self.recording is not None and self.recording.sound is not None
         shown = []
         for turn, one in zip(self.measured.turns, encoded, strict=True):
-            at = max(starts.get(turn.turn, turn.at) - LEAD, 0.0) if plays else None
+            at = max(starts.get(turn.turn, turn.at - self.start) - LEAD, 0.0) if plays else None
             shown.append(self._compose_turn(turn, one, at, is_open, prefix))
         return shown
 
@@ -149,11 +152,15 @@ def read_conversation(
     recording = None
     if folder is not None:
         recording = read_recording(folder / CONVERSATION, most_sound=most_sound)
+    start = find_kept_start(timeline)
+    marks = list_marks(timeline, measured.turns, measured.interaction)
+    placed = place_labels(labels, timeline) if labels else ()
     return Conversation(
         measured=measured,
-        marks=list_marks(timeline, measured.turns, measured.interaction),
+        start=start,
+        marks=[replace(one, start=one.start - start, end=one.end - start) for one in marks],
         recording=recording,
-        labels=place_labels(labels, timeline) if labels else (),
+        labels=[replace(one, start=one.start - start, end=one.end - start) for one in placed],
     )
 
 

@@ -33,7 +33,7 @@ Lowering = Literal["duck", "hold"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A span of a session, or an instant, in seconds on its clock.
+    """A span of a session, or an instant, in seconds.
 
     turn: whose reply it concerns; None: nobody's.
     """
@@ -47,7 +47,7 @@ class Mark:
 def list_marks(
     timeline: Iterable[Entry], turns: Sequence[Turn], interaction: Interaction
 ) -> list[Mark]:
-    """List what to mark of a session whose turns are ``turns``, ordered by start.
+    """List what to mark of a session, ordered by start, on the session's clock.
 
     interaction: tells which turns cut their user off, if there were labels; else the turns do.
     """

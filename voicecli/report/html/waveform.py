@@ -88,7 +88,7 @@ def draw_waveform(
 ) -> Element:
     """Draw the recording in rows of equal duration, with its marks and labels.
 
-    labels: on the session's clock.
+    marks, labels: as positions in the recording.
 
     A row has ``data-start`` and ``data-length`` in seconds, and a line of class ``playhead``: a
     script may move it.
