@@ -335,6 +335,7 @@ def encode_interaction(interaction: Interaction) -> dict[str, Any]:
     """Return everything as plain data, from which ``decode_interaction`` makes the same."""
     return {
         "labelled": interaction.labelled,
+        "start": interaction.start,
         "events": [asdict(event) for event in interaction.events],
         "transcripts": [asdict(row) for row in interaction.transcripts],
         "unscorable": dict(interaction.unscorable),
@@ -349,6 +350,7 @@ def decode_interaction(values: Mapping[str, Any]) -> Interaction:
 
     return Interaction(
         labelled=values["labelled"],
+        start=values.get("start", 0.0),  # without it, the result is of an earlier version
         events=tuple(ScoredEvent(**event) for event in values["events"]),
         transcripts=tuple(
             WordErrors(
