@@ -48,10 +48,12 @@ class ClauseSent(ReplyEvent):
 
     text: the words as they will be spoken.
     flushed: whether the TTS was asked to synthesise at once.
+    streamed: whether the TTS speaks as text comes, without being asked.
     """
 
     text: str
     flushed: bool
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,16 @@ class ReplyCancelled(ReplyEvent):
     tokens: int = 0
     prompt_tokens: int = 0
     characters: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardReported(ReplyEvent):
+    """The TTS reported which words of a cancelled reply were heard; its ReplyCancelled came before.
+
+    said: these words; they replace our own estimate.
+    """
+
+    said: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from voicecli import events
 from voicecli.events import TurnId
@@ -40,6 +41,7 @@ class TurnTrace:
     playback: events.PlaybackStarted | None = None
     cancel: events.CancelReply | None = None
     end: events.ReplyFinished | events.ReplyCancelled | events.ReplyFailed | None = None
+    reported: events.HeardReported | None = None
     went_on: Seconds | None = None
     _corrected_end: Seconds | None = None
 
@@ -72,6 +74,8 @@ class TurnTrace:
                 self.cancel = self.cancel or entry
             case events.ReplyFinished() | events.ReplyCancelled() | events.ReplyFailed():
                 self.end = self.end or entry
+            case events.HeardReported():
+                self.reported = entry
 
     def correct_voice_end(self, speech_end: Seconds) -> bool:
         """Take the end of speech that began before the commitment and was reported after it.
@@ -126,7 +130,13 @@ class TurnTrace:
         )
 
     def _flush(self) -> Seconds | None:
-        """When the first flush was sent, or, if audio came before it, the first words."""
+        """When the first flush was sent, or, if audio came before it, the first words.
+
+        To a TTS that speaks as text comes: when the first clause was.
+        """
+        if self.clause and any(one.streamed for one in self.sent):
+            ends = zip(accumulate(len(one.text) for one in self.sent), self.sent, strict=True)
+            return next((one.at for end, one in ends if end >= len(self.clause.text)), None)
         flushes = [one.at for one in self.sent if one.flushed]
         if flushes and (self.audio is None or flushes[0] <= self.audio.at):
             return flushes[0]

@@ -143,8 +143,10 @@ def _measure(trace: TurnTrace, traces: TraceCollector) -> Turn:
         reason=commit.reason,
         outcome=outcome,
         end_score=trace.end_score,
-        said=end.said if end else "",
-        said_estimated=isinstance(end, events.ReplyCancelled) and end.estimated,
+        said=trace.reported.said if trace.reported else end.said if end else "",
+        said_estimated=isinstance(end, events.ReplyCancelled)
+        and end.estimated
+        and not trace.reported,
         heard=end.heard if end else 0.0,
         heard_at=trace.playback.at if trace.playback is not None else None,
         failure=failed,

@@ -22,7 +22,7 @@ class ReplyHandle(Protocol):
     """One reply: drafted while ``run`` runs, played once it is committed.
 
     Cancelling ``run`` is enough to stop it.  The session has silenced the sink before, and calls
-    ``Responder.clear`` after.
+    ``clear`` after.
     """
 
     turn: TurnId
@@ -52,6 +52,12 @@ class ReplyHandle(Protocol):
     def cancelled(self, played: Samples) -> ReplyCancelled:
         """Describe the reply after it was cut when ``played`` samples had been played."""
 
+    async def clear(self, played: Samples) -> None:
+        """Drop what the services still owe of it, after it was cut."""
+
+    async def report_heard(self) -> None:
+        """After ``clear``, post HeardReported if the service tells which words were heard."""
+
 
 class Responder(Protocol):
     """Produces the agent's replies, one at a time."""
@@ -70,9 +76,6 @@ class Responder(Protocol):
         self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post
     ) -> ReplyHandle:
         """Return a reply to ``messages``, whose last one is what the user said in ``turn``."""
-
-    async def clear(self) -> None:
-        """Drop what the services still owe of a reply that was cancelled."""
 
     async def load(self) -> None:
         """Load what replies need, in a thread; the conversation may have begun."""

@@ -21,7 +21,7 @@ from voicecli.errors import ServiceError
 from voicecli.events import ClauseReady, FirstToken, LlmRequested, Truncation, TurnId, Warned
 from voicecli.pipeline import Post
 from voicecli.services.interfaces import LanguageModel, Message, Truncated, Usage
-from voicecli.text.chunker import Chunker, find_last_end
+from voicecli.text.chunker import Chunker, find_cuts, find_last_end
 from voicecli.text.markdown import MarkdownFilter
 from voicecli.text.pacing import Pacing
 from voicecli.text.reasoning import ReasoningFilter, ReasoningHabit
@@ -157,6 +157,11 @@ class ReplyText:
         if self.is_last(start):
             return len(self.written)
         return start + self._chunker.find_next(self.written[start:])
+
+    def find_clause_end(self) -> int:
+        """Return where the last clause ends that is whole; 0 if none is."""
+        ends = [cut.end for cut in find_cuts(self.written) if cut.kind != "phrase"]
+        return max(ends, default=0)
 
     async def wait_for(self, ready: Callable[[], object]) -> None:
         """Wait until ``ready()`` is true, which changes of the text may make it."""

@@ -14,11 +14,13 @@ from voicecli.units import AudioFormat, Samples, Seconds
 class Flush:
     """The text of one flush, and where its audio lies in the reply.
 
+    sent: whether the flush was sent; before that, text may still be added to it.
     start, end: in samples written to the sink; None until the first, and until the last, arrived.
     received: samples that have arrived, including those that were not written.
     """
 
     text: str
+    sent: bool = False
     start: Samples | None = None
     end: Samples | None = None
     received: Samples = 0
@@ -42,7 +44,6 @@ class HeardText:
     def __init__(self, format: AudioFormat, pacing: Pacing) -> None:
         self._format = format
         self._pacing = pacing
-        self._unflushed = ""
         self._resume_at: Samples | None = None
         """Where the audio of a flush that was lost, and will be sent again, begins."""
         self.flushes: list[Flush] = []
@@ -51,19 +52,22 @@ class HeardText:
 
     @property
     def outstanding(self) -> int:
-        """How many flushes are not delivered yet."""
-        return len(self.flushes) - self.delivered
+        """How many flushes were sent and are not delivered yet."""
+        return sum(flush.sent for flush in self.flushes[self.delivered :])
 
     def send(self, text: str, *, flush: bool) -> None:
         """Note that a piece was sent to the TTS."""
-        self._unflushed += text
-        if flush:
-            self.flushes.append(Flush(self._unflushed))
-            self._unflushed = ""
+        if not self.flushes or self.flushes[-1].sent:
+            self.flushes.append(Flush(""))
+        self.flushes[-1].text += text
+        self.flushes[-1].sent = flush
 
     def receive(self, samples: Samples, *, written: Samples) -> None:
-        """Note audio of the oldest outstanding flush, of which ``written`` went to the sink."""
-        if self.outstanding:
+        """Note audio of the oldest flush, of which ``written`` went to the sink.
+
+        Some services speak before the flush is sent.
+        """
+        if len(self.flushes) > self.delivered:
             self._begin_delivery().received += samples
         self.written += written
 
@@ -85,12 +89,11 @@ class HeardText:
         if lost and lost[0].start is not None:
             self._resume_at = lost[0].start
         del self.flushes[self.delivered :]
-        characters = sum(len(flush.text) for flush in lost) + len(self._unflushed)
-        self._unflushed = ""
+        characters = sum(len(flush.text) for flush in lost)
         return characters, lost[0].received if lost else 0
 
     def _begin_delivery(self) -> Flush:
-        """Return the oldest outstanding flush, its start known."""
+        """Return the oldest flush that is not delivered, its start known."""
         flush = self.flushes[self.delivered]
         if flush.start is None:
             flush.start = self.written if self._resume_at is None else self._resume_at
@@ -102,7 +105,7 @@ class HeardText:
         """Whether all but the last flush, and half of its expected audio, have arrived."""
         if self.outstanding != 1:
             return False
-        flush = self.flushes[-1]
+        flush = self.flushes[self.delivered]
         return self._format.seconds(2 * flush.received) >= 0.5 * self._expected_duration(flush)
 
     def heard(self, samples: Samples) -> HeardWords:

@@ -60,6 +60,9 @@ class ChatHistory:
                 self._turns[entry.turn].agent = said
             case events.ReplyCancelled() if said := entry.said.strip():
                 self._turns[entry.turn].agent = said + CUT
+            case events.HeardReported():
+                said = entry.said.strip()
+                self._turns[entry.turn].agent = said + CUT if said else ""
 
     def messages(self, user_text: str, *, turn: TurnId | None = None) -> list[Message]:
         """Return the messages for a reply to ``user_text``, which comes last.

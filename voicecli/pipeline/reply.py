@@ -90,10 +90,6 @@ class CascadeResponder(Responder):
         return Reply(turn, generation, speech, sink, post)
 
     @override
-    async def clear(self) -> None:
-        await self.tts.clear()
-
-    @override
     async def load(self) -> None:
         await self.llm.load()
 
@@ -174,6 +170,15 @@ class Reply(ReplyHandle):
             prompt_tokens=self.generation.used.prompt_tokens,
             characters=self.speech.sent,
         )
+
+    @override
+    async def clear(self, played: Samples) -> None:
+        await self.speech.clear(played)
+
+    @override
+    async def report_heard(self) -> None:
+        if (said := await self.speech.ask_heard()) is not None:
+            self.post(events.HeardReported(at=clock.now(), turn=self.turn, said=said))
 
     async def _watch_playback(self) -> None:
         at = await self.sink.started()

@@ -194,6 +194,7 @@ class Session:
                     self._turn_is_silent = False
                 if event.at - self._active_at > WARM_AFTER:
                     tasks.create_task(self.responder.warm(), name="warm responder")
+                    self._prepare_next(tasks)
                 self._active_at = event.at
             case events.SpeechStopped() if self.interims:
                 self._transcriber.arm_watchdog()
@@ -283,7 +284,7 @@ class Session:
             self._pause_listening()
 
     async def _cancel_reply(self, tasks: asyncio.TaskGroup) -> None:
-        """Silence the sink without waiting, then stop the task, then clear the responder."""
+        """Silence the sink without waiting, then stop the task, then clear the services."""
         reply, task = self._reply, self._reply_task
         if reply is None or task is None or task.done():
             return
@@ -291,10 +292,12 @@ class Session:
         self._note_volume(reply.turn, "silent")
         task.cancel()
         await asyncio.wait([task])
-        await self.responder.clear()
+        await reply.clear(played)
         cancelled = reply.cancelled(played)
         self.timeline.append(cancelled)
         self._react(cancelled, tasks)
+        if played:
+            tasks.create_task(reply.report_heard(), name=f"reply {reply.turn}: report heard")
 
     def _note_volume(self, turn: events.TurnId, volume: events.Volume) -> None:
         """Note what has become of a reply's volume, if any of it was heard."""

@@ -18,7 +18,7 @@ from voicecli.pipeline.generation import ReplyText
 from voicecli.pipeline.heard import HeardText, HeardWords
 from voicecli.services.interfaces import Flushed, Synthesizer, TtsSettings
 from voicecli.text.chunker import BatchChunker, Chunker, ClauseChunker
-from voicecli.text.pacing import Pacing
+from voicecli.text.pacing import LONGEST_FIRST, Pacing
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
 
 PREROLL: Seconds = 0.010
@@ -48,6 +48,9 @@ class ReplySpeech:
 
     Its first piece is flushed as soon as there is one.  Later text is gathered, and flushed when it
     is complete or the queued audio falls to what the TTS needs to deliver more.
+
+    A TTS that speaks unflushed is sent the words of the first clause as they come, then one clause
+    at a time, so that a clause which the LLM does not complete is not begun; and one flush.
 
     text: what to speak, while it is written.
     pacing: what the services usually take; learns.
@@ -89,6 +92,25 @@ class ReplySpeech:
     def heard(self, samples: Samples) -> HeardWords:
         """Return the words within the reply's first ``samples``."""
         return self._spoken.heard(samples)
+
+    async def clear(self, played: Samples) -> None:
+        """Have the TTS drop the rest, after the reply was cut when it had played so much."""
+        await self.tts.clear(unplayed=self._spoken.written - played if played else None)
+
+    async def ask_heard(self) -> str | None:
+        """After ``clear``, return the words that were heard, by the service's account.
+
+        None where it gives none, not in time, or words that are not those sent.
+        """
+        if not self.tts.capabilities.reports_heard:
+            return None
+        try:
+            reported = await self.tts.cleared()
+        except ServiceError:
+            return None
+        said = " ".join((reported or "").split())
+        sent = " ".join(self.text.written[: self.sent].split())
+        return said if reported is not None and sent.startswith(said) else None
 
     async def run(self) -> None:
         """Send the text and write all its audio to the sink; raises ServiceError.
@@ -133,14 +155,53 @@ class ReplySpeech:
     # ── text to the TTS ──────────────────────────────────────────────────────
 
     async def _send(self) -> None:
-        """Send the whole text, each piece with a flush or all with one at the end."""
+        """Send the whole text."""
         self._all_sent = False
+        await (self._stream() if self._streams else self._send_pieces())
+        self._all_sent = True
+
+    async def _send_pieces(self) -> None:
+        """Send the text in pieces, each with a flush or all with one at the end."""
         flush_each = self.settings.flush == "clauses"
         while piece := await self._next_piece():
             await self._send_piece(piece, flush=flush_each)
         if self.sent and not flush_each:
             await self._send_piece("", flush=True)
-        self._all_sent = True
+
+    @property
+    def _streams(self) -> bool:
+        """Whether text is sent as it comes, and flushed once."""
+        settings = self.settings
+        unflushed = settings.flush == "clauses" and settings.chunking == "clauses"
+        return unflushed and self.tts.capabilities.speaks_unflushed
+
+    async def _stream(self) -> None:
+        """Send the text as it comes, and a flush with its end."""
+        text = self.text
+        complete = False
+        while not complete:
+            await text.wait_for(lambda: text.complete or self._find_sendable() > self.sent)
+            end = self._find_sendable()
+            complete = text.complete and end == len(text.written)
+            piece = text.read(self.sent, end)
+            if piece or (complete and self.sent):
+                await self._send_piece(piece, flush=complete)
+            if not complete and not self.may_play.is_set() and end >= self._draft_limit:
+                await self.may_play.wait()
+
+    def _find_sendable(self) -> int:
+        """Return up to where the text can be sent as it comes."""
+        text, end = self.text, len(self.text.written)
+        if not text.complete and text.first_end and end - self.sent < LONGEST_FIRST:
+            end = max(text.first_end, text.find_clause_end())
+        if not self.may_play.is_set():
+            end = min(end, self._draft_limit)
+        return max(end, self.sent)
+
+    @property
+    def _draft_limit(self) -> int:
+        """Up to where a draft is sent: enough to begin with, and no more to pay in vain."""
+        return max(self.text.first_end or 0, LONGEST_FIRST)
 
     async def _next_piece(self) -> str:
         """Wait until the TTS should have more of the text; return it, or "" after the last."""
@@ -195,12 +256,15 @@ class ReplySpeech:
 
     async def _send_piece(self, text: str, *, flush: bool) -> None:
         self.sent += len(text)
-        if not self._ends or self.sent > self._ends[-1]:
+        if not self._streams and (not self._ends or self.sent > self._ends[-1]):
             self._ends.append(self.sent)
-        if flush:
+        if flush and not self._streams:
             self._flushed_at = clock.now() if self.tts.flushes_left != 0 else None
         self._spoken.send(text, flush=flush)
-        self.post(ClauseSent(at=clock.now(), turn=self.turn, text=text, flushed=flush))
+        sent = ClauseSent(
+            at=clock.now(), turn=self.turn, text=text, flushed=flush, streamed=self._streams
+        )
+        self.post(sent)
         await self.tts.send(text, flush=flush)
 
     async def _wait_for_delivery(self) -> None:
@@ -263,7 +327,7 @@ class ReplySpeech:
             return
         seconds = self.sink.format.seconds
         self.pacing.add_speech(flush.text, seconds(SAMPLE_SIZE * (flush.end - flush.start)))
-        if self._delivery_began is not None:
+        if self._delivery_began is not None and not self._streams:
             took = clock.now() - self._delivery_began
             self.pacing.add_delivery(seconds(SAMPLE_SIZE * flush.received), took)
             self._delivery_began = None

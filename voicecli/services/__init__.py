@@ -17,7 +17,10 @@ PRICE_SOURCES = ("https://deepgram.com/pricing", "https://openai.com/api/pricing
 PROVIDERS: dict[str, dict[str, str]] = {
     "stt": {"deepgram": "voicecli.services.deepgram.nova:NOVA"},
     "llm": {"openai": "voicecli.services.openai.chat:CHAT_COMPLETIONS"},
-    "tts": {"deepgram": "voicecli.services.deepgram.aura:AURA"},
+    "tts": {
+        "deepgram": "voicecli.services.deepgram.aura:AURA",
+        "deepgram-flux": "voicecli.services.deepgram.flux_tts:FLUX_TTS",
+    },
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from voicecli.events import ConnectionOpened, Event, Truncation, Warned
 from voicecli.services.recording import ServiceRecorder
 from voicecli.settings import milliseconds, section, setting, timeout
-from voicecli.units import AudioBlock, Seconds
+from voicecli.units import AudioBlock, Samples, Seconds
 
 # ── providers ────────────────────────────────────────────────────────────────
 
@@ -283,7 +283,9 @@ class TtsSettings:
         180, "Characters in a batch; used by chunking: batches.", ge=1, le=2000
     )
     flush: Literal["clauses", "end"] = setting(
-        "clauses", "Have the service speak each piece just in time, or all at the end of the reply."
+        "clauses",
+        "Have the service speak each piece just in time (as the words come, if it can), or all at "
+        "the end of the reply.",
     )
     empty: Seconds = milliseconds(
         250,
@@ -313,6 +315,8 @@ class TtsCapabilities:
     window: seconds over which both are counted.
     seconds_per_character: the usual pace of its voices.
     word_timestamps: whether it says when each word is spoken.
+    speaks_unflushed: whether it speaks as text comes; then one flush, at its end, ends a reply.
+    reports_heard: whether it tells, after ``clear``, which words were heard.
     """
 
     sample_rates: tuple[int, ...]
@@ -321,6 +325,8 @@ class TtsCapabilities:
     window: Seconds
     seconds_per_character: Seconds
     word_timestamps: bool
+    speaks_unflushed: bool = False
+    reports_heard: bool = False
 
 
 class Flushed:
@@ -366,14 +372,19 @@ class Synthesizer(Protocol):
         Raises ServiceError the first time that this is refused; replies then use what is left.
         """
 
-    async def clear(self) -> None:
+    async def clear(self, *, unplayed: Samples | None = None) -> None:
         """Drop everything sent so far; what still arrives of it never reaches ``audio``.
 
         Never fails.  Must follow a reply that ended early, by an error or by cancellation.
+
+        unplayed: samples that ``audio`` has yielded of the reply and that were not played; None:
+            nothing of it was.
         """
 
-    async def cleared(self) -> None:
+    async def cleared(self) -> str | None:
         """Wait until the service has confirmed ``clear``; raises ServiceError.
 
-        Nothing else may read from the connection meanwhile.
+        Returns the words that were heard, by the service's account; None where it gives none.  The
+        next reply may begin meanwhile if the service ``reports_heard``; otherwise nothing else may
+        read from the connection.
         """

@@ -1,4 +1,7 @@
-"""Deepgram: Nova-3 transcribes (``nova``), Aura-2 speaks (``aura``), both over a WebSocket."""
+"""Deepgram, over WebSockets.
+
+Nova-3 transcribes (``nova``); Aura-2 (``aura``) and Flux TTS (``flux_tts``) speak.
+"""
 
 from voicecli.services.interfaces import Handshake, ServiceAddress
 from voicecli.units import Seconds

@@ -43,7 +43,7 @@ from voicecli.services.interfaces import (
     TtsSettings,
 )
 from voicecli.settings import SettingsConflict, setting, timeout
-from voicecli.units import Seconds
+from voicecli.units import Samples, Seconds
 
 if TYPE_CHECKING:
     from voicecli.services.deepgram.aura_connection import Connection
@@ -259,14 +259,14 @@ class Aura(Synthesizer):
                 await self._flush_when_allowed(connection)
 
     @override
-    async def clear(self) -> None:
+    async def clear(self, *, unplayed: Samples | None = None) -> None:
         connection = self.connection
         if connection.synthesis.forget() and not connection.lost:
             with suppress(ServiceError):
                 await connection.send("Clear")
 
     @override
-    async def cleared(self) -> None:
+    async def cleared(self) -> str | None:
         connection, limit = self.connection, self.settings.first_audio_timeout
         try:
             async with asyncio.timeout(limit):
@@ -274,6 +274,7 @@ class Aura(Synthesizer):
                     await connection.receive()
         except TimeoutError as error:
             raise ServiceError("tts", f"no Cleared within {limit:g} s", temporary=True) from error
+        return None
 
     async def _flush_when_allowed(self, connection: Connection) -> None:
         """Send the waiting Flush as soon as it is allowed; wait for one if there is none."""

@@ -11,6 +11,7 @@ import json
 import math
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from voicecli import events
@@ -45,6 +46,19 @@ def parse_frame(message: str | bytes) -> dict[str, Any]:
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         raise OddFrameError("a frame without a type")
     return frame
+
+
+def find_control(message: str | bytes) -> dict[str, Any] | None:
+    """Return the control message, also one in a binary frame; None for audio.
+
+    Raises OddFrameError for text that is no control message.
+    """
+    if isinstance(message, str):
+        return parse_frame(message)
+    if message.startswith(b"{") and message.rstrip().endswith(b"}"):
+        with suppress(OddFrameError):
+            return parse_frame(message)
+    return None
 
 
 def decode(message: str | bytes, sent: SentAudio, *, at: Seconds) -> list[Event]:

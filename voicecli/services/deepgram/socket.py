@@ -81,11 +81,15 @@ _NO_WEBSOCKET = Refusal(
 _OUR_FAULT = "This is a fault of voicecli: please report it."
 _CLOSES = {
     "DATA-0000": Refusal("the service made no sense of what was sent", _OUR_FAULT),
+    "DATA-0002": Refusal("the text has markup that the service cannot speak"),
+    "MESSAGE-0000": Refusal("the service made no sense of a message", _OUR_FAULT),
+    "BIG-0000": Refusal("a message was too long", _OUR_FAULT),
     "DATA-0001": Refusal("too much text within a minute", "Wait a minute.", temporary=True),
     "NET-0000": Refusal("the service failed to answer in time", temporary=True),
     "NET-0001": Refusal("nothing from here reached the service in time", temporary=True),
     "NET-0002": Refusal("the service could not send", temporary=True),
     "NET-0003": Refusal("the connection reached its time limit", temporary=True),
+    "NET-0004": Refusal("the service closed an idle connection", temporary=True),
     1003: Refusal("the service takes no such message", _OUR_FAULT),
     1006: Refusal("the connection was lost", "Check the network.", temporary=True),
     1008: Refusal("the service refuses what was sent"),
@@ -103,7 +107,7 @@ _CLOSED_HERE = {
 _UNKNOWN_CLOSE = Refusal("the service closed the connection", temporary=True)
 
 # "See https://dpgr.am/net0001" on the wire, NET-0001 in the documentation.
-_CODE = re.compile(r"\b(data|net)-?(\d{4})", re.IGNORECASE)
+_CODE = re.compile(r"\b(data|net|message|big)-?(\d{4})", re.IGNORECASE)
 
 
 class Socket:
@@ -248,6 +252,19 @@ def _handshake_error(
         return ServiceError(service, cause, hint="Check the network.", temporary=True)
     cause = f"{_NO_WEBSOCKET.cause.format(host=host)} ({reason})"
     return ServiceError(service, cause, hint=_NO_WEBSOCKET.hint)
+
+
+def create_frame_error(service: str, code: str, description: str, request_id: str) -> ServiceError:
+    """The error for a frame of the type Error, after which the service closes the connection."""
+    meaning = _CLOSES.get(code.upper(), _CLOSES[1011])
+    words = ": ".join(filter(None, (sanitize_short(code), sanitize_short(description))))
+    return ServiceError(
+        service,
+        f"{meaning.cause} ({words or 'it does not say why'})",
+        hint=meaning.hint,
+        request_id=request_id or None,
+        temporary=meaning.temporary,
+    )
 
 
 def _close_error(service: str, error: ConnectionClosed, request_id: str) -> ServiceError:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
 
 from voicecli.clock import RateLimit
 from voicecli.errors import ServiceError
 from voicecli.sanitize import sanitize_short
-from voicecli.services.deepgram.frames import OddFrameError, parse_frame
+from voicecli.services.deepgram.frames import OddFrameError, find_control
 from voicecli.units import SAMPLE_SIZE, Seconds
 
 LONGEST_TEXT = 2000
@@ -133,7 +131,7 @@ class Synthesis:
         Raises ServiceError where the frame reports a failure.
         """
         try:
-            frame = _find_control(message)
+            frame = find_control(message)
         except OddFrameError as odd:
             self._warn(f"ignored {odd}")
             return b""
@@ -176,19 +174,6 @@ class Synthesis:
                 self._not_before = now + REFUSED_PAUSE
             case "Warning":
                 self._warn(_describe(frame))
-
-
-def _find_control(message: str | bytes) -> dict[str, Any] | None:
-    """Return the control message, also one in a binary frame; None for audio.
-
-    Raises OddFrameError for text that is no control message.
-    """
-    if isinstance(message, str):
-        return parse_frame(message)
-    if message.startswith(b"{") and message.rstrip().endswith(b"}"):
-        with suppress(OddFrameError):
-            return parse_frame(message)
-    return None
 
 
 def _describe(frame: dict[str, object]) -> str:
