@@ -180,7 +180,7 @@ class Voice:
             return FORMAT.silence(len(text) * CHARACTER / RATE)
         return self._lead + sound(text, self._shrink if self._shrinks else 1)
 
-    async def clear(self) -> None:
+    async def clear(self, *, unplayed: int | None = None) -> None:
         self.clears += 1
         self._text = ""
         self._flushes.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -151,10 +151,9 @@ class SpeechToSpeech(Responder):
         self, turn: TurnId, messages: Sequence[Message], *, sink: Sink, post: Post
     ) -> ReplyHandle:
         self.asked.append(list(messages))
-        return SpeechToSpeechReply(turn, self._replies.pop(0), sink, post)
+        return SpeechToSpeechReply(turn, self._replies.pop(0), sink, post, self._count_clear)
 
-    @override
-    async def clear(self) -> None:
+    def _count_clear(self) -> None:
         self.clears += 1
 
     @override
@@ -164,8 +163,16 @@ class SpeechToSpeech(Responder):
 class SpeechToSpeechReply(ReplyHandle):
     """Its audio comes at once when the service has understood; each word takes as long."""
 
-    def __init__(self, turn: TurnId, text: str | ServiceError, sink: Sink, post: Post) -> None:
+    def __init__(
+        self,
+        turn: TurnId,
+        text: str | ServiceError,
+        sink: Sink,
+        post: Post,
+        on_clear: Callable[[], None],
+    ) -> None:
         self._turn, self._text, self._sink, self._post = turn, text, sink, post
+        self._on_clear = on_clear
         self._committed = asyncio.Event()
 
     @property
@@ -212,6 +219,10 @@ class SpeechToSpeechReply(ReplyHandle):
     def cancelled(self, played: Samples) -> ReplyCancelled:
         heard = played / self._sink.format.rate
         return ReplyCancelled(at=clock.now(), turn=self.turn, said=self._words(played), heard=heard)
+
+    @override
+    async def clear(self, played: Samples) -> None:
+        self._on_clear()
 
     def _words(self, played: Samples) -> str:
         words = str(self._text).split()

@@ -1,8 +1,9 @@
 """Stand-ins: servers on this machine that speak the services' wire protocols.
 
-``serve`` puts engines (see ``engines``) behind Deepgram's ``/v1/listen`` (``deepgram_stt``) and
-``/v1/speak`` (``deepgram_tts``) and OpenAI's ``/v1/chat/completions`` (``openai_chat``).  The
-program reaches them as it reaches the services, through two base URLs.
+``serve`` puts engines (see ``engines``) behind Deepgram's ``/v1/listen`` (``deepgram_stt``),
+``/v1/speak`` (``deepgram_tts``) and ``/v2/speak`` (``deepgram_flux_tts``) and OpenAI's
+``/v1/chat/completions`` (``openai_chat``).  The program reaches them as it reaches the services,
+through two base URLs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from voicecli.errors import UsageError
-from voicecli.standin.deepgram import open_deepgram_server
+from voicecli.standin.deepgram import ServedConnection, open_deepgram_server
+from voicecli.standin.deepgram_flux_tts import FluxSpeakConnection
 from voicecli.standin.deepgram_stt import ListenConnection
 from voicecli.standin.deepgram_tts import SpeakConnection
 from voicecli.standin.engines import Engines
@@ -48,7 +50,11 @@ async def serve(
     Raises UsageError when a port is taken.
     """
     schedule = FaultSchedule(faults)
-    routes = {"/v1/listen": ListenConnection, "/v1/speak": SpeakConnection}
+    routes: dict[str, type[ServedConnection]] = {
+        "/v1/listen": ListenConnection,
+        "/v1/speak": SpeakConnection,
+        "/v2/speak": FluxSpeakConnection,
+    }
     speech = open_deepgram_server(routes, engines, schedule, deepgram_port, require_key=require_key)
     chat = ChatService(engines, schedule, require_key=require_key)
     async with AsyncExitStack() as stack:

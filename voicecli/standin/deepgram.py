@@ -1,6 +1,7 @@
 """The WebSocket server in Deepgram's place: handshakes, query strings, refusals.
 
-Connections are served by ``deepgram_stt`` and ``deepgram_tts``, which read their query themselves.
+Connections are served by ``deepgram_stt``, ``deepgram_tts`` and ``deepgram_flux_tts``, which read
+their query themselves.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+from typing_extensions import override
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
+from voicecli import clock
 from voicecli.events import Service
 from voicecli.standin.engines import Engines
 from voicecli.standin.script import ActiveFaults, ConnectionBroken, FaultSchedule, HalfOpen
@@ -113,6 +117,22 @@ Frame = dict[str, Any]
 """A text message, to be sent as JSON."""
 
 
+class ServedSocket(ServerConnection):
+    """A WebSocket to a client.
+
+    heard_at: when its last frame came, pings included.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.heard_at = clock.now()
+
+    @override
+    def process_event(self, event: Event) -> None:
+        self.heard_at = clock.now()
+        super().process_event(event)
+
+
 @dataclass(eq=False)
 class ServedConnection(ABC):
     """A connection to a service, and the ``active`` faults, which began with it."""
@@ -120,7 +140,7 @@ class ServedConnection(ABC):
     service: ClassVar[Service]
     engines: Engines
     faults: FaultSchedule
-    socket: ServerConnection
+    socket: ServedSocket
     query: Query
     active: ActiveFaults
 
@@ -154,6 +174,7 @@ async def open_deepgram_server(
     accepted: dict[UUID, ServedConnection] = {}
 
     def answer_handshake(socket: ServerConnection, request: Request) -> Response | None:
+        assert isinstance(socket, ServedSocket)
         try:
             query = Query(request.path)
             if query.path not in routes:
@@ -183,6 +204,7 @@ async def open_deepgram_server(
         "127.0.0.1",
         port,
         compression=None,
+        create_connection=ServedSocket,
         process_request=answer_handshake,
         process_response=_add_request_id,
         select_subprotocol=_select_subprotocol,

@@ -110,7 +110,9 @@ class TtsScript:
 AnyFault = Literal["refuse", "drop", "stall", "half_open", "malformed"]
 SttFault = Literal["finalize_lost"]
 TtsFault = Literal["warning", "odd_frames", "close_lost"]
-FaultKind = Literal[AnyFault, SttFault, TtsFault]
+InterruptFault = Literal["interrupt_lost", "interrupt_busy", "stale_offset", "text_missing"]
+FluxTtsFault = Literal["expired", "flushed_late", InterruptFault]
+FaultKind = Literal[AnyFault, SttFault, TtsFault, FluxTtsFault]
 """What goes wrong.
 
 refuse: the handshake or the request is answered with an HTTP error status.
@@ -122,15 +124,24 @@ finalize_lost: the STT does not answer a Finalize.
 warning: the TTS refuses a Flush, in the specification's spelling (``code``, ``description``).
 odd_frames: the TTS cuts its audio in the middle of samples.
 close_lost: the TTS ignores a Close.
+
+On ``/v2/speak`` only:
+
+expired: the connection ends as if it had reached its time limit.
+flushed_late: Flushed follows the end of the speech; otherwise it follows the Flush at once.
+interrupt_lost: an Interrupt is ignored without an answer.
+interrupt_busy: it is ignored, because an earlier one is being processed.
+stale_offset: an offset is refused, because it did not advance.
+text_missing: the answer to an Interrupt does not tell which words were heard.
 """
 
 FAULT_KINDS: dict[Service, tuple[FaultKind, ...]] = {
     "stt": (*get_args(AnyFault), *get_args(SttFault)),
     "llm": get_args(AnyFault),
-    "tts": (*get_args(AnyFault), *get_args(TtsFault)),
+    "tts": (*get_args(AnyFault), *get_args(TtsFault), *get_args(FluxTtsFault)),
 }
 
-Occasion = Literal["connection", "request", "finalize", "flush", "close"]
+Occasion = Literal["connection", "request", "finalize", "flush", "interrupt", "close"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +149,8 @@ class Fault:
     """One thing that goes wrong, at a certain occasion.
 
     An occasion is a connection (stt; tts when refusing), a request (llm), a Finalize (stt), a Flush
-    or a Close (tts); they are counted over the server's life.
+    or a Close (tts); they are counted over the server's life.  On ``/v2/speak`` a speech, from its
+    first text, counts as a Flush, and an Interrupt is an occasion, too.
     """
 
     service: Service = setting(doc="The service that fails.")
@@ -171,6 +183,10 @@ class Fault:
             return "finalize"
         if self.kind == "close_lost":
             return "close"
+        if self.kind in get_args(InterruptFault):
+            return "interrupt"
+        if self.kind == "expired":
+            return "connection"
         if self.service == "llm":
             return "request"
         return "flush" if self.service == "tts" and self.kind != "refuse" else "connection"

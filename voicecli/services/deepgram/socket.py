@@ -82,7 +82,7 @@ _OUR_FAULT = "This is a fault of voicecli: please report it."
 _CLOSES = {
     "DATA-0000": Refusal("the service made no sense of what was sent", _OUR_FAULT),
     "DATA-0002": Refusal("the text has markup that the service cannot speak"),
-    "MESSAGE-0000": Refusal("the service made no sense of a message", _OUR_FAULT),
+    "MESSAGE-0000": Refusal("the service takes no such message", _OUR_FAULT),
     "BIG-0000": Refusal("a message was too long", _OUR_FAULT),
     "DATA-0001": Refusal("too much text within a minute", "Wait a minute.", temporary=True),
     "NET-0000": Refusal("the service failed to answer in time", temporary=True),
