@@ -284,8 +284,7 @@ class TtsSettings:
     )
     flush: Literal["clauses", "end"] = setting(
         "clauses",
-        "Have the service speak each piece just in time (as the words come, if it can), or all at "
-        "the end of the reply.",
+        "Have the service speak just in time, or all at the end of the reply.",
     )
     empty: Seconds = milliseconds(
         250,
