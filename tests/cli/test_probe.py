@@ -379,3 +379,103 @@ def test_watching_prints_each_reading_and_ends_with_the_report(probe: Probe) -> 
     assert sum("llm.ttft 200 ms" in line for line in lines) == 3
     assert "expected mouth-to-ear: P50 " in shown.out
     assert "word error rate not applicable" in shown.out
+
+
+# ── models side by side ──────────────────────────────────────────────────────
+
+MODELS: dict[str, Any] = {
+    **SCRIPT["llm"],
+    "models": {
+        "gpt-fast": {"ttft_ms": 100, "says": [*SCRIPT["llm"]["says"]]},
+        "gpt-slow": {"ttft_ms": 900, "token_ms": 40, "says": [*SCRIPT["llm"]["says"]]},
+    },
+}
+
+
+def test_models_are_a_row_each_and_compared_with_the_first(probe: Probe) -> None:
+    probe.script(llm=MODELS)
+    shown = probe("llm", "-n", "6", "--models", "gpt-4o-mini,gpt-fast,gpt-slow")
+
+    assert (shown.code, shown.err) == (0, "")
+    for part in (
+        "gpt-4o-mini, gpt-fast, gpt-slow with the profile scripted: 6 rounds, 2 to warm up",
+        "gpt-fast     6           100  n < 20              75",
+        "gpt-slow     6           900  n < 20             200",
+        "gpt-fast against gpt-4o-mini ",
+        "llm.ttft.p50 ",
+        "-100.0 to -100.0 ms  better",
+        "gpt-fast: 1 of 3 statistics differ beyond noise.",
+        "gpt-slow: 3 of 3 statistics differ beyond noise.",
+        "cost: nothing",
+    ):
+        assert part in shown.out
+
+
+def test_models_as_json(probe: Probe) -> None:
+    probe.script(llm=MODELS)
+    luna = ("--set", "llm.extra={reasoning_effort: none}")
+    shown = probe("llm", *QUICK, *luna, "--models", "gpt-6-luna,gpt-4o,nonsense", "--json")
+
+    data = shown.data
+    assert (data["schema_version"], data["kind"]) == (1, "model comparison")
+    assert [one["model"] for one in data["models"]] == ["gpt-6-luna", "gpt-4o", "nonsense"]
+    assert [one["settings"]["extra"] for one in data["models"]] == [
+        {"reasoning_effort": "none"}, {}, {"reasoning_effort": "none"},
+    ]  # fmt: skip
+    assert [one["service"]["readings"] for one in data["models"]] == [1, 1, 0]
+    assert data["models"][0]["metrics"]["llm.ttft"]["p50_ms"] == pytest.approx(200)
+    assert data["models"][0]["price_per_million_tokens"] == {"prompt": 0.0, "reply": 0.0}
+    assert shown.code == data["models"][2]["service"]["exit_code"] == 5
+    assert "the model nonsense does not exist (any more)" in shown.err
+
+
+def test_models_as_csv_and_markdown(probe: Probe) -> None:
+    probe.script(llm=MODELS)
+    models = ("--models", "gpt-4o-mini,gpt-fast")
+    rows = list(csv.DictReader(io.StringIO(probe("llm", *QUICK, *models, "--csv").out)))
+    took = {row["model"]: row["p50"] for row in rows if row["metric"] == "llm.ttft"}
+    assert took == {"gpt-4o-mini": "200.000", "gpt-fast": "100.000"}
+    markdown = probe("llm", "-n", "5", *models, "--markdown").out
+    assert "| gpt-fast | 5 | 100 | n < 20 | 75 |" in markdown
+    assert "| llm.ttft.p50 | 200.0 | 100.0 |" in markdown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--models", "a,b"], "--models compares LLMs"),
+        (["llm", "--models", "a"], "--models should be two or more different names, not 'a'"),
+        (["llm", "--models", "a,b", "--watch", "5"], "--models and --watch contradict each other"),
+        (["llm", "--models", "a,b", "--save", "x"], "--models and --save contradict each other"),
+        (["llm", "--models", "a,b", "--concurrency", "2"], "--models and --concurrency"),
+    ],
+)
+def test_what_makes_no_sense_with_models_is_refused(
+    probe: Probe, arguments: list[str], said: str
+) -> None:
+    shown = probe(*arguments)
+
+    assert (shown.code, shown.out) == (2, "")
+    assert said in shown.err
+
+
+def test_a_refused_key_is_the_end_of_every_model(probe: Probe) -> None:
+    probe.script(
+        llm=MODELS, faults=[{"service": "llm", "kind": "refuse", "status": 401, "on": "every"}]
+    )
+    shown = probe("llm", *QUICK, "--models", "gpt-4o-mini,gpt-fast")
+
+    assert shown.code == 3
+    assert shown.err.count("error: LLM: the key is refused (HTTP 401") == 2
+    assert "gpt-fast: given up: LLM: the key is refused" in shown.out
+
+
+def test_a_cost_that_is_not_known_is_announced_as_such(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9")
+    code = run(["--no-env", "probe", "llm", *QUICK, "--models", "qwen,llama"])
+    shown = Shown(code, capsys.readouterr())
+    assert shown.code == 5
+    assert shown.err.splitlines()[0] == "cost of this probe: not known"
+    assert "cost: not known" in shown.out

@@ -269,7 +269,7 @@ class SlowLlm:
         self.processed = ""
 
     async def reply(
-        self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
+        self, messages: list[dict[str, Any]], **options: Any
     ) -> AsyncGenerator[str, None]:
         prompt = "\n".join(message["content"] for message in messages)
         pairs = zip(prompt, self.processed, strict=False)

@@ -8,7 +8,15 @@ import pytest
 
 from voicecli.errors import ProfileError
 from voicecli.profile import load_script, script_schema
-from voicecli.standin.script import Fault, Latency, LlmScript, Script, SttScript, TtsScript
+from voicecli.standin.script import (
+    Fault,
+    Latency,
+    LlmScript,
+    ReplyScript,
+    Script,
+    SttScript,
+    TtsScript,
+)
 
 
 def load(tmp_path: Path, text: str) -> Script:
@@ -39,7 +47,8 @@ def test_every_key_has_its_place(tmp_path: Path) -> None:
         seed: 7
         stt: {final_ms: 90, finalize_ms: 40, finalize_silence: false, interim_ms: 250,
               interim_lag_ms: 80, words_per_second: 2.5, gap_ms: 300, hears: [One., Two.]}
-        llm: {ttft_ms: {p50: 200, p95: 500}, token_ms: 10, says: [Yes.]}
+        llm: {ttft_ms: {p50: 200, p95: 500}, token_ms: 10, says: [Yes.],
+              models: {gpt-4o: {ttft_ms: 400}, llama: {token_ms: {p95: 90}, says: [No.]}}}
         tts: {ttfb_ms: {p50: 120, stall_share: 0.02, stall_ms: [2000, 8000]},
               speed: 2.5, char_ms: 50, lead_ms: 30}
         faults:
@@ -52,7 +61,15 @@ def test_every_key_has_its_place(tmp_path: Path) -> None:
     assert script == Script(
         seed=7,
         stt=SttScript(Latency(0.09), Latency(0.04), False, 0.25, 0.08, 2.5, 0.3, ("One.", "Two.")),
-        llm=LlmScript(Latency(0.2, 0.5), Latency(0.01), ("Yes.",)),
+        llm=LlmScript(
+            Latency(0.2, 0.5),
+            Latency(0.01),
+            ("Yes.",),
+            {
+                "gpt-4o": ReplyScript(Latency(0.4)),
+                "llama": ReplyScript(token=Latency(0.015, 0.09), says=("No.",)),
+            },
+        ),
         tts=TtsScript(Latency(0.12, None, 0.02, (2.0, 8.0)), 2.5, 0.05, 0.03),
         faults=(
             Fault("llm", "refuse", on=2, status=429),
@@ -73,6 +90,9 @@ def test_a_latency_without_a_median_has_the_default_one(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("stt: {final: 90}", "unknown key stt.final. Did you mean stt.final_ms?"),
+        ("llm: {models: {a: {ttft: 90}}}", "unknown key llm.models.a.ttft. Did you mean"),
+        ("llm: {models: {a: 5}}", "llm.models.a should be a mapping of keys, not 5"),
+        ("llm: {models: {a: {says: []}}}", "llm.models.a.says must have at least one text"),
         ("llm: {ttft_ms: soon}", 'llm.ttft_ms.p50 should be a number of at least 0, not "soon"'),
         ("llm: {ttft_ms: -1}", "llm.ttft_ms.p50 should be a number of at least 0, not -1"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -14,7 +15,15 @@ from voicecli.errors import UsageError
 from voicecli.events import Warned
 from voicecli.profile import load_profile
 from voicecli.services.openai.chat import open_chat
-from voicecli.services.openai.models import HOST, MODELS, NOTICE, check_model, find_model
+from voicecli.services.openai.models import (
+    HOST,
+    MODELS,
+    NOTICE,
+    check_model,
+    choose_model,
+    find_model,
+    list_refused,
+)
 from voicecli.services.openai.request import ChatRequest
 from voicecli.services.openai.settings import API_URL, ChatSettings
 
@@ -85,6 +94,28 @@ def test_an_effort_that_the_model_does_not_know_is_an_error() -> None:
     with pytest.raises(UsageError, match="gpt-5-mini does not know `reasoning_effort: none`") as it:
         warnings("gpt-5-mini", date(2026, 11, 1), extra={"reasoning_effort": "none"})
     assert it.value.hint == "Set llm.extra to one of minimal, low, medium, high."
+
+
+def test_settings_for_another_model_keep_what_it_accepts() -> None:
+    luna = ChatSettings(
+        model="gpt-6-luna", temperature=0.4, extra={"reasoning_effort": "none", "verbosity": "low"}
+    )
+    minimal = choose_model(luna, "gpt-5-mini")
+    assert (minimal.model, minimal.temperature) == ("gpt-5-mini", None)
+    assert minimal.extra == {"verbosity": "low"}  # so that it is asked for the least it knows
+    assert warnings(minimal.model, date(2026, 10, 1), extra=minimal.extra) == []
+    assert choose_model(luna, "gpt-5.1").extra == luna.extra
+    assert choose_model(luna, "gpt-5.1").temperature == 0.4
+    assert choose_model(luna, "gpt-4o").extra == {"verbosity": "low"}
+    assert choose_model(luna, "qwen") == replace(luna, model="qwen")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_model_of_openai_refuses_the_settings_chosen_for_it(name: str) -> None:
+    for effort in ("none", "minimal", "low", "max"):
+        chosen = choose_model(ChatSettings(extra={"reasoning_effort": effort}), name)
+        assert list_refused(chosen) == []
+        assert warnings(name, date(2026, 1, 1), extra=chosen.extra) == []
 
 
 def test_another_server_may_have_models_of_the_same_name() -> None:

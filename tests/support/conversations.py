@@ -142,11 +142,9 @@ class ObservedLlm:
         self._engine = engine
         self._requests = requests
 
-    def reply(
-        self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
-    ) -> AsyncGenerator[str, None]:
+    def reply(self, messages: list[dict[str, Any]], **options: Any) -> AsyncGenerator[str, None]:
         self._requests.append(messages)
-        return self._engine.reply(messages, max_tokens=max_tokens, temperature=temperature)
+        return self._engine.reply(messages, **options)
 
 
 def converse(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ from voicecli.sanitize import sanitize_message
 if TYPE_CHECKING:
     from voicecli.metrics.changes import Change
     from voicecli.metrics.thresholds import Threshold
+    from voicecli.metrics.usage import Cost
     from voicecli.probe.prediction import Evaluation
     from voicecli.probe.results import ProbeResults
     from voicecli.probe.run import Observer
@@ -84,6 +85,11 @@ Watch = Annotated[
     typer.Option(min=1, max=3600, metavar="S", help="One reading every S seconds, until Ctrl-C."),
 ]
 
+Models = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,C", help="Compare models of the LLM, asked in turn: probe llm."),
+]
+
 CHEAP = 0.03
 """US dollars; a smaller cost is not announced."""
 
@@ -101,6 +107,7 @@ def probe_command(
     compare: Compare = None,
     slo: Slo = None,
     watch: Watch = None,
+    models: Models = None,
     overrides: Sets = None,
     fast: Fast = False,
 ) -> None:
@@ -122,6 +129,22 @@ def probe_command(
     if watch is not None and (output is not Format.TEXT or compare is not None):
         other = "--compare" if compare is not None else f"--{output}"
         raise UsageError(f"--watch and {other} contradict each other", hint="Leave one out.")
+    if models is not None:
+        given = {
+            "--watch": watch,
+            "--compare": compare,
+            "--save": save,
+            "--slo": slo,
+            "--concurrency": concurrency > 1 or None,
+        }
+        _refuse_beside_models(what, given)
+        from voicecli.cli.probe_models import compare_models
+        from voicecli.probe.models import parse_models
+
+        names, plan = parse_models(models), _make_plan(count, warmup, workers=1, watch=None)
+        raise typer.Exit(
+            compare_models(names, profile, settings, replace(plan, cold=0), output, fast=fast)
+        )
     fetch_models_of(settings)
     before = None if compare is None else load_result(compare)
     if save is not None and not save.absolute().parent.is_dir():
@@ -139,6 +162,15 @@ def probe_command(
         fast=fast,
     )
     raise typer.Exit(command.run())
+
+
+def _refuse_beside_models(what: ProbeTarget, given: Mapping[str, object]) -> None:
+    """Raise UsageError for what makes no sense with --models."""
+    if what is not ProbeTarget.LLM:
+        raise UsageError("--models compares LLMs", hint="Say probe llm --models.")
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"--models and {name} contradict each other", hint="Leave one out.")
 
 
 def _choose_format(as_json: bool, as_csv: bool, as_markdown: bool) -> Format:
@@ -187,20 +219,26 @@ class _Command:
     async def _probe(self) -> None:
         from voicecli.pipeline.wiring import open_services
         from voicecli.probe.compare import check_comparable
-        from voicecli.probe.run import Probe, describe_basis, measure_audio
+        from voicecli.probe.run import (
+            Probe,
+            describe_basis,
+            estimate_probe_cost,
+            measure_audio,
+        )
 
         standin = self.profile.standin
         # Scripted transcripts are not of the words that were sent.
         self.results.word_errors = standin is None or standin.engine != "scripted"
         watching = self.plan.every is not None
         observing: AbstractContextManager[Observer | None] = (
-            _open_watch() if watching else _open_progress(quiet=self.output is not Format.TEXT)
+            _open_watch() if watching else open_progress(quiet=self.output is not Format.TEXT)
         )
         async with open_services(self.profile) as services:
             self._basis = describe_basis(self.profile, services, self.plan.workers)
             if self.before is not None:  # fails before the probe costs anything
                 check_comparable(self.before, self._basis)
-            self._announce_cost()
+            cost = estimate_probe_cost(self.profile, self.results.wanted, self.plan)
+            announce_cost(cost, "" if self.plan.count is not None else " an hour")
             with observing as observer:
                 probe = Probe(self.profile, services, self.results, self.plan, observer)
                 if watching:
@@ -209,15 +247,6 @@ class _Command:
                 if len(self.results.wanted) > 1:
                     await measure_audio(self.profile, self.results)
                 await probe.run()
-
-    def _announce_cost(self) -> None:
-        from voicecli.probe.run import estimate_probe_cost
-
-        total = estimate_probe_cost(self.profile, self.results.wanted, self.plan).total
-        if total is None or total > CHEAP:
-            unit = "" if self.plan.count is not None else " an hour"
-            known = f"about ${total or 0:.2f}{unit} (estimated, list prices)"
-            print_text(f"cost of this probe: {'not known' if total is None else known}", err=True)
 
     # ── report ───────────────────────────────────────────────────────────────
 
@@ -268,12 +297,25 @@ class _Command:
             failures.append(ThresholdError(f"worse than before: {names}"))
         for failure in failures:
             print_error(failure)
-        first = next((one for one in failures if isinstance(one, CredentialsError)), None)
-        return (first or failures[0]).exit_code if failures else 0
+        return choose_exit_code(failures)
+
+
+def announce_cost(cost: Cost, unit: str = "") -> None:
+    """Print an estimate on standard error, unless it is small."""
+    if cost.lower_bound or (cost.total or 0) > CHEAP:
+        bound = "at least" if cost.lower_bound else "about"
+        known = f"{bound} ${cost.total:.2f}{unit} (estimated, list prices)"
+        print_text(f"cost of this probe: {known if cost.total else 'not known'}", err=True)
+
+
+def choose_exit_code(failures: Sequence[VoiceError]) -> int:
+    """Return the exit code of a refused key, else of the first failure; 0 without one."""
+    first = next((one for one in failures if isinstance(one, CredentialsError)), None)
+    return (first or failures[0]).exit_code if failures else 0
 
 
 @contextmanager
-def _open_progress(*, quiet: bool) -> Iterator[Observer | None]:
+def open_progress(*, quiet: bool) -> Iterator[Observer | None]:
     """Progress bars on standard error, if that is a terminal and the output is text."""
     from rich.console import Console
 

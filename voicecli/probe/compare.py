@@ -13,7 +13,7 @@ import numpy as np
 
 from voicecli.errors import UsageError
 from voicecli.metrics import changes
-from voicecli.metrics.changes import MIN_VALUES, Change
+from voicecli.metrics.changes import MIN_VALUES, Change, Pair
 from voicecli.probe.results import METRICS
 
 MIN_CHANGES: Mapping[str, float] = {"ms": 20.0, "tokens/s": 5.0, "× real time": 0.05}
@@ -82,11 +82,16 @@ def find_outliers(values: Sequence[float]) -> list[int]:
 
 def find_changes(metric: str, before: Sequence[float], after: Sequence[float]) -> list[Change]:
     """Compare the median, and P95 if there are enough values; empty if a side has too few."""
+    return compare_pairs(metric, [Pair(before, after)])
+
+
+def compare_pairs(metric: str, pairs: Sequence[Pair]) -> list[Change]:
+    """Compare as ``find_changes`` does, values that were measured in pairs."""
     unit = METRICS[metric].unit
     return changes.find_changes(
         metric,
         unit,
-        [changes.Pair(before, after)],
+        pairs,
         changes.Floor(absolute=MIN_CHANGES[unit], relative=MIN_RELATIVE_CHANGE),
         higher_is_better=metric in HIGHER_IS_BETTER,
     )

@@ -61,9 +61,9 @@ def build_result(
         "plan": asdict(context.plan),
         "basis": dict(context.basis),
         "measurement": {"reliable": not doubts, "reasons": doubts},
-        "services": {service: _service(results, service) for service in results.wanted},
+        "services": {service: encode_service(results, service) for service in results.wanted},
         "audio": {"device": results.devices, "xruns": results.xruns},
-        "metrics": {name: _metric(name, values) for name, values in results.values().items()},
+        "metrics": {name: encode_metric(name, values) for name, values in results.values().items()},
         "counts": {
             name: count
             for name, count in evaluation.summary.counts.items()
@@ -145,7 +145,8 @@ def list_doubts(results: ProbeResults) -> list[str]:
     return [f"this machine was busy: {late} blocks of audio went out late"] if late else []
 
 
-def _service(results: ProbeResults, service: Service) -> dict[str, Any]:
+def encode_service(results: ProbeResults, service: Service) -> dict[str, Any]:
+    """What was measured of a service, and what failed, as plain data."""
     traces = results.traces_of(service)
     samples = [sample for sample in results.samples if sample.service == service]
     given_up = results.given_up.get(service)
@@ -173,7 +174,8 @@ def _failure(failure: FailedSample) -> dict[str, Any]:
     }
 
 
-def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
+def encode_metric(name: str, values: Sequence[float]) -> dict[str, Any]:
+    """The distribution of a metric, and its values, as plain data."""
     distribution = describe(values)
     statistics = encode_distribution(distribution) if is_duration(name) else asdict(distribution)
     encoded = {"unit": METRICS[name].unit, **statistics, "outliers": find_outliers(values)}

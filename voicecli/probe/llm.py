@@ -65,20 +65,19 @@ class LlmProber(Prober):
     async def measure_cold(self, number: int) -> Sample:
         async with self._services.open_llm() as llm:
             await llm.load()
-            return await self._measure_reply(llm, number, cold=True)
+            return await self.measure_reply(llm, number, cold=True)
 
     @override
     async def measure_warm(self, warmup: int, tickets: TicketCounter, post: Post) -> None:
         async with self._services.open_llm() as llm:
             await llm.load()
             for number in range(warmup):
-                await self._measure_reply(llm, number)
+                await self.measure_reply(llm, number)
             while (ticket := await tickets.take()) is not None:
-                post(await self._measure_reply(llm, ticket))
+                post(await self.measure_reply(llm, ticket))
 
-    async def _measure_reply(
-        self, llm: LanguageModel, number: int, *, cold: bool = False
-    ) -> Sample:
+    async def measure_reply(self, llm: LanguageModel, number: int, *, cold: bool = False) -> Sample:
+        """Take sample ``number``; raises ServiceError or CredentialsError."""
         timed, events = _TimedModel(llm), list[Event]()
         generation = Generation(
             0,

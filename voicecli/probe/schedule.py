@@ -133,7 +133,7 @@ async def _take_cold(prober: Prober, count: int, post: Post) -> VoiceError | Non
             post(await prober.measure_cold(number))
         except (ServiceError, CredentialsError) as error:
             failures += 1
-            post(_failed_sample(prober.service, error, cold=True))
+            post(make_failed_sample(prober.service, error, cold=True))
             if not isinstance(error, ServiceError) or error.final or failures == count:
                 return error
             await asyncio.sleep(RETRY_PAUSE)
@@ -157,7 +157,7 @@ async def _take_warm(
             return
         except (ServiceError, CredentialsError) as error:
             failures += 1
-            post(_failed_sample(prober.service, error))
+            post(make_failed_sample(prober.service, error))
             if not isinstance(error, ServiceError) or error.final or failures >= MAX_FAILURES:
                 tickets.stop()
                 errors.append(error)
@@ -165,7 +165,8 @@ async def _take_warm(
             await asyncio.sleep(RETRY_PAUSE)
 
 
-def _failed_sample(service: Service, error: VoiceError, *, cold: bool = False) -> FailedSample:
+def make_failed_sample(service: Service, error: VoiceError, *, cold: bool = False) -> FailedSample:
+    """Make the sample that ``error`` prevented."""
     counts = {f"{service}.errors": 1, f"{service}.refusals": int(is_refusal(error))}
     return FailedSample(service=service, at=clock.now(), error=error, counts=counts, cold=cold)
 

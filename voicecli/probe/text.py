@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -13,7 +13,7 @@ from typing_extensions import override
 from voicecli import clock
 from voicecli.events import Service
 from voicecli.metrics.changes import Change
-from voicecli.metrics.summary import MIN_COUNT, describe
+from voicecli.metrics.summary import MIN_COUNT, Distribution, describe
 from voicecli.probe.compare import find_outliers
 from voicecli.probe.json_result import RunContext, list_doubts
 from voicecli.probe.prediction import Evaluation
@@ -63,7 +63,7 @@ def format_report(
         headings, *rows = table
         if rows:
             whole = [[title, *headings], *rows]
-            lines.extend(["", *(_format_markdown(whole) if markdown else format_table(whole))])
+            lines.extend(["", *(format_markdown(whole) if markdown else format_table(whole))])
         if below and (markdown or not rows):
             lines.append("")
         lines.extend(f"{bullet}{line}" for line in below)
@@ -77,12 +77,12 @@ def format_report(
     if changes is not None:
         count = sum(change.beyond_noise for change in changes)
         summary = f"{count or 'none'} of {len(changes)} statistics compared changed beyond noise."
-        add_section("compared, P50 and P95", _change_rows(changes), summary)
+        add_section("compared, P50 and P95", format_change_rows(changes), summary)
     return [*lines, "", *(f"{bullet}{line}" for line in _closing_lines(results, evaluation))]
 
 
-def _format_markdown(rows: Sequence[Row]) -> list[str]:
-    """``rows`` as a Markdown table; the first row holds the headings."""
+def format_markdown(rows: Sequence[Row]) -> list[str]:
+    """Format ``rows`` as a Markdown table; the first row holds the headings."""
     head, *body = rows
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines]
@@ -177,8 +177,8 @@ def _budget_rows(evaluation: Evaluation) -> Iterator[Row]:
             yield [name, format_value(check.budget), p50, p95, verdict, check.judged_by]
 
 
-def _change_rows(changes: Sequence[Change]) -> Iterator[Row]:
-    """A row per change beyond noise."""
+def format_change_rows(changes: Sequence[Change]) -> Iterator[Row]:
+    """List a row per change beyond noise, after the headings."""
     yield ["before", "now", "change, 95 % interval", ""]
     for change in changes:
         if change.beyond_noise:
@@ -223,17 +223,23 @@ def _prediction_lines(evaluation: Evaluation) -> Iterator[str]:
 def format_csv(results: ProbeResults, evaluation: Evaluation) -> str:
     """Format a line per metric; durations in milliseconds, an empty field for an unknown value."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["metric", "unit", *STATISTICS, "outliers"])
-    values = results.values()
-    for name, distribution in evaluation.summary.distributions.items():
+    rows = list_metric_rows(evaluation.summary.distributions, results.values())
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def list_metric_rows(
+    distributions: Mapping[str, Distribution], values: Mapping[str, Sequence[float]]
+) -> Iterator[Row]:
+    """List the headings, and a row per metric, of which some have no ``values``."""
+    yield ["metric", "unit", *STATISTICS, "outliers"]
+    for name, distribution in distributions.items():
         unit = METRICS[name].unit
         scale = ms(1.0) if unit == "ms" else 1.0
         found = [getattr(distribution, statistic) for statistic in STATISTICS[1:]]
         shown = ("" if one is None else f"{one * scale:.3f}" for one in found)
-        outliers = len(find_outliers(values[name])) if name in values else ""
-        writer.writerow([name, unit, distribution.n, *shown, outliers])
-    return out.getvalue()
+        outliers = str(len(find_outliers(values[name]))) if name in values else ""
+        yield [name, unit, str(distribution.n), *shown, outliers]
 
 
 # ── progress, and --watch ────────────────────────────────────────────────────

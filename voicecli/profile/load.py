@@ -270,9 +270,10 @@ def load_script(name: str, cwd: Path | None = None) -> Script:
     for section in [key for key, value in layer.values.items() if value is None]:
         del layer.values[section]  # a heading without keys below it
     for section, key, p50 in _list_latencies(Script()):
-        if isinstance(values := layer.values.get(section), dict) and key in values:
-            given = values[key]
-            values[key] = {"p50": p50} | (given if isinstance(given, dict) else {"p50": given})
+        for values in _list_sections(layer.values.get(section)):
+            if key in values:
+                given = values[key]
+                values[key] = {"p50": p50} | (given if isinstance(given, dict) else {"p50": given})
     script = validate_layer(layer, create_schema(Script))
     assert isinstance(script, Script)
     return script
@@ -283,13 +284,26 @@ def script_schema() -> dict[str, Any]:
     from voicecli.standin.script import Script
 
     schema = create_json_schema(create_schema(Script))
+    keys = ("title", "type", "properties", "additionalProperties")
     for section, key, p50 in _list_latencies(Script()):
-        declared = schema["properties"][section]["properties"][key]
-        del declared["required"]
-        keys = ("title", "type", "properties", "additionalProperties")
-        latency = {name: declared.pop(name) for name in keys}
-        declared |= {"anyOf": [{"type": "number", "minimum": 0}, latency], "default": p50}
+        properties = schema["properties"][section]["properties"]
+        models = properties.get("models", {}).get("additionalProperties", {})
+        for place in (properties, models.get("properties", {})):
+            if key in place:
+                declared = place[key]
+                del declared["required"]
+                latency = {name: declared.pop(name) for name in keys}
+                declared |= {"anyOf": [{"type": "number", "minimum": 0}, latency], "default": p50}
     return schema
+
+
+def _list_sections(values: Any) -> Iterator[dict[str, Any]]:
+    """List a section of a script as it was written, and those of its models."""
+    if isinstance(values, dict):
+        yield values
+        models = values.get("models")
+        for model in models.values() if isinstance(models, dict) else ():
+            yield from _list_sections(model)
 
 
 def _list_latencies(script: Script) -> Iterator[tuple[str, str, float]]:

@@ -160,10 +160,9 @@ def format_prediction(predicted: Mapping[str, Any], summary: Summary) -> str:
 
 def format_cost(cost: Cost) -> str:
     """Return the estimate, and what it consists of."""
-    if cost.total is None:
-        return "cost: not known"
     if not cost.total:
-        return "cost: nothing"
+        unknown = cost.total is None or cost.lower_bound
+        return "cost: not known" if unknown else "cost: nothing"
     parts = {"STT": cost.stt, "LLM": cost.llm, "TTS": cost.tts}
     known = ", ".join(f"{name} {part:.4f}" for name, part in parts.items() if part is not None)
     how = "at least" if cost.lower_bound else "about"

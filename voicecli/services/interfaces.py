@@ -83,8 +83,12 @@ class SttProvider(Provider):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlmProvider(Provider):
-    """A provider of a language model."""
+    """A provider of a language model.
 
+    choose_model: returns the settings with another model, without what it is known to refuse.
+    """
+
+    choose_model: Callable[[Any, str], Any]
     open: Callable[[Any, ServiceAddress], AbstractAsyncContextManager[LanguageModel]]
 
 

@@ -193,7 +193,7 @@ class ChatService:
     def _list_models(self, name: str) -> Body:
         known = {
             model: {"id": model, "object": "model", "created": 0, "owned_by": "voicecli"}
-            for model in (MODEL, self.engines.name)
+            for model in (MODEL, self.engines.name, *self.engines.models)
         }
         if name in ("", "/"):
             return {"object": "list", "data": list(known.values())}
@@ -205,11 +205,15 @@ class ChatService:
         if refuse := faults.find("refuse"):
             raise ChatError(refuse.status)
         request = parse_chat_request(body)
-        if not (request.model.startswith(MODEL_PREFIX) or request.model == self.engines.name):
+        known = (self.engines.name, *self.engines.models)
+        if not (request.model.startswith(MODEL_PREFIX) or request.model in known):
             raise _not_found(request.model)
         completion = CompletionFormat(request)
         reply = self.engines.llm.reply(
-            request.messages, max_tokens=request.max_tokens, temperature=request.temperature
+            request.messages,
+            model=request.model,
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
         )
         async with aclosing(reply) as tokens, aclosing(completion.stream(tokens)) as chunks:
             if not request.stream:

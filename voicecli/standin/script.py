@@ -78,8 +78,8 @@ class SttScript:
 
 
 @dataclass(frozen=True, slots=True)
-class LlmScript:
-    """What the LLM answers, and when."""
+class ReplyScript:
+    """What a model answers, and when."""
 
     ttft: Latency = setting(Latency(0.2), "From the request to the first token.", key="ttft_ms")
     token: Latency = setting(Latency(0.015), "From one token to the next.", key="token_ms")
@@ -89,6 +89,19 @@ class LlmScript:
         """Raise SettingsConflict where a reply is missing."""
         if not self.says or not all(map(str.strip, self.says)):
             raise SettingsConflict("says must have at least one text, and no blank one", "says")
+
+
+@dataclass(frozen=True, slots=True)
+class LlmScript(ReplyScript):
+    """What the LLM answers, and when."""
+
+    models: Mapping[str, ReplyScript] = setting(
+        {}, "Models, by name, with latencies and replies of their own."
+    )
+
+    def find_model(self, name: str) -> ReplyScript:
+        """Return what the model ``name`` answers, and when."""
+        return self.models.get(name, self)
 
 
 Speaks = Literal["flush", "sentences"]

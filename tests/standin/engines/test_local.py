@@ -321,11 +321,16 @@ def test_the_model_answers_within_its_limit_and_refuses_what_is_too_long() -> No
 
     async def conversation(engines: Engines) -> list[list[str]]:
         replies = [
-            [token async for token in engines.llm.reply(question, max_tokens=limit, temperature=0)]
+            [
+                token
+                async for token in engines.llm.reply(
+                    question, model="local", max_tokens=limit, temperature=0
+                )
+            ]
             for limit in (60, 3)
         ]
         with pytest.raises(ServiceError, match="exceeds the available context") as refusal:
-            await anext(engines.llm.reply(story, max_tokens=1, temperature=None))
+            await anext(engines.llm.reply(story, model="local", max_tokens=1, temperature=None))
         assert refusal.value.status == 400
         return replies
 

@@ -37,7 +37,7 @@ from voicecli.services.openai.answer import Answer, Wait
 from voicecli.services.openai.body import Frame
 from voicecli.services.openai.errors import ErrorFactory, find_request_id
 from voicecli.services.openai.library import library
-from voicecli.services.openai.models import HOST, check_model, find_model
+from voicecli.services.openai.models import HOST, check_model, choose_model, find_model
 from voicecli.services.openai.problems import find_error, read_problem
 from voicecli.services.openai.reply import ReplyReader
 from voicecli.services.openai.request import ChatRequest
@@ -300,6 +300,7 @@ CHAT_COMPLETIONS = LlmProvider(
     url_env=URL_ENV,
     standin="openai",
     list_price=_list_price,
+    choose_model=choose_model,
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -130,6 +130,18 @@ def list_refused(settings: ChatSettings) -> list[str]:
     if not model.efforts and sent.get("reasoning_effort") is not None:
         refused.append("reasoning_effort")
     return refused
+
+
+def choose_model(settings: ChatSettings, name: str) -> ChatSettings:
+    """Return ``settings`` for the model ``name``, without the values that it is known to refuse."""
+    model = find_model(name)
+    if model is None:
+        return replace(settings, model=name)
+    extra = dict(settings.extra)
+    if extra.get("reasoning_effort") not in (None, *model.efforts):
+        del extra["reasoning_effort"]
+    temperature = settings.temperature if model.any_temperature else None
+    return replace(settings, model=name, temperature=temperature, extra=extra)
 
 
 def find_least_effort(settings: ChatSettings) -> str | None:

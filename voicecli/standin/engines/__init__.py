@@ -7,7 +7,7 @@ computing at once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -47,11 +47,17 @@ class LlmEngine(Protocol):
     """Answers chat requests; several may be under way at once."""
 
     def reply(
-        self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        model: str,
+        max_tokens: int | None,
+        temperature: float | None,
     ) -> AsyncGenerator[str, None]:
         """Generate the reply's tokens, each with its leading space; at most ``max_tokens``.
 
         messages: as the client sent them, every ``content`` a string.
+        model: the name that the client asked for.
         """
 
 
@@ -90,6 +96,7 @@ class Engines:
     """What the three stand-ins work with.
 
     name: "scripted" or "local"; the chat server also lists it as a model.
+    models: the names of further models that it lists.
     stt: makes the engine of a new connection.
     speaks_sentences: whether the TTS also speaks at the end of a sentence, before the Flush.
     """
@@ -100,3 +107,4 @@ class Engines:
     tts: TtsEngine
     pace: Pace = Pace()
     speaks_sentences: bool = False
+    models: Sequence[str] = ()

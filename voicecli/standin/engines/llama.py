@@ -161,7 +161,12 @@ class LocalLlm(LlmEngine):
 
     @override
     async def reply(
-        self, messages: list[Message], *, max_tokens: int | None, temperature: float | None
+        self,
+        messages: list[Message],
+        *,
+        model: str,
+        max_tokens: int | None,
+        temperature: float | None,
     ) -> AsyncGenerator[str, None]:
         loop = asyncio.get_running_loop()
         tokens: asyncio.Queue[str | None] = asyncio.Queue()

@@ -49,6 +49,7 @@ def create_scripted_engines(script: Script) -> Engines:
             finalize_silence=stt.finalize_silence,
         ),
         speaks_sentences=script.tts.speaks == "sentences",
+        models=tuple(script.llm.models),
     )
 
 
@@ -104,15 +105,21 @@ class ScriptedLlm(LlmEngine):
 
     @override
     async def reply(
-        self, messages: list[dict[str, Any]], *, max_tokens: int | None, temperature: float | None
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        model: str,
+        max_tokens: int | None,
+        temperature: float | None,
     ) -> AsyncGenerator[str, None]:
+        script = self.script.find_model(model)
         asked = sum(message["role"] == "user" for message in messages)
-        text = self.script.says[max(0, asked - 1) % len(self.script.says)]
-        due = clock.now() + self.script.ttft.draw(self.rng)
+        text = script.says[max(0, asked - 1) % len(script.says)]
+        due = clock.now() + script.ttft.draw(self.rng)
         for token in re.findall(r"\s*\S+", text)[:max_tokens]:
             await clock.sleep_until(due)
             yield token
-            due += self.script.token.draw(self.rng)
+            due += script.token.draw(self.rng)
 
 
 @dataclass(frozen=True)
