@@ -237,7 +237,7 @@ async def _test_loopback(microphone_name: str | None, loudspeaker_name: str | No
 
 async def _calibrate(microphone_name: str | None, loudspeaker_name: str | None) -> TestResult:
     from voicecli.audio.devices import open_loudspeaker, open_microphone, selftest
-    from voicecli.audio.devices.calibrations import save_calibration
+    from voicecli.audio.devices.calibrations import is_alias, save_calibration
     from voicecli.audio.devices.selftest import CALIBRATION_VOICES as VOICES
     from voicecli.audio.vad import create_detector
     from voicecli.metrics.accuracy import summarize_errors
@@ -249,6 +249,12 @@ async def _calibrate(microphone_name: str | None, loudspeaker_name: str | None) 
         detector = create_detector("silero", microphone.format, _HANGOVER)
         errors = await selftest.run_calibration(microphone, loudspeaker, detector, VOICES)
         names = microphone.name, loudspeaker.name
+        losses = microphone.xruns + loudspeaker.xruns
+    if len(errors) < VOICES / 2 and losses:
+        raise DeviceError(
+            f"samples were lost {losses} times; {len(errors)} of {VOICES} voices are left",
+            hint="Calibrate again while the machine is idle.",
+        )
     if len(errors) < VOICES / 2:
         raise DeviceError(
             f"the microphone heard {len(errors)} of {VOICES} voices from the loudspeaker",
@@ -257,7 +263,11 @@ async def _calibrate(microphone_name: str | None, loudspeaker_name: str | None) 
     found = summarize_errors(errors)
     result, lines = _describe_calibration(found)
     file = save_calibration(*names, found)
-    return result | {"kept_in": str(file)}, [*lines, f"  kept in {file}: talk prints it"]
+    lines.append(f"  kept in {file}: talk prints it")
+    if aliases := [repr(name) for name in dict.fromkeys(names) if is_alias(name)]:
+        which = f"{' and '.join(aliases)}: whatever device the system chooses"
+        lines.append(f"  ! it counts for {which}; calibrate again when that changes")
+    return result | {"kept_in": str(file)}, lines
 
 
 async def _calibrate_virtual() -> TestResult:

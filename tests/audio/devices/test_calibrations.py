@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from voicecli.audio.devices.calibrations import FILE, load_calibration, save_calibration
+from voicecli.audio.devices.calibrations import (
+    FILE,
+    is_alias,
+    load_calibration,
+    save_calibration,
+)
 from voicecli.errors import UsageError
 from voicecli.metrics.accuracy import Calibration
 
@@ -52,3 +57,19 @@ def test_a_folder_that_cannot_be_made_is_named(cache: Path) -> None:
     cache.write_text("a file in its place")
     with pytest.raises(UsageError, match=f"{FILE} cannot be written: File exists"):
         save_calibration("mic", "speaker", FOUND)
+
+
+@pytest.mark.parametrize(
+    ("name", "alias"),
+    [
+        ("default", True),
+        ("sysdefault", True),
+        ("pulse", True),
+        ("Microsoft Sound Mapper - Input", True),
+        ("Primary Sound Capture Driver", True),
+        ("MacBook Pro Microphone", False),
+        ("HDA Intel PCH: ALC257 Analog (hw:0,0)", False),
+    ],
+)
+def test_names_that_stand_for_another_device_tomorrow(name: str, alias: bool) -> None:
+    assert is_alias(name) is alias

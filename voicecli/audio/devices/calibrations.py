@@ -15,6 +15,14 @@ from voicecli.metrics.accuracy import Calibration
 
 FILE = "calibrations.json"
 
+_ALIASES = ("default", "sysdefault", "pulse", "pipewire", "microsoft sound mapper", "primary sound")
+"""How ALSA's, MME's and DirectSound's names for the device that the system chooses begin."""
+
+
+def is_alias(name: str) -> bool:
+    """Whether ``name`` stands for another device when the system's choice changes."""
+    return name.casefold().startswith(_ALIASES)
+
 
 def load_calibration(microphone: str, loudspeaker: str) -> Calibration | None:
     """Return what was measured with these devices; None if nothing was, or the file is damaged."""

@@ -152,12 +152,14 @@ async def run_calibration(
 
     detector: hears the microphone's blocks.
 
-    A voice that is not heard is left out.  The way through the air is part of the error.
+    A voice that is not heard, or during which a device loses samples, is left out.  The way through
+    the air is part of the error.
     """
     rate = loudspeaker.format.rate
     errors = []
     async with aclosing(microphone.blocks()) as blocks:
         for signal in make_signals(rate, count):
+            losses = microphone.xruns + loudspeaker.xruns
             written_at = _write(loudspeaker, signal)
             until = written_at + len(signal) / rate + _ECHO_TIMEOUT + _MEASURED
             measured: list[Seconds] = []
@@ -170,7 +172,7 @@ async def run_calibration(
                 if block.at >= until:
                     break
             ended = await _wait_for_start(loudspeaker, signal) + len(signal) / rate
-            if measured:
+            if measured and microphone.xruns + loudspeaker.xruns == losses:
                 errors.append(ended - measured[-1])
     return errors
 
