@@ -17,7 +17,7 @@ from tests.support.speech_like import alternate_speech
 from voicecli.audio.pcm import samples_of
 from voicecli.corpus.manifest import Recording
 from voicecli.corpus.plan import Conditions, load_variants, plan_units
-from voicecli.corpus.run import run_units
+from voicecli.corpus.run import Resources, run_units
 from voicecli.corpus.store import open_store
 from voicecli.corpus.unit import Unit, UnitResult
 from voicecli.metrics.summary import Distribution, describe
@@ -108,7 +108,7 @@ def _measure_memory(folder: Path) -> dict[int, float]:
             if done in (1, SETTLED, 100, 500, 1000, RECORDINGS):
                 sizes[done] = round(read_memory(), 1)
 
-        run_units(_plan(folder, paths, fast=True), note, concurrency=1)
+        run_units(_plan(folder, paths, fast=True), note, resources=Resources(workers=1))
     return sizes
 
 
@@ -118,7 +118,8 @@ def _measure_side_by_side(folder: Path, count: int) -> tuple[Distribution, int]:
     path = folder / "three.wav"
     soundfile.write(path, np.tile(np.pad(sentence, (0, RATE)), 3), RATE)
     found: list[UnitResult] = []
-    run_units(_plan(folder, [path], repeats=max(count, LEAST)), found.append, concurrency=count)
+    units = _plan(folder, [path], repeats=max(count, LEAST))
+    run_units(units, found.append, resources=Resources(workers=1, concurrency=count))
     turns = [turn for one in found if one.result for turn in one.result["turns"]]
     waits = [turn["mouth_to_ear_ms"] for turn in turns if turn["mouth_to_ear_ms"] is not None]
     return describe(waits), sum(not turn["reliable"] for turn in turns)

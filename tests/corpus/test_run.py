@@ -19,10 +19,10 @@ from voicecli.cli.app import run
 from voicecli.cli.corpus import assign_profiles
 from voicecli.corpus.manifest import Recording, find_recordings
 from voicecli.corpus.plan import Conditions, load_variants, plan_units
-from voicecli.corpus.run import run_units
+from voicecli.corpus.run import Resources, run_units
+from voicecli.corpus.storage import open_storage
 from voicecli.corpus.store import Store
 from voicecli.corpus.unit import Unit, UnitResult
-from voicecli.corpus.worker import WorkerPool
 from voicecli.errors import UsageError
 
 SETS = ("audio.vad=energy", "turn.end_model=off")
@@ -59,6 +59,11 @@ def collect(units: Sequence[Unit]) -> list[UnitResult]:
     found: list[UnitResult] = []
     run_units(units, found.append)
     return found
+
+
+def read_results(location: str) -> list[UnitResult]:
+    store = Store(open_storage(location))
+    return list(store.iterate_results(store.load_plan().units))
 
 
 def list_waits(result: UnitResult) -> list[float]:
@@ -122,7 +127,7 @@ def test_what_was_measured_is_not_measured_again(
 def test_percentiles_are_over_all_turns(capfd: pytest.CaptureFixture[str]) -> None:
     names = ("1.wav", "2.wav", *FAST, "--repeat", "2", "--out", "out")
     found = run_json(capfd, "replay", *names, "--json")
-    waits = [wait for one in Store(Path("out")).iterate_results() for wait in list_waits(one)]
+    waits = [wait for one in read_results("out") for wait in list_waits(one)]
     summary = found["whole"]["summary"]["mouth_to_ear"]
     assert summary["n"] == len(waits) == 6
     for share in (50, 90):
@@ -183,9 +188,7 @@ def test_the_same_content_is_measured_once(corpus: Path, capfd: pytest.CaptureFi
 def test_a_unit_of_another_version_is_refused() -> None:
     (unit,) = plan(["1.wav"])
     with pytest.raises(UsageError, match=r"planned by version 0\.0\.1"):
-        collect(
-            [Unit(**{name: getattr(unit, name) for name in unit.__slots__} | {"version": "0.0.1"})]
-        )
+        collect([replace(unit, version="0.0.1")])
 
 
 def test_a_session_folder_is_not_replaced(capfd: pytest.CaptureFixture[str]) -> None:
@@ -224,32 +227,12 @@ def test_real_time_units_share_a_loop() -> None:
     ]
     found: list[UnitResult] = []
     began = time.monotonic()
-    run_units(units, found.append, concurrency=2)
+    run_units(units, found.append, resources=Resources(workers=1, concurrency=2))
     took = time.monotonic() - began
     assert sorted(one.unit.overrides for one in found) == [("a",), ("b",)]
     assert [len(list_waits(one)) for one in found] == [1, 1]
     attempts = sum(one.attempts for one in found)
     assert took < sum(one.took_s for one in found) * attempts / 2, "one after the other"
-
-
-def test_processes_come_to_the_same() -> None:
-    """Two processes measure what one does, and one that breaks fails its unit only."""
-    units = plan(["1.wav"], repeats=4)
-    alone = {one.unit.id: list_waits(one) for one in collect(units[:2])}
-    broken = replace(units[2], labels="missing.labels.yaml")
-    with WorkerPool([*units[:2], broken], None, 2) as pool:
-        found = {one.unit.id: one for one in pool}
-    assert {key: list_waits(found[key]) for key in alone} == alone
-    failure = found[broken.id].failure
-    assert failure is not None
-    assert failure.kind == "InputError"
-
-
-def test_a_process_that_ends_fails_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.executable", "/bin/false")
-    with WorkerPool(plan(["1.wav"], repeats=2), None, 2) as pool:
-        failures = [one.failure for one in pool]
-    assert [one and one.kind for one in failures] == ["ChildProcessError"] * 2
 
 
 def test_a_sweep_is_compared_with_timers(capfd: pytest.CaptureFixture[str]) -> None:

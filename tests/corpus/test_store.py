@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from voicecli.corpus.store import PLAN, RESULTS, Store, is_store, load_result, open_store
+from voicecli.corpus.plan import Plan, Shard
+from voicecli.corpus.storage import open_storage
+from voicecli.corpus.store import PLAN, RESULTS, Store, is_store, open_store
 from voicecli.corpus.tally import tally_results
 from voicecli.corpus.unit import Failure, Unit, UnitResult
 from voicecli.errors import InputError, UsageError
@@ -29,21 +31,29 @@ def make_unit(**changes: Any) -> Unit:
     )
 
 
-def test_results_and_plan_come_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "where", ["{tmp_path}/out", "memory://{tmp_path}/out", "file://{tmp_path}/x"]
+)
+def test_results_and_plan_come_back(tmp_path: Path, where: str) -> None:
+    location = where.format(tmp_path=tmp_path)
     units = [make_unit(tags=("x", "y"), channel=1), make_unit(repeat=2, overrides=("a.b=1",))]
     results = [
         UnitResult(unit=units[0], result={"turns": [{"said": "ä", "none": None}]}, lag_ms=1.5),
         UnitResult(unit=units[1], failure=Failure(kind="InputError", message="no", exit_code=2)),
     ]
-    with open_store(tmp_path / "out") as store:
-        store.write_plan(units)
+    plan = Plan(tuple(units), (2, 5), ((Path("a"), Path("b")),), Shard(2, 3))
+    with open_store(location) as store:
+        store.write_plan(plan)
         for result in reversed(results):
             store.write_result(result)
-    store = Store(tmp_path / "out")
-    assert is_store(store.folder)
-    assert store.load_plan() == tuple(units)
-    assert list(store.iterate_results()) == results
-    assert [store.is_measured(unit) for unit in units] == [True, False]
+    assert is_store(location)
+    store = Store(open_storage(location))
+    assert store.load_plan() == plan
+    assert list(store.iterate_results(units)) == results
+    assert store.list_measured() == {units[0].id}
+    with open_store(location) as store:
+        store.discard(units)
+    assert list(store.iterate_results(units)) == []
 
 
 @pytest.mark.parametrize(
@@ -98,10 +108,12 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_damage_is_named(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "x.json"
+    unit = make_unit()
+    path = tmp_path / RESULTS / f"{unit.id}.json"
+    path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(InputError) as caught:
-        load_result(path)
+        Store(open_storage(tmp_path)).find_result(unit)
     assert caught.value.cause.startswith(f"{path}: {message}")
 
 
@@ -111,10 +123,10 @@ def test_a_result_is_whole_or_absent(tmp_path: Path) -> None:
         unit = make_unit()
         (tmp_path / RESULTS).mkdir()
         (tmp_path / RESULTS / f"{unit.id}.json.part").write_text('{"schema_ver')
-        assert not store.is_measured(unit)
-        store.write_plan([unit])
+        assert store.find_result(unit) is None
+        store.write_plan(Plan((unit,), (0,)))
         store.write_result(UnitResult(unit=unit, result={}))
-        assert store.is_measured(unit)
+        assert store.list_measured() == {unit.id}
     assert sorted(one.name for one in tmp_path.iterdir()) == [PLAN, RESULTS]
     assert [one.name for one in (tmp_path / RESULTS).iterdir()] == [f"{unit.id}.json"]
 

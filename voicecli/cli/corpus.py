@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,9 +18,11 @@ from voicecli.cli.judging import Judging
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.output import print_text
 from voicecli.corpus.manifest import Recording, find_recordings
-from voicecli.corpus.plan import Conditions, Plan, load_variants, plan_units
-from voicecli.corpus.run import run_units
-from voicecli.corpus.store import UNITS, Store, open_store
+from voicecli.corpus.merge import Results, merge_stores
+from voicecli.corpus.plan import Conditions, Shard, load_variants, plan_units
+from voicecli.corpus.run import Resources, run_units
+from voicecli.corpus.storage import is_url, open_storage
+from voicecli.corpus.store import Store, open_store
 from voicecli.corpus.sweep import check_sweep, list_timers, measure_sweeps, parse_sweeps
 from voicecli.corpus.tables import format_corpus, format_remarks, format_sweep
 from voicecli.corpus.tally import CorpusTally, tally_results
@@ -71,16 +73,18 @@ def replay_corpus(
     conditions: Conditions,
     judgement: Judgement,
     *,
-    out: Path | None,
+    out: str | None,
     force: bool,
-    concurrency: int | None,
+    resources: Resources,
+    shard: Shard,
 ) -> None:
     """Replay every recording with every profile; print what they come to.
 
     names: recordings, folders, globs and manifests.
     profiles: empty: that of the manifest, else the default.
     sweeps: settings to be swept, each as ``KEY=A,B,C``.
-    out: keeps the results; what is in it is not measured again unless ``force`` is given.
+    out: folder or URL that keeps the results; what is in it is not measured again unless ``force``
+        is given.
 
     Raises VoiceError as a replay of one recording does; see ``_judge``.
     """
@@ -98,25 +102,36 @@ def replay_corpus(
         check_sweep(variant.profile, variant.overrides)
         options.check_fast(variant.profile, conditions.fast)
         fetch_models_of(variant.profile)
-    plan = plan_units(recordings, variants, conditions)
-    _warn_of_duplicates(plan)
-    with _open_folder(out) as store:
-        store.write_plan(plan.units)
+    plan = plan_units(recordings, variants, conditions, shard)
+    _warn_of_duplicates(plan.duplicates)
+    with _open_store(out) as store:
+        store.write_plan(plan)
         if force:
             store.discard(plan.units)
         keep = out is not None or judgement.html is not None
         try:
-            _run(plan.units, store, concurrency, keep=keep)
+            _run(plan.units, store, resources, keep=keep)
         except KeyboardInterrupt:
             print_corpus(store, plan.units, judgement)
             raise
         print_corpus(store, plan.units, judgement, out)
 
 
-def report_corpus(folder: Path, judgement: Judgement) -> None:
-    """Print the numbers of a kept corpus again."""
-    store = Store(folder)
-    print_corpus(store, store.load_plan(), judgement)
+def report_corpus(locations: Sequence[str], judgement: Judgement, *, merge: bool) -> None:
+    """Print the numbers of a kept corpus again.
+
+    merge: ``locations`` are the shards of a run; print the numbers of the whole.
+
+    Raises InputError where shards do not belong together, or at the end where some are missing.
+    """
+    stores = [Store(open_storage(one)) for one in locations]
+    if not merge:
+        print_corpus(stores[0], stores[0].load_plan().units, judgement)
+        return
+    merged = merge_stores(stores)
+    _warn_of_duplicates(merged.duplicates)
+    print_corpus(merged, merged.units, judgement)
+    merged.check()
 
 
 def assign_profiles(recordings: Sequence[Recording], wanted: Sequence[str]) -> list[Recording]:
@@ -126,19 +141,19 @@ def assign_profiles(recordings: Sequence[Recording], wanted: Sequence[str]) -> l
     return [replace(one, profile=name) for one in recordings for name in dict.fromkeys(wanted)]
 
 
-def _warn_of_duplicates(plan: Plan) -> None:
-    for path, first in plan.duplicates:
+def _warn_of_duplicates(duplicates: Iterable[tuple[Path, Path]]) -> None:
+    for path, first in duplicates:
         text = f"! {path} has the same content as {first}, and is left out"
         print_text(sanitize_message(text), err=True)
 
 
 @contextmanager
-def _open_folder(out: Path | None) -> Iterator[Store]:
+def _open_store(out: str | None) -> Iterator[Store]:
     if out is None:
         with options.open_temporary_folder() as folder, open_store(folder) as store:
             yield store
         return
-    if (out / CONVERSATION).exists():
+    if not is_url(out) and Path(out, CONVERSATION).exists():
         raise InputError(
             f"{out} keeps the session of one recording", hint="Name another folder for a corpus."
         )
@@ -146,9 +161,10 @@ def _open_folder(out: Path | None) -> Iterator[Store]:
         yield store
 
 
-def _run(units: Sequence[Unit], store: Store, concurrency: int | None, *, keep: bool) -> None:
+def _run(units: Sequence[Unit], store: Store, resources: Resources, *, keep: bool) -> None:
     """Measure what has not been; ``keep``: each session, too, not only its result."""
-    left = [unit for unit in units if not store.is_measured(unit)]
+    measured = store.list_measured()
+    left = [unit for unit in units if unit.id not in measured]
     progress = _Progress(len(units), len(units) - len(left))
 
     def note(result: UnitResult) -> None:
@@ -157,8 +173,7 @@ def _run(units: Sequence[Unit], store: Store, concurrency: int | None, *, keep: 
 
     progress.begin()
     try:
-        folder = store.folder / UNITS if keep else None
-        run_units(left, note, folder=folder, concurrency=concurrency)
+        run_units(left, note, sessions=store.sessions if keep else None, resources=resources)
     finally:
         progress.end()
 
@@ -217,7 +232,7 @@ class _Progress:
 
 
 def print_corpus(
-    store: Store, units: Sequence[Unit], judgement: Judgement, out: Path | None = None
+    store: Results, units: Sequence[Unit], judgement: Judgement, out: str | None = None
 ) -> None:
     """Print what ``units`` came to; raise the VoiceError of the exit code, if it is not 0."""
     tally = tally_results(store.iterate_results(units))
@@ -245,7 +260,8 @@ def print_corpus(
         if missing:
             print_text(f"not measured yet: {missing} of {len(units)}; the same command goes on")
         if out is not None:
-            print_text(f"\nkept in {out}; voicecli report {out} prints this again")
+            place = sanitize_line(out)
+            print_text(f"\nkept in {place}; voicecli report {place} prints this again")
     if judgement.html is not None:
         _write_page(judgement.html, judgement, store, units, tally, run)
     _judge(tally, run, judgement)
@@ -254,7 +270,7 @@ def print_corpus(
 def _write_page(
     file: Path,
     judgement: Judgement,
-    store: Store,
+    store: Results,
     units: Sequence[Unit],
     tally: CorpusTally,
     run: RunVerdict,
@@ -265,16 +281,18 @@ def _write_page(
     paces = {"virtual time" if unit.fast else "real time" for unit in units}
     users = {f"{unit.user} user" for unit in units}
     machine = describe_environment()["platform"]
-    page = CorpusPage(
-        name=format_count(len({unit.recording for unit in units}), "recordings"),
-        conditions=[*profiles, *sorted(paces), *sorted(users), machine],
-        tally=tally,
-        find_folder=store.find_unit_folder,
-        checks=run.list_checks(),
-        predicted=judgement.predicted,
-        baseline=judgement.judging.list_baseline(),
-    )
-    write_text_file(file, page.render(lambda: store.iterate_results(units)))
+    with store.open_sessions() as find_folder:
+        page = CorpusPage(
+            name=format_count(len({unit.recording for unit in units}), "recordings"),
+            conditions=[*profiles, *sorted(paces), *sorted(users), machine],
+            tally=tally,
+            find_folder=find_folder,
+            checks=run.list_checks(),
+            predicted=judgement.predicted,
+            baseline=judgement.judging.list_baseline(),
+        )
+        text = page.render(lambda: store.iterate_results(units))
+    write_text_file(file, text)
 
 
 def _format_verdicts(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[str]:
@@ -285,7 +303,7 @@ def _format_verdicts(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[str]
 
 
 def _dump(
-    store: Store,
+    store: Results,
     units: Sequence[Unit],
     tally: CorpusTally,
     run: RunVerdict,

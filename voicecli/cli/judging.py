@@ -143,7 +143,7 @@ class SingleReplay:
     def fail(self, error: Exception) -> None:
         """Tell in the files that nothing was measured."""
         if self.unit is not None:
-            from voicecli.corpus.run import describe_failure
+            from voicecli.corpus.worker import describe_failure
 
             self._write(failure=describe_failure(error))
 

@@ -66,7 +66,25 @@ Concurrency = Annotated[
         max=256,
         metavar="K",
         show_default="as many as stay exact",
-        help="Sessions side by side, in real time.",
+        help="Sessions side by side, in all.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=256, metavar="N", show_default="the cores", help="Processes on this machine."
+    ),
+]
+ShardName = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="I/N", help="Replay one of N parts; report --merge joins them."
+    ),
+]
+Results = Annotated[
+    str | None,
+    typer.Option(
+        "--out", metavar="DIR", help="Keep sessions in DIR, those of a corpus also at a URL."
     ),
 ]
 
@@ -77,7 +95,7 @@ def replay(
     user: User = "polite",
     labels: LabelFile = None,
     profiles: options.ProfileNames = None,
-    out: options.Out = None,
+    out: Results = None,
     force: options.Force = False,
     as_json: AsJson = False,
     fast: options.Fast = False,
@@ -92,6 +110,8 @@ def replay(
     repeat: Repeat = 1,
     sweep: Sweep = None,
     concurrency: Concurrency = None,
+    workers: Workers = None,
+    shard: ShardName = None,
     save_baseline: judging.SaveBaseline = None,
     baseline: judging.BaselineFile = None,
     junit: judging.Junit = None,
@@ -106,7 +126,7 @@ def replay(
     from voicecli import clock
     from voicecli.audio.channels import parse_channel
     from voicecli.corpus.manifest import is_corpus
-    from voicecli.corpus.plan import Conditions
+    from voicecli.corpus.plan import Conditions, Shard, parse_shard
     from voicecli.metrics.thresholds import parse_threshold
     from voicecli.profile import load_profile
     from voicecli.report.turn_lines import TurnLines
@@ -119,8 +139,10 @@ def replay(
     played = parse_channel(channel)
     conditions = Conditions(channel=played, user=user, fast=fast, repeats=repeat)
     names = profiles or [options.DEFAULT_PROFILE]
-    if len(files) > 1 or is_corpus(files[0]) or len(names) > 1 or repeat > 1 or sweep:
+    several = len(files) > 1 or is_corpus(files[0]) or len(names) > 1 or repeat > 1
+    if several or sweep or shard is not None:
         from voicecli.cli.corpus import Judgement, replay_corpus
+        from voicecli.corpus.run import Resources
 
         _refuse_for_several(
             {
@@ -139,14 +161,15 @@ def replay(
             Judgement(thresholds, strict, prediction, as_json, outcome, html),
             out=out,
             force=force,
-            concurrency=concurrency,
+            resources=Resources(workers=workers, concurrency=concurrency),
+            shard=parse_shard(shard) if shard is not None else Shard(),
         )
         return
-    file, profile = Path(files[0]), names[0]
+    file, profile, kept = Path(files[0]), names[0], _check_local(out)
     settings = load_profile(profile, overrides=overrides or ())
     use = cassettes.choose_cassette(record_services, record_audio, services, force)
     options.check_fast(settings, fast, use.cassette)
-    options.check_out(out, force and (out is not None or record_services is None), file)
+    options.check_out(kept, force and (kept is not None or record_services is None), file)
     if use.cassette is None:
         fetch_models_of(settings)
     truth = _find_labels(file, labels)
@@ -156,7 +179,7 @@ def replay(
     else:
         timeline.follow(TurnLines(print_text, settings.budgets, options.find_columns()))
     with ExitStack() as stack:
-        folder = out or stack.enter_context(options.open_temporary_folder())
+        folder = kept or stack.enter_context(options.open_temporary_folder())
         polite = user == "polite"
         play = _play(file, played, settings, folder, timeline, use, polite=polite, labels=truth)
         single = stack.enter_context(
@@ -175,12 +198,12 @@ def replay(
             strict=strict,
             predicted=prediction,
         )
-        if out is not None:
-            result.write(out)
+        if kept is not None:
+            result.write(kept)
         if as_json:
             print_text(result.as_json())
         else:
-            result.print_lines(out)
+            result.print_lines(kept)
         single.judge(result, quiet=as_json)
         if html is not None:
             pace = "virtual time" if fast else "real time"
@@ -194,6 +217,15 @@ def _refuse_for_several(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
             raise UsageError(f"{name} is for one recording", hint="Replay them one by one.")
+
+
+def _check_local(out: str | None) -> Path | None:
+    """Return the folder for a session; raises UsageError for a URL."""
+    if out is not None and "://" in out:
+        raise UsageError(
+            f"--out {out}: a URL is for several recordings", hint="Name a folder, or --shard 1/1."
+        )
+    return None if out is None else Path(out)
 
 
 def _find_labels(recording: Path, named: Path | None) -> Labels | None:

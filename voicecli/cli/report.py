@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from voicecli.timeline import SavedTimeline
 
 Kept = Annotated[
-    Path, typer.Argument(metavar="TIMELINE_OR_FOLDER", help=f"A {TIMELINE}, or its folder.")
+    list[str],
+    typer.Argument(metavar="PLACE…", help=f"A {TIMELINE}, its folder, or the --out of a corpus."),
 ]
+Merge = Annotated[bool, typer.Option("--merge", help="Join the shards of a run: a PLACE for each.")]
 
 KeptLabels = Annotated[
     Path | None,
@@ -35,7 +37,8 @@ KeptLabels = Annotated[
 
 
 def report(
-    kept: Kept,
+    places: Kept,
+    merge: Merge = False,
     labels: KeptLabels = None,
     as_json: AsJson = False,
     expect: Expect = None,
@@ -49,6 +52,7 @@ def report(
 ) -> None:
     """Print turns, summary and result of what talk or replay kept with --out.
 
+    Of a corpus, the tables; with --merge, those of all its shards.
     Everything is computed from the timeline, with the budgets of the profile in its header.  If
     conversation.wav lies beside it, the turns are checked against the recording.  The exit code is
     that of the session.  The JSON is that of result.json, but for the name of the profile and the
@@ -67,11 +71,17 @@ def report(
     prediction = load_prediction(predicted)
     check_html(html)
     judging = prepare_judging(save_baseline, baseline, junit, markdown)
-    if is_store(kept):
+    if len(places) > 1 and not merge:
+        raise UsageError(
+            "report prints one place at a time", hint="Join the shards of a run with --merge."
+        )
+    if merge or is_store(places[0]):
         from voicecli.cli.corpus import Judgement, report_corpus
 
-        report_corpus(kept, Judgement(thresholds, strict, prediction, as_json, judging, html))
+        judgement = Judgement(thresholds, strict, prediction, as_json, judging, html)
+        report_corpus(places, judgement, merge=merge)
         return
+    kept = Path(places[0])
     if judging.wanted:
         raise UsageError(
             "--baseline, --save-baseline, --junit and --markdown are for the folder of a corpus",

@@ -12,7 +12,7 @@ from voicecli.audio.channels import Channel
 from voicecli.corpus.label_file import load_labels
 from voicecli.corpus.manifest import Recording
 from voicecli.corpus.unit import Unit
-from voicecli.errors import InputError
+from voicecli.errors import InputError, UsageError
 from voicecli.profile import Profile, load_profile, load_script
 
 if TYPE_CHECKING:
@@ -67,56 +67,131 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of a run that a machine of its own measures: ``number`` of ``count``, from 1."""
+
+    number: int = 1
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+def parse_shard(text: str) -> Shard:
+    """Return the shard called ``I/N``; raises UsageError."""
+    number, _, count = text.partition("/")
+    if number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
+        return Shard(int(number), int(count))
+    raise UsageError(
+        f"--shard {text!r}: not a part of a whole", hint="Write I/N, from 1/N to N/N: 3/8."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The units of a run; duplicates: recordings left out, with the one that each equals."""
+    """The units of a run, or of one shard of it.
+
+    positions: of each unit among those of the whole run.
+    duplicates: recordings left out, with the one that each equals.
+    """
 
     units: tuple[Unit, ...]
+    positions: tuple[int, ...]
     duplicates: tuple[tuple[Path, Path], ...] = ()
+    shard: Shard = Shard()
 
 
 def plan_units(
-    recordings: Iterable[Recording], variants: Sequence[Variant], conditions: Conditions
+    recordings: Iterable[Recording],
+    variants: Sequence[Variant],
+    conditions: Conditions,
+    shard: Shard = Shard(),
 ) -> Plan:
     """Plan the units: all variants of a recording side by side, repeat after repeat.
+
+    shard: has each ``count``-th of the repeats of all recordings, with all variants, so that what
+        is compared was measured by the same machine.  Other recordings are not read.
 
     Raises InputError where a file cannot be read or labels are wrong; ProfileError where a script
     is.
     """
-    scripts = [_Script.of(one.profile) for one in variants]
-    settings = [one.profile.resolved() for one in variants]
-    planned: dict[str, Unit] = {}
-    duplicates: dict[Path, Path] = {}
+    planner = _Planner(variants, conditions, shard)
     for recording in recordings:
-        digests = {"recording": digest_file(recording.path)}
-        if recording.labels is not None:
-            digests["labels"] = digest_file(recording.labels)
-        unit = Unit(
-            recording=str(recording.path),
-            profile="",
-            settings={},
-            labels=None if recording.labels is None else str(recording.labels),
-            channel=_choose_channel(recording, conditions.channel),
-            tags=recording.tags,
-            user=conditions.user,
-            fast=conditions.fast,
-        )
-        for repeat in range(1, conditions.repeats + 1):
-            for variant, script, resolved in zip(variants, scripts, settings, strict=True):
-                if recording.profile is not None and variant.name != recording.profile:
-                    continue
+        planner.add(recording)
+    return planner.finish()
+
+
+class _Planner:
+    def __init__(self, variants: Sequence[Variant], conditions: Conditions, shard: Shard) -> None:
+        self._variants = [
+            (one, _Script.of(one.profile), one.profile.resolved()) for one in variants
+        ]
+        self._conditions = conditions
+        self._shard = shard
+        self._units: dict[str, Unit] = {}
+        self._positions: dict[str, int] = {}
+        self._duplicates: dict[Path, Path] = {}
+        self._numbers: dict[Path, int] = {}
+        self._digests: dict[Path, str] = {}
+        self._position = 0
+
+    def add(self, recording: Recording) -> None:
+        """Plan the units of ``recording``."""
+        number = self._numbers.setdefault(recording.path, len(self._numbers))
+        chosen = [one for one in self._variants if recording.profile in (None, one[0].name)]
+        base = None
+        repeats = self._conditions.repeats
+        for repeat in range(1, repeats + 1):
+            begin = self._position
+            self._position += len(chosen)
+            if (number * repeats + repeat - 1) % self._shard.count != self._shard.number - 1:
+                continue
+            base = base or self._describe(recording)
+            for position, (variant, script, resolved) in enumerate(chosen, begin):
                 one = replace(
-                    unit,
+                    base,
                     profile=variant.name,
                     overrides=variant.overrides,
                     settings=resolved,
                     repeat=repeat,
-                    seed=_derive_seed(script.seed, digests["recording"], repeat),
-                    digests=digests | script.digests,
+                    seed=_derive_seed(script.seed, base.digests["recording"], repeat),
+                    digests={**base.digests, **script.digests},
                 )
-                first = planned.setdefault(one.id, one)
+                first = self._units.setdefault(one.id, one)
+                self._positions.setdefault(one.id, position)
                 if first is not one:
-                    duplicates[recording.path] = Path(first.recording)
-    return Plan(tuple(planned.values()), tuple(duplicates.items()))
+                    self._duplicates[recording.path] = Path(first.recording)
+
+    def finish(self) -> Plan:
+        """Return the plan."""
+        return Plan(
+            units=tuple(self._units.values()),
+            positions=tuple(self._positions.values()),
+            duplicates=tuple(self._duplicates.items()),
+            shard=self._shard,
+        )
+
+    def _describe(self, recording: Recording) -> Unit:
+        """Return what all units of ``recording`` have in common."""
+        files = {"recording": recording.path, "labels": recording.labels}
+        digests = {name: self._digest(file) for name, file in files.items() if file is not None}
+        return Unit(
+            recording=str(recording.path),
+            profile="",
+            settings={},
+            labels=None if recording.labels is None else str(recording.labels),
+            channel=_choose_channel(recording, self._conditions.channel),
+            tags=recording.tags,
+            user=self._conditions.user,
+            fast=self._conditions.fast,
+            digests=digests,
+        )
+
+    def _digest(self, file: Path) -> str:
+        """Return the digest of a file, which is read once for all profiles."""
+        if file not in self._digests:
+            self._digests[file] = digest_file(file)
+        return self._digests[file]
 
 
 def digest_file(path: Path) -> str:

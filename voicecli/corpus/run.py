@@ -1,4 +1,4 @@
-"""Runs units: sessions side by side in real time, one after the other in virtual time.
+"""Runs units: chooses what measures them, and where.
 
 ``run_units`` is a plain function from units to results, for any process that has the same files.
 """
@@ -6,63 +6,44 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from voicecli import __version__, clock
-from voicecli.corpus.hearing import hear_labels
-from voicecli.corpus.label_file import dump_labels, load_labels
-from voicecli.corpus.throttle import Throttle
-from voicecli.corpus.unit import Failure, Unit, UnitResult
-from voicecli.corpus.worker import WorkerPool, count_cores
-from voicecli.environment.files import write_text_file
-from voicecli.errors import CredentialsError, UsageError, choose_failure, list_leaves
-from voicecli.events import MAX_LAG
-from voicecli.pipeline.recording import play_recording
-from voicecli.pipeline.wiring import Services, open_services
-from voicecli.profile import Profile, load_script, restore_profile
-from voicecli.report.json_result import describe_environment, dump_result
-from voicecli.report.measurement import measure_session
-from voicecli.sanitize import sanitize_line
-from voicecli.timeline import LABELS, RESULT, Timeline
-from voicecli.units import ms
-
-if TYPE_CHECKING:
-    from voicecli.standin.script import Script
-
-MAX_ATTEMPTS = 3
-"""How often a unit is measured while the event loop is too late for its turns."""
-
-MAX_SESSIONS, FIRST_SESSIONS = 32, 4
-"""Side by side, at most and to begin with, where the command line does not say how many.  With the
-scripted services in the same process one core carried 8, and not 16; see tests/bench/corpus.py."""
-
-BUG, IO_FAILED = 70, 74
-"""EX_SOFTWARE and EX_IOERR of sysexits.h: exit codes of errors that have none of their own."""
+from voicecli.corpus.dispatch import Note, check_key, dispatch_units
+from voicecli.corpus.pool import Pool, Task, count_cores
+from voicecli.corpus.unit import Unit
+from voicecli.corpus.worker import measure_alone, open_worker, restore_unit_profile
+from voicecli.errors import UsageError
+from voicecli.profile import Profile
 
 MIN_UNITS = 3
 """Units for each process; one takes as long to start as a short unit to be measured."""
 
-Note = Callable[[UnitResult], None]
-"""Takes each result as soon as it is there."""
 
-_log = logging.getLogger(__name__)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a run may use.
+
+    workers: processes on this machine; None: one for each core, and one for the local engine,
+        whose models use all cores.
+    concurrency: sessions side by side, in all; None: as many as the loops carry.
+    """
+
+    workers: int | None = None
+    concurrency: int | None = None
 
 
 def run_units(
-    units: Sequence[Unit], note: Note, *, folder: Path | None = None, concurrency: int | None = None
+    units: Sequence[Unit],
+    note: Note,
+    *,
+    sessions: str | None = None,
+    resources: Resources = Resources(),
 ) -> None:
     """Measure ``units``; pass what each came to, failures included, to ``note``.
 
-    folder: where each unit's session is kept, in a folder named by its id; None: nowhere.
-    concurrency: sessions side by side in real time, at most, or processes in virtual time; None:
-        as many as the loop carries, and as there are cores.
+    sessions: see ``store.open_session_folder``.
 
     Raises CredentialsError, and what keeps the services of all units from starting;
     KeyboardInterrupt.  What was passed to ``note`` by then is complete.
@@ -73,187 +54,64 @@ def run_units(
                 f"unit {unit.id} was planned by version {unit.version}, and this is {__version__}",
                 hint="Plan it again.",
             )
-    _run_in_virtual_time([one for one in units if one.fast], note, folder, concurrency)
-    groups: dict[str, list[Unit]] = {}
-    for unit in (one for one in units if not one.fast):
-        groups.setdefault(_name_engine(_restore(unit)), []).append(unit)
-    for group in groups.values():
-        clock.run(_run_side_by_side(group, note, folder, concurrency))
+    groups: dict[tuple[bool, str], list[Unit]] = {}
+    for unit in units:
+        engine = "" if unit.fast else _name_engine(unit)
+        groups.setdefault((not unit.fast, engine), []).append(unit)
+    for _, group in sorted(groups.items(), key=lambda item: item[0]):
+        _run_group(group, note, sessions, resources)
 
 
-def _run_in_virtual_time(
-    units: Sequence[Unit], note: Note, folder: Path | None, concurrency: int | None
-) -> None:
-    """Measure ``units`` in as many processes as there are cores, or ``concurrency``."""
-    processes = min(concurrency or count_cores(), len(units) // MIN_UNITS)
-    if processes < 2:
-        for unit in units:
-            note(run_alone(unit, folder))
-        return
-    with WorkerPool(units, folder, processes) as results:
-        for result in results:
-            note(result)
-
-
-def run_alone(unit: Unit, folder: Path | None) -> UnitResult:
-    """Measure a unit in a loop of its own; in virtual time, it depends on nothing else."""
-    return clock.run(_contain(unit, _measure(unit, None, folder)), virtual=unit.fast)
-
-
-def _restore(unit: Unit) -> Profile:
-    return restore_profile(unit.settings, f"unit {unit.id}")
-
-
-def _name_engine(profile: Profile) -> str:
-    """Name the engine that profiles share; one engine runs at a time."""
-    if profile.standin is None or profile.standin.engine == "scripted":
+def _name_engine(unit: Unit) -> str:
+    """Name the engine that units share; one engine runs at a time."""
+    standin = unit.settings["standin"]
+    if standin is None or standin["engine"] == "scripted":
         return ""
-    return repr((profile.standin, profile.local, profile.llm.system_prompt))
+    return repr((standin, unit.settings["local"], unit.settings["llm"]["system_prompt"]))
 
 
-# ── one unit ─────────────────────────────────────────────────────────────────
-
-
-async def _measure(unit: Unit, shared: Services | None, folder: Path | None) -> UnitResult:
-    """Replay the unit's recording, and measure it.
-
-    shared: services that other units use, too; None: the unit starts its own.
-    """
-    profile = _restore(unit)
-    labels = None if unit.labels is None else load_labels(Path(unit.labels))
-    timeline = Timeline()
-    began = time.monotonic()
-    async with _open_unit_services(unit, profile, shared) as services:
-        with _open_folder(unit, folder) as kept:
-            warnings = await play_recording(
-                Path(unit.recording),
-                unit.channel,
-                profile,
-                services,
-                kept,
-                timeline,
-                polite=unit.user == "polite",
-                labels=labels,
-            )
-            took = time.monotonic() - began
-            measured = await asyncio.to_thread(measure_session, timeline, profile, kept, labels)
-            result = measured.build_result(
-                profile_name=unit.profile, environment=describe_environment()
-            )
-            result["warnings"] = [sanitize_line(one) for one in warnings]
-            if labels is not None:
-                write_text_file(kept / LABELS, dump_labels(labels))
-            (kept / RESULT).write_text(f"{dump_result(result)}\n", encoding="ascii")
-    lag = max((turn.lag for turn in measured.turns), default=0.0)
-    return UnitResult(unit=unit, result=result, lag_ms=round(ms(lag), 3), took_s=round(took, 3))
-
-
-@asynccontextmanager
-async def _open_unit_services(
-    unit: Unit, profile: Profile, shared: Services | None
-) -> AsyncGenerator[Services, None]:
-    """Yield the services of a unit; scripted ones are its own, so that nothing else draws on them.
-
-    Their latencies are drawn in turn, and their faults counted.
-    """
-    if shared is not None and (profile.standin is None or profile.standin.engine != "scripted"):
-        yield replace(shared, profile=profile)
-        return
-    async with open_services(profile, script=_choose_script(unit, profile)) as services:
-        yield services
-
-
-def _choose_script(unit: Unit, profile: Profile) -> Script | None:
-    """Return what scripted services follow: the profile's script, the labels' words, if any."""
-    if profile.standin is None or profile.standin.engine != "scripted":
-        return None
-    script = replace(load_script(profile.standin.script or ""), seed=unit.seed)
-    return script if unit.labels is None else hear_labels(script, load_labels(Path(unit.labels)))
-
-
-@contextmanager
-def _open_folder(unit: Unit, folder: Path | None) -> Iterator[Path]:
-    """Make the folder for a unit's session; a temporary one if none is kept."""
-    if folder is None:
-        with TemporaryDirectory(prefix="voicecli-") as name:
-            yield Path(name)
-    else:
-        kept = folder / unit.id
-        kept.mkdir(parents=True, exist_ok=True)
-        yield kept
-
-
-async def _contain(unit: Unit, measuring: Coroutine[Any, Any, UnitResult]) -> UnitResult:
-    """Return the result, or why the unit failed; raise what would fail every unit."""
-    try:
-        return await measuring
-    except Exception as error:
-        failure = choose_failure(list_leaves(error))
-        if isinstance(failure, CredentialsError):
-            raise failure from error
-        return UnitResult(unit=unit, failure=describe_failure(error))
-
-
-def describe_failure(error: BaseException) -> Failure:
-    """Describe why a unit failed; ``error`` may be a group."""
-    leaves = list_leaves(error)
-    error = choose_failure(leaves) or leaves[0]
-    code = getattr(error, "exit_code", IO_FAILED if isinstance(error, OSError) else BUG)
-    if code == BUG:
-        _log.debug("a unit failed", exc_info=error)
-    return Failure(kind=type(error).__name__, message=sanitize_line(str(error)), exit_code=code)
-
-
-# ── side by side, in real time ───────────────────────────────────────────────
-
-
-async def _run_side_by_side(
-    units: Sequence[Unit], note: Note, folder: Path | None, concurrency: int | None
+def _run_group(
+    units: Sequence[Unit], note: Note, sessions: str | None, resources: Resources
 ) -> None:
-    first = _restore(units[0])
-    throttle = _create_throttle(first, concurrency)
-    async with (
-        _open_shared_services(first) as shared,
-        throttle.open(),
-        asyncio.TaskGroup() as tasks,
-    ):
+    """Measure units that share an engine and a kind of time."""
+    first = restore_unit_profile(units[0])
+    processes = _count_processes(len(units), first, resources)
+    if processes > 1:
+        task = Task(
+            settings=units[0].settings,
+            fast=units[0].fast,
+            sessions=sessions,
+            concurrency=resources.concurrency,
+        )
+        clock.run(_run_in_pool(units, note, Pool(task, processes)))
+    elif units[0].fast:
         for unit in units:
-            await throttle.acquire()
-            running = _run_beside(unit, note, folder, shared, throttle)
-            tasks.create_task(running, name=f"unit {unit.id}")
+            result = measure_alone(unit, sessions)
+            check_key(result)
+            note(result)
+    else:
+        clock.run(_run_here(units, note, first, sessions, resources.concurrency))
 
 
-def _create_throttle(profile: Profile, concurrency: int | None) -> Throttle:
-    """Admit one session at a time to the local engine: two would share its models' cores."""
-    if concurrency is not None:
-        return Throttle(concurrency)
-    if profile.standin is not None and profile.standin.engine == "local":
-        return Throttle(1)
-    return Throttle(MAX_SESSIONS, FIRST_SESSIONS)
+def _count_processes(units: int, profile: Profile, resources: Resources) -> int:
+    is_local = profile.standin is not None and profile.standin.engine == "local"
+    wanted = resources.workers or (1 if is_local else min(count_cores(), units // MIN_UNITS))
+    return min(wanted, resources.concurrency or wanted, units)
 
 
-@asynccontextmanager
-async def _open_shared_services(profile: Profile) -> AsyncGenerator[Services, None]:
-    """Start what the units share: an engine takes seconds, and a GB, to load."""
-    if profile.standin is not None and profile.standin.engine == "scripted":
-        yield Services(profile=profile)
-        return
-    async with open_services(profile) as services:
-        yield services
+async def _run_in_pool(units: Sequence[Unit], note: Note, pool: Pool) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(pool.serve(), name="pool")
+        await dispatch_units(units, note, pool)
+        serving.cancel()
 
 
-async def _run_beside(
-    unit: Unit, note: Note, folder: Path | None, shared: Services, throttle: Throttle
+async def _run_here(
+    units: Sequence[Unit],
+    note: Note,
+    profile: Profile,
+    sessions: str | None,
+    concurrency: int | None,
 ) -> None:
-    """Measure ``unit``; again if the loop was too late for one of its turns."""
-    try:
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            with throttle.measure() as meter:
-                result = await _contain(unit, _measure(unit, shared, folder))
-            late = result.lag_ms > ms(MAX_LAG)
-            if not late or attempt == MAX_ATTEMPTS:
-                break
-            throttle.slow_down()
-        note(replace(result, attempts=attempt, lag_ms=round(ms(meter.worst), 3)))
-    finally:
-        await throttle.release()
+    async with open_worker(profile, sessions, concurrency) as worker:
+        await dispatch_units(units, note, worker)

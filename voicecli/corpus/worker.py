@@ -1,120 +1,205 @@
-"""Measures units in virtual time in several processes: it takes a core each, and no real time.
+"""Measures units in this process: in real time side by side, in virtual time one at a time.
 
-    python -m voicecli.corpus.worker [FOLDER]
-
-reads units from standard input, a line of JSON each, and writes what each came to as such a line.
+``measure_alone`` is a plain function from a unit to its result, for any process that has the same
+files; ``open_worker`` shares a loop, and the local engine, among units.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
-from subprocess import PIPE, Popen
-from threading import Thread
+from typing import TYPE_CHECKING, Any
 
-from voicecli.corpus.unit import Failure, Unit, UnitResult, decode, encode
+from voicecli import clock
+from voicecli.corpus.dispatch import Slot
+from voicecli.corpus.hearing import hear_labels
+from voicecli.corpus.label_file import dump_labels, load_labels
+from voicecli.corpus.store import open_session_folder
+from voicecli.corpus.throttle import Throttle
+from voicecli.corpus.unit import Failure, Unit, UnitResult
+from voicecli.environment.files import write_text_file
+from voicecli.errors import choose_failure, list_leaves
+from voicecli.events import MAX_LAG
+from voicecli.pipeline.recording import play_recording
+from voicecli.pipeline.wiring import Services, open_services
+from voicecli.profile import Profile, load_script, restore_profile
+from voicecli.report.json_result import describe_environment, dump_result
+from voicecli.report.measurement import measure_session
+from voicecli.sanitize import sanitize_line
+from voicecli.timeline import LABELS, RESULT, Timeline
+from voicecli.units import ms
 
-LOST = 70
-"""EX_SOFTWARE of sysexits.h: the process that measured a unit ended before it was done."""
+if TYPE_CHECKING:
+    from voicecli.standin.script import Script
+
+MAX_ATTEMPTS = 3
+"""How often a unit is measured while the event loop is too late for its turns."""
+
+MAX_SESSIONS, FIRST_SESSIONS = 32, 4
+"""Side by side, at most and to begin with, where the command line does not say how many.  With the
+scripted services in the same process one core carried 8, and not 16; see tests/bench/corpus.py."""
+
+BUG, IO_FAILED = 70, 74
+"""EX_SOFTWARE and EX_IOERR of sysexits.h: exit codes of errors that have none of their own."""
+
+_log = logging.getLogger(__name__)
 
 
-def count_cores() -> int:
-    """Return how many processes can run side by side."""
-    with suppress(AttributeError):  # macOS and Windows cannot say what this process may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def restore_unit_profile(unit: Unit) -> Profile:
+    """Return the profile that the unit's settings are; raises ProfileError."""
+    return restore_profile(unit.settings, f"unit {unit.id}")
 
 
-class WorkerPool:
-    """Processes that measure ``units``, each the next one as soon as it is free; a context manager.
+def measure_alone(unit: Unit, sessions: str | None) -> UnitResult:
+    """Measure a unit in a loop of its own; in virtual time, it depends on nothing else."""
+    return clock.run(_contain(unit, _measure(unit, None, sessions)), virtual=unit.fast)
 
-    folder: keeps the sessions; None: they are not kept.
+
+class Worker:
+    """Measures units side by side in the running loop, as many as it carries.
+
+    shared: the services that the units use.
+    sessions: see ``open_session_folder``.
     """
 
-    def __init__(self, units: Sequence[Unit], folder: Path | None, count: int) -> None:
-        self._left = list(reversed(units))
-        self._total = len(units)
-        self._command = [sys.executable, "-m", "voicecli.corpus.worker"]
-        self._command += [str(folder.absolute())] if folder is not None else []
-        self._done: SimpleQueue[UnitResult] = SimpleQueue()
-        self._processes: set[Popen[str]] = set()
-        self._closed = False
-        names = (f"worker {number}" for number in range(1, min(count, len(units)) + 1))
-        self._threads = [Thread(target=self._serve, name=name) for name in names]
+    def __init__(self, shared: Services, sessions: str | None, throttle: Throttle) -> None:
+        self._shared = shared
+        self._sessions = sessions
+        self._throttle = throttle
 
-    def __enter__(self) -> WorkerPool:
-        for thread in self._threads:
-            thread.start()
-        return self
+    async def acquire(self) -> Slot:
+        """Wait until one more session may start; return what measures a unit."""
+        await self._throttle.acquire()
+        return self._measure
 
-    def __exit__(self, *_: object) -> None:
-        self._closed = True
-        for process in list(self._processes):
-            process.kill()
-        for thread in self._threads:
-            thread.join()
-
-    def __iter__(self) -> WorkerPool:
-        return self
-
-    def __next__(self) -> UnitResult:
-        if not self._total:
-            raise StopIteration
-        self._total -= 1
-        return self._done.get()
-
-    def _serve(self) -> None:
-        """Run processes, one after the other as they break, until no unit is left."""
-        while self._left and not self._closed:
-            process = Popen(self._command, stdin=PIPE, stdout=PIPE, text=True)
-            self._processes.add(process)
-            with suppress(BrokenPipeError), process:  # it has ended, and did not read all
-                self._feed(process)
-            self._processes.discard(process)
-
-    def _feed(self, process: Popen[str]) -> None:
-        """Have ``process`` measure one unit after the other, until none is left or it breaks."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        while not self._closed:
-            try:
-                unit = self._left.pop()
-            except IndexError:
-                return
-            result = None
-            with suppress(OSError, ValueError):  # it ended, and perhaps within a line
-                process.stdin.write(f"{json.dumps(encode(unit))}\n")
-                process.stdin.flush()
-                result = decode(json.loads(process.stdout.readline()), UnitResult)
-            self._done.put(result or UnitResult(unit=unit, failure=_LOST_FAILURE))
-            if result is None:
-                return
+    async def _measure(self, unit: Unit) -> UnitResult:
+        """Measure ``unit``; again if the loop was too late for one of its turns."""
+        try:
+            for attempt in range(1, MAX_ATTEMPTS + 1):
+                with self._throttle.measure() as meter:
+                    measuring = _measure(unit, self._shared, self._sessions)
+                    result = await _contain(unit, measuring)
+                late = result.lag_ms > ms(MAX_LAG)
+                if not late or attempt == MAX_ATTEMPTS:
+                    break
+                self._throttle.slow_down()
+            return replace(result, attempts=attempt, lag_ms=round(ms(meter.worst), 3))
+        finally:
+            await self._throttle.release()
 
 
-_LOST_FAILURE = Failure(
-    kind="ChildProcessError", message="the process that measured it has ended", exit_code=LOST
-)
+@asynccontextmanager
+async def open_worker(
+    profile: Profile, sessions: str | None, concurrency: int | None = None
+) -> AsyncGenerator[Worker, None]:
+    """Start what the units share: an engine takes seconds, and a GB, to load.
+
+    profile: of one of the units, which all share an engine.
+    concurrency: sessions side by side, at most; None: as many as the loop carries.
+    """
+    throttle = _create_throttle(profile, concurrency)
+    async with _open_shared_services(profile) as shared, throttle.open():
+        yield Worker(shared, sessions, throttle)
 
 
-def main() -> None:
-    """Measure units until the input ends."""
-    from voicecli.corpus.run import run_alone
-
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    output = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)  # nothing but results may be written there
-    with suppress(KeyboardInterrupt, BrokenPipeError):  # the parent process says so
-        for line in sys.stdin:
-            unit: Unit = decode(json.loads(line), Unit)
-            output.write(f"{json.dumps(encode(run_alone(unit, folder)))}\n")
-            output.flush()
-    os._exit(0)  # libraries report at exit what they had not freed
+def _create_throttle(profile: Profile, concurrency: int | None) -> Throttle:
+    """Admit one session at a time to the local engine: two would share its models' cores."""
+    if concurrency is not None:
+        return Throttle(concurrency)
+    if profile.standin is not None and profile.standin.engine == "local":
+        return Throttle(1)
+    return Throttle(MAX_SESSIONS, FIRST_SESSIONS)
 
 
-if __name__ == "__main__":
-    main()
+@asynccontextmanager
+async def _open_shared_services(profile: Profile) -> AsyncGenerator[Services, None]:
+    if profile.standin is not None and profile.standin.engine == "scripted":
+        yield Services(profile=profile)
+        return
+    async with open_services(profile) as services:
+        yield services
+
+
+# ── one unit ─────────────────────────────────────────────────────────────────
+
+
+async def _measure(unit: Unit, shared: Services | None, sessions: str | None) -> UnitResult:
+    """Replay the unit's recording, and measure it.
+
+    shared: services that other units use, too; None: the unit starts its own.
+    """
+    profile = restore_unit_profile(unit)
+    labels = None if unit.labels is None else load_labels(Path(unit.labels))
+    timeline = Timeline()
+    began = time.monotonic()
+    async with (
+        _open_unit_services(unit, profile, shared) as services,
+        open_session_folder(sessions, unit) as kept,
+    ):
+        warnings = await play_recording(
+            Path(unit.recording),
+            unit.channel,
+            profile,
+            services,
+            kept,
+            timeline,
+            polite=unit.user == "polite",
+            labels=labels,
+        )
+        took = time.monotonic() - began
+        measured = await asyncio.to_thread(measure_session, timeline, profile, kept, labels)
+        result = measured.build_result(
+            profile_name=unit.profile, environment=describe_environment()
+        )
+        result["warnings"] = [sanitize_line(one) for one in warnings]
+        if labels is not None:
+            write_text_file(kept / LABELS, dump_labels(labels))
+        (kept / RESULT).write_text(f"{dump_result(result)}\n", encoding="ascii")
+    lag = max((turn.lag for turn in measured.turns), default=0.0)
+    return UnitResult(unit=unit, result=result, lag_ms=round(ms(lag), 3), took_s=round(took, 3))
+
+
+@asynccontextmanager
+async def _open_unit_services(
+    unit: Unit, profile: Profile, shared: Services | None
+) -> AsyncGenerator[Services, None]:
+    """Yield the services of a unit; scripted ones are its own, so that nothing else draws on them.
+
+    Their latencies are drawn in turn, and their faults counted.
+    """
+    if shared is not None and (profile.standin is None or profile.standin.engine != "scripted"):
+        yield replace(shared, profile=profile)
+        return
+    async with open_services(profile, script=_choose_script(unit, profile)) as services:
+        yield services
+
+
+def _choose_script(unit: Unit, profile: Profile) -> Script | None:
+    """Return what scripted services follow: the profile's script, the labels' words, if any."""
+    if profile.standin is None or profile.standin.engine != "scripted":
+        return None
+    script = replace(load_script(profile.standin.script or ""), seed=unit.seed)
+    return script if unit.labels is None else hear_labels(script, load_labels(Path(unit.labels)))
+
+
+async def _contain(unit: Unit, measuring: Coroutine[Any, Any, UnitResult]) -> UnitResult:
+    """Return the result, or why the unit failed."""
+    try:
+        return await measuring
+    except Exception as error:
+        return UnitResult(unit=unit, failure=describe_failure(error))
+
+
+def describe_failure(error: BaseException) -> Failure:
+    """Describe why a unit failed; ``error`` may be a group."""
+    leaves = list_leaves(error)
+    error = choose_failure(leaves) or leaves[0]
+    code = getattr(error, "exit_code", IO_FAILED if isinstance(error, OSError) else BUG)
+    if code == BUG:
+        _log.debug("a unit failed", exc_info=error)
+    return Failure(kind=type(error).__name__, message=sanitize_line(str(error)), exit_code=code)
