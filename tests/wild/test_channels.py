@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ import pytest
 from tests.wild import Case
 from tests.wild.recordings import RATE, Sound, delay, noise, read_user, replay, speech, write
 from voicecli.audio.channels import choose_channels
+from voicecli.cli.app import run
 
 KIND = "a recording of several channels"
 MIXED = "all channels mixed"
+
+FAST = ("--profile", "scripted", "--fast")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,9 @@ LEFT = (
     "the left and the right channel hold different speech; the left channel is played as the "
     "user's (--channel chooses another)"
 )
+
+
+TOGETHER = "the left and the right channel hold different speech, and all is played as the user's"
 
 
 def case(name: str, after: str, *channels: str, before: str = MIXED) -> ChannelCase:
@@ -144,7 +151,7 @@ def test_the_channels_are_chosen_by_what_they_hold(case: ChannelCase) -> None:
         (["--channel", "1"], "user", []),
         (["--channel", "Right"], "agent", []),
         (["--channel", "2"], "agent", []),
-        (["--channel", "mix"], "both at half", []),
+        (["--channel", "mix"], "both at half", [f"! AUDIO: FILE: {TOGETHER}"]),
     ],
 )
 def test_replay_plays_the_channel(
@@ -191,3 +198,62 @@ def test_a_mono_recording_has_no_right_channel(
     assert replay(path, capsys, ["--channel", "left"]) == (0, [])
     error = "error: FILE has 1 channel, and no channel 2. Give another --channel."
     assert replay(path, capsys, ["--channel", "right"]) == (2, [error])
+
+
+SCORED = ("cutoff_rate", "talk_over_s", "agent_interruption_rate", "response_rate", "dead_air_s")
+"""Metrics that are scored without labels, where the user's voice can be told."""
+
+
+def score_replay(capsys: pytest.CaptureFixture[str], path: Path, *options: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run(["replay", str(path), *FAST, "--user", "oblivious", "--json", *options]) == 0
+    interaction: dict[str, Any] = json.loads(capsys.readouterr().out)["interaction"]
+    return interaction
+
+
+def test_parties_that_are_mixed_are_not_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody can tell whose turn was cut off; one party alone, or copies of one, are scored."""
+    sounds = make_sounds()
+    call = write(tmp_path / "call.wav", sounds["user"], sounds["agent"])
+    copies = write(tmp_path / "copies.wav", sounds["both"], sounds["both at half"])
+    mixed = score_replay(capsys, call, "--channel", "mix")
+    assert mixed["events"] == []
+    for name in SCORED:
+        assert "several parties are played as the user" in mixed["metrics"][name]["why"]
+        assert mixed["metrics"][name]["value"] is None
+    for path, options in ((call, ()), (call, ("--channel", "right")), (copies, ())):
+        scored = score_replay(capsys, path, *options)
+        assert scored["events"]
+        reasons = [scored["metrics"][name]["why"] or "" for name in SCORED]
+        assert not any("several parties" in why for why in reasons)
+
+
+def test_labels_tell_mixed_parties_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But not whose words are in the transcripts."""
+    sounds = make_sounds()
+    call = write(tmp_path / "call.wav", sounds["user"], sounds["agent"])
+    spoken = np.flatnonzero(np.abs(sounds["user"]) > 0.02) / RATE
+    (tmp_path / "call.labels.yaml").write_text(
+        "version: 1\nspans:\n"
+        f"- {{start: {spoken[0]:.3f}, end: {spoken[-1]:.3f}, kind: turn, text: hello there}}\n"
+    )
+    scored = score_replay(capsys, call, "--channel", "mix")
+    assert [one["subject"] for one in scored["events"]].count("turn") == 1
+    assert scored["metrics"]["response_rate"]["n"] == 1
+    assert "another person's words" in scored["metrics"]["wer"]["why"]
+
+
+def test_the_summary_says_why_nothing_is_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sounds = make_sounds()
+    call = write(tmp_path / "call.wav", sounds["user"], sounds["agent"])
+    assert run(["replay", str(call), *FAST, "--channel", "mix"]) == 0
+    assert "wer: several parties are played as the user" in capsys.readouterr().out
+    expectation = ["--expect", "cutoff_rate<0.5"]
+    assert run(["replay", str(call), *FAST, "--channel", "mix", *expectation]) == 1
+    assert "several parties are played as the user" in capsys.readouterr().err

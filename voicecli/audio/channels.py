@@ -34,10 +34,14 @@ _LOUD, _SOFT = 95, 10  # percentiles
 
 @dataclass(frozen=True, slots=True)
 class ChannelChoice:
-    """The channels to play, of which the mean is taken, and why: one sentence, or None."""
+    """The channels to play, of which the mean is taken, and why: one sentence, or None.
+
+    mixed: whether they hold the voices of several parties, each its own.
+    """
 
     indices: tuple[int, ...]
     reason: str | None = None
+    mixed: bool = False
 
 
 def parse_channel(text: str | None) -> Channel:
@@ -59,22 +63,28 @@ def parse_channel(text: str | None) -> Channel:
     )
 
 
-def choose_channels(samples: Float32Array, rate: float) -> ChannelChoice:
+def choose_channels(samples: Float32Array, rate: float, *, mix: bool = False) -> ChannelChoice:
     """Choose among the channels of a recording by what they hold.
 
     samples: its beginning at ``rate`` hertz, a row for each sample and a column for each channel.
+    mix: all are to be played, whatever they hold.
     """
     count = samples.shape[1]
     levels = _measure_levels(samples, rate)
     loud, soft = np.percentile(levels, [_LOUD, _SOFT], axis=0)
     voices = np.flatnonzero(loud > np.maximum(_VOICE_DBFS, soft + _LEAST_SWING)).tolist()
+    everything = tuple(range(count))
     if count == 1 or not voices:
-        return ChannelChoice(tuple(range(count)))
+        return ChannelChoice(everything)
     first = voices[0]
     others = [one for one in voices[1:] if _differ(samples, levels, rate, first, one)]
+    parties = f"{_name_channels([first, *others], count)} hold different speech" if others else ""
+    if mix:
+        reason = f"{parties}, and all is played as the user's" if others else None
+        return ChannelChoice(everything, reason, mixed=bool(others))
     if others:
         reason = (
-            f"{_name_channels([first, *others], count)} hold different speech; "
+            f"{parties}; "
             f"{_name_channels([first], count)} is played as the user's (--channel chooses another)"
         )
         voices = [one for one in voices if one not in others]

@@ -81,6 +81,7 @@ class WavSource(Source):
     duration: of the recording, in seconds.
     peak: the largest sample so far; 1 is full scale.
     notes: how the file is understood, known before it plays.
+    mixed: whether several parties, who have channels of their own in the file, are played as one.
     warnings: what is wrong with the file, one sentence each; complete when it has been played.
     """
 
@@ -89,6 +90,7 @@ class WavSource(Source):
     ) -> None:
         self.format = AudioFormat(rate)
         self.notes = [f"{path}: {choice.reason}"] if choice.reason else []
+        self.mixed = choice.mixed
         self._channels = list(choice.indices)
         self.duration: Seconds = file.frames / file.samplerate
         self.peak = 0.0
@@ -234,7 +236,7 @@ def _open_file(path: Path) -> _SequentialFile:
 
 
 def _choose_channels(path: Path, count: int, wanted: Channel) -> ChannelChoice:
-    """Return the channels to play; ``auto`` reads the beginning of the file."""
+    """Return the channels to play; the beginning of the file is read unless they are named."""
     if isinstance(wanted, int):
         if wanted >= count:
             has = "1 channel" if count == 1 else f"{count} channels"
@@ -242,12 +244,12 @@ def _choose_channels(path: Path, count: int, wanted: Channel) -> ChannelChoice:
                 f"{path} has {has}, and no channel {wanted + 1}", hint="Give another --channel."
             )
         return ChannelChoice((wanted,))
-    if wanted == "mix" or count == 1 or not path.is_file():  # a pipe can be read only once
+    if count == 1 or not path.is_file():  # a pipe can be read only once
         return ChannelChoice(tuple(range(count)))
     with _open_file(path) as file:
         step = max(1, file.samplerate // _LOWEST_RATE)
         samples = _read_beginning(file, step)
-        return choose_channels(samples, file.samplerate / step)
+        return choose_channels(samples, file.samplerate / step, mix=wanted == "mix")
 
 
 def _read_beginning(file: _SequentialFile, step: int) -> Float32Array:

@@ -30,6 +30,7 @@ from voicecli.events.entry import (
 )
 from voicecli.events.recording import (
     ErrorCalibrated,
+    PartiesMixed,
     RecordedSpeechStarted,
     RecordedSpeechStopped,
     RecorderStarted,
@@ -111,6 +112,7 @@ __all__ = [
     "LlmRequested",
     "LoopLagged",
     "MicrophoneMuted",
+    "PartiesMixed",
     "PlaybackEnd",
     "PlaybackStarted",
     "PrepareSpeech",

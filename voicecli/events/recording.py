@@ -9,6 +9,11 @@ from voicecli.units import Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartiesMixed(Event):
+    """Several parties, who have channels of their own in the recording, are played as the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderStarted(Event):
     """The session's own recording began: its first sample was at the microphone at ``at``."""
 

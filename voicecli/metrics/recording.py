@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple, Self
 
 from voicecli.events import (
+    PartiesMixed,
     RecordedSpeechStarted,
     RecordedSpeechStopped,
     RecorderStarted,
@@ -61,10 +62,12 @@ class Recording:
     Positions are seconds from its beginning, times those of the session's clock.
 
     speech: what the look-ahead found, as positions.
+    mixed: whether it has the voices of several parties, of which none can be told from the others.
     """
 
     def __init__(self, timeline: Iterable[Entry] = ()) -> None:
         self.speech: list[Stretch] = []
+        self.mixed = False
         self._pieces: list[_Piece] = []
         for entry in timeline:
             self.note(entry)
@@ -105,6 +108,8 @@ class Recording:
                 last = self._pieces[-1]
                 length = max(entry.position - last.position, 0.0)
                 self._pieces[-1] = last._replace(length=length)
+            case PartiesMixed():
+                self.mixed = True
             case RecordedSpeechStarted():
                 self.speech.append(Stretch(entry.position, new_turn=entry.new_turn))
             case RecordedSpeechStopped() if self.speech:

@@ -16,6 +16,7 @@ from voicecli.metrics.interaction import (
     DEAD_AIR,
     EARLY,
     HOLD_WINDOW,
+    INTERACTION_METRICS,
     LATE,
     LONGEST_PAUSE,
     QUIET_WINDOW,
@@ -63,6 +64,9 @@ _KEYS = (events.AgentStopped, events.TextTyped, events.UserQuit, events.Connecti
 
 _NEEDS_LABELS = "not scorable: needs labels"
 NO_POSITIONS = "not scorable: the timeline does not say which part of the recording was when"
+PARTIES_MIXED = (
+    "not scorable: several parties are played as the user, and no labels tell whose turn is whose"
+)
 _USER_WAITS = "not scorable: the user waits for replies; see --user oblivious"
 
 
@@ -79,8 +83,8 @@ def measure_interaction(
     recording = Recording(timeline)
     usable = labels if recording.exists else None
     scorer = _Scorer(timeline, turns, usable, recording)
-    transcripts, problem = find_word_errors(timeline, usable)
-    why = scorer.explain() | ({"wer": f"not scorable: {problem}"} if problem else {})
+    transcripts, problem = find_word_errors(timeline, usable, mixed=recording.mixed)
+    why = ({"wer": f"not scorable: {problem}"} if problem else {}) | scorer.explain()
     if labels is not None and usable is None:
         why = dict.fromkeys(why, NO_POSITIONS)
     return Interaction(
@@ -108,11 +112,18 @@ class _Scorer:
         self._floor = [span for span in self._spans if span.kind in _FLOOR]
         self._last = max((entry.at for entry in self.timeline), default=0.0)
 
+    @property
+    def _is_ambiguous(self) -> bool:
+        """Whether what is heard may be another party's, so that no event is anybody's."""
+        return self.labels is None and self.recording.mixed
+
     def _find_voice(self, *kinds: Kind) -> list[Interval]:
         return find_user_voice(self.recording, self.labels, self.timeline, *kinds)
 
     def score(self) -> Iterator[ScoredEvent]:
         """Yield every event, in any order."""
+        if self._is_ambiguous:
+            return
         yield from self._score_waits()
         yield from self._score_replies()
         yield from self._score_overlaps()
@@ -127,6 +138,8 @@ class _Scorer:
     def explain(self) -> dict[str, str]:
         """Say of each metric that cannot be scored why."""
         why = {}
+        if self._is_ambiguous:
+            return dict.fromkeys(INTERACTION_METRICS, PARTIES_MIXED)
         if self.labels is None:
             holds = (f"hold_rate.{subject}" for subject in _SOUNDS.values())
             why = dict.fromkeys(("duck_ms", "stop_ms", "yield_rate", *holds), _NEEDS_LABELS)

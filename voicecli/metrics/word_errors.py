@@ -12,15 +12,19 @@ from voicecli.turns.end_of_turn import split_words
 
 
 def find_word_errors(
-    timeline: Iterable[Entry], labels: Labels | None
+    timeline: Iterable[Entry], labels: Labels | None, *, mixed: bool = False
 ) -> tuple[tuple[WordErrors, ...], str]:
     """Count the words that differ; without texts to compare, return why.
 
     The final transcripts are compared with the texts of all that the user says: case, punctuation
     and hyphens do not count.
+
+    mixed: another party, whose words the labels do not have, is heard, too.
     """
     if labels is None:
         return (), "needs labels"
+    if mixed or labels.list_spans("background"):
+        return (), "the transcripts may have another person's words, too"
     spoken = labels.list_spans("turn", "interruption", "backchannel", "other")
     if not spoken or not all(span.text for span in spoken):
         return (), "needs the text of every label with speech"

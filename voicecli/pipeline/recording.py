@@ -16,7 +16,7 @@ from voicecli.audio.recorder import CONVERSATION, PlayedReader, Recorder
 from voicecli.audio.vad import create_detector
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import open_wav
-from voicecli.events import RecorderStarted, Warned
+from voicecli.events import PartiesMixed, RecorderStarted, Warned
 from voicecli.metrics.accuracy import VIRTUAL
 from voicecli.metrics.labels import Labels
 from voicecli.metrics.voices import cut_pauses
@@ -65,6 +65,8 @@ async def play_recording(
             session.post(VIRTUAL.make_event(clock.now()))
             for note in source.notes:
                 session.post(Warned(at=clock.now(), service="audio", text=note))
+            if source.mixed:
+                session.post(PartiesMixed(at=clock.now()))
             with open_recording(folder, profile, speaker.take, session):
                 await session.run()
     return source.warnings

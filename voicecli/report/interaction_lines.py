@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from voicecli.metrics.interaction import MIN_EVENTS, Interaction, ScoredEvent
-from voicecli.metrics.scoring import NO_POSITIONS
+from voicecli.metrics.scoring import NO_POSITIONS, PARTIES_MIXED
 from voicecli.metrics.summary import Score, score
 from voicecli.report.format import format_ms, format_table
 from voicecli.sanitize import sanitize_line
@@ -41,7 +41,8 @@ def format_interaction(interaction: Interaction) -> list[str]:
     rows = [format_score(one) for one in scores.values() if is_telling(one, interaction.labelled)]
     table = format_table([["turn-taking", "events", "value"], *rows]) if rows else []
     lines = [*table, *list_faults(interaction), *list_word_errors(interaction)]
-    if interaction.labelled or NO_POSITIONS in interaction.unscorable.values():
+    told = {NO_POSITIONS, PARTIES_MIXED} & set(interaction.unscorable.values())
+    if interaction.labelled or told:
         lines += list_unscorable(scores.values())
     return ["", *lines] if lines else []
 
