@@ -75,6 +75,12 @@ Workers = Annotated[
         min=1, max=256, metavar="N", show_default="the cores", help="Processes on this machine."
     ),
 ]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine", metavar="dask[=URL]", help="Measure with Dask, here or at tcp://HOST:PORT."
+    ),
+]
 ShardName = Annotated[
     str | None,
     typer.Option(
@@ -111,6 +117,7 @@ def replay(
     sweep: Sweep = None,
     concurrency: Concurrency = None,
     workers: Workers = None,
+    engine: EngineName = None,
     shard: ShardName = None,
     save_baseline: judging.SaveBaseline = None,
     baseline: judging.BaselineFile = None,
@@ -140,8 +147,9 @@ def replay(
     conditions = Conditions(channel=played, user=user, fast=fast, repeats=repeat)
     names = profiles or [options.DEFAULT_PROFILE]
     several = len(files) > 1 or is_corpus(files[0]) or len(names) > 1 or repeat > 1
-    if several or sweep or shard is not None:
+    if several or sweep or shard or engine:
         from voicecli.cli.corpus import Judgement, replay_corpus
+        from voicecli.corpus.cluster import parse_engine
         from voicecli.corpus.run import Resources
 
         _refuse_for_several(
@@ -161,7 +169,11 @@ def replay(
             Judgement(thresholds, strict, prediction, as_json, outcome, html),
             out=out,
             force=force,
-            resources=Resources(workers=workers, concurrency=concurrency),
+            resources=Resources(
+                workers=workers,
+                concurrency=concurrency,
+                scheduler=parse_engine(engine) if engine is not None else None,
+            ),
             shard=parse_shard(shard) if shard is not None else Shard(),
         )
         return

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from voicecli import __version__, clock
 from voicecli.corpus.dispatch import Note, check_key, dispatch_units
 from voicecli.corpus.pool import Pool, Task, count_cores
+from voicecli.corpus.storage import is_url
 from voicecli.corpus.unit import Unit
-from voicecli.corpus.worker import measure_alone, open_worker, restore_unit_profile
+from voicecli.corpus.worker import MAX_SESSIONS, measure_alone, open_worker, restore_unit_profile
 from voicecli.errors import UsageError
 from voicecli.profile import Profile
 
@@ -28,10 +30,13 @@ class Resources:
     workers: processes on this machine; None: one for each core, and one for the local engine,
         whose models use all cores.
     concurrency: sessions side by side, in all; None: as many as the loops carry.
+    scheduler: address of a Dask scheduler, whose workers are used; "": one of this machine; None:
+        no Dask.
     """
 
     workers: int | None = None
     concurrency: int | None = None
+    scheduler: str | None = None
 
 
 def run_units(
@@ -54,6 +59,9 @@ def run_units(
                 f"unit {unit.id} was planned by version {unit.version}, and this is {__version__}",
                 hint="Plan it again.",
             )
+    if sessions is not None and not is_url(sessions):
+        os.makedirs(sessions, exist_ok=True)
+        sessions = os.path.abspath(sessions)  # processes may run in another folder
     groups: dict[tuple[bool, str], list[Unit]] = {}
     for unit in units:
         engine = "" if unit.fast else _name_engine(unit)
@@ -75,6 +83,11 @@ def _run_group(
 ) -> None:
     """Measure units that share an engine and a kind of time."""
     first = restore_unit_profile(units[0])
+    if resources.scheduler is not None:
+        clock.run(
+            _run_in_cluster(units, note, sessions, resources, _choose_workers(first, resources))
+        )
+        return
     processes = _count_processes(len(units), first, resources)
     if processes > 1:
         task = Task(
@@ -93,10 +106,34 @@ def _run_group(
         clock.run(_run_here(units, note, first, sessions, resources.concurrency))
 
 
-def _count_processes(units: int, profile: Profile, resources: Resources) -> int:
+def _choose_workers(profile: Profile, resources: Resources) -> int:
     is_local = profile.standin is not None and profile.standin.engine == "local"
-    wanted = resources.workers or (1 if is_local else min(count_cores(), units // MIN_UNITS))
-    return min(wanted, resources.concurrency or wanted, units)
+    return resources.workers or (1 if is_local else count_cores())
+
+
+def _count_processes(units: int, profile: Profile, resources: Resources) -> int:
+    wanted = _choose_workers(profile, resources)
+    most = units if resources.workers is not None else units // MIN_UNITS
+    return min(wanted, resources.concurrency or wanted, most)
+
+
+async def _run_in_cluster(
+    units: Sequence[Unit], note: Note, sessions: str | None, resources: Resources, workers: int
+) -> None:
+    from voicecli.corpus.cluster import open_cluster
+
+    assert resources.scheduler is not None
+    most = resources.concurrency
+    threads = MAX_SESSIONS if most is None else -(-most // workers)
+    opening = open_cluster(
+        resources.scheduler,
+        sessions,
+        workers=workers,
+        threads=1 if units[0].fast else threads,  # in virtual time, a session takes a core
+        most=most,
+    )
+    async with opening as cluster:
+        await dispatch_units(units, note, cluster)
 
 
 async def _run_in_pool(units: Sequence[Unit], note: Note, pool: Pool) -> None:

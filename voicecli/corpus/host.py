@@ -1,0 +1,91 @@
+"""Measures units in a process of somebody else's, as a Dask worker is.
+
+``measure_chunk`` is a plain function from units to results, both as data for JSON.  It may be
+called from many threads at once: the units of a process share one event loop, in a thread of its
+own.  Keys are read from the environment of the process; a unit holds none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import cache
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from voicecli import __version__, clock
+from voicecli.corpus.plan import digest_file
+from voicecli.corpus.unit import Unit, UnitResult, decode, encode
+from voicecli.corpus.worker import (
+    Worker,
+    describe_failure,
+    measure_alone,
+    open_worker,
+    restore_unit_profile,
+)
+from voicecli.errors import InputError, VoiceError
+
+
+def measure_chunk(
+    units: Sequence[Mapping[str, Any]], sessions: str | None = None
+) -> list[dict[str, Any]]:
+    """Measure ``units``, in order; return their results.
+
+    sessions: see ``store.open_session_folder``.
+    """
+    return [encode(_measure(decode(one, Unit), sessions)) for one in units]
+
+
+def describe_process() -> dict[str, Any]:
+    """Return what must be the same in all processes of a run."""
+    return {"voicecli": __version__}
+
+
+def _measure(unit: Unit, sessions: str | None) -> UnitResult:
+    try:
+        _check_files(unit)
+        if unit.fast:
+            return measure_alone(unit, sessions)
+        loop = _start_loop()
+        return asyncio.run_coroutine_threadsafe(_measure_beside(unit, sessions), loop).result()
+    except VoiceError as error:
+        return UnitResult(unit=unit, failure=describe_failure(error))
+
+
+def _check_files(unit: Unit) -> None:
+    """Raise InputError unless this machine has the files for which the unit was planned."""
+    for name, file in (("recording", unit.recording), ("labels", unit.labels)):
+        if file is not None and digest_file(Path(file)) != unit.digests.get(name):
+            raise InputError(
+                f"{file} has another content on this machine", hint="Plan again, or copy the file."
+            )
+
+
+@cache
+def _start_loop() -> asyncio.AbstractEventLoop:
+    """Start the loop of this process; it runs until the process ends."""
+    loop = clock.RealTimeLoop()
+    Thread(target=loop.run_forever, name="units", daemon=True).start()
+    return loop
+
+
+async def _measure_beside(unit: Unit, sessions: str | None) -> UnitResult:
+    slot = await (await _find_worker(unit, sessions)).acquire()
+    return await slot(unit)
+
+
+_workers: dict[str, Worker] = {}
+_opening = asyncio.Lock()
+
+
+async def _find_worker(unit: Unit, sessions: str | None) -> Worker:
+    """Return what measures the units that share an engine, which is loaded once."""
+    profile = restore_unit_profile(unit)
+    name = repr((profile.standin, profile.local, profile.llm.system_prompt, sessions))
+    async with _opening:
+        if name not in _workers:
+            stack = AsyncExitStack()  # never closed: the process ends with its services open
+            _workers[name] = await stack.enter_async_context(open_worker(profile, sessions))
+    return _workers[name]
