@@ -157,6 +157,63 @@ def test_deepgrams_client_holds_a_whole_speak_exchange() -> None:
     assert len(audio) == 2 * 24_000 * 0.06 * len("Hello there.")
 
 
+def test_deepgrams_client_is_spoken_to_by_flux_and_interrupts_it() -> None:
+    from deepgram.speak.v2.types import (
+        SpeakV2Configure,
+        SpeakV2Interrupt,
+        SpeakV2InterruptPlaybackOffset,
+        SpeakV2Speak,
+    )
+
+    async def main() -> list[Any]:
+        async with serve(create_scripted_engines(SCRIPT), require_key=True) as endpoints:
+            client = deepgram_client(endpoints)
+            async with client.speak.v2.connect(
+                model="flux-alexis-en", encoding="linear16", sample_rate="24000"
+            ) as connection:
+                messages: list[Any] = []
+
+                async def receive_until(kind: str) -> None:
+                    while not messages or getattr(messages[-1], "type", "") != kind:
+                        messages.append(await connection.recv())
+
+                async def say(text: str) -> None:
+                    await connection.send_speak(SpeakV2Speak(type="Speak", text=text))
+
+                await receive_until("Connected")
+                for token in ("Hello", " there", "."):
+                    await say(token)
+                await connection.send_flush()
+                await receive_until("SpeechMetadata")
+                await say("One two three four, five six.")
+                messages += [await connection.recv() for _ in range(6)]
+                offset = SpeakV2InterruptPlaybackOffset(type="time_ms", value=720 + 200)
+                await connection.send_interrupt(SpeakV2Interrupt(playback_offset=offset))
+                await receive_until("SpeechInterrupted")
+                await connection.send_interrupt()
+                await receive_until("Warning")
+                for speed in (1.1, 3.0):
+                    await connection.send_configure(SpeakV2Configure(speed=speed))
+                    await receive_until(f"Configure{'Success' if speed < 3 else 'Failure'}")
+                await connection.send_close()
+                return messages + [message async for message in connection]
+
+    messages = run(main())
+
+    audio = b"".join(message for message in messages if isinstance(message, bytes))
+    others = {one.type: checked(one) for one in messages if not isinstance(one, bytes)}
+    assert [*others] == [
+        *("Connected", "Flushed", "SpeechStarted", "SpeechMetadata", "SpeechInterrupted"),
+        *("Warning", "ConfigureSuccess", "ConfigureFailure", "SessionMetadata"),
+    ]
+    assert others["SpeechMetadata"].audio_duration_ms == 60 * len("Hello there.")
+    assert others["SpeechInterrupted"].text_spoken == "One"
+    assert others["SpeechInterrupted"].text_remaining == " two three four, five six."
+    assert others["Warning"].code == "NO_ACTIVE_SPEECH"
+    assert others["SessionMetadata"].total_audio_duration_ms == 720 + 200
+    assert len(audio) > 2 * 24_000 * 0.72
+
+
 # ── openai ───────────────────────────────────────────────────────────────────
 
 

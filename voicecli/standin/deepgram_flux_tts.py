@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +47,9 @@ MAX_IDLE: Seconds = 60.0  # NET-0004, without a message or a ping of the client'
 
 BOUNDARY = re.compile(r".*[^\W\d][.!?。！？,;:…][\"'”’)]*(?=\s|\Z)", re.DOTALL)
 """Text that ends where the service would begin to speak: at the end of a clause."""
+
+SECONDS_PER_CHARACTER: Seconds = 0.06
+"""How long a piece will sound that is interrupted before it is complete: the usual pace."""
 
 CONTROLS = {"pronunciations_applied": 0, "breaks_applied": 0, "pronunciation_warnings": 0}
 
@@ -105,6 +109,7 @@ class Turn:
     faults: what goes wrong, from its first Speak on.
     text: all of it; the first ``ordered`` characters were given to the voice.
     spoken: each piece that was begun, with the samples that were sent of it.
+    speaking: whether the last of them is not complete.
     """
 
     id: str
@@ -113,24 +118,29 @@ class Turn:
     ordered: int = 0
     flushed: bool = False
     spoken: list[tuple[str, Samples]] = field(default_factory=list)
+    speaking: bool = False
 
     @property
     def samples(self) -> Samples:
         """What was sent of its audio."""
         return sum(samples for _, samples in self.spoken)
 
-    def find_spoken(self, played: Samples) -> str:
-        """Return the text that was heard when ``played`` samples had been, in whole words."""
-        heard = ""
-        for text, samples in self.spoken:
-            if played >= samples:
-                heard += text
-                played -= samples
-                continue
-            reached = len(text) * max(0, played) / samples
-            ends = [word.end() for word in re.finditer(r"\S+", text) if word.end() <= reached]
-            return heard + (text[: ends[-1]] if ends else "")
-        return heard
+
+def find_heard(spoken: Sequence[tuple[str, Samples]], played: Samples) -> str:
+    """Return the text that was heard when ``played`` samples had been, in whole words.
+
+    spoken: the pieces of a turn, each with its samples.
+    """
+    heard = ""
+    for text, samples in spoken:
+        if played >= samples:
+            heard += text
+            played -= samples
+            continue
+        reached = len(text) * max(0, played) / samples
+        ends = [word.end() for word in re.finditer(r"\S+", text) if word.end() <= reached]
+        return heard + (text[: ends[-1]] if ends else "")
+    return heard
 
 
 class FluxSpeakConnection(ServedConnection):
@@ -263,7 +273,12 @@ class FluxSpeakConnection(ServedConnection):
         text: dict[str, Any] = {}
         if offset is not None and not silent:
             in_turn = offset - (generated - self._to_ms(turn.samples))
-            heard = turn.find_spoken(self._format.samples(in_turn / 1000))
+            spoken = turn.spoken
+            if turn.speaking:
+                piece, sent = spoken[-1]
+                whole = self._format.samples(SECONDS_PER_CHARACTER * len(piece.strip()))
+                spoken = [*spoken[:-1], (piece, max(sent, whole))]
+            heard = find_heard(spoken, self._format.samples(in_turn / 1000))
             text = {"text_spoken": heard, "text_remaining": turn.text[len(heard) :]}
         answer = {"type": "SpeechInterrupted", "audio_played_ms": played, **text}
         await self.send({**answer, "metadata": self._describe(turn)})
@@ -340,6 +355,7 @@ class FluxSpeakConnection(ServedConnection):
         is_odd = turn.faults.find("odd_frames") is not None
         kept = b""
         turn.spoken.append((piece, 0))
+        turn.speaking = True
         async with aclosing(self.engines.tts.speak(piece, self._asked.rate)) as chunks:
             async for chunk in chunks:
                 audio = kept + chunk
@@ -348,6 +364,7 @@ class FluxSpeakConnection(ServedConnection):
                 await self._send_audio(turn, audio[:end], len(chunk))
         if kept:
             await self._send_audio(turn, kept, 0)
+        turn.speaking = False
 
     async def _send_audio(self, turn: Turn, audio: bytes, size: int) -> None:
         self._has_spoken = True
