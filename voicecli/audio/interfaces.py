@@ -6,13 +6,19 @@ callback: the pipeline sends to them and iterates over them.  Audio is linear16,
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from voicecli.events import Event
 from voicecli.settings import milliseconds, setting
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
+
+if TYPE_CHECKING:
+    from voicecli.audio.vad.network import Window  # numpy: 0.1 s
+
+Hearing = Generator["Window", float, list[Event]]
+"""Yields windows, is sent the probability of a voice in each, and returns the events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +165,14 @@ class Detector(Protocol):
         SpeechSuspected, SpeechStarted, SpeechPaused, SpeechResumed, SpeechStopped,
         SpeechEndMeasured; their ``at`` is the end of the block.
         """
+
+    def hear(self, block: AudioBlock) -> Hearing:
+        """Do what ``feed`` does, but have the caller judge the windows that are a network's.
+
+        By default there are none.
+        """
+        yield from ()
+        return list(self.feed(block))
 
     def reset(self) -> None:
         """Expect a discontinuity: forget speech in progress, keep the noise level."""

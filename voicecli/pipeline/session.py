@@ -16,6 +16,7 @@ from voicecli import clock, events
 from voicecli.audio.interfaces import Detector, Sink, Source
 from voicecli.events import MAX_LAG, Action, Event, UserQuit
 from voicecli.pipeline import ReplyHandle, Responder
+from voicecli.pipeline.detection import detect
 from voicecli.pipeline.end_of_turn import EndOfTurnScorer
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.transcription import Connect, ReconnectingTranscriber
@@ -317,7 +318,7 @@ class Session:
                 for tap in self._taps:
                     tap(block)
                 if self._is_listening(block.at):
-                    for event in self.detector.feed(block):
+                    for event in await detect(self.detector, block):
                         self.post(event)
                     self._transcriber.add(block)
                     if self.scorer is not None:

@@ -19,10 +19,10 @@ import numpy as np
 import soxr
 from typing_extensions import override
 
-from voicecli.audio.interfaces import Detector
+from voicecli.audio.interfaces import Detector, Hearing
 from voicecli.audio.pcm import SILENT_DBFS, Float32Array, samples_of
 from voicecli.audio.vad.energy import FRAME, STEP, Frame, LevelMeter
-from voicecli.audio.vad.network import RATE, WINDOW, SileroNetwork
+from voicecli.audio.vad.network import RATE, WINDOW, SileroNetwork, Window, judge_alone
 from voicecli.events import (
     Event,
     SpeechPaused,
@@ -127,12 +127,19 @@ class SileroDetector(Detector):
 
     @override
     def feed(self, block: AudioBlock) -> list[Event]:
+        return judge_alone(self.hear(block))
+
+    @override
+    def hear(self, block: AudioBlock) -> Hearing:
         until = block.at + self.format.seconds(len(block.pcm))
-        frames = self._meter.feed(block)
-        self._frames.extend(frames)
+        frames, stream = self._meter.feed(block), self._frames
+        stream.extend(frames)
         events = list(self._suspect(frames, until))
         for window, end in self._windows.cut(block):
-            events += self._judge(self._network.judge(window), end, until)
+            probability = yield Window(self._network, window)
+            if self._frames is not stream:  # it was reset meanwhile
+                return events
+            events += self._judge(probability, end, until)
         if self.speaking:
             events += self._find_pause(until)
         return events
@@ -144,7 +151,7 @@ class SileroDetector(Detector):
         self._network.reset()
         self._windows.reset()
         self._meter.reset()
-        self._frames.clear()
+        self._frames = deque()
         self._recent.clear()
 
     def _suspect(self, frames: list[Frame], until: Seconds) -> Iterator[Event]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from typing_extensions import override
 
-from voicecli.audio.interfaces import Detector
+from voicecli.audio.interfaces import Detector, Hearing
 from voicecli.audio.pcm import Float64Array, SampleArray, samples_of
+from voicecli.audio.vad.network import judge_alone
 from voicecli.events import Event, SpeechEndMeasured, SpeechStarted, SpeechStopped
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
@@ -114,10 +115,14 @@ class MeasuringDetector(Detector):
 
     @override
     def feed(self, block: AudioBlock) -> list[Event]:
+        return judge_alone(self.hear(block))
+
+    @override
+    def hear(self, block: AudioBlock) -> Hearing:
         until = block.at + self._format.seconds(len(block.pcm))
         self._keep(block, until)
         events: list[Event] = []
-        for event in self._inner.feed(block):
+        for event in (yield from self._inner.hear(block)):
             if isinstance(event, SpeechStarted):
                 events += self._measure(until, event.speech_start)
             events.append(event)
