@@ -72,7 +72,8 @@ async def hear_side_by_side(
 
 def create_sessions(count: int) -> list[list[AudioBlock]]:
     sounds = [noisy(spoken(name), snr) for name in NAMES for snr in (20, 5)]
-    return [list(blocks(sounds[index % len(sounds)]))[index : index + 150] for index in range(count)]
+    cut = [list(blocks(sound)) for sound in sounds]
+    return [cut[index % len(cut)][index : index + 150] for index in range(count)]
 
 
 def hear_alone(said: Sequence[AudioBlock]) -> list[Event]:
