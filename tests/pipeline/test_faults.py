@@ -8,7 +8,7 @@ its exit code; and no silence lasts longer than the deadline.  The test prints a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -119,8 +119,25 @@ def cases() -> list[Case]:
     return listed
 
 
-CASES = cases()
-STRATEGIES = ("endpointing", "vad")
+def flux_cases() -> list[Case]:
+    """The faults of the TTS, and those that only ``/v2/speak`` has."""
+    listed = [case for case in cases() if case.service == "tts"]
+    own: list[tuple[str, FaultKind, Seconds]] = [
+        ("at its time limit before", "expired", ENDS[0] - 0.5),
+        ("at its time limit in mid-stream", "expired", ENDS[0] + 1.5),
+        ("Flushed after the end", "flushed_late", 0.0),
+        ("a request that is retried", "warning", 0.0),
+    ]
+    listed += [Case("tts", name, (fault("tts", kind, after=after),)) for name, kind, after in own]
+    flux = ("tts.provider=deepgram-flux", "tts.model=flux-alexis-en")
+    return [replace(case, settings=(*case.settings, *flux)) for case in listed]
+
+
+TABLES = {
+    "endpointing": ("endpointing", cases()),
+    "vad": ("vad", cases()),
+    "vad, Flux TTS": ("vad", flux_cases()),
+}
 
 
 def conversation(case: Case, *settings: str) -> Conversation:
@@ -156,17 +173,18 @@ def line(case: Case, talk: Conversation, message: str, code: int) -> str:
     return f"{case!s:<40} {after:<20} {became}"
 
 
-@pytest.mark.parametrize("detect", STRATEGIES)
-def test_a_fault_is_survived_or_reported(detect: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("table", TABLES)
+def test_a_fault_is_survived_or_reported(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines, wrong = [], []
-    for case in CASES:
+    detect, listed = TABLES[table]
+    for case in listed:
         talk = conversation(case, f"turn.detect={detect}")
         code = print_error(talk.error) if talk.error is not None else 0
         message = capsys.readouterr().err.strip()
         lines.append(line(case, talk, message, code))
         wrong += [f"{case}: {why}" for why in mistakes(case, talk, message, code)]
     with capsys.disabled():
-        print(f"\n{detect}: seconds of silence after each question\n" + "\n".join(lines))
+        print(f"\n{table}: seconds of silence after each question\n" + "\n".join(lines))
     assert wrong == []
 
 

@@ -197,9 +197,8 @@ class FluxTts(Synthesizer):
 
     @override
     async def clear(self, *, unplayed: Samples | None = None) -> None:
-        if not self.connection.lost:
-            with suppress(ServiceError):
-                await self.connection.interrupt(unplayed)
+        with suppress(ServiceError):
+            await self.connection.interrupt(unplayed)
 
     @override
     async def cleared(self) -> str | None:

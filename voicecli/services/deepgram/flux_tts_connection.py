@@ -71,7 +71,9 @@ class Connection:
 
     async def interrupt(self, unplayed: Samples | None) -> None:
         """Drop what is owed; raises ServiceError."""
-        await self._send(self.ledger.interrupt(unplayed))
+        messages = list(self.ledger.interrupt(unplayed))
+        if not self.lost:
+            await self._send(messages)
 
     async def receive_audio(self) -> None:
         """Process frames until there is audio, or none is expected; raises ServiceError."""
