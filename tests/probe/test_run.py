@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support.probes import SENTENCES, run_probe, scripted
+from tests.support.probes import SENTENCES, run_probe, run_with_services, scripted
 from tests.support.sound_cards import running_virtual_audio  # noqa: F401
 from tests.support.virtual_audio import VirtualAudio
 from voicecli import clock
-from voicecli.errors import RefusedError, ServiceError
+from voicecli.errors import RefusedError, ServiceError, StalledError
 from voicecli.metrics.summary import describe
-from voicecli.pipeline.wiring import open_services
+from voicecli.pipeline.wiring import Services, open_services
 from voicecli.probe.results import ProbeResults
 from voicecli.probe.run import Probe, measure_audio
 from voicecli.probe.schedule import Plan
+from voicecli.probe.tts import CLAUSES, take_unflushed
 from voicecli.profile import load_profile
 
 CLOSE = 0.005
@@ -65,12 +67,17 @@ def about(seconds: float) -> Any:
     return pytest.approx(seconds, abs=CLOSE, rel=SHARE)
 
 
+FLUX_TTS = ("tts.provider=deepgram-flux", "tts.model=flux-alexis-en")
+
 # ── against the script ───────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("latencies", LATENCIES)
-def test_every_figure_is_that_of_the_script(tmp_path: Path, latencies: dict[str, float]) -> None:
-    found = run_probe(scripted(tmp_path, script(latencies)), count=6, warmup=1)
+@pytest.mark.parametrize("tts", [(), FLUX_TTS], ids=["flushed", "unflushed"])
+def test_every_figure_is_that_of_the_script(
+    tmp_path: Path, latencies: dict[str, float], tts: tuple[str, ...]
+) -> None:
+    found = run_probe(scripted(tmp_path, script(latencies), *tts), count=6, warmup=1)
 
     values = found.values()
     assert {name: len(values[name]) for name in ("stt.final", "llm.ttft", "tts.ttfa")} == {
@@ -228,6 +235,23 @@ def test_a_service_that_fails_later_keeps_what_was_measured(tmp_path: Path) -> N
 
     assert isinstance(found.given_up["llm"], RefusedError)
     assert len(found.values()["llm.ttft"]) == 2
+
+
+def test_a_tts_that_waits_for_the_flush_has_no_first_audio_without_one(tmp_path: Path) -> None:
+    """The stand-in begins at a mark; the clauses have one, these words have none."""
+    profile = scripted(tmp_path, USUAL, *FLUX_TTS)
+    assert all(clause.strip()[-1] in ".:," for clause in CLAUSES)
+
+    async def main(services: Services) -> str:
+        async with services.open_tts() as tts:
+            await tts.send("No mark is here", flush=False)
+            async with aclosing(tts.audio()) as audio:
+                with pytest.raises(StalledError) as caught:
+                    await take_unflushed(audio)
+        return caught.value.cause
+
+    cause = run_with_services(profile, main)
+    assert cause == "TTS: no audio within 3 s of a clause without a flush"
 
 
 def test_flushes_are_paced_within_the_limit_and_that_is_said(tmp_path: Path) -> None:

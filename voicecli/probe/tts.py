@@ -1,5 +1,6 @@
 """Measures the TTS as a conversation uses it: a clause and a flush, on an open connection.
 
+One that speaks as text comes is flushed when its first audio has come, which ends the speech.
 A service takes a limited number of flushes and characters a minute.  The probe waits for the limit
 before it starts the clock, and says so.
 """
@@ -7,7 +8,7 @@ before it starts the clock, and says so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from typing_extensions import override
 from voicecli import clock
 from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.audio.playout import ClockedPlayout
-from voicecli.errors import ServiceError
+from voicecli.errors import ServiceError, StalledError
 from voicecli.events import Service
 from voicecli.pipeline.speech import PREROLL
 from voicecli.pipeline.wiring import Services
@@ -38,6 +39,9 @@ CLAUSES = (
 
 MAX_CLEARS = 5
 """Samples of ``tts.clear``; each takes a flush."""
+
+UNFLUSHED_TIMEOUT: Seconds = 3.0
+"""From a clause to its first audio, where the TTS needs no flush."""
 
 TO_CLEAR = "This sentence is long enough that it is still being spoken when it is cleared away. "
 
@@ -94,14 +98,18 @@ class TtsProber(Prober):
         text = CLAUSES[number % len(CLAUSES)]
         chunks: list[Chunk] = []
         await self._wait_for_limits(tts, text)
-        flushed = clock.now()
-        await tts.send(text, flush=True)
+        asked = clock.now()
+        waits = tts.capabilities.speaks_unflushed
+        await tts.send(text, flush=not waits)
         async with aclosing(tts.audio()) as audio:
+            if waits:
+                chunks.append(await take_unflushed(audio))
+                await tts.send("", flush=True)
             async for item in audio:
                 if isinstance(item, Flushed):
                     break
                 chunks.append(Chunk(clock.now(), item))
-        values = compute_values(chunks, flushed, self._format, self._prebuffer)
+        values = compute_values(chunks, asked, self._format, self._prebuffer)
         if not values:
             raise ServiceError(
                 "tts",
@@ -124,6 +132,18 @@ class TtsProber(Prober):
         return _make_sample(tts, {"tts.clear": clock.now() - asked}, TO_CLEAR)
 
 
+async def take_unflushed(audio: AsyncGenerator[bytes | Flushed, None]) -> Chunk:
+    """Return the first audio of a clause that was not flushed; raises StalledError."""
+    try:
+        async with asyncio.timeout(UNFLUSHED_TIMEOUT):
+            item = await anext(audio)
+    except TimeoutError:
+        cause = f"no audio within {UNFLUSHED_TIMEOUT:g} s of a clause without a flush"
+        raise StalledError("tts", cause, temporary=True) from None
+    assert isinstance(item, bytes)
+    return Chunk(clock.now(), item)
+
+
 def _make_sample(
     tts: Synthesizer, values: dict[str, float], text: str, *, cold: bool = False
 ) -> Sample:
@@ -138,9 +158,12 @@ def _make_sample(
 
 
 def compute_values(
-    chunks: Sequence[Chunk], flushed: Seconds, format: AudioFormat, prebuffer: Seconds
+    chunks: Sequence[Chunk], asked: Seconds, format: AudioFormat, prebuffer: Seconds
 ) -> dict[str, float]:
-    """The values of one clause; empty if nothing is audible."""
+    """The values of one clause; empty if nothing is audible.
+
+    asked: when it was flushed, or sent to a TTS that needs no flush.
+    """
     audible = find_audible(samples_of(b"".join(chunk.pcm for chunk in chunks)))
     if audible is None:
         return {}
@@ -149,8 +172,8 @@ def compute_values(
     begins = np.array([0, *ends[:-1]])
     first = int(np.searchsorted(ends, audible, side="right"))  # the chunk with that sample
     values = {
-        "tts.ttfb": chunks[0].at - flushed,
-        "tts.ttfa": chunks[first].at - flushed,
+        "tts.ttfb": chunks[0].at - asked,
+        "tts.ttfa": chunks[first].at - asked,
         "tts.lead": audible / format.rate,
         "tts.buffer": float(np.max(arrived - begins / format.rate)),
         "playout": _simulate_playout(
