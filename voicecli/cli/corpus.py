@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from voicecli import __version__
 from voicecli.audio.recorder import CONVERSATION
@@ -17,6 +18,9 @@ from voicecli.cli import options
 from voicecli.cli.judging import Judging
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.output import print_text
+from voicecli.cli.progress import Progress
+from voicecli.corpus.forecast import Forecaster
+from voicecli.corpus.limits import choose_limits
 from voicecli.corpus.manifest import Recording, find_recordings
 from voicecli.corpus.merge import Results, merge_stores
 from voicecli.corpus.plan import Conditions, Shard, load_variants, plan_units
@@ -42,12 +46,9 @@ from voicecli.report.format import format_count
 from voicecli.report.json_result import describe_environment, encode_verdict
 from voicecli.report.summary_lines import format_prediction, format_verdict
 from voicecli.sanitize import sanitize_line, sanitize_message
-from voicecli.units import Seconds
+from voicecli.services import PRICES_OF
 
 SCHEMA_VERSION = 1
-
-LINE_EVERY: Seconds = 10.0
-"""Between two lines of progress where standard error is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def replay_corpus(
     force: bool,
     resources: Resources,
     shard: Shard,
+    yes: bool,
 ) -> None:
     """Replay every recording with every profile; print what they come to.
 
@@ -85,6 +87,7 @@ def replay_corpus(
     sweeps: settings to be swept, each as ``KEY=A,B,C``.
     out: folder or URL that keeps the results; what is in it is not measured again unless ``force``
         is given.
+    yes: a run that costs money was agreed to; else it is asked for.
 
     Raises VoiceError as a replay of one recording does; see ``_judge``.
     """
@@ -104,13 +107,18 @@ def replay_corpus(
         fetch_models_of(variant.profile)
     plan = plan_units(recordings, variants, conditions, shard)
     _warn_of_duplicates(plan.duplicates)
+    limits = choose_limits([one.profile for one in variants], resources.limits)
+    resources = replace(resources, limits=limits)
     with _open_store(out) as store:
+        measured = frozenset() if force else store.list_measured()
+        left = [unit for unit in plan.units if unit.id not in measured]
+        agree_to_cost(left, yes=yes)
         store.write_plan(plan)
         if force:
             store.discard(plan.units)
         keep = out is not None or judgement.html is not None
         try:
-            _run(plan.units, store, resources, keep=keep)
+            _run(plan.units, left, store, resources, keep=keep)
         except KeyboardInterrupt:
             print_corpus(store, plan.units, judgement)
             raise
@@ -161,11 +169,43 @@ def _open_store(out: str | None) -> Iterator[Store]:
         yield store
 
 
-def _run(units: Sequence[Unit], store: Store, resources: Resources, *, keep: bool) -> None:
-    """Measure what has not been; ``keep``: each session, too, not only its result."""
-    measured = store.list_measured()
-    left = [unit for unit in units if unit.id not in measured]
-    progress = _Progress(len(units), len(units) - len(left))
+def agree_to_cost(units: Sequence[Unit], *, yes: bool) -> None:
+    """Say what ``units`` will cost, and ask whether they may; what is free is not asked for.
+
+    Raises UsageError where nobody can be asked, and typer.Abort for a no.
+    """
+    cost = Forecaster().estimate_cost(units)
+    if not units or (cost.total == 0 and not cost.lower_bound):
+        return
+    parts = {"STT": cost.stt, "LLM": cost.llm, "TTS": cost.tts}
+    known = ", ".join(
+        f"{name} {'not known' if one is None else f'${one:,.2f}'}" for name, one in parts.items()
+    )
+    text = f"{format_count(len(units), 'replays')} will cost about ${cost.total or 0:,.2f}"
+    print_text(f"{text} ({known}; estimated, list prices of {PRICES_OF})", err=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "this run costs money, and nobody can be asked whether it may",
+            hint="Agree with --yes.",
+        )
+    typer.confirm("Go on?", abort=True, err=True)
+
+
+def _run(
+    units: Sequence[Unit],
+    left: Sequence[Unit],
+    store: Store,
+    resources: Resources,
+    *,
+    keep: bool,
+) -> None:
+    """Measure those of ``units`` that are ``left``.
+
+    keep: each session, too, not only its result.
+    """
+    progress = Progress(len(units), len(units) - len(left))
 
     def note(result: UnitResult) -> None:
         store.write_result(result)
@@ -176,56 +216,6 @@ def _run(units: Sequence[Unit], store: Store, resources: Resources, *, keep: boo
         run_units(left, note, sessions=store.sessions if keep else None, resources=resources)
     finally:
         progress.end()
-
-
-# ── progress ─────────────────────────────────────────────────────────────────
-
-
-@dataclass(slots=True)
-class _Progress:
-    """Shows on standard error how much is done, and estimates the rest.
-
-    total: units; present: those that were measured before.
-    """
-
-    total: int
-    present: int
-    _done: int = 0
-    _failed: int = 0
-    _began: float = 0.0
-    _shown: float = 0.0
-    _moves: bool = field(default_factory=lambda: sys.stderr.isatty())
-
-    def begin(self) -> None:
-        """Say what there is to do."""
-        text = format_count(self.total, "replays")
-        if self.present:
-            text += f", {self.present} of them measured before"
-        print_text(text, err=True)
-        self._began = self._shown = time.monotonic()
-
-    def note(self, result: UnitResult) -> None:
-        """Count a result."""
-        self._done += 1
-        self._failed += result.failure is not None
-        now = time.monotonic()
-        if self._moves:
-            print_text(f"\r{self._describe(now)}\x1b[K", err=True, end="")
-        elif now - self._shown >= LINE_EVERY:
-            self._shown = now
-            print_text(self._describe(now), err=True)
-
-    def end(self) -> None:
-        """Leave the last line."""
-        if self._moves and self._done:
-            print_text(err=True)
-
-    def _describe(self, now: float) -> str:
-        left = self.total - self.present - self._done
-        seconds = (now - self._began) / self._done * left
-        rest = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-        failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self.present + self._done} of {self.total} replayed{failed}; about {rest} left"
 
 
 # ── the result ───────────────────────────────────────────────────────────────

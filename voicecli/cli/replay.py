@@ -81,6 +81,13 @@ EngineName = Annotated[
         "--engine", metavar="dask[=URL]", help="Measure with Dask, here or at tcp://HOST:PORT."
     ),
 ]
+LimitTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit", metavar="NAME=N", help="Of the services: stt, tts, llm.requests, llm.tokens."
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether a run may cost money.")]
 ShardName = Annotated[
     str | None,
     typer.Option(
@@ -119,6 +126,8 @@ def replay(
     workers: Workers = None,
     engine: EngineName = None,
     shard: ShardName = None,
+    limit: LimitTexts = None,
+    yes: Yes = False,
     save_baseline: judging.SaveBaseline = None,
     baseline: judging.BaselineFile = None,
     junit: judging.Junit = None,
@@ -150,6 +159,7 @@ def replay(
     if several or sweep or shard or engine:
         from voicecli.cli.corpus import Judgement, replay_corpus
         from voicecli.corpus.cluster import parse_engine
+        from voicecli.corpus.limits import parse_limits
         from voicecli.corpus.run import Resources
 
         _refuse_for_several(
@@ -173,7 +183,9 @@ def replay(
                 workers=workers,
                 concurrency=concurrency,
                 scheduler=parse_engine(engine) if engine is not None else None,
+                limits=parse_limits(limit or ()),
             ),
+            yes=yes,
             shard=parse_shard(shard) if shard is not None else Shard(),
         )
         return

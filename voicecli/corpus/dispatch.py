@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
+from voicecli.corpus.limits import Gate
 from voicecli.corpus.unit import Failure, Unit, UnitResult
 from voicecli.errors import CredentialsError, VoiceError
 
@@ -23,19 +24,26 @@ class Engine(Protocol):
         """Wait until there is room for one more unit; the slot is called once."""
 
 
-async def dispatch_units(units: Iterable[Unit], note: Note, engine: Engine) -> None:
+async def dispatch_units(units: Iterable[Unit], note: Note, engine: Engine, gate: Gate) -> None:
     """Measure ``units`` with ``engine``, in order as there is room; pass the results to ``note``.
+
+    gate: admits a unit when the limits of the services allow it.
 
     Raises CredentialsError, in a group, since a refused key would fail every unit.
     """
 
     async def measure(slot: Slot, unit: Unit) -> None:
-        result = await slot(unit)
+        result = None
+        try:
+            result = await slot(unit)
+        finally:
+            await gate.leave(unit, result)
         check_key(result)
         note(result)
 
     async with asyncio.TaskGroup() as tasks:
         for unit in units:
+            await gate.admit(unit)
             slot = await engine.acquire()
             tasks.create_task(measure(slot, unit), name=f"unit {unit.id}")
 

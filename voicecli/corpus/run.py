@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from voicecli import __version__, clock
 from voicecli.corpus.dispatch import Note, check_key, dispatch_units
+from voicecli.corpus.forecast import Forecaster
+from voicecli.corpus.limits import Gate
 from voicecli.corpus.pool import Pool, Task, count_cores
 from voicecli.corpus.storage import is_url
 from voicecli.corpus.unit import Unit
@@ -32,11 +34,13 @@ class Resources:
     concurrency: sessions side by side, in all; None: as many as the loops carry.
     scheduler: address of a Dask scheduler, whose workers are used; "": one of this machine; None:
         no Dask.
+    limits: of the services, by name; see ``limits.LIMITS``.
     """
 
     workers: int | None = None
     concurrency: int | None = None
     scheduler: str | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_units(
@@ -96,14 +100,14 @@ def _run_group(
             sessions=sessions,
             concurrency=resources.concurrency,
         )
-        clock.run(_run_in_pool(units, note, Pool(task, processes)))
+        clock.run(_run_in_pool(units, note, Pool(task, processes), resources))
     elif units[0].fast:
         for unit in units:
             result = measure_alone(unit, sessions)
             check_key(result)
             note(result)
     else:
-        clock.run(_run_here(units, note, first, sessions, resources.concurrency))
+        clock.run(_run_here(units, note, first, sessions, resources))
 
 
 def _choose_workers(profile: Profile, resources: Resources) -> int:
@@ -133,13 +137,17 @@ async def _run_in_cluster(
         most=most,
     )
     async with opening as cluster:
-        await dispatch_units(units, note, cluster)
+        await dispatch_units(units, note, cluster, _create_gate(resources))
 
 
-async def _run_in_pool(units: Sequence[Unit], note: Note, pool: Pool) -> None:
+def _create_gate(resources: Resources) -> Gate:
+    return Gate(resources.limits, Forecaster().forecast)
+
+
+async def _run_in_pool(units: Sequence[Unit], note: Note, pool: Pool, resources: Resources) -> None:
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(pool.serve(), name="pool")
-        await dispatch_units(units, note, pool)
+        await dispatch_units(units, note, pool, _create_gate(resources))
         serving.cancel()
 
 
@@ -148,7 +156,7 @@ async def _run_here(
     note: Note,
     profile: Profile,
     sessions: str | None,
-    concurrency: int | None,
+    resources: Resources,
 ) -> None:
-    async with open_worker(profile, sessions, concurrency) as worker:
-        await dispatch_units(units, note, worker)
+    async with open_worker(profile, sessions, resources.concurrency) as worker:
+        await dispatch_units(units, note, worker, _create_gate(resources))

@@ -63,6 +63,7 @@ class Provider:
         audio); LLM: (per million prompt tokens, per million reply tokens); TTS: (per 1000
         characters).
     handshake: takes the same as ``open`` of the role.
+    connections: that the smallest plan allows at once; None: not limited, or not known.
     """
 
     settings: type[Any]
@@ -71,6 +72,7 @@ class Provider:
     standin: Literal["deepgram", "openai"]
     list_price: Callable[[Any], tuple[float, ...] | None]
     handshake: Callable[..., Handshake]
+    connections: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

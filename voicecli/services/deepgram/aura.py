@@ -335,6 +335,7 @@ AURA = TtsProvider(
     settings=AuraSettings,
     open=open_aura,
     handshake=_handshake,
+    connections=15,  # pay as you go; developers.deepgram.com/reference/api-rate-limits
     url=API_URL,
     url_env=URL_ENV,
     standin="deepgram",

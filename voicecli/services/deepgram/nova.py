@@ -243,6 +243,7 @@ NOVA = SttProvider(
     settings=NovaSettings,
     open=open_nova,
     handshake=_handshake,
+    connections=50,  # pay as you go; developers.deepgram.com/reference/api-rate-limits
     url=API_URL,
     url_env=URL_ENV,
     standin="deepgram",
