@@ -76,7 +76,7 @@ def test_a_cluster_of_this_machine_comes_to_the_same(tmp_path: Path) -> None:
     assert failure is not None
     assert failure.kind == "InputError"
     assert list_turns(found) == list_turns(measure(units[:2], ONE))
-    assert [one.unit for one in found.values()] == list(units[:2])
+    assert {id: one.unit for id, one in found.items()} == {one.id: one for one in units[:2]}
 
 
 def test_a_scheduler_that_restarts_and_workers_that_die_lose_nothing(tmp_path: Path) -> None:
