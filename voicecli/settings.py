@@ -20,7 +20,8 @@ PER_SECOND = {"_ms": 1000.0, "_s": 1.0, "minutes": 1 / 60}
 class SettingsConflict(ValueError):
     """Settings of one section contradict each other.
 
-    rule: what is broken, a clause; keys: those involved, of which the one set last is to blame.
+    rule: what is broken, a clause that begins with a key.
+    keys: those involved, SECTION.KEY for another section's; the one set last is to blame.
     """
 
     def __init__(self, rule: str, *keys: str) -> None:

@@ -11,7 +11,9 @@ from voicecli.units import Seconds
 Ending = Literal["complete", "default", "incomplete"]
 """How the words of a turn end."""
 
-EndReason = Literal["speech_final", "utterance_end", "final", Ending, "timeout", "key", "typed"]
+EndReason = Literal[
+    "speech_final", "utterance_end", "final", Ending, "end_of_turn", "timeout", "key", "typed"
+]
 """The rule that ended the user's turn.
 
 speech_final: the STT's endpointing detected enough silence.
@@ -19,6 +21,7 @@ utterance_end: the STT recognised no word for long enough.
 final: every final segment is a turn (profile ``classic``).
 complete, default, incomplete: the pause was long enough for such words (``turn.commit_ms``), as
     their sound corrects them (``turn.end_model``).
+end_of_turn: the STT found that the turn has ended.
 timeout: no other rule applied in time.
 key: the user pressed the key that ends the turn.
 typed: the user typed the turn.

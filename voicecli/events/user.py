@@ -104,6 +104,47 @@ class InputEnded(Event):
     """The recording ended; only silence follows."""
 
 
+# ── turns, as an STT sees them that decides by itself when one has ended ──────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStarted(Event):
+    """The STT found that a turn of the user's has begun."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndOfTurnPredicted(Event):
+    """The STT expects that the turn has ended; the user may still go on.
+
+    confidence: that it has ended, from 0 to 1; None: the STT gives none.
+    """
+
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnResumed(Event):
+    """The turn goes on, though the STT had predicted its end.
+
+    confidence: that it has ended, from 0 to 1; None: the STT gives none.
+    """
+
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndOfTurnDetected(Event):
+    """The STT found that the turn has ended; the final transcript came before.
+
+    confidence: that it has ended, from 0 to 1; None: the STT gives none.
+    trigger: what ended it: "model", "timeout", "manual" (a ``Finalize``), or another word of the
+        service's; "" where it names none.
+    """
+
+    confidence: float | None
+    trigger: str
+
+
 # ── keys ─────────────────────────────────────────────────────────────────────
 
 

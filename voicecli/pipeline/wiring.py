@@ -65,6 +65,9 @@ class Services:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     recorder: ServiceRecorder | None = None
     differences: Differences | None = None
+    _refused: Mapping[Service, set[str]] = field(
+        default_factory=lambda: {"stt": set(), "llm": set(), "tts": set()}, init=False, repr=False
+    )
 
     def open_stt(self) -> AbstractAsyncContextManager[Transcriber]:
         """Connect to the STT."""
@@ -97,7 +100,13 @@ class Services:
         else:
             url = settings.base_url or self.environ.get(provider.url_env) or provider.url
             key = self.environ.get(settings.key_env, "")
-        return ServiceAddress(url=url, key=key, key_env=settings.key_env, recorder=self.recorder)
+        return ServiceAddress(
+            url=url,
+            key=key,
+            key_env=settings.key_env,
+            recorder=self.recorder,
+            refused=self._refused[service],
+        )
 
     def describe_handshake(self, service: Service) -> Handshake:
         """The request that opens a connection to ``service``."""
@@ -276,7 +285,7 @@ def create_session(
         scorer=scorer,
         limits=None if recorded else profile.limits,
         waits=recorded and polite,
-        interims=profile.stt.interim_results,
+        interims=profile.stt.sends_interims,
         timeline=timeline,
     )
     if connections.differences is not None:  # the first one ends the session

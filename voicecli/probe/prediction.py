@@ -133,11 +133,11 @@ def _simulate_end_of_turn(
     which = rng.integers(len(measurements.noticed), size=DRAWS)
     noticed = measurements.noticed[which]
     text = noticed + np.fmin(measurements.final[which], finalize)  # NaN: the timeout
-    if len(measurements.endpoint) and profile.stt.endpointing is not None:
+    if len(measurements.endpoint) and profile.stt.silence_limit is not None:
         # The service may end the segment before Finalize, and its final comes first.  Finalize is
         # sent before the block in which the detector noticed the end.
         endpoint = rng.choice(measurements.endpoint, DRAWS)
-        first = (noticed - profile.audio.block > profile.stt.endpointing) & (endpoint > noticed)
+        first = (noticed - profile.audio.block > profile.stt.silence_limit) & (endpoint > noticed)
         text = np.where(first, np.minimum(endpoint, noticed + finalize), text)
     waits = np.array([getattr(profile.turn.commit, ending) for ending in measurements.endings])
     words = text

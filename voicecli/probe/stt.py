@@ -223,11 +223,11 @@ def find_whole_interim(events: Sequence[Event]) -> Seconds | None:
 
 def endpoint_matters(profile: Profile) -> bool:
     """Whether the service's endpoint ends a turn, or may come before the local detector's."""
-    if profile.turn.detect == "endpointing":
+    if profile.turn.detect != "vad":
         return True
     noticed = profile.audio.hangover + profile.audio.block
-    endpointing = profile.stt.endpointing
-    return endpointing is not None and endpointing <= noticed
+    limit = profile.stt.silence_limit
+    return limit is not None and limit <= noticed
 
 
 @dataclass(eq=False)

@@ -88,6 +88,17 @@ class Profile:
     standin: StandinSettings | None = setting(None, StandinSettings.__doc__ or "")
     local: LocalSettings = section(LocalSettings)
 
+    def check(self) -> None:
+        """Raise SettingsConflict for what the STT cannot do."""
+        capabilities = find_provider("stt", self.stt.provider).capabilities
+        if self.audio.sample_rate not in capabilities.sample_rates:
+            known = ", ".join(map(str, capabilities.sample_rates))
+            rule = f"audio.sample_rate must be one that {self.stt.provider} takes: {known}"
+            raise SettingsConflict(rule, "audio.sample_rate", "stt.provider")
+        if self.turn.detect == "service" and not capabilities.end_of_turn_events:
+            rule = f"turn.detect: service needs an STT that ends turns, not {self.stt.provider}"
+            raise SettingsConflict(rule, "turn.detect", "stt.provider")
+
     def resolved(self) -> dict[str, Any]:
         """Every setting as plain data, in the shape of a profile that extends nothing."""
         return {key: value for key, value in encode_section(self).items() if key != "extends"}

@@ -238,9 +238,9 @@ class _Report:
         place = self._layer.place(key)
         match detail["type"]:
             case "conflict":
-                keys = [(*key, name) for name in detail["ctx"]["keys"]]
+                keys = [(*key, *name.split(".")) for name in detail["ctx"]["keys"]]
                 written = [name for name in self._layer.places if name in keys]
-                what = f"{join_key(key)}.{detail['ctx']['rule']}"
+                what = ".".join(filter(None, (join_key(key), detail["ctx"]["rule"])))
                 return Problem(self._layer.place(written[-1] if written else key), what)
             case "missing":
                 return Problem(place, f"{join_key(detail['loc'])} is missing")

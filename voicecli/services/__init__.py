@@ -15,7 +15,10 @@ PRICES_OF = "2026-08"
 PRICE_SOURCES = ("https://deepgram.com/pricing", "https://openai.com/api/pricing")
 
 PROVIDERS: dict[str, dict[str, str]] = {
-    "stt": {"deepgram": "voicecli.services.deepgram.nova:NOVA"},
+    "stt": {
+        "deepgram": "voicecli.services.deepgram.nova:NOVA",
+        "deepgram-flux": "voicecli.services.deepgram.flux_stt:FLUX_STT",
+    },
     "llm": {"openai": "voicecli.services.openai.chat:CHAT_COMPLETIONS"},
     "tts": {
         "deepgram": "voicecli.services.deepgram.aura:AURA",

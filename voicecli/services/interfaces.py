@@ -26,12 +26,15 @@ class ServiceAddress:
 
     key_env: the name of the variable that holds the key, for messages.
     recorder: is told what is said on the way there; None: nothing is recorded.
+    refused: requests that the service turned out not to take, which no later connection makes; kept
+        by the adapter for all connections of a run.
     """
 
     url: str
     key: str = field(repr=False)
     key_env: str
     recorder: ServiceRecorder | None = None
+    refused: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,29 +113,31 @@ class SttSettings:
     """Speech to text."""
 
     provider: str = setting("deepgram", "Which service transcribes.")
-    interim_results: bool = setting(True, "Send transcripts while a segment is still open.")
-    endpointing: Seconds | None = milliseconds(
-        200,
-        "Silence after which the service ends a segment; false: it does not decide.",
-        ge=10,
-        le=5000,
-        off=False,
-    )
     finalize_timeout: Seconds = timeout(
-        350, "How long to wait for the answer to Finalize; the service may send none."
+        350, "How long to wait for the final text that was asked for; the service may send none."
     )
+
+    @property
+    def sends_interims(self) -> bool:
+        """Whether transcripts come while the user speaks."""
+        return True
+
+    @property
+    def silence_limit(self) -> Seconds | None:
+        """Silence after which the service ends a segment; None: that does not decide."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SttCapabilities:
     """What an STT can do.
 
-    sample_rates: the lowest and the highest it takes, in hertz.
+    sample_rates: those that it takes, in hertz.
     word_timestamps: whether transcripts tell when their words were spoken.
-    end_of_turn_events: whether it decides by itself that a turn has ended.
+    end_of_turn_events: whether it finds the ends of turns itself (``turn.detect: service``).
     """
 
-    sample_rates: tuple[int, int]
+    sample_rates: Sequence[int]
     word_timestamps: bool
     end_of_turn_events: bool
 
@@ -162,7 +167,8 @@ class Transcriber(Protocol):
         """Say that no more audio follows; ``events`` ends after the last transcript."""
 
     def events(self) -> AsyncGenerator[Event, None]:
-        """Yield transcripts, ends of utterances and warnings, until the end after ``finish``.
+        """Yield transcripts, what ends utterances and turns, and warnings, until the end after
+        ``finish``.
 
         Keeps the connection alive while iterated.  Raises ServiceError when it ends otherwise.
         """

@@ -7,14 +7,14 @@ says when the machine must be given ``DeadlinePassed``.
         ▲ └ draft, drop draft    │ the user continues            │ playback ends, or barge-in
         └────────────────────────┘◀──────────────────────────────┘
 
-Two strategies end the user's turn.  ``endpointing``: the STT's endpointing decides, and the reply
-is drafted and committed at once.  ``vad``: a reply is drafted in the first pause in which the words
-look whole.  When the local detector reports the end of speech, the STT is asked for the final text;
-if that says something else, the reply is drafted again.  The turn is committed once the pause is
-long enough for what was said and, where a model scores it, for how it sounded, and the draft has
-something to speak; shortly before, the reply's speech is prepared.  In both, words that arrive
-before the reply is audible revoke the commit: the user's turn goes on, and one reply answers all of
-it.
+Three strategies end the user's turn.  ``endpointing``: the STT's endpointing decides, and the reply
+is drafted and committed at once.  ``service``: the STT predicts the end of the turn, on which a
+reply is drafted, then confirms it or takes it back.  ``vad``: a reply is drafted in the first pause
+in which the words look whole.  When the detector reports the end of speech, the STT is asked for
+the final text; if that says something else, the reply is drafted again.  The turn is committed once
+the pause is long enough for what was said and, where a model scores it, for how it sounded, and the
+draft has something to speak; shortly before, the reply's speech is prepared.  In all three, words
+that arrive before the reply is audible revoke the commit: one reply answers all of the turn.
 """
 
 from __future__ import annotations
@@ -59,14 +59,13 @@ class TurnMachine:
     ) -> None:
         self.policy = policy
         self.barge_in = barge_in
-        self.scored = scored
         self._finalize_timeout = finalize_timeout
         self.phase = Phase.LISTENING
         self._deadline = Deadline(policy.settle)
-        self._user = UserTurn()
+        self.scored = scored
+        self._user = UserTurn(scored=scored)
         self._draft = Draft()
-        self._finalizing = False
-        """Whether the answer to a Finalize is pending."""
+        self._finalizing = False  # whether the answer to a Finalize is pending
         self._interruption = Interruption(barge_in, finalize_timeout)
 
     @property
@@ -91,6 +90,8 @@ class TurnMachine:
                 return self._end_input(event.at)
             case events.TextTyped():
                 return self._commit_typed(event)
+            case events.AgentStopped() if self.phase is not Phase.LISTENING:
+                return [*self._cancel_reply(event.at), *self._give_floor_to_user(event.at)]
             case events.ReplyEvent():
                 return self._follow_reply(event) if event.turn == self.turn else []
             case events.MicrophoneMuted(muted=True) if self._user.speaking:
@@ -109,24 +110,18 @@ class TurnMachine:
         match event:
             case events.PlaybackStarted() if self.phase is Phase.THINKING:
                 self.phase = Phase.SPEAKING
-            case events.ClauseReady() | events.FirstAudio():  # not every service reports clauses
+            case events.ClauseReady() | events.ClauseSent() | events.FirstAudio():
+                if isinstance(event, events.ClauseSent):
+                    self._interruption.said += event.text
                 self._draft.has_clause = True
-                return self._commit_if_due(event.at)
-            case events.ClauseSent():
-                self._interruption.said += event.text
-                self._draft.has_clause = True  # an apology has no ClauseReady
-                return self._commit_if_due(event.at)
             case events.ReplyFinished() | events.ReplyFailed():
                 if self.phase is not Phase.LISTENING:
                     return self._give_floor_to_user(event.at)
                 self._draft.end()  # it ended before the commit, which needs a new one
-                return self._commit_if_due(event.at)
-        return []
-
-    def _commit_if_due(self, at: Seconds) -> list[Action]:
-        """Commit if the draft was all that was waited for."""
+            case _:
+                return []
         if self.phase is Phase.LISTENING and self._deadline.kind == "commit":
-            return self._await_commit_time(at, self._deadline.commit_at)
+            return self._await_commit_time(event.at, self._deadline.commit_at)  # it may be ready
         return []
 
     # ── LISTENING: the user has the floor ────────────────────────────────────
@@ -149,6 +144,21 @@ class TurnMachine:
                 return self._handle_deadline(event.at)
             case _ if self.policy.detect == "vad":
                 return self._handle_voice(event)
+            case _ if self.policy.detect == "service" and self._user.transcript.text:
+                return self._follow_service(event)
+        return []
+
+    def _follow_service(self, event: Event) -> list[Action]:
+        """Draft when the STT expects the end of the turn; commit when it has found it."""
+        match event:
+            case events.EndOfTurnPredicted() if self.policy.draft != "off":
+                draft = [] if self._draft.text else [self._start_draft(event.at)]
+                is_early = self.policy.draft == "llm+tts"
+                return [*draft, *(self._draft.prepare_speech(event.at) if is_early else [])]
+            case events.TurnResumed():
+                return self._draft.drop(event.at)
+            case events.EndOfTurnDetected():
+                return self._commit(event.at, "end_of_turn")
         return []
 
     def _handle_voice(self, event: Event) -> list[Action]:
@@ -160,20 +170,22 @@ class TurnMachine:
             case events.SpeechSuspected():
                 self._deadline.hold_commit(event.at + SUSPICION_TIMEOUT)
             case events.SpeechPaused():
-                return [*self._request_score(event.at), *self._redraft(event.at)]
+                return [*self._user.request_score(event.at), *self._redraft(event.at)]
             case events.SpeechStopped():
                 asked = self._deadline.kind == "yield"
                 finalize = [] if asked else self._request_final_text(event.at, "finalize")
-                return [*finalize, *self._request_score(event.at), *self._redraft(event.at)]
+                return [*finalize, *self._user.request_score(event.at), *self._redraft(event.at)]
         return []
 
     def _handle_interim(self, event: InterimTranscript) -> list[Action]:
         changed = self._user.transcript.update(event)
         actions = self._redraft(event.at)
+        # a service that decides restates the words while the turn goes on
+        goes_on = changed or (self.policy.detect == "service" and bool(event.text))
         if changed and self._deadline.kind == "commit":
             # words that the detector did not report as speech
             self._deadline.set_commit(event.at + self.policy.commit.incomplete)
-        elif changed and self._deadline.kind in ("", "fallback", "settle"):
+        elif goes_on and self._deadline.kind in ("", "fallback", "settle"):
             self._deadline.arm_fallback(event.at)
         return actions
 
@@ -191,24 +203,20 @@ class TurnMachine:
                 self._deadline.arm_fallback(event.at)
             return []
         is_answer = event.from_finalize or event.speech_final
-        if self._user.speaking or (self._finalizing and not is_answer):
+        may_go_on = self._user.speaking or (self._finalizing and not is_answer)
+        if may_go_on or self.policy.detect == "service":
             return self._redraft(event.at)
         return self._await_commit(event.at)
 
     def _is_end_of_turn(self, event: events.UtteranceEnded) -> bool:
         """Whether ``event`` refers to the current words and no better rule is pending."""
-        waits_for_better = self._deadline.kind in ("finalize", "commit")
-        return self._user.ends_with(event) and not (
-            self.policy.detect == "vad" and waits_for_better
-        )
+        by_voice = self.policy.detect == "vad" and self._deadline.kind in ("finalize", "commit")
+        return self._user.ends_with(event) and not by_voice
 
     def _request_final_text(self, at: Seconds, kind: DeadlineKind) -> list[Action]:
         self._finalizing = True
         self._deadline.set(at + self._finalize_timeout, kind)
         return [events.Finalize(at=at)]
-
-    def _request_score(self, at: Seconds) -> list[Action]:
-        return self._user.request_score(at) if self.scored else []
 
     def _redraft(self, at: Seconds) -> list[Action]:
         """Drop a draft that answers other words; in a pause, draft on words that look whole."""
@@ -216,7 +224,7 @@ class TurnMachine:
         actions = self._draft.drop_unless(text, at)
         draft_at = None if self._draft.text else self._user.find_draft_time(self.policy)
         if is_due := draft_at is not None and at >= draft_at:
-            actions.append(self._start_draft(at, text))
+            actions.append(self._start_draft(at))
         self._deadline.draft_at = None if is_due else draft_at
         return actions
 
@@ -232,7 +240,7 @@ class TurnMachine:
         pause: Seconds = getattr(self.policy.commit, self._user.ending)
         commit_at = at if silent_since is None else silent_since + pause
         if at < commit_at and self._draft.text is None and self.policy.draft != "off":
-            actions.append(self._start_draft(at, text))
+            actions.append(self._start_draft(at))
         return [*actions, *self._await_commit_time(at, commit_at)]
 
     def _await_commit_time(self, at: Seconds, commit_at: Seconds) -> list[Action]:
@@ -268,11 +276,10 @@ class TurnMachine:
 
     def _commit(self, at: Seconds, reason: EndReason) -> list[Action]:
         """End the user's turn, and have the reply spoken."""
-        speech_end = self._user.speech_end
-        text = self._user.commit()
-        actions = self._draft.drop_unless(text, at)
+        actions = self._draft.drop_unless(self._user.transcript.text, at)
         if self._draft.text is None:
-            actions.append(self._start_draft(at, text))
+            actions.append(self._start_draft(at))
+        speech_end, text = self._user.speech_end, self._user.commit()
         self._draft.end()
         self._finalizing = False
         self.phase = Phase.THINKING
@@ -282,8 +289,8 @@ class TurnMachine:
         )
         return [*actions, commit]
 
-    def _start_draft(self, at: Seconds, text: str) -> Action:
-        draft = self._draft.start(at, text)
+    def _start_draft(self, at: Seconds) -> Action:
+        draft = self._draft.start(at, self._user.transcript.text)
         self._interruption.begin(self.turn)
         return draft
 
@@ -299,8 +306,6 @@ class TurnMachine:
                 return self._interruption.handle(event, self._user)
             case InterimTranscript() | FinalTranscript() if self._user.transcript.update(event):
                 return self._reopen_turn(event)
-            case events.AgentStopped():
-                return self._stop_agent(event.at)
         return []
 
     def _reopen_turn(self, event: Event) -> list[Action]:
@@ -322,12 +327,9 @@ class TurnMachine:
     # ── SPEAKING: the reply is audible ───────────────────────────────────────
 
     def _handle_while_speaking(self, event: Event) -> list[Action]:
-        if isinstance(event, events.AgentStopped):
-            return self._stop_agent(event.at)
         actions = self._interruption.handle(event, self._user)
-        if self._interruption.stage is Escalation.CONFIRMED:
-            return self._cut_reply(event)
-        return actions
+        is_confirmed = self._interruption.stage is Escalation.CONFIRMED
+        return self._cut_reply(event) if is_confirmed else actions
 
     def _cut_reply(self, event: Event) -> list[Action]:
         """Cancel the reply: the user takes the floor with the words said so far."""
@@ -354,9 +356,6 @@ class TurnMachine:
         if self.phase not in (Phase.THINKING, Phase.SPEAKING):
             return []
         return [events.CancelReply(at=at, turn=self.turn, heard_nothing=False)]
-
-    def _stop_agent(self, at: Seconds) -> list[Action]:
-        return [*self._cancel_reply(at), *self._give_floor_to_user(at)]
 
     def _give_floor_to_user(self, at: Seconds) -> list[Action]:
         """Listen; words that came too late for the previous turn begin this one."""

@@ -46,12 +46,14 @@ class CommitWaits:
 class TurnPolicy:
     """What ends the user's turn."""
 
-    detect: Literal["endpointing", "vad"] = setting(
-        "vad", "What ends a turn: the detector and the words, or the STT's endpointing."
+    detect: Literal["endpointing", "vad", "service"] = setting(
+        "vad",
+        "What ends a turn. vad: the detector and the words; endpointing: the STT's endpointing; "
+        "service: an STT that finds the ends of turns itself.",
     )
     draft: Literal["off", "llm", "llm+tts"] = setting(
         "llm+tts",
-        "What to prepare before the commit (vad): nothing, text, or speech, too.",
+        "What to prepare before the commit (not with endpointing): nothing, text, or speech, too.",
     )
     draft_on: Literal["interim", "final"] = setting(
         "interim", "What to draft on (vad): interims in a pause, or the final text."

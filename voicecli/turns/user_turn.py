@@ -19,6 +19,7 @@ UTTERANCE_END_TOLERANCE: Seconds = 0.05
 class UserTurn:
     """What the user has said since the last commit, and whether the user speaks.
 
+    scored: whether there is an end-of-turn model that scores pauses.
     transcript: the words.
     speaking: whether the detector is within a stretch of speech, pauses included.
     silent_since: the end of the voice, in a pause or after it; None while there is voice, and if
@@ -26,8 +27,9 @@ class UserTurn:
     end_score: the probability that the turn has ended with this pause, by its sound; None: unknown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, scored: bool = False) -> None:
         self.transcript = TurnTranscript()
+        self._is_scored = scored
         self.speaking = False
         self.silent_since: Seconds | None = None
         self.end_score: float | None = None
@@ -62,8 +64,8 @@ class UserTurn:
         self.transcript.restore(self._committed_end)
 
     def request_score(self, at: Seconds) -> list[Action]:
-        """Have the pause scored by its sound, once."""
-        if self.silent_since is None or self._scored is not None:
+        """Have the pause scored by its sound, once, if there is a model that scores."""
+        if not self._is_scored or self.silent_since is None or self._scored is not None:
             return []
         self._scored = self.silent_since
         return [events.ScoreEndOfTurn(at=at, speech_end=self.silent_since)]

@@ -69,10 +69,11 @@ def decode(message: str | bytes, sent: SentAudio, *, at: Seconds) -> list[Event]
     try:
         return list(_decode(parse_frame(message), sent, at))
     except OddFrameError as odd:
-        return [_warn(at, f"ignored {odd}")]
+        return [warn(at, f"ignored {odd}")]
 
 
-def _warn(at: Seconds, text: str) -> Event:
+def warn(at: Seconds, text: str) -> Event:
+    """Create the warning that ``text`` states."""
     return events.Warned(at=at, service="stt", text=text)
 
 
@@ -81,9 +82,9 @@ def _decode(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Iterator[Eve
         case "Results":
             yield from _decode_results(frame, sent, at)
         case "UtteranceEnd":
-            end = _read_number(frame, "last_word_end")
+            end = read_number(frame, "last_word_end")
             if end is None or end > sent.seconds + PADDING:
-                yield _warn(at, "ignored the time of an UtteranceEnd: it is not in the audio sent")
+                yield warn(at, "ignored the time of an UtteranceEnd: it is not in the audio sent")
                 end = -1.0
             # -1: the words it means are final already.
             last = sent.end(min(end, sent.seconds)) if end >= 0 else None
@@ -91,7 +92,7 @@ def _decode(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Iterator[Eve
         case "Error":
             parts = [frame.get(name) for name in ("variant", "description", "message")]
             text = ": ".join(part for part in parts if isinstance(part, str) and part)
-            yield _warn(at, sanitize_short(text) or "an error it does not explain")
+            yield warn(at, sanitize_short(text) or "an error it does not explain")
 
 
 def _decode_results(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Iterator[Event]:
@@ -101,9 +102,9 @@ def _decode_results(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Iter
         case _:
             raise OddFrameError("a Results frame without a transcript")
     segment = _find_segment(frame, sent, may_be_empty=not text)
-    stretch = _find_stretch_of_words(words, sent) if words else segment
+    stretch = find_stretch_of_words(words, sent) if words else segment
     if stretch is None:
-        yield _warn(at, "ignored the times of a transcript: they are not in the audio sent")
+        yield warn(at, "ignored the times of a transcript: they are not in the audio sent")
         until = sent.seconds if text else sent.final_until
         stretch = segment or (sent.final_until, until)
     speech_start, speech_end = sent.start(stretch[0]), sent.end(stretch[1])
@@ -132,28 +133,28 @@ def _decode_results(frame: dict[str, Any], sent: SentAudio, at: Seconds) -> Iter
 
 def _find_segment(frame: object, sent: SentAudio, *, may_be_empty: bool) -> Stretch | None:
     """Return the stretch of audio that a Results frame covers; None without usable times."""
-    start, duration = _read_number(frame, "start"), _read_number(frame, "duration")
+    start, duration = read_number(frame, "start"), read_number(frame, "duration")
     if start is None or duration is None or not (duration > 0 or may_be_empty):
         return None
-    return _fit(start, start + duration, sent)
+    return fit(start, start + duration, sent)
 
 
-def _find_stretch_of_words(words: object, sent: SentAudio) -> Stretch | None:
+def find_stretch_of_words(words: object, sent: SentAudio) -> Stretch | None:
     """Return where the words begin and end; None without usable times."""
     if not isinstance(words, list):
         return None
-    start, end = _read_number(words[0], "start"), _read_number(words[-1], "end")
-    return None if start is None or end is None or start == end else _fit(start, end, sent)
+    start, end = read_number(words[0], "start"), read_number(words[-1], "end")
+    return None if start is None or end is None or start == end else fit(start, end, sent)
 
 
-def _fit(start: Seconds, end: Seconds, sent: SentAudio) -> Stretch | None:
+def fit(start: Seconds, end: Seconds, sent: SentAudio) -> Stretch | None:
     """Return the stretch, rounding errors removed; None if it is not in the audio sent."""
     if not -SHORTEST_WORD <= start <= end <= sent.seconds + PADDING:
         return None
     return max(0.0, min(start, sent.seconds)), min(end, sent.seconds)
 
 
-def _read_number(frame: object, name: str) -> float | None:
+def read_number(frame: object, name: str) -> float | None:
     """Return a finite number, or None."""
     value = frame.get(name) if isinstance(frame, dict) else None
     if not isinstance(value, int | float) or isinstance(value, bool):

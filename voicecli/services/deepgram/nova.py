@@ -54,6 +54,14 @@ class NovaSettings(SttSettings):
     key_env: str = declare_key_env(KEY_ENV)
     model: str = setting("nova-3", "Name of the model.")
     language: str = setting("en", "BCP-47 tag, or multi.")
+    interim_results: bool = setting(True, "Send transcripts while a segment is still open.")
+    endpointing: Seconds | None = milliseconds(
+        200,
+        "Silence after which the service ends a segment; false: it does not decide.",
+        ge=10,
+        le=5000,
+        off=False,
+    )
     utterance_end: Seconds | None = milliseconds(
         1000, "Time without a word that ends an utterance, also in noise; null: off.", ge=1000
     )
@@ -75,6 +83,16 @@ class NovaSettings(SttSettings):
         {}, "Further query parameters, passed as they are."
     )
     connect_timeout: Seconds = timeout(5000, "Time to open the connection.")
+
+    @property
+    @override
+    def sends_interims(self) -> bool:
+        return self.interim_results
+
+    @property
+    @override
+    def silence_limit(self) -> Seconds | None:
+        return self.endpointing
 
     def check(self) -> None:
         """Raise SettingsConflict for combinations that the service refuses."""
@@ -249,6 +267,6 @@ NOVA = SttProvider(
     standin="deepgram",
     list_price=_list_price,
     capabilities=SttCapabilities(
-        sample_rates=(8000, 48_000), word_timestamps=True, end_of_turn_events=False
+        sample_rates=range(8000, 48_001), word_timestamps=True, end_of_turn_events=False
     ),
 )
