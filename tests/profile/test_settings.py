@@ -279,7 +279,9 @@ def test_another_service_takes_its_file_and_one_line(monkeypatch: pytest.MonkeyP
 
 
 def test_an_unknown_provider_is_refused():
-    with pytest.raises(ProfileError, match=r'stt.provider should be "deepgram", not "x"'):
+    with pytest.raises(
+        ProfileError, match=r'stt.provider should be deepgram or deepgram-flux, not "x"'
+    ):
         load_profile("default", overrides=["stt.provider=x"], environ={})
 
 

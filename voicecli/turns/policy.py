@@ -48,8 +48,7 @@ class TurnPolicy:
 
     detect: Literal["endpointing", "vad", "service"] = setting(
         "vad",
-        "What ends a turn. vad: the detector and the words; endpointing: the STT's endpointing; "
-        "service: an STT that finds the ends of turns itself.",
+        "What ends a turn: the detector and the words (vad), or the STT, by silence or by its model.",
     )
     draft: Literal["off", "llm", "llm+tts"] = setting(
         "llm+tts",

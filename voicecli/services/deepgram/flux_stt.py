@@ -63,8 +63,7 @@ class FluxSttSettings(SttSettings):
     )
     dictation_timeout: Seconds | None = milliseconds(
         2000,
-        "The same within a number, an address or a spelled name, where no confidence ends the "
-        "turn; null: it ends as any other.",
+        "The same within a number, an address or a spelled name; null: as any other turn.",
         ge=500,
         le=60_000,
     )
