@@ -1,9 +1,9 @@
 """Stand-ins: servers on this machine that speak the services' wire protocols.
 
 ``serve`` puts engines (see ``engines``) behind Deepgram's ``/v1/listen`` (``deepgram_stt``),
-``/v1/speak`` (``deepgram_tts``) and ``/v2/speak`` (``deepgram_flux_tts``) and OpenAI's
-``/v1/chat/completions`` (``openai_chat``).  The program reaches them as it reaches the services,
-through two base URLs.
+``/v2/listen`` (``deepgram_flux_stt``), ``/v1/speak`` (``deepgram_tts``) and ``/v2/speak``
+(``deepgram_flux_tts``) and OpenAI's ``/v1/chat/completions`` (``openai_chat``).  The program
+reaches them as it reaches the services, through two base URLs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from voicecli.errors import UsageError
 from voicecli.standin.deepgram import ServedConnection, open_deepgram_server
+from voicecli.standin.deepgram_flux_stt import FluxListenConnection
 from voicecli.standin.deepgram_flux_tts import FluxSpeakConnection
 from voicecli.standin.deepgram_stt import ListenConnection
 from voicecli.standin.deepgram_tts import SpeakConnection
@@ -52,6 +53,7 @@ async def serve(
     schedule = FaultSchedule(faults)
     routes: dict[str, type[ServedConnection]] = {
         "/v1/listen": ListenConnection,
+        "/v2/listen": FluxListenConnection,
         "/v1/speak": SpeakConnection,
         "/v2/speak": FluxSpeakConnection,
     }

@@ -1,7 +1,7 @@
 """The WebSocket server in Deepgram's place: handshakes, query strings, refusals.
 
-Connections are served by ``deepgram_stt``, ``deepgram_tts`` and ``deepgram_flux_tts``, which read
-their query themselves.
+Connections are served by ``deepgram_stt``, ``deepgram_flux_stt``, ``deepgram_tts`` and
+``deepgram_flux_tts``, which read their query themselves.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -73,7 +73,7 @@ class QueryError(Exception):
 class Query:
     """The query string of a request, parsed as strictly as the service does.
 
-    A malformed value raises QueryError; unknown parameters are ignored.
+    A malformed value raises QueryError.
     """
 
     def __init__(self, target: str) -> None:
@@ -83,6 +83,10 @@ class Query:
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
+
+    def find_unknown(self, known: Collection[str]) -> str | None:
+        """Return the name of a parameter that is not among ``known``; None if there is none."""
+        return next((name for name in self._values if name not in known), None)
 
     def all(self, name: str) -> list[str]:
         """The values of a parameter that may be repeated."""

@@ -70,6 +70,14 @@ class SttScript:
     hears: tuple[str, ...] = setting(
         ("Hello.",), "The text of each stretch of voice; empty: none (a cough).", empty=True
     )
+    turn_end: Seconds = milliseconds(
+        300, "Flux: silence after which the confidence in a turn's end is 0.7.", gt=0, whole=False
+    )
+    hesitation: float = setting(
+        4.0, "Flux: how many times longer that takes after words that hang.", ge=1
+    )
+    early_words: bool = setting(False, "Flux: words come before the turn has begun.")
+    older: bool = setting(False, "Flux: words without times, ends of turns without a trigger.")
 
     def check(self) -> None:
         """Raise SettingsConflict where there is no text at all."""
@@ -122,10 +130,13 @@ class TtsScript:
 
 AnyFault = Literal["refuse", "drop", "stall", "half_open", "malformed"]
 SttFault = Literal["finalize_lost"]
+FluxSttFault = Literal[
+    "finalize_refused", "configure_lost", "configure_refused", "configure_unknown", "turn_end_lost"
+]
 TtsFault = Literal["warning", "odd_frames", "close_lost"]
 InterruptFault = Literal["interrupt_lost", "interrupt_busy", "stale_offset", "text_missing"]
 FluxTtsFault = Literal["expired", "flushed_late", InterruptFault]
-FaultKind = Literal[AnyFault, SttFault, TtsFault, FluxTtsFault]
+FaultKind = Literal[AnyFault, SttFault, FluxSttFault, TtsFault, FluxTtsFault]
 """What goes wrong.
 
 refuse: the handshake or the request is answered with an HTTP error status.
@@ -133,10 +144,18 @@ drop: the connection is cut without a closing handshake.
 stall: nothing is sent for a while; what was due is sent afterwards.
 half_open: nothing is read or sent any more, and the connection stays open.
 malformed: one frame is cut in half.
-finalize_lost: the STT does not answer a Finalize.
+finalize_lost: the STT does not answer a Finalize or ForceEndTurn.
 warning: the TTS refuses a Flush, in the specification's spelling (``code``, ``description``).
 odd_frames: the TTS cuts its audio in the middle of samples.
 close_lost: the TTS ignores a Close.
+
+On ``/v2/listen`` only:
+
+finalize_refused: the deployment takes no ForceEndTurn: an Error, and the connection is closed.
+configure_lost: a Configure is not answered.
+configure_refused: a Configure is answered with ConfigureFailure.
+configure_unknown: the deployment takes no Configure: an Error, and the connection is closed.
+turn_end_lost: the end of the turn is expected, and found only by the time-out.
 
 On ``/v2/speak`` only:
 
@@ -149,12 +168,14 @@ text_missing: the answer to an Interrupt does not tell which words were heard.
 """
 
 FAULT_KINDS: dict[Service, tuple[FaultKind, ...]] = {
-    "stt": (*get_args(AnyFault), *get_args(SttFault)),
+    "stt": (*get_args(AnyFault), *get_args(SttFault), *get_args(FluxSttFault)),
     "llm": get_args(AnyFault),
     "tts": (*get_args(AnyFault), *get_args(TtsFault), *get_args(FluxTtsFault)),
 }
 
-Occasion = Literal["connection", "request", "finalize", "flush", "interrupt", "close"]
+Occasion = Literal[
+    "connection", "request", "finalize", "configure", "turn", "flush", "interrupt", "close"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +184,8 @@ class Fault:
 
     An occasion is a connection (stt; tts when refusing), a request (llm), a Finalize (stt), a Flush
     or a Close (tts); they are counted over the server's life.  On ``/v2/speak`` a speech, from its
-    first text, counts as a Flush, and an Interrupt is an occasion, too.
+    first text, counts as a Flush, and an Interrupt is an occasion, too.  On ``/v2/listen`` a
+    ForceEndTurn counts as a Finalize, and a Configure and a turn are occasions.
     """
 
     service: Service = setting(doc="The service that fails.")
@@ -192,8 +214,12 @@ class Fault:
     @property
     def occasion(self) -> Occasion:
         """The occasion that ``on`` counts."""
-        if self.kind == "finalize_lost":
+        if self.kind in ("finalize_lost", "finalize_refused"):
             return "finalize"
+        if self.kind.startswith("configure_"):
+            return "configure"
+        if self.kind == "turn_end_lost":
+            return "turn"
         if self.kind == "close_lost":
             return "close"
         if self.kind in get_args(InterruptFault):

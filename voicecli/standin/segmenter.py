@@ -47,6 +47,7 @@ class ResultDue(Mark):
     """A result is due for ``segment``, which begins at ``start``.
 
     shown: whether it is sent to the client; if not, it only prepares the engine for the final.
+    paused: whether it is due because the voice has paused.
     """
 
     start: Samples
@@ -55,6 +56,7 @@ class ResultDue(Mark):
     speech_final: bool = False
     from_finalize: bool = False
     shown: bool = True
+    paused: bool = False
 
 
 class Segmenter:
@@ -93,6 +95,16 @@ class Segmenter:
         self._interim_at = self._interim
         self._pause_at = self._words_end_at = math.inf
 
+    @property
+    def has_voice(self) -> bool:
+        """Whether the audio so far ends with voice."""
+        return self._voice_from is not None
+
+    @property
+    def silent_since(self) -> Samples | None:
+        """The end of the segment's last voice; None if it has none or has not paused."""
+        return None if self.has_voice or not self._voiced else self._voiced[-1][1]
+
     def feed(self, pcm: bytes) -> Iterator[Mark]:
         """Take the next audio; yield what is due with it, in order."""
         step = SAMPLE_SIZE * self._format.samples(FRAME)
@@ -105,7 +117,7 @@ class Segmenter:
         self, at: Samples, result: Result = "final", *, from_finalize: bool = False
     ) -> ResultDue:
         """End the segment at ``at``; return its last result, of kind ``result``."""
-        due = self._build(at, result, speech_final=result == "final", from_finalize=from_finalize)
+        due = self.build(at, result, speech_final=result == "final", from_finalize=from_finalize)
         del self._pcm[: SAMPLE_SIZE * (at - self._start)]
         self._voiced = [(max(start, at), end) for start, end in self._voiced if end > at]
         if self._voice_from is not None:
@@ -141,12 +153,12 @@ class Segmenter:
         if self._voice_from is None:
             yield from self._marks_due_in_silence()
         if self.cursor >= self._interim_at:
-            yield self._build(self.cursor, "interim")
+            yield self.build(self.cursor, "interim")
             self._interim_at += self._interim
 
     def _marks_due_in_silence(self) -> Iterator[Mark]:
         if self.cursor >= self._pause_at:
-            yield self._build(self.cursor, "interim", shown=self._interim < math.inf)
+            yield self.build(self.cursor, "interim", shown=self._interim < math.inf, paused=True)
             self._pause_at = math.inf
         if self._voiced and self.cursor >= (end := self._voiced[-1][1] + self._endpointing):
             yield self.cut(int(end))
@@ -168,7 +180,8 @@ class Segmenter:
             return (self._voiced[-1][1] + self._voice_from) // 2
         return self.cursor if excess >= LONGEST_WAIT_FOR_GAP * self.rate else None
 
-    def _build(self, at: Samples, result: Result, **flags: bool) -> ResultDue:
+    def build(self, at: Samples, result: Result, **flags: bool) -> ResultDue:
+        """Make the result of the open segment up to ``at``."""
         open_stretch = [] if self._voice_from is None else [(self._voice_from, self.cursor)]
         voiced = tuple(
             ((start - self._start) / self.rate, (min(end, at) - self._start) / self.rate)

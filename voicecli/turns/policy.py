@@ -48,7 +48,7 @@ class TurnPolicy:
 
     detect: Literal["endpointing", "vad", "service"] = setting(
         "vad",
-        "What ends a turn: the detector and the words (vad), or the STT, by silence or by its model.",
+        "What ends a turn: the detector and the words (vad), or the STT, by silence or its model.",
     )
     draft: Literal["off", "llm", "llm+tts"] = setting(
         "llm+tts",

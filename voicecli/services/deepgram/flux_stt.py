@@ -13,7 +13,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_handshake
-from voicecli.services.deepgram.flux_listen import FluxListener, receive_connected
+from voicecli.services.deepgram.flux_stt_connection import FluxListener, receive_connected
 from voicecli.services.deepgram.nova import CLOSE
 from voicecli.services.endpoint import declare_key_env, declare_url
 from voicecli.services.interfaces import (

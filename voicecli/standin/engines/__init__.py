@@ -7,7 +7,7 @@ computing at once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -68,6 +68,11 @@ class TtsEngine(Protocol):
         """Generate ``text`` as linear16, mono, at ``rate`` hertz, in chunks of whole samples."""
 
 
+async def judge_by_silence(segment: Segment, text: str) -> float:
+    """Judge that a turn has ended with its voice: only the length of the silence counts."""
+    return 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """When the STT engine is asked, and the delay added to its answers.
@@ -80,6 +85,8 @@ class Pace:
     finalize: delay from the client's Finalize to its answer, drawn for each one.
     longest: speech after which a segment is cut at its next gap, which may be within a word.
     finalize_silence: whether a Finalize is answered when no voice is buffered; the service may not.
+    turn_end: silence after which Flux is as sure as it must be that a turn has ended.
+    hesitation: how many times longer that is when the turn is certain to go on.
     """
 
     interim: Seconds = 1.0
@@ -89,6 +96,8 @@ class Pace:
     finalize: Callable[[], Seconds] = lambda: 0.0
     longest: Seconds = 5.0
     finalize_silence: bool = True
+    turn_end: Seconds = 0.3
+    hesitation: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,9 @@ class Engines:
     models: the names of further models that it lists.
     stt: makes the engine of a new connection.
     speaks_sentences: whether the TTS also speaks at the end of a sentence, before the Flush.
+    judge: returns the probability that a turn has ended, by the audio and the words so far.
+    older: whether Flux leaves out what older deployments do not have.
+    early_words: whether Flux sends words before it says that a turn has begun.
     """
 
     name: str
@@ -108,3 +120,6 @@ class Engines:
     pace: Pace = Pace()
     speaks_sentences: bool = False
     models: Sequence[str] = ()
+    judge: Callable[[Segment, str], Awaitable[float]] = judge_by_silence
+    older: bool = False
+    early_words: bool = False

@@ -20,6 +20,7 @@ from typing_extensions import override
 from voicecli import clock
 from voicecli.standin.engines import Engines, LlmEngine, Pace, Result, Segment, SttEngine, TtsEngine
 from voicecli.standin.script import LlmScript, Script, SttScript, TtsScript
+from voicecli.turns.end_of_turn import classify_ending
 from voicecli.units import AudioFormat, Samples, Seconds
 
 MICROSECOND: Seconds = 1e-6  # less than a sample, more than a rounding error
@@ -47,10 +48,20 @@ def create_scripted_engines(script: Script) -> Engines:
             final=lambda: stt.final.draw(rng),
             finalize=lambda: stt.finalize.draw(rng),
             finalize_silence=stt.finalize_silence,
+            turn_end=stt.turn_end,
+            hesitation=stt.hesitation,
         ),
         speaks_sentences=script.tts.speaks == "sentences",
         models=tuple(script.llm.models),
+        judge=judge_by_words,
+        older=stt.older,
+        early_words=stt.early_words,
     )
+
+
+async def judge_by_words(segment: Segment, text: str) -> float:
+    """Judge that a turn goes on after words that hang, and only then."""
+    return 0.0 if classify_ending(text) == "incomplete" else 1.0
 
 
 @dataclass
