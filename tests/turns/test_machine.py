@@ -29,6 +29,8 @@ from voicecli.events import (
     DeadlinePassed,
     DraftReply,
     Duck,
+    EndOfTurnDetected,
+    EndOfTurnPredicted,
     EndOfTurnScored,
     EndSession,
     Event,
@@ -50,6 +52,7 @@ from voicecli.events import (
     SpeechStopped,
     SpeechSuspected,
     TextTyped,
+    TurnResumed,
     TurnYielded,
     UserQuit,
     UtteranceEnded,
@@ -126,6 +129,21 @@ def nothing(at: float) -> Event:
 
 def utterance_end(last: float | None, at: float) -> Event:
     return UtteranceEnded(at=at, last_word_end=last)
+
+
+def predicted(at: float) -> Event:
+    """The STT expects that the turn has ended."""
+    return EndOfTurnPredicted(at=at, confidence=0.4)
+
+
+def resumed(at: float) -> Event:
+    """The STT takes that back."""
+    return TurnResumed(at=at, confidence=0.1)
+
+
+def ended(at: float, trigger: str = "model") -> Event:
+    """The STT found the end of the turn."""
+    return EndOfTurnDetected(at=at, confidence=0.7, trigger=trigger)
 
 
 def sounds(turn: int, at: float) -> Event:
@@ -257,6 +275,11 @@ def listening(**policy: Any) -> Talk:
 def eager(**policy: Any) -> Talk:
     """Drafts on interims, and prepares the speech."""
     return vad(**{"draft": "llm+tts", "draft_on": "interim"} | policy)
+
+
+def service(**policy: Any) -> Talk:
+    """The STT finds the ends of turns."""
+    return Talk(create_machine(detect="service", **policy))
 
 
 both = pytest.mark.parametrize("strategy", [endpointing, vad])
@@ -571,6 +594,104 @@ class TestVad:
         assert talk.tell(MicrophoneMuted(at=4.3, muted=True), until=9) == [
             "4.4 commit 1: Hello. (complete)"
         ]
+
+
+# ── service: the STT predicts the end of the turn, and takes that back or confirms it ────────────
+
+
+class TestService:
+    def test_a_predicted_end_is_drafted_on_and_a_found_one_committed(self):
+        talk = service()
+        assert talk.tell(voice(0.1), interim("What is the time?", 1.5), predicted(1.9)) == [
+            "1.9 draft 1: What is the time?",
+            "1.9 prepare 1",
+        ]
+        assert talk.tell(over("What is the time?", 1.5, at=2.1), ended(2.1)) == [
+            "2.1 commit 1: What is the time? (end_of_turn)"
+        ]
+        assert talk.commits()[0].speech_end == 1.5
+
+    @pytest.mark.parametrize(("draft", "prepared"), [("llm", []), ("llm+tts", ["2 prepare 1"])])
+    def test_the_profile_says_what_is_prepared(self, draft, prepared):
+        talk = service(draft=draft)
+        found = talk.tell(interim("Hello there.", 1.5), predicted(2))
+        assert found == ["2 draft 1: Hello there.", *prepared]
+
+    def test_without_drafts_a_predicted_end_means_nothing(self):
+        talk = service(draft="off")
+        assert talk.tell(interim("Hello.", 1), predicted(1.5)) == []
+        assert talk.tell(over("Hello.", 1, at=1.8), ended(1.8)) == [
+            "1.8 draft 1: Hello.",
+            "1.8 commit 1: Hello. (end_of_turn)",
+        ]
+
+    def test_a_turn_that_goes_on_drops_the_draft_and_joins_the_words(self):
+        talk = service(draft="llm")
+        talk.tell(interim("I would like", 1), predicted(1.4))
+        assert talk.tell(resumed(1.8)) == ["1.8 drop 1"]
+        assert talk.tell(interim("I would like some tea.", 2.5, start=0.1), predicted(3)) == [
+            "3 draft 2: I would like some tea."
+        ]
+        text = "I would like some tea."
+        assert talk.tell(said(text, 2.5, 3.2, start=0.1, speech_final=True), ended(3.2)) == [
+            f"3.2 commit 2: {text} (end_of_turn)"
+        ]
+
+    def test_other_words_in_the_end_are_drafted_on_again(self):
+        talk = service(draft="llm")
+        talk.tell(interim("Buy two", 1), predicted(1.4))
+        assert talk.tell(said("Buy tea too.", 1.2, 2, start=0.1, speech_final=True), ended(2)) == [
+            "2 drop 1",
+            "2 draft 2: Buy tea too.",
+            "2 commit 2: Buy tea too. (end_of_turn)",
+        ]
+
+    def test_an_end_without_a_prediction_is_committed(self):
+        talk = service()
+        assert talk.tell(over("Stop.", 1, at=1.4), ended(1.4, "timeout"))[-1] == (
+            "1.4 commit 1: Stop. (end_of_turn)"
+        )
+
+    def test_the_end_of_a_turn_without_words_is_none(self):
+        talk = service()
+        assert talk.tell(over("", 1), ended(1.25), predicted(2), resumed(3), until=60) == []
+
+    def test_a_pause_may_be_as_long_as_the_service_goes_on_restating_the_words(self):
+        talk = service()
+        restated = [interim("Let me see and", 1, at=at / 4) for at in range(5, 60)]
+        assert talk.tell(*restated) == []
+        assert talk.tell(until=30)[-1] == (
+            f"{14.75 + COMMIT_FALLBACK:g} commit 1: Let me see and (timeout)"
+        )
+
+    def test_words_before_the_reply_is_heard_reopen_the_turn(self):
+        talk = service(draft="llm")
+        talk.tell(over("I think", 1, at=1.4), ended(1.4))
+        assert talk.tell(interim("so.", 2, at=1.9)) == ["1.9 take back 1"]
+        assert talk.tell(predicted(2.3)) == ["2.3 draft 2: I think so."]
+        assert talk.tell(over("so.", 2, at=2.5), ended(2.5)) == [
+            "2.5 commit 2: I think so. (end_of_turn)"
+        ]
+
+    def test_the_key_that_ends_the_turn_does_not_wait_for_the_service(self):
+        talk = service()
+        assert talk.tell(interim("Tell me", 1), TurnYielded(at=1.4)) == ["1.4 finalize"]
+        assert talk.tell(until=3)[-1] == "1.75 commit 1: Tell me (key)"
+
+    def test_a_barge_in_is_committed_when_its_turn_has_ended(self):
+        talk = Talk(create_machine(detect="service", draft="llm", barge_in=DUPLEX))
+        talk.tell(over("Tell me a story.", 1, at=1.4), ended(1.4), sounds(1, 2), voice(3))
+        assert talk.tell(interim("Another one please.", 3.6, at=3.7))[-1] == "3.7 cut 1"
+        assert talk.tell(over("Another one please.", 4, at=4.5), ended(4.5)) == [
+            "4.5 draft 2: Another one please.",
+            "4.5 commit 2: Another one please. (end_of_turn)",
+        ]
+
+    @pytest.mark.parametrize("strategy", [endpointing, vad])
+    def test_where_others_decide_its_predictions_mean_nothing(self, strategy):
+        talk = strategy()
+        talk.tell(voice(0), interim("Hello there.", 1))
+        assert talk.tell(predicted(1.5), resumed(1.6), ended(1.7)) == []
 
 
 # ── the model's opinion on the pause ─────────────────────────────────────────────────────────────
@@ -1668,7 +1789,7 @@ BACKCHANNEL = "uh-huh"
 
 MACHINES = st.builds(
     create_machine,
-    detect=st.sampled_from(["endpointing", "vad"]),
+    detect=st.sampled_from(["endpointing", "vad", "service"]),
     each_final_is_a_turn=st.booleans(),
     draft=st.sampled_from(["off", "llm", "llm+tts"]),
     draft_on=st.sampled_from(["interim", "final"]),
@@ -1827,6 +1948,13 @@ class AnyConversation(RuleBasedStateMachine):
             last -= 2
         self.happens(utterance_end(last, self.now))
 
+    @rule(delay=SOON, what=st.sampled_from([predicted, resumed, ended]))
+    def finds_or_predicts_the_end_of_the_turn(self, delay: float, what: Any) -> None:
+        self.passes(delay)
+        if what is ended:
+            self.closes_the_segment(0, "over")
+        self.happens(what(self.now))
+
     # ── the reply
 
     @precondition(lambda self: self.floor.alive is not None)
@@ -1952,6 +2080,9 @@ ANYTHING = st.one_of(
         from_finalize=st.booleans(),
     ),
     st.builds(UtteranceEnded, at=TIMES, last_word_end=st.none() | TIMES),
+    st.builds(predicted, TIMES),
+    st.builds(resumed, TIMES),
+    st.builds(ended, TIMES),
     st.builds(ready, TURNS, TIMES),
     st.builds(sent, TURNS, TEXTS, TIMES),
     st.builds(sounds, TURNS, TIMES),
