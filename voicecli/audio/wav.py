@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from itertools import count
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from voicecli.audio.interfaces import Detector, Source
 from voicecli.audio.look_ahead import LookAhead
 from voicecli.audio.pcm import Float32Array
 from voicecli.audio.repair import PatchedFile, find_patches, open_by_search
+from voicecli.audio.sample_rate import EXAMINED as EXAMINED_SAMPLES
+from voicecli.audio.sample_rate import find_fitting_rates
 from voicecli.environment.files import encode_path
 from voicecli.errors import InputError
 from voicecli.events import Event, RecordingPaused, RecordingResumed
@@ -106,6 +109,26 @@ class WavSource(Source):
         self._plays = False
         self._events: list[Event] = []
         self._ahead: LookAhead | None = None
+
+    def check_sample_rate(self) -> str | None:
+        """Say at which other sample rates the file is speech; None if its own fits.
+
+        Reads the beginning of the file again and takes up to 0.2 s: call it in a thread.
+        """
+        if not self._path.is_file():  # a pipe can be read only once
+            return None
+        with _open_file(self._path) as file:
+            rate = file.samplerate
+            beginning = _read_beginning(file, 1, ceil(EXAMINED_SAMPLES / rate))
+        rates = find_fitting_rates(beginning[:, self._channels].mean(axis=1), rate)
+        if not rates:
+            return None
+        *others, last = map(str, rates)
+        found = f"{', '.join(others)} or {last}" if others else last
+        return (
+            f"{self._path}: no speech is found at {rate} Hz, the sample rate of its header, but at "
+            f"{found} Hz; a wrong header is corrected by sox -r HZ OLD NEW"
+        )
 
     def look_ahead(self, detector: Detector, amplifier: Amplifier) -> None:
         """Report the speech that ``detector`` finds before it is played.  Call before ``blocks``.
@@ -248,14 +271,14 @@ def _choose_channels(path: Path, count: int, wanted: Channel) -> ChannelChoice:
         return ChannelChoice(tuple(range(count)))
     with _open_file(path) as file:
         step = max(1, file.samplerate // _LOWEST_RATE)
-        samples = _read_beginning(file, step)
+        samples = _read_beginning(file, step, round(EXAMINED))
         return choose_channels(samples, file.samplerate / step, mix=wanted == "mix")
 
 
-def _read_beginning(file: _SequentialFile, step: int) -> Float32Array:
-    """Return up to EXAMINED seconds, each row the mean of ``step`` samples."""
+def _read_beginning(file: _SequentialFile, step: int, seconds: int) -> Float32Array:
+    """Return up to ``seconds``, each row the mean of ``step`` samples."""
     pieces, size = [np.zeros((1, file.channels), np.float32)], file.samplerate // step
-    for _ in range(int(EXAMINED)):
+    for _ in range(seconds):
         try:
             piece = file.read(size * step, dtype="float32", always_2d=True)
         except soundfile.SoundFileError:  # it is reported when it is played

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -54,6 +55,7 @@ async def play_recording(
         channel = labels.channel
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
     with open_wav(file, audio.sample_rate, audio.block, channel) as source:
+        doubt = await asyncio.to_thread(source.check_sample_rate)
         opening = open_session(
             profile, services, source, speaker, timeline=timeline, recorded=True, polite=polite
         )
@@ -63,7 +65,7 @@ async def play_recording(
                 Amplifier(audio.sample_rate, audio.gain_db),
             )
             session.post(VIRTUAL.make_event(clock.now()))
-            for note in source.notes:
+            for note in (*source.notes, *([doubt] if doubt else ())):
                 session.post(Warned(at=clock.now(), service="audio", text=note))
             if source.mixed:
                 session.post(PartiesMixed(at=clock.now()))
