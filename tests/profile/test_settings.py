@@ -135,7 +135,7 @@ def test_the_schema_describes_every_key_and_allows_no_other():
     ]
     assert undescribed == []
     assert all(section["additionalProperties"] is False for section in sections)
-    assert len(sections) == 14
+    assert len(sections) == 15
 
 
 def test_the_schema_has_the_declared_defaults_and_meanings():
@@ -165,7 +165,7 @@ SHARED = {
     "model", "language", "policy", "default", "complete", "incomplete", "empty", "flush", "script",
     "tag", "numerals", "punctuate", "engine", "total", "speed", "block", "extra", "threads", "llm",
     "tts", "stt", "hold", "confirm", "description", "standin", "provider",
-    "hedge",
+    "hedge", "agent",
 }  # fmt: skip
 """Names of settings that are usual words, and mean something else elsewhere."""
 

@@ -25,7 +25,7 @@ from voicecli.audio.interfaces import Source
 from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.cli.cassettes import CassetteUse
 from voicecli.errors import INTERRUPTED, DeviceError
-from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
+from voicecli.events import GREETING, Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
 from voicecli.metrics.accuracy import Calibration
 from voicecli.pipeline.recording import open_recording
 from voicecli.pipeline.wiring import create_session, open_connections
@@ -200,8 +200,9 @@ def _open_input(
     lines = LineReader(file, bindings.submit, bindings.end_input, one_by_one=piped)
 
     def follow(entry: Entry) -> None:
-        if isinstance(entry, ReplyFinished | ReplyFailed | ReplyCancelled):
-            lines.request_line()
+        match entry:
+            case ReplyFinished() | ReplyFailed() | ReplyCancelled() if entry.turn != GREETING:
+                lines.request_line()
 
     timeline.follow(follow)
     return contextlib.closing(lines)

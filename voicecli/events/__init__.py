@@ -16,12 +16,14 @@ from voicecli.events.actions import (
     EndReason,
     EndSession,
     Finalize,
+    Greet,
     Hold,
     PrepareSpeech,
     Resume,
     ScoreEndOfTurn,
 )
 from voicecli.events.entry import (
+    GREETING,
     Action,
     Event,
     ReplyEvent,
@@ -86,6 +88,7 @@ from voicecli.events.user import (
 )
 
 __all__ = [
+    "GREETING",
     "MAX_LAG",
     "Action",
     "AgentStopped",
@@ -111,6 +114,7 @@ __all__ = [
     "Finalize",
     "FirstAudio",
     "FirstToken",
+    "Greet",
     "HeardReported",
     "Hold",
     "InputEnded",

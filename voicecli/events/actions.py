@@ -29,6 +29,11 @@ typed: the user typed the turn.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Greet(Action):
+    """Say the greeting, with which the conversation begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DraftReply(Action):
     """Prepare a reply to ``user_text``, the user's turn so far; do not play it yet."""
 

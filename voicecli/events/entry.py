@@ -10,6 +10,9 @@ from voicecli.units import Seconds
 TurnId = int
 """Numbers the agent's turns from 1."""
 
+GREETING: TurnId = 0
+"""The turn of the greeting: it answers nobody, and is no turn in any count."""
+
 Service = Literal["stt", "llm", "tts"]
 
 

@@ -77,6 +77,9 @@ class Responder(Protocol):
     ) -> ReplyHandle:
         """Return a reply to ``messages``, whose last one is what the user said in ``turn``."""
 
+    def greet(self, *, sink: Sink, post: Post) -> ReplyHandle:
+        """Return the greeting, the reply number GREETING; there is one in the settings."""
+
     async def load(self) -> None:
         """Load what replies need, in a thread; the conversation may have begun."""
 

@@ -19,6 +19,7 @@ from voicecli.errors import ServiceError, StalledError
 from voicecli.events import TurnId
 from voicecli.pipeline import Post, ReplyHandle, Responder
 from voicecli.pipeline.generation import Generation, HedgeDelay, ReplyText
+from voicecli.pipeline.greeting import Greeting
 from voicecli.pipeline.speech import ReplySpeech, create_chunker
 from voicecli.services.interfaces import LanguageModel, Message, Synthesizer, TtsSettings
 from voicecli.text.pacing import Pacing
@@ -44,6 +45,7 @@ class CascadeResponder(Responder):
     hedge: learns from reply to reply when the LLM is late.
     pacing: learns from reply to reply how fast the LLM writes and the TTS speaks.
     habit: learns from reply to reply how the LLM marks its reasoning.
+    greeting: what ``greet`` says.
     """
 
     stages: ClassVar = ("llm.ttft", "llm.clause", "tts.ttfa", "playout")
@@ -54,6 +56,7 @@ class CascadeResponder(Responder):
     pacing: Pacing
     habit: ReasoningHabit
     settings: TtsSettings
+    greeting: Greeting | None = None
 
     @property
     @override
@@ -90,6 +93,24 @@ class CascadeResponder(Responder):
         return Reply(turn, generation, speech, sink, post)
 
     @override
+    def greet(self, *, sink: Sink, post: Post) -> Reply:
+        assert self.greeting is not None
+        may_speak, may_play = asyncio.Event(), asyncio.Event()
+        speech = ReplySpeech(
+            events.GREETING,
+            self.tts,
+            sink,
+            self.settings,
+            self.greeting.text,
+            pacing=self.pacing,
+            may_speak=may_speak,
+            may_play=may_play,
+            post=post,
+            is_ahead=self.greeting.is_ahead,
+        )
+        return Reply(events.GREETING, self.greeting, speech, sink, post)
+
+    @override
     async def load(self) -> None:
         await self.llm.load()
 
@@ -111,7 +132,7 @@ class Reply(ReplyHandle):
     """One reply of the cascade, from the first request to the last sample played."""
 
     turn: TurnId
-    generation: Generation
+    generation: Generation | Greeting
     speech: ReplySpeech
     sink: Sink
     post: Post

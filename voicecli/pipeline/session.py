@@ -8,7 +8,7 @@ tasks of the conversation, except those within a reply, are created here, in one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -43,6 +43,7 @@ class Session:
     waits: the user is polite: in half duplex the source pauses from a commit to the end of the
         reply.
     scorer: has pauses judged by their sound; None without an end-of-turn model.
+    greets: the agent begins, with a greeting.
     interims: the STT sends interim transcripts, so silence after speech means it is lost.
     timeline: everything that has happened so far.
     """
@@ -60,6 +61,7 @@ class Session:
     waits: bool
     interims: bool
     timeline: Timeline
+    greets: bool = False
 
     def __post_init__(self) -> None:
         self._half_duplex = not self.machine.barge_in.allowed
@@ -131,6 +133,8 @@ class Session:
             tasks.create_task(self.responder.load(), name="load responder"),
             *(tasks.create_task(self._forward(one), name="events") for one in self._event_sources),
         ]
+        if self.greets:
+            await self._perform_all(self.machine.greet(clock.now()), tasks)
         while self.machine.phase is not Phase.ENDED:
             await self._process(await self._next_event(), tasks)
         await self._transcriber.finish()
@@ -171,9 +175,7 @@ class Session:
     async def _process(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         self.timeline.append(event)
         self._react(event, tasks)
-        for action in self.machine.handle(event):
-            self.timeline.append(action)
-            await self._perform(action, tasks)
+        await self._perform_all(self.machine.handle(event), tasks)
 
     def _react(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         """Do what the session itself does about an event, regardless of who has the floor."""
@@ -240,9 +242,14 @@ class Session:
 
     # ── actions ──────────────────────────────────────────────────────────────
 
+    async def _perform_all(self, actions: Iterable[Action], tasks: asyncio.TaskGroup) -> None:
+        for action in actions:
+            self.timeline.append(action)
+            await self._perform(action, tasks)
+
     async def _perform(self, action: Action, tasks: asyncio.TaskGroup) -> None:
         match action:
-            case events.DraftReply():
+            case events.Greet() | events.DraftReply():
                 self._start_reply(action, tasks)
             case events.PrepareSpeech() if self._reply is not None:
                 self._reply.prepare_speech()
@@ -267,15 +274,19 @@ class Session:
                 self._reply_held = False
                 self._pause_listening()
 
-    def _start_reply(self, draft: events.DraftReply, tasks: asyncio.TaskGroup) -> None:
+    def _start_reply(
+        self, action: events.Greet | events.DraftReply, tasks: asyncio.TaskGroup
+    ) -> None:
         self._reply_has_audio = self._reply_held = False
-        self._reply = self.responder.draft(
-            draft.turn,
-            self.history.messages(draft.user_text, turn=draft.turn),
-            sink=self.sink,
-            post=self.post,
-        )
-        self._reply_task = tasks.create_task(self._reply.run(), name=f"reply {draft.turn}")
+        if isinstance(action, events.Greet):
+            self._reply = reply = self.responder.greet(sink=self.sink, post=self.post)
+            self._commit_reply()
+        else:
+            messages = self.history.messages(action.user_text, turn=action.turn)
+            self._reply = reply = self.responder.draft(
+                action.turn, messages, sink=self.sink, post=self.post
+            )
+        self._reply_task = tasks.create_task(reply.run(), name=f"reply {reply.turn}")
 
     def _commit_reply(self) -> None:
         if self._pause_while_replying:

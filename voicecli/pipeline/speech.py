@@ -56,6 +56,7 @@ class ReplySpeech:
     pacing: what the services usually take; learns.
     may_speak: set when the first piece may be sent to the TTS, which costs money and a flush.
     may_play: set when the reply is committed: it may be played, and the rest may be sent.
+    is_ahead: whether the TTS was sent the whole text, and a flush, before.
     ended_by: how the end of the audio was known.
     sent: characters of the text that were sent to the TTS.
     """
@@ -69,6 +70,7 @@ class ReplySpeech:
     may_speak: asyncio.Event
     may_play: asyncio.Event
     post: Post
+    is_ahead: bool = False
     ended_by: PlaybackEnd = field(default="flushed", init=False)
     sent: int = field(default=0, init=False)
 
@@ -157,7 +159,10 @@ class ReplySpeech:
     async def _send(self) -> None:
         """Send the whole text."""
         self._all_sent = False
-        await (self._stream() if self._streams else self._send_pieces())
+        if self.is_ahead:
+            await self._send_piece(self.text.written, flush=True)
+        else:
+            await (self._stream() if self._streams else self._send_pieces())
         self._all_sent = True
 
     async def _send_pieces(self) -> None:
@@ -265,7 +270,9 @@ class ReplySpeech:
             at=clock.now(), turn=self.turn, text=text, flushed=flush, streamed=self._streams
         )
         self.post(sent)
-        await self.tts.send(text, flush=flush)
+        if not self.is_ahead:
+            await self.tts.send(text, flush=flush)
+        self.is_ahead = False
 
     async def _wait_for_delivery(self) -> None:
         """Wait until the TTS confirms that all was delivered, or it obviously has been."""

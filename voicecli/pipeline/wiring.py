@@ -15,9 +15,11 @@ from voicecli.audio.interfaces import Detector, Sink, Source
 from voicecli.audio.vad import create_detector
 from voicecli.audio.vad.smart_turn import find_network
 from voicecli.events import Service
+from voicecli.pipeline import Post
 from voicecli.pipeline.connecting import open_patiently
 from voicecli.pipeline.end_of_turn import EndOfTurnScorer, create_scorer
 from voicecli.pipeline.generation import HedgeDelay
+from voicecli.pipeline.greeting import Greeting, create_greeting
 from voicecli.pipeline.history import ChatHistory
 from voicecli.pipeline.input_check import InputCheck
 from voicecli.pipeline.reply import CascadeResponder, warm_llm
@@ -189,6 +191,7 @@ class Connections:
     stt: None if the user types.
     reconnect: opens another connection to the STT.
     scorer: None without an end-of-turn model.
+    greeting: which the TTS has been sent; None without one.
     differences: see ``Services``.
     """
 
@@ -198,6 +201,7 @@ class Connections:
     reconnect: Callable[[], AbstractAsyncContextManager[Transcriber]]
     detector: Detector
     scorer: EndOfTurnScorer | None
+    greeting: Greeting | None = None
     differences: Differences | None = None
 
 
@@ -216,12 +220,13 @@ async def open_connections(
     audio, turn = profile.audio, profile.turn
     format, post = AudioFormat(audio.sample_rate), timeline.append
     open_stt = nullcontext if typed else services.open_stt
+    greeting = create_greeting(profile.agent.greeting, profile.tts)
     end_model = turn.end_model if turn.detect == "vad" and not typed else "off"
     async with AsyncExitStack() as stack:
         async with asyncio.TaskGroup() as tasks:
             # The LLM is last: its library is loaded while the others wait for the network.
             stt = tasks.create_task(open_patiently(stack, "stt", open_stt, post))
-            tts = tasks.create_task(open_patiently(stack, "tts", services.open_tts, post))
+            tts = tasks.create_task(_open_greeting_tts(stack, services, greeting, post))
             scorer = tasks.create_task(asyncio.to_thread(create_scorer, end_model, format))
             detector = tasks.create_task(
                 asyncio.to_thread(create_detector, audio.vad, format, audio.hangover, turn.pause)
@@ -234,8 +239,19 @@ async def open_connections(
             reconnect=services.open_stt,
             detector=detector.result(),
             scorer=scorer.result(),
+            greeting=greeting,
             differences=services.differences,
         )
+
+
+async def _open_greeting_tts(
+    stack: AsyncExitStack, services: Services, greeting: Greeting | None, post: Post
+) -> Synthesizer:
+    """Connect to the TTS, and have it begin with the greeting while the others are opened."""
+    tts = await open_patiently(stack, "tts", services.open_tts, post)
+    if greeting is not None:
+        await greeting.send_ahead(tts)
+    return tts
 
 
 async def _open_warm_llm(stack: AsyncExitStack, services: Services) -> LanguageModel:
@@ -273,6 +289,7 @@ def create_session(
             pacing=Pacing(tts.capabilities.seconds_per_character),
             habit=ReasoningHabit(profile.llm.reasoning),
             settings=profile.tts,
+            greeting=connections.greeting,
         ),
         sink=sink,
         machine=TurnMachine(
@@ -287,6 +304,7 @@ def create_session(
         waits=recorded and polite,
         interims=profile.stt.sends_interims,
         timeline=timeline,
+        greets=connections.greeting is not None,
     )
     if connections.differences is not None:  # the first one ends the session
         session.add_event_source(connections.differences.watch())

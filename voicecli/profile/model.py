@@ -22,7 +22,7 @@ from voicecli.settings import (
     section,
     setting,
 )
-from voicecli.turns.policy import BargeInPolicy, SessionLimits, TurnPolicy
+from voicecli.turns.policy import AgentSettings, BargeInPolicy, SessionLimits, TurnPolicy
 
 SERVICE_SETTINGS: dict[str, Any] = {"stt": SttSettings, "llm": LlmSettings, "tts": TtsSettings}
 """The settings of each service that do not depend on its provider."""
@@ -81,6 +81,7 @@ class Profile:
     stt: SttSettings = section(lambda: find_provider("stt", DEFAULT_PROVIDERS["stt"]).settings())
     llm: LlmSettings = section(lambda: find_provider("llm", DEFAULT_PROVIDERS["llm"]).settings())
     tts: TtsSettings = section(lambda: find_provider("tts", DEFAULT_PROVIDERS["tts"]).settings())
+    agent: AgentSettings = section(AgentSettings)
     turn: TurnPolicy = section(TurnPolicy)
     interrupt: BargeInPolicy = section(BargeInPolicy)
     limits: SessionLimits = section(SessionLimits)

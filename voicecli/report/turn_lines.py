@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Literal, NamedTuple
 
-from voicecli.events import CommitReply, ConnectionLost, Truncation, Warned
+from voicecli.events import (
+    GREETING,
+    CommitReply,
+    ConnectionLost,
+    ReplyCancelled,
+    ReplyFinished,
+    Truncation,
+    Warned,
+)
 from voicecli.metrics.stages import BUDGETED, MOUTH_TO_EAR
 from voicecli.metrics.summary import Budgets, find_overruns
 from voicecli.metrics.turns import Turn, TurnReader
@@ -75,11 +83,19 @@ def format_entry(
     match entry:
         case CommitReply():
             return [format_user(entry.turn, entry.user_text)]
+        case ReplyFinished() | ReplyCancelled() if entry.turn == GREETING:
+            return format_greeting(entry)
         case Warned():
             return [format_notice(entry.service, entry.text)]
         case ConnectionLost():
             return [format_notice(entry.service, entry.reason)]
     return [] if ended_turn is None else format_reply(ended_turn, budgets, columns)
+
+
+def format_greeting(end: ReplyFinished | ReplyCancelled) -> list[str]:
+    """Return what was heard of the greeting."""
+    cut = CUT if isinstance(end, ReplyCancelled) else ""
+    return [f'agent "{said}{cut}"'] if (said := sanitize_line(end.said)) else []
 
 
 def format_user(number: int, text: str) -> str:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from voicecli import events
 from voicecli.metrics.summary import Budgets
 from voicecli.report.format import format_ms
-from voicecli.report.turn_lines import format_notice, format_reply
+from voicecli.report.turn_lines import format_greeting, format_notice, format_reply
 from voicecli.sanitize import sanitize_line
 from voicecli.terminal.view import Display, LiveView
 from voicecli.timeline import Entry
@@ -81,6 +81,8 @@ class PlainLines(Display):
                 return "" if ttft is None else f"LLM first token {format_ms(ttft)} ms"
             case events.PlaybackStarted():
                 return "reply audio started"
+            case events.ReplyFinished() | events.ReplyCancelled() if entry.turn == events.GREETING:
+                return "".join(f"agent: {line[6:]}" for line in format_greeting(entry))
             case events.ReplyFinished():
                 return "playback finished"
             case events.ReplyCancelled() if entry.heard:

@@ -106,6 +106,8 @@ class LiveView:
         match entry:
             case events.InterimTranscript() | events.FinalTranscript():
                 self._transcript.update(entry)
+            case events.Greet():
+                self.state, self._turn = "thinking", events.GREETING
             case events.CommitReply():
                 self.state, self._turn, self._committed = "thinking", entry.turn, entry.user_text
                 self._transcript.take()

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
-from math import inf
 
 from voicecli import events
 from voicecli.events import Action, EndReason, Event, FinalTranscript, InterimTranscript
@@ -58,6 +57,7 @@ class TurnMachine:
         scored: bool = False,
     ) -> None:
         self.policy = policy
+        self._by_voice = policy.detect == "vad"
         self.barge_in = barge_in
         self._finalize_timeout = finalize_timeout
         self.phase = Phase.LISTENING
@@ -78,6 +78,11 @@ class TurnMachine:
         """When the machine must be given ``DeadlinePassed``; None for never."""
         due = (self._deadline.next, self._interruption.deadline)
         return min((at for at in due if at is not None), default=None)
+
+    def greet(self, at: Seconds) -> list[Action]:
+        """Begin with the agent's greeting, which can be interrupted like a reply."""
+        self.phase = Phase.THINKING
+        return [events.Greet(at=at)]
 
     def handle(self, event: Event) -> list[Action]:
         """Process ``event``; return the actions to perform, in order."""
@@ -142,7 +147,7 @@ class TurnMachine:
                 return self._redraft(event.at)
             case events.DeadlinePassed() if self._deadline.is_due(event.at):
                 return self._handle_deadline(event.at)
-            case _ if self.policy.detect == "vad":
+            case _ if self._by_voice:
                 return self._handle_voice(event)
             case _ if self.policy.detect == "service" and self._user.transcript.text:
                 return self._follow_service(event)
@@ -210,8 +215,8 @@ class TurnMachine:
 
     def _is_end_of_turn(self, event: events.UtteranceEnded) -> bool:
         """Whether ``event`` refers to the current words and no better rule is pending."""
-        by_voice = self.policy.detect == "vad" and self._deadline.kind in ("finalize", "commit")
-        return self._user.ends_with(event) and not by_voice
+        waits_for_better = self._by_voice and self._deadline.kind in ("finalize", "commit")
+        return self._user.ends_with(event) and not waits_for_better
 
     def _request_final_text(self, at: Seconds, kind: DeadlineKind) -> list[Action]:
         self._finalizing = True
@@ -254,7 +259,7 @@ class TurnMachine:
         if at >= (commit_at if self._draft.is_ready else latest):
             self._deadline.clear()
             return self._commit(at, self._user.ending)
-        prepare_at = commit_at - SPEECH_LEAD if self.policy.draft == "llm+tts" else inf
+        prepare_at = commit_at - SPEECH_LEAD if self.policy.draft == "llm+tts" else latest
         steps = (prepare_at, commit_at, latest)
         self._deadline.set_commit(commit_at, wake_at=min(step for step in steps if step > at))
         return self._draft.prepare_speech(at) if at >= prepare_at else []
@@ -298,9 +303,9 @@ class TurnMachine:
 
     def _handle_while_thinking(self, event: Event) -> list[Action]:
         match event:
-            case events.SpeechStarted() if self.policy.detect == "vad":
+            case events.SpeechStarted() if self._by_voice:
                 return self._reopen_turn(event)
-            case events.SpeechSuspected() if self.policy.detect == "vad":
+            case events.SpeechSuspected() if self._by_voice:
                 return self._interruption.delay_playback(event.at)
             case events.DeadlinePassed():
                 return self._interruption.handle(event, self._user)
@@ -310,9 +315,8 @@ class TurnMachine:
 
     def _reopen_turn(self, event: Event) -> list[Action]:
         """Revoke a commit that came too early: the user continues."""
-        actions: list[Action] = [
-            events.CancelReply(at=event.at, turn=self.turn, heard_nothing=True)
-        ]
+        cancel = events.CancelReply(at=event.at, turn=self.turn, heard_nothing=True)
+        actions: list[Action] = [cancel]
         self._interruption.end()
         self._user.reopen()
         self.phase = Phase.LISTENING
@@ -337,11 +341,10 @@ class TurnMachine:
         self._interruption.end()
         actions = self._cancel_reply(event.at)
         self.phase = Phase.LISTENING
-        by_voice = self.policy.detect == "vad"
-        if self._user.speaking and by_voice:
+        if self._user.speaking and self._by_voice:
             self._deadline.await_speech_end(event.at)
             actions += self._redraft(event.at)
-        elif self._finalizing and by_voice and self._user.silent_since is not None:
+        elif self._finalizing and self._by_voice and self._user.silent_since is not None:
             actions += self._await_commit(event.at)
         elif isinstance(event, FinalTranscript) and event.speech_final:
             actions += self._commit(event.at, "speech_final")
@@ -366,7 +369,7 @@ class TurnMachine:
             self._user.transcript.take()  # a back-channel: anything more would have cut the reply
         self._finalizing = self._interruption.awaits_final
         self._interruption.end()
-        if self.policy.detect == "vad" and not self._user.speaking:
+        if self._by_voice and not self._user.speaking:
             if self._finalizing:  # words said over the end of the reply are on their way
                 self._deadline.set(at + self._finalize_timeout, "finalize")
                 return []

@@ -26,6 +26,15 @@ EndModel = Literal["auto", "off", "smart-turn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """What the agent does by itself."""
+
+    greeting: str = setting(
+        "", "Spoken when the conversation begins; the user may interrupt it.", empty=True
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommitWaits:
     """Silence after which a turn is committed; up to incomplete while no reply is ready."""
 
