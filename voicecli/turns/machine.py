@@ -352,8 +352,6 @@ class TurnMachine:
             self._deadline.arm_fallback(event.at)
         return actions
 
-    # ── any phase ────────────────────────────────────────────────────────────
-
     def _cancel_reply(self, at: Seconds) -> list[Action]:
         """Cancel the reply if the agent has the floor."""
         if self.phase not in (Phase.THINKING, Phase.SPEAKING):
