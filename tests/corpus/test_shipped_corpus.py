@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests import independent
 from tests.speech.build import BUILDERS, SCENES, build_scene, to_int16
 from tests.speech.measure import measure_edges
 from tests.speech.signals import HERE, RATE
@@ -102,3 +103,32 @@ def test_back_channels_are_held_and_interruptions_end_the_reply(tmp_path: Path):
             (PHRASES["instead"], "answered"),
         ],
     ]
+
+
+def test_the_sound_shows_the_holds_and_stops_that_are_scored(tmp_path: Path):
+    """All seven back-channels and both interruptions, by an independent check of the sound."""
+    scenes = [SCENES / f"{name}.flac" for name in ("backchannels", "interruptions")]
+    units = plan_units(
+        find_recordings([str(scene) for scene in scenes]),
+        load_variants(["scripted"], ("interrupt.policy=headphones",)),
+        Conditions(fast=True),
+    ).units
+    results: list[UnitResult] = []
+    run_units(units, results.append, sessions=str(tmp_path))
+    holds, stops = [], []
+    for scene in scenes:
+        (result,) = (one for one in results if one.unit.name == scene.stem)
+        assert result.result is not None
+        labels = find_labels(scene)
+        assert labels is not None
+        heard = independent.listen(tmp_path / result.unit.id, labels)
+        events = result.result["interaction"]["events"]
+        held = [one["outcome"] == "held" for one in events if one["subject"] == "backchannel"]
+        stopped = [one["stop"] for one in events if one["subject"] == "interruption"]
+        assert heard.holds == held
+        for scored, sounded in zip(stopped, heard.stops, strict=True):  # or between two syllables
+            assert sounded is not None
+            assert -0.010 <= scored - sounded <= independent.LONGEST_DIP
+        holds, stops = holds + heard.holds, stops + heard.stops
+    assert holds == [True] * 7
+    assert len(stops) == 2

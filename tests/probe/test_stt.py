@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from itertools import product
+from typing import Literal
 
 import pytest
 
 from voicecli import clock
+from voicecli.audio.vad import create_detector
 from voicecli.errors import ServiceError
-from voicecli.events import ConnectionOpened, Event, FinalTranscript, InterimTranscript
+from voicecli.events import (
+    ConnectionOpened,
+    Event,
+    FinalTranscript,
+    InterimTranscript,
+    SpeechEndMeasured,
+)
+from voicecli.metrics.accuracy import VIRTUAL
 from voicecli.probe.stt import SttTap, load_clips
 from voicecli.units import AudioBlock, AudioFormat
 
@@ -96,3 +106,23 @@ def test_the_clips_are_what_they_are_at_any_rate(rate: int) -> None:
             seconds + 0.5, abs=0.001
         )
         assert abs(clip.speech).max() > 10 * abs(clip.room).max()
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
+@pytest.mark.parametrize("vad", ["silero", "energy"])
+def test_the_clips_end_where_a_conversation_measures_their_end(
+    rate: int, vad: Literal["silero", "energy"]
+) -> None:
+    """So a probe and a replay count from the same moment, whenever in a block it is."""
+    format = AudioFormat(rate)
+    for clip, lead in product(load_clips(format), (0.5, 0.7, 0.913)):
+        speech = clip.with_lead(lead)
+        detector = create_detector(vad, format, 0.2)
+        pcm, size = speech + clip.silence(1.0), len(format.silence(0.02))
+        events = [
+            event
+            for start in range(0, len(pcm), size)
+            for event in detector.feed(AudioBlock(pcm[start : start + size], format.seconds(start)))
+        ]
+        measured = [one.speech_end for one in events if isinstance(one, SpeechEndMeasured)]
+        assert measured[-1] == pytest.approx(format.seconds(len(speech)), abs=VIRTUAL.error)

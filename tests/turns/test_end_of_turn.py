@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voicecli.turns.end_of_turn import (
+    ASSENTING_HUMS,
     FINISHED,
     GOES_ON,
     classify_ending,
@@ -15,8 +16,16 @@ from voicecli.turns.end_of_turn import (
     split_words,
     weigh_sound,
 )
+from voicecli.turns.policy import BACKCHANNELS
 
 UNHURRIED = settings(deadline=None)  # the machine may be busy
+
+COMMANDS = (
+    "stop", "wait", "no", "nope", "nah", "don't", "hold on", "hang on", "pause", "cancel", "quiet",
+    "shut up", "enough", "never mind", "one moment", "but", "actually", "what", "why", "huh", "um",
+    "go back", "again", "next", "help", "hello", "mm-mm", "uh-uh", "nuh-uh",
+)  # fmt: skip
+"""What takes the floor, or asks to be heard: none of it may be taken for a back-channel."""
 
 KNOWN = frozenset({"uh-huh", "mhm", "mm-hmm", "yeah", "right", "okay", "I see", "got it"})
 
@@ -172,6 +181,51 @@ def test_without_a_list_nothing_is_a_backchannel():
 def test_any_row_of_backchannels_is_one_and_no_other_word_is(spoken: list[str]):
     assert is_backchannel(", ".join(spoken), KNOWN)
     assert not is_backchannel(", ".join([*spoken, "stop"]), KNOWN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # as Deepgram, AssemblyAI, Whisper and Moonshine write them
+        *("mhmm", "uh-huh", "mhm", "hmm", "ah", "hm", "mm", "Aha.", "Yup.", "Mm-hmm.", "Mmhmm"),
+        *("Uhhuh.", "Ah-ha!", "Mm, mm-hmm.", "Hmmmm.", "Yeahhh.", "Okayyy, yup.", "Ohh. Right."),
+    ],
+)
+def test_the_usual_backchannels_in_the_spellings_of_stts(text: str):
+    assert is_backchannel(text, BACKCHANNELS)
+
+
+@pytest.mark.parametrize("text", ["Uh-uh.", "mm mm", "Mm-mm.", "Nuh-uh", "nah-ah", "Yeah, uh-uh."])
+def test_a_hum_that_means_no_is_none(text: str):
+    assert not is_backchannel(text, BACKCHANNELS)
+
+
+@UNHURRIED
+@given(
+    st.lists(st.sampled_from(BACKCHANNELS), max_size=4),
+    st.sampled_from(COMMANDS),
+    st.lists(st.sampled_from(BACKCHANNELS), max_size=4),
+    st.booleans(),
+    st.integers(0, 4),
+)
+def test_no_command_is_a_backchannel(
+    before: list[str], command: str, after: list[str], begun: bool, drawl: int
+):
+    """Alone, among back-channels, drawn out, and as an interim."""
+    drawn = command + command[-1] * drawl
+    assert not is_backchannel(", ".join([*before, drawn, *after]), BACKCHANNELS, begun=begun)
+
+
+@UNHURRIED
+@given(st.lists(st.sampled_from(BACKCHANNELS), min_size=1, max_size=5), st.integers(0, 4))
+def test_every_usual_backchannel_is_one_however_it_is_said(spoken: list[str], drawl: int):
+    for text in (", ".join(spoken), ", ".join(spoken).upper(), ". ".join(spoken)):
+        assert is_backchannel(text, BACKCHANNELS)
+        assert is_backchannel(text + text[-1] * drawl, BACKCHANNELS)
+
+
+def test_an_assenting_hum_is_a_complete_answer():
+    assert {classify_ending(hum) for hum in ASSENTING_HUMS} == {"complete"}
 
 
 SAID = "Sure, I can stop the music. Tomorrow it's sunny, with a high of twenty-two degrees."

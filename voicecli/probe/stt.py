@@ -35,6 +35,7 @@ from voicecli.events import (
     FinalTranscript,
     InterimTranscript,
     Service,
+    SpeechEndMeasured,
     SpeechStopped,
     UtteranceEnded,
 )
@@ -158,18 +159,26 @@ class SttProber(Prober):
         return clip, clip.with_lead(LEAD + number * GOLDEN_RATIO % 1 * LEAD_SPREAD)
 
     def _find_notice(self, clip: Clip, speech: bytes) -> Seconds | None:
-        """End of the speech → the detector reports it, in the same blocks; None if it does not."""
+        """End of the speech → the detector reports it, in the same blocks; None if it does not.
+
+        The end is measured as that of a conversation is, with the sound that follows.
+        """
         self._detector.reset()
         size = len(clip.format.silence(self._block))
         pcm = speech + clip.silence(3.0)
         stopped: SpeechStopped | None = None
+        end: Seconds | None = None
         for start in range(0, len(pcm), size):
             block = AudioBlock(pcm[start : start + size], clip.format.seconds(start))
             for event in self._detector.feed(block):
-                stopped = event if isinstance(event, SpeechStopped) else stopped
-            if stopped is not None and start > len(speech):
+                match event:
+                    case SpeechStopped():
+                        stopped, end = event, None
+                    case SpeechEndMeasured():
+                        end = event.speech_end
+            if end is not None and start > len(speech):
                 break
-        return None if stopped is None else stopped.at - stopped.speech_end
+        return None if stopped is None or end is None else stopped.at - end
 
     def _make_sample(
         self,
@@ -326,7 +335,8 @@ class Clip:
     """A sentence at some sample rate.
 
     words: in lower case, without punctuation.
-    speech: from the first voiced sample to the last.
+    speech: from the first voiced sample to the last that is loud: a soft "f" after it is cut off,
+        so that the end is known to the sample, and the same for everybody who hears it.
     room: noise of the same room.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import cache
 
 from voicecli.events import Ending
 from voicecli.turns.dictation import classify_dictation
@@ -50,6 +51,22 @@ _SUBJECTS = _word_set(
 )
 _BELIEVE = _word_set("think hope guess believe suppose say said")
 
+ASSENTING_HUMS = (
+    "uh-huh", "uhhuh", "uh-hum", "aha", "ah-ha",
+    "mm-hmm", "mm-hm", "mmhmm", "mmhm", "mhm", "mhmm", "mm-hum", "hm-hmm",
+)  # fmt: skip
+"""Yes, with a closed or an open mouth, in the spellings of STTs.
+
+Deepgram writes "mhmm" and "uh-huh" (developers.deepgram.com/docs/filler-words), AssemblyAI "mhm"
+and "uh-huh" (assemblyai.com/docs, Filler Words), Whisper "mhm" and "mm" (what its normalizer
+removes: arXiv:2212.04356, appendix C).  Moonshine hears a spoken "uh-huh" as "aha".
+"""
+
+_DENYING_HUMS = re.compile(r"\b(?:m+[- ]m+|n?uh+[- ]uh+|nah[- ]ah+)\b(?![- ]h)")
+"""No: "mm-mm", "uh-uh", "nuh-uh" (Deepgram's spellings).  "Mm, mm-hmm" is yes."""
+
+_LETTERS = re.compile(r"([^\W\d_])\1*")
+
 _SHORT_ANSWERS = _word_set(
     "yes|yeah|yep|yup|ya|no|nope|nah|please|thanks|thank you|thank you very much|okay|ok|sure|"
     "right|all right|alright|correct|exactly|absolutely|definitely|certainly|of course|maybe|"
@@ -57,8 +74,7 @@ _SHORT_ANSWERS = _word_set(
     "cancel|continue|go on|go ahead|nothing|never|always|never mind|nevermind|not really|not yet|"
     "not at all|i do|i don't|i did|i am|i can|i can't|it is|it does|it's fine|that's it|"
     "that's all|that's right|that's fine|i don't know|i think so|i guess so|i hope so|i see|"
-    "got it|sounds good|me too|so do i|uh huh|mm hmm|mhm|uh uh|good morning|good evening|"
-    "good night",
+    "got it|sounds good|me too|so do i|uh uh|nuh uh|mm mm|good morning|good evening|good night",
     "|",
 )
 
@@ -81,7 +97,7 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text.casefold().replace("’", "'"))
 
 
-_ANSWERS = [split_words(answer) for answer in _SHORT_ANSWERS]
+_ANSWERS = [split_words(answer) for answer in (*_SHORT_ANSWERS, *ASSENTING_HUMS)]
 
 
 def classify_ending(text: str) -> Ending:
@@ -127,10 +143,30 @@ def weigh_sound(ending: Ending, end_score: float | None) -> Ending:
 def is_backchannel(text: str, known: Collection[str], *, begun: bool = False) -> bool:
     """Whether ``text`` consists of ``known`` back-channel phrases only.
 
+    Drawn-out words count as well: "hmmm", "yeahh".  A hum that means no does not.
+
     begun: whether the last phrase may be incomplete.
     """
-    words = split_words(text)
-    return bool(words) and _consists_of(words, [split_words(phrase) for phrase in known], begun)
+    if _DENYING_HUMS.search(text.casefold()):
+        return False
+    phrases = [split_words(phrase) for phrase in known]
+    vocabulary = {word for phrase in phrases for word in phrase}
+    words = [_shorten_drawl(word, vocabulary) for word in split_words(text)]
+    return bool(words) and _consists_of(words, phrases, begun)
+
+
+def _shorten_drawl(word: str, vocabulary: Collection[str]) -> str:
+    """Return the known word that ``word`` is, some of its letters drawn out; else ``word``."""
+    if word in vocabulary:
+        return word
+    return next((known for known in vocabulary if _draw_out(known).fullmatch(word)), word)
+
+
+@cache
+def _draw_out(word: str) -> re.Pattern[str]:
+    """Compile a pattern of ``word`` with any letter longer; "uhhuh" is not "uhuh"."""
+    drawn = _LETTERS.sub(lambda found: f"{found[1]}{{{len(found[0])},}}", re.escape(word))
+    return re.compile(drawn)
 
 
 def is_echo(text: str, said: str) -> bool:

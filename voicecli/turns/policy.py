@@ -8,13 +8,18 @@ from typing import Literal
 
 from voicecli.events import Ending
 from voicecli.settings import milliseconds, section, setting
+from voicecli.turns.end_of_turn import ASSENTING_HUMS
 from voicecli.units import Seconds
 
 BACKCHANNELS = (
-    "uh-huh", "mm-hmm", "mhm", "hmm", "yeah", "yep", "yes", "right", "okay", "ok", "sure", "i see",
-    "got it", "oh", "ah", "wow", "really", "cool", "alright", "all right",
+    *ASSENTING_HUMS, "mm", "hm", "hmm", "yeah", "yea", "yep", "yup", "yes", "right", "okay", "ok",
+    "o.k.", "sure", "i see", "got it", "gotcha", "oh", "ah", "wow", "really", "cool", "alright",
+    "all right",
 )  # fmt: skip
-"""Usual English back-channels."""
+"""Usual English back-channels, as STTs write them.
+
+Not "um" and "uh", with which somebody begins to speak, nor "huh", which asks back.
+"""
 
 UNSURE: Seconds = 0.02
 """How much longer a pause must be to draft on words without a full stop.  In five sentences read
