@@ -18,6 +18,8 @@ local      the embedded stack: recorded sentences, and 40 questions in one conve
            six minutes; needs the extra `local` and the models.
 corpus     memory over 2,000 recordings in virtual time, ten minutes; mouth-to-ear of 1, 8 and 16
            sessions side by side in one process, in real time, three minutes.
+scale      a run of 500 replays by one process, by two, by Dask and in four shards: the same
+           numbers, throughput, loop lag.  Virtual time, and a smaller one in real time; 6 minutes.
 devices    talk through a virtual microphone and loudspeaker, both recorded: printed against
            recorded mouth-to-ear, barge-in, false alarms, echo.  15 minutes; needs PulseAudio.
 soak       the same for half an hour: memory, drift of the recorded channels, xruns.

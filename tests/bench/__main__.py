@@ -12,7 +12,10 @@ from tests.bench.table import machine
 from tests.support import ROOT
 from voicecli.errors import suggest
 
-PARTS = ("waiting", "fast", "overhead", "load", "startup", "local", "corpus", "devices", "soak")
+PARTS = (
+    "waiting", "fast", "overhead", "load", "startup",
+    "local", "corpus", "scale", "devices", "soak",
+)  # fmt: skip
 DEFAULT = PARTS[:5]
 FILE = ROOT / "bench.json"
 

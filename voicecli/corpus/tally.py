@@ -6,6 +6,7 @@ duration of a turn, and nothing of the units themselves.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 from voicecli.corpus.unit import Failure, Unit, UnitResult
 from voicecli.errors import InputError
-from voicecli.metrics.interaction import InteractionTally, decode_interaction
+from voicecli.metrics.interaction import Interaction, InteractionTally, decode_interaction
 from voicecli.metrics.stages import ENDPOINTING
 from voicecli.metrics.summary import Summary, score, summarize_values
 from voicecli.metrics.usage import Cost, SessionUsage, add_costs, add_usages
@@ -27,6 +28,48 @@ from voicecli.report.json_result import (
     list_durations,
 )
 from voicecli.units import Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """What is added up of a result; see ``Tally``."""
+
+    usage: SessionUsage
+    interaction: Interaction
+    cost: Cost
+    durations: Sequence[tuple[str, Seconds]]
+    commit_waits: Sequence[Seconds]
+    unreliable: int
+    repeated: bool
+
+
+def decode_numbers(result: UnitResult) -> Numbers | None:
+    """Return the numbers of a result; None if the unit failed.
+
+    Raises LookupError, TypeError, ValueError or AttributeError where it is of another shape.
+    """
+    values = result.result
+    if values is None:
+        return None
+    durations = [
+        # One name for all results: JSON's own would take 2 KB for each.
+        [(sys.intern(name), took) for name, took in list_durations(turn)]
+        for turn in values["turns"]
+    ]
+    return Numbers(
+        usage=decode_usage(values["ledger"]),
+        interaction=decode_interaction(values["interaction"]),
+        cost=decode_cost(values["cost"]),
+        durations=[one for turn in durations for one in turn],
+        commit_waits=[
+            took
+            for turn, found in zip(values["turns"], durations, strict=True)
+            for name, took in found
+            if name == ENDPOINTING.raw_name and not turn["cut_off"]
+        ],
+        unreliable=sum(not turn["reliable"] for turn in values["turns"]),
+        repeated=result.attempts > 1,
+    )
 
 
 @dataclass(slots=True)
@@ -66,21 +109,22 @@ class Tally:
 
     def add(self, result: UnitResult) -> None:
         """Add the result of a unit."""
-        if result.result is None:
+        self.add_numbers(decode_numbers(result))
+
+    def add_numbers(self, found: Numbers | None) -> None:
+        """Add the numbers of a result; None: the unit failed."""
+        if found is None:
             self.failed += 1
             return
-        cost = decode_cost(result.result["cost"])
-        self.cost = add_costs((self.cost, cost)) if self.units else cost
-        self.usage = add_usages((self.usage, decode_usage(result.result["ledger"])))
-        self.interaction.add(decode_interaction(result.result["interaction"]))
+        self.cost = add_costs((self.cost, found.cost)) if self.units else found.cost
+        self.usage = add_usages((self.usage, found.usage))
+        self.interaction.add(found.interaction)
         self.units += 1
-        self.repeated += result.attempts > 1
-        for turn in result.result["turns"]:
-            self.unreliable += not turn["reliable"]
-            for name, took in list_durations(turn):
-                self._values.setdefault(name, array("d")).append(took)
-                if name == ENDPOINTING.raw_name and not turn["cut_off"]:
-                    self._commit_waits.append(took)
+        self.repeated += found.repeated
+        self.unreliable += found.unreliable
+        for name, took in found.durations:
+            self._values.setdefault(name, array("d")).append(took)
+        self._commit_waits.extend(found.commit_waits)
 
     def summarize(self) -> Summary:
         """Sum up all turns and sessions, as those of one session are."""
@@ -122,15 +166,15 @@ class CorpusTally:
 
     def add(self, result: UnitResult) -> None:
         """Add the result of a unit to every sum that it is part of."""
-        unit = result.unit
+        unit, found = result.unit, decode_numbers(result)
         if result.failure is not None:
             self.failures.append((unit, result.failure))
-        self.whole.add(result)
+        self.whole.add_numbers(found)
         self.settings[unit.variant] = unit.profile, unit.overrides
-        self.variants.setdefault(unit.variant, Tally()).add(result)
-        self.recordings.setdefault((unit.variant, unit.recording), Tally()).add(result)
+        self.variants.setdefault(unit.variant, Tally()).add_numbers(found)
+        self.recordings.setdefault((unit.variant, unit.recording), Tally()).add_numbers(found)
         for tag in dict.fromkeys(unit.tags):
-            self.tags.setdefault((unit.variant, tag), Tally()).add(result)
+            self.tags.setdefault((unit.variant, tag), Tally()).add_numbers(found)
 
 
 def tally_results(results: Iterable[UnitResult]) -> CorpusTally:
