@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,14 +35,15 @@ from voicecli.timeline import LABELS, RESULT, Timeline
 from voicecli.units import ms
 
 if TYPE_CHECKING:
+    from voicecli.standin.engines.scripted_process import ScriptedProcess
     from voicecli.standin.script import Script
 
 MAX_ATTEMPTS = 3
 """How often a unit is measured while the event loop is too late for its turns."""
 
 MAX_SESSIONS, FIRST_SESSIONS = 32, 4
-"""Side by side, at most and to begin with, where the command line does not say how many.  With the
-scripted services in the same process one core carried 8, and not 16; see tests/bench/corpus.py."""
+"""Side by side, at most and to begin with, where the command line does not say how many.  See
+tests/bench/corpus.py."""
 
 BUG, IO_FAILED = 70, 74
 """EX_SOFTWARE and EX_IOERR of sysexits.h: exit codes of errors that have none of their own."""
@@ -57,18 +58,26 @@ def restore_unit_profile(unit: Unit) -> Profile:
 
 def measure_alone(unit: Unit, sessions: str | None) -> UnitResult:
     """Measure a unit in a loop of its own; in virtual time, it depends on nothing else."""
-    return clock.run(_contain(unit, _measure(unit, None, sessions)), virtual=unit.fast)
+    return clock.run(_contain(unit, _measure(unit, sessions)), virtual=unit.fast)
 
 
 class Worker:
     """Measures units side by side in the running loop, as many as it carries.
 
     shared: the services that the units use.
+    scripted: serves scripted stand-ins; None without any.
     sessions: see ``open_session_folder``.
     """
 
-    def __init__(self, shared: Services, sessions: str | None, throttle: Throttle) -> None:
+    def __init__(
+        self,
+        shared: Services,
+        scripted: ScriptedProcess | None,
+        sessions: str | None,
+        throttle: Throttle,
+    ) -> None:
         self._shared = shared
+        self._scripted = scripted
         self._sessions = sessions
         self._throttle = throttle
 
@@ -82,7 +91,7 @@ class Worker:
         try:
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 with self._throttle.measure() as meter:
-                    measuring = _measure(unit, self._shared, self._sessions)
+                    measuring = _measure(unit, self._sessions, self._shared, self._scripted)
                     result = await _contain(unit, measuring)
                 late = result.lag_ms > ms(MAX_LAG)
                 if not late or attempt == MAX_ATTEMPTS:
@@ -103,8 +112,21 @@ async def open_worker(
     concurrency: sessions side by side, at most; None: as many as the loop carries.
     """
     throttle = _create_throttle(profile, concurrency)
-    async with _open_shared_services(profile) as shared, throttle.open():
-        yield Worker(shared, sessions, throttle)
+    async with AsyncExitStack() as stack:
+        scripted = None
+        if _is_scripted(profile):
+            from voicecli.standin.engines.scripted_process import open_scripted_process
+
+            shared = Services(profile=profile)
+            scripted = await stack.enter_async_context(open_scripted_process())
+        else:
+            shared = await stack.enter_async_context(open_services(profile))
+        await stack.enter_async_context(throttle.open())
+        yield Worker(shared, scripted, sessions, throttle)
+
+
+def _is_scripted(profile: Profile) -> bool:
+    return profile.standin is not None and profile.standin.engine == "scripted"
 
 
 def _create_throttle(profile: Profile, concurrency: int | None) -> Throttle:
@@ -116,29 +138,26 @@ def _create_throttle(profile: Profile, concurrency: int | None) -> Throttle:
     return Throttle(MAX_SESSIONS, FIRST_SESSIONS)
 
 
-@asynccontextmanager
-async def _open_shared_services(profile: Profile) -> AsyncGenerator[Services, None]:
-    if profile.standin is not None and profile.standin.engine == "scripted":
-        yield Services(profile=profile)
-        return
-    async with open_services(profile) as services:
-        yield services
-
-
 # ── one unit ─────────────────────────────────────────────────────────────────
 
 
-async def _measure(unit: Unit, shared: Services | None, sessions: str | None) -> UnitResult:
+async def _measure(
+    unit: Unit,
+    sessions: str | None,
+    shared: Services | None = None,
+    scripted: ScriptedProcess | None = None,
+) -> UnitResult:
     """Replay the unit's recording, and measure it.
 
     shared: services that other units use, too; None: the unit starts its own.
+    scripted: serves the scripted ones; None: this loop does.
     """
     profile = restore_unit_profile(unit)
     labels = None if unit.labels is None else load_labels(Path(unit.labels))
     timeline = Timeline()
     began = time.monotonic()
     async with (
-        _open_unit_services(unit, profile, shared) as services,
+        _open_unit_services(unit, profile, shared, scripted) as services,
         open_session_folder(sessions, unit) as kept,
     ):
         warnings = await play_recording(
@@ -166,22 +185,27 @@ async def _measure(unit: Unit, shared: Services | None, sessions: str | None) ->
 
 @asynccontextmanager
 async def _open_unit_services(
-    unit: Unit, profile: Profile, shared: Services | None
+    unit: Unit, profile: Profile, shared: Services | None, scripted: ScriptedProcess | None
 ) -> AsyncGenerator[Services, None]:
     """Yield the services of a unit; scripted ones are its own, so that nothing else draws on them.
 
     Their latencies are drawn in turn, and their faults counted.
     """
-    if shared is not None and (profile.standin is None or profile.standin.engine != "scripted"):
+    script = _choose_script(unit, profile)
+    if script is not None and profile.standin is not None and scripted is not None:
+        require_key = profile.standin.require_key
+        async with scripted.open(script, require_key=require_key) as endpoints:
+            yield Services(profile=profile, standin=endpoints)
+    elif script is None and shared is not None:
         yield replace(shared, profile=profile)
-        return
-    async with open_services(profile, script=_choose_script(unit, profile)) as services:
-        yield services
+    else:
+        async with open_services(profile, script=script) as services:
+            yield services
 
 
 def _choose_script(unit: Unit, profile: Profile) -> Script | None:
     """Return what scripted services follow: the profile's script, the labels' words, if any."""
-    if profile.standin is None or profile.standin.engine != "scripted":
+    if profile.standin is None or not _is_scripted(profile):
         return None
     script = replace(load_script(profile.standin.script or ""), seed=unit.seed)
     return script if unit.labels is None else hear_labels(script, load_labels(Path(unit.labels)))

@@ -1,7 +1,7 @@
-"""Runs the local engines in a worker process, so that their work never delays the conversation's.
+"""Runs engines in a worker process, so that their work never delays the conversation's.
 
-The worker is ``voicecli serve --attached``.  It runs in its own process session, where no Ctrl-C
-reaches it, and ends when its standard input does: a pipe from the parent.
+The worker of the local engines is ``voicecli serve --attached``.  It runs in its own process
+session, where no Ctrl-C reaches it, and ends when its standard input does: a pipe from the parent.
 """
 
 from __future__ import annotations
@@ -68,16 +68,29 @@ async def open_worker(
 
     Raises ServiceError, with the last lines of its standard error, when it does not become ready.
     """
+    with _open_log() as log:
+        async with open_process(command, log, end_timeout=end_timeout) as worker:
+            yield await _read_endpoints(worker, log, ready_timeout)
+
+
+@asynccontextmanager
+async def open_process(
+    command: Sequence[str], log: IO[bytes] | None = None, *, end_timeout: Seconds = END_TIMEOUT
+) -> AsyncIterator[Process]:
+    """Start a process that ends when its input does, out of reach of Ctrl-C; leaving ends it.
+
+    log: takes its standard error; None: that of this process.
+    end_timeout: as for ``open_worker``.
+    """
     # Its output is read as lines of UTF-8, whatever the terminal's encoding is.
     environ = os.environ | {"PYTHONIOENCODING": "utf-8"}
-    with _open_log() as log:
-        worker = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True, env=environ
-        )
-        try:
-            yield await _read_endpoints(worker, log, ready_timeout)
-        finally:
-            await _end(worker, end_timeout)
+    worker = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True, env=environ
+    )
+    try:
+        yield worker
+    finally:
+        await _end(worker, end_timeout)
 
 
 def _open_log() -> IO[bytes]:
