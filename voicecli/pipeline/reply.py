@@ -22,6 +22,7 @@ from voicecli.pipeline.generation import Generation, HedgeDelay, ReplyText
 from voicecli.pipeline.greeting import Greeting
 from voicecli.pipeline.speech import ReplySpeech, create_chunker
 from voicecli.services.interfaces import LanguageModel, Message, Synthesizer, TtsSettings
+from voicecli.text.markdown import compile_rules
 from voicecli.text.pacing import Pacing
 from voicecli.text.reasoning import ReasoningHabit
 from voicecli.units import SAMPLE_SIZE, Samples, Seconds
@@ -112,6 +113,7 @@ class CascadeResponder(Responder):
 
     @override
     async def load(self) -> None:
+        await asyncio.to_thread(compile_rules)
         await self.llm.load()
 
     @override
