@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.pipeline.test_faults import CASES, QUESTIONS, SAYS, Case
+from tests.pipeline.test_faults import CASES, QUESTIONS, SAYS, Case, flux_cases
 from tests.support.cassettes import Session, play, record
 from tests.support.conversations import profile
 from tests.support.speech_like import alternate_speech
 from voicecli.cassette.levels import FRAME
 from voicecli.errors import DifferenceError, InputError
-from voicecli.events import ConnectionOpened
-from voicecli.standin.script import Latency, LlmScript, Script, SttScript
+from voicecli.events import ConnectionOpened, HeardReported
+from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
 
 SCRIPT = Script(
     stt=SttScript(hears=QUESTIONS, gap=0.3, interim=0.3, words_per_second=10.0),
@@ -97,6 +97,53 @@ def test_faults_are_replayed(case: Case, folder: Path) -> None:
         profile("limits.idle_s=60", *case.settings),
     )
     assert_same(record(script, settings, SPOKEN, folder), play(settings, SPOKEN, folder))
+
+
+# ── Flux TTS ─────────────────────────────────────────────────────────────────
+
+FLUX = ("tts.provider=deepgram-flux", "tts.model=flux-alexis-en")
+SLOW = replace(SCRIPT, tts=TtsScript(speed=1.1))
+BARGE_IN = profile(*FLUX, "interrupt.policy=headphones", "turn.detect=vad")
+OVER_THE_REPLY = alternate_speech(0.5, 1.2, 1.6, 1.2, 4.0)[0]
+
+
+@pytest.mark.parametrize("audio", [False, True])
+def test_what_flux_speaks_before_the_flush_is_replayed(audio: bool, tmp_path: Path) -> None:
+    settings = profile(*FLUX)
+    recorded = record(SCRIPT, settings, SPOKEN, tmp_path, audio=audio)
+    assert [turn.said for turn in recorded.turns] == list(SAYS)
+    assert_same(recorded, play(settings, SPOKEN, tmp_path), 1e-6 if audio else FRAME + 1e-6)
+
+
+def test_what_flux_says_was_heard_is_replayed(tmp_path: Path) -> None:
+    recorded = record(SLOW, BARGE_IN, OVER_THE_REPLY, tmp_path)
+    assert [turn.outcome for turn in recorded.turns] == ["interrupted", "answered"]
+    played = play(BARGE_IN, OVER_THE_REPLY, tmp_path)
+    assert_same(recorded, played)
+    heard = [
+        [entry.said for entry in one.timeline if isinstance(entry, HeardReported)]
+        for one in (recorded, played)
+    ]
+    assert heard[0] == heard[1] != []
+
+
+@pytest.mark.parametrize("kind", ["dropped in mid-stream", "at its time limit in mid-stream"])
+def test_what_flux_does_wrong_is_replayed(kind: str, tmp_path: Path) -> None:
+    (case,) = (one for one in flux_cases() if one.name == kind)
+    script = replace(SCRIPT, faults=case.faults)
+    settings = profile("limits.idle_s=60", *case.settings)
+    recorded = record(script, settings, SPOKEN, tmp_path)
+    assert_same(recorded, play(settings, SPOKEN, tmp_path))
+
+
+def test_another_text_for_flux_is_a_difference(tmp_path: Path) -> None:
+    record(SCRIPT, profile(*FLUX), SPOKEN, tmp_path)
+    file = tmp_path / "llm.jsonl"
+    file.write_text(file.read_text().replace("quiet", "noisy"))
+    again = play(profile(*FLUX), SPOKEN, tmp_path)
+    assert isinstance(again.error, DifferenceError)
+    told = r"TTS: the text was '.*quiet.*', and is '.*noisy.*' \(.*tts-1.jsonl:\d+\)"
+    assert re.search(told, str(again.error))
 
 
 # ── differences ──────────────────────────────────────────────────────────────

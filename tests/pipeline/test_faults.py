@@ -119,9 +119,12 @@ def cases() -> list[Case]:
     return listed
 
 
+CASES = cases()
+
+
 def flux_cases() -> list[Case]:
     """The faults of the TTS, and those that only ``/v2/speak`` has."""
-    listed = [case for case in cases() if case.service == "tts"]
+    listed = [case for case in CASES if case.service == "tts"]
     own: list[tuple[str, FaultKind, Seconds]] = [
         ("at its time limit before", "expired", ENDS[0] - 0.5),
         ("at its time limit in mid-stream", "expired", ENDS[0] + 1.5),
@@ -134,8 +137,8 @@ def flux_cases() -> list[Case]:
 
 
 TABLES = {
-    "endpointing": ("endpointing", cases()),
-    "vad": ("vad", cases()),
+    "endpointing": ("endpointing", CASES),
+    "vad": ("vad", CASES),
     "vad, Flux TTS": ("vad", flux_cases()),
 }
 

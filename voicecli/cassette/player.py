@@ -16,6 +16,12 @@ from websockets.http11 import Request, Response
 from voicecli.cassette import listen, speech
 from voicecli.cassette.chat import BASE_PATH, ChatPlayer
 from voicecli.cassette.difference import Differences, find_difference
+from voicecli.cassette.flux_speak import (
+    FLUX_PATH,
+    FluxPlayer,
+    list_speeches,
+    read_flux_track,
+)
 from voicecli.cassette.listen import ListenPlayer
 from voicecli.cassette.reader import Cassette, SocketFile
 from voicecli.cassette.speak import SpeakPlayer
@@ -40,8 +46,12 @@ class _Sockets:
         self._files: dict[str, Sequence[SocketFile]] = {"stt": cassette.stt, "tts": cassette.tts}
         self._opened = dict.fromkeys(self._files, 0)
         self._listen = {id(file): listen.read_track(file) for file in cassette.stt}
-        self._speak = {id(file): speech.read_track(file) for file in cassette.tts}
+        self._flux = {id(one): read_flux_track(one) for one in cassette.tts if _is_flux(one.path)}
+        self._speak = {
+            id(one): speech.read_track(one) for one in cassette.tts if id(one) not in self._flux
+        }
         self._speech = Speech(list(self._speak.values()))
+        self._speeches = list_speeches(self._flux.values())
         self._accepted: dict[Any, tuple[SocketFile, _Player]] = {}
 
     async def answer_handshake(self, socket: ServerConnection, request: Request) -> Response | None:
@@ -63,6 +73,8 @@ class _Sockets:
         await asyncio.sleep(file.opened or 0.0)
         if service == "stt":
             player: _Player = ListenPlayer(self._listen[id(file)], socket, self._differences)
+        elif (flux := self._flux.get(id(file))) is not None:
+            player = FluxPlayer(flux, self._speeches, socket, self._differences)
         else:
             track = self._speak[id(file)]
             player = SpeakPlayer(track, self._speech, socket, self._differences)
@@ -90,6 +102,11 @@ class _Sockets:
     def _refuse(self, cause: str) -> Response:
         shown = cause.encode("ascii", "replace").decode()
         return _respond(400, {"dg-error": shown}, cause.encode())
+
+
+def _is_flux(path: str) -> bool:
+    """Whether a connection with this path is to Flux TTS."""
+    return urlsplit(path).path == FLUX_PATH
 
 
 def _read_path(path: str) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class SpeakPlayer:
     async def _flush(self) -> None:
         text = redact_secrets(self._text)
         if (flush := self._speech.find(text)) is not None:
-            self._asked.put_nowait((clock.now(), flush))
+            self._ask(flush)
             if flush.complete:
                 self._text = ""
             return
@@ -82,10 +82,17 @@ class SpeakPlayer:
         was, now = cut_around_difference(nearest.text, text)
         await self._fail(f"the text was {was!r}, and is {now!r} ({nearest.place})")
 
-    async def _clear(self) -> None:
+    def _ask(self, flush: Flush) -> None:
+        """Have ``flush`` spoken, as from now."""
+        self._asked.put_nowait((clock.now(), flush))
+
+    async def _stop_speaking(self) -> None:
         self._speaking.cancel()
         await asyncio.wait([self._speaking])
         self._text, self._asked = "", asyncio.Queue()
+
+    async def _clear(self) -> None:
+        await self._stop_speaking()
         await asyncio.sleep(next(self._clears, 0.0))
         await self._socket.send(json.dumps({"type": "Cleared", "sequence_id": self._cleared}))
         self._cleared += 1

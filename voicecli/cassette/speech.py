@@ -82,7 +82,7 @@ class _TrackReader:
     def __init__(self, file: SocketFile) -> None:
         self._file = file
         self._track = SpeakTrack()
-        self._audio = _Audio(file)
+        self._audio = AudioReader(file)
         self._text = ""
         self._early: list[tuple[Seconds, str | bytes | Close]] = []
         self._clearing: Seconds | None = None
@@ -144,7 +144,7 @@ class _TrackReader:
             self._track.greeting.append(Timed(at - start, message))
 
 
-class _Audio:
+class AudioReader:
     """The audio of a file's messages: as it was kept, or tones of its levels."""
 
     def __init__(self, file: SocketFile) -> None:
