@@ -168,6 +168,22 @@ def test_typed_lines_are_answered_one_after_the_other():
     assert "cost: nothing" in end
 
 
+@pytest.mark.parametrize("tts", ["deepgram", "deepgram-flux"])
+def test_what_is_piped_waits_for_the_greeting(tts: str):
+    write("greeting", SCRIPT, f"agent: {{greeting: Good day.}}\ntts: {{provider: {tts}}}\n")
+    ran = talk(typed="What is the time?", profile="greeting.yaml")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    begin, _, end = ran.stdout.partition("\n\n")
+    assert texts(begin.splitlines())[2:7] == [
+        "reply audio started",
+        'agent: "Good day."',
+        "you can type now",
+        'you: "What is the time?"',
+        "LLM first token … ms",
+    ]
+    assert end.startswith("1 turn: 1 answered\n")
+
+
 def test_a_file_may_be_typed(tmp_path: Path):
     (tmp_path / "lines").write_text("One?\nTwo?\nThree?\n")
     with (tmp_path / "lines").open() as lines:
@@ -405,6 +421,18 @@ def test_a_typed_conversation_on_a_screen():
     ]
     assert terminal.output.endswith("cost: nothing\r\n")
     assert terminal.output.rindex("\x1b[?25h") > terminal.output.rindex("\x1b[?25l")
+
+
+def test_a_greeting_on_a_screen_is_a_line_without_a_number():
+    with Terminal(
+        [*TALK, "-p", "quick.yaml", "--set", "agent.greeting=Good day."], columns=70
+    ) as terminal:
+        terminal.until('(?s)agent "Good day.".*listening')
+        terminal.press("\x04")
+        assert terminal.ended() == 0
+        lines = terminal.drawn()
+    at = lines.index('agent "Good day."')
+    assert lines[at + 1] == "ended: input ended"
 
 
 def test_escape_stops_the_agent_and_ctrl_c_quits():

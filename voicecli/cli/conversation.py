@@ -25,8 +25,9 @@ from voicecli.audio.interfaces import Source
 from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.cli.cassettes import CassetteUse
 from voicecli.errors import INTERRUPTED, DeviceError
-from voicecli.events import GREETING, Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
+from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
 from voicecli.metrics.accuracy import Calibration
+from voicecli.pipeline.greeting import create_greeting
 from voicecli.pipeline.recording import open_recording
 from voicecli.pipeline.wiring import create_session, open_connections
 from voicecli.profile import Profile
@@ -76,7 +77,8 @@ async def run_conversation(
             kind, profile, typed, lambda: session.heard if session else "", bindings.quit
         )
         display = terminal.enter_context(opening)
-        terminal.enter_context(_open_input(bindings, typed, display, timeline))
+        greets = create_greeting(profile.agent.greeting, profile.tts) is not None
+        terminal.enter_context(_open_input(bindings, typed, display, timeline, greets=greets))
         timeline.follow(display)
 
         async def enter_devices() -> SoundDevices:
@@ -184,9 +186,12 @@ def _open_display(
 
 
 def _open_input(
-    bindings: keys.KeyBindings, typed: bool, display: Display, timeline: Timeline
+    bindings: keys.KeyBindings, typed: bool, display: Display, timeline: Timeline, *, greets: bool
 ) -> contextlib.AbstractContextManager[object]:
-    """Pass ``bindings`` what the user presses or types."""
+    """Pass ``bindings`` what the user presses or types.
+
+    greets: whether the agent begins; then lines from a pipe wait for the end of the greeting.
+    """
     file = _stdin()
     screen = display if isinstance(display, Screen) else None
     stopped = screen.pause if screen is not None else lambda _: None
@@ -197,12 +202,17 @@ def _open_input(
             file, lambda key: screen.show_typing(bindings.press_typing(key)), stopped
         )
     piped = not os.isatty(file)
-    lines = LineReader(file, bindings.submit, bindings.end_input, one_by_one=piped)
+    lines = LineReader(
+        file,
+        bindings.submit,
+        bindings.end_input,
+        one_by_one=piped,
+        first_waits=piped and greets,
+    )
 
     def follow(entry: Entry) -> None:
-        match entry:
-            case ReplyFinished() | ReplyFailed() | ReplyCancelled() if entry.turn != GREETING:
-                lines.request_line()
+        if isinstance(entry, ReplyFinished | ReplyFailed | ReplyCancelled):
+            lines.request_line()
 
     timeline.follow(follow)
     return contextlib.closing(lines)

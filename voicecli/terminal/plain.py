@@ -52,19 +52,19 @@ class PlainLines(Display):
             self._streaming = True
             at = max(block.at, self._latest)  # the first block is older than the connections
             self.announce(at, "microphone streaming")
-            self._invite(at)
+            if self._view.state not in ("thinking", "speaking"):  # no greeting comes first
+                self._invite(at)
 
     @override
     def __call__(self, entry: Entry) -> None:
         self._view(entry)
         if text := self._describe(entry):
             self.announce(entry.at, text)
-        if (turn := self._view.ended_turn) is None:
-            return
-        if said := sanitize_line(turn.said):
-            self.announce(entry.at, f'agent: "{said}"')
-        measured = format_reply(turn, self.budgets)[-1]
-        self.announce(entry.at, measured.removeprefix(f"#{turn.turn} "))
+        if (turn := self._view.ended_turn) is not None:
+            if said := sanitize_line(turn.said):
+                self.announce(entry.at, f'agent: "{said}"')
+            measured = format_reply(turn, self.budgets)[-1]
+            self.announce(entry.at, measured.removeprefix(f"#{turn.turn} "))
         if self._view.invites_user:
             self._invite(entry.at)
 

@@ -126,10 +126,17 @@ class LineReader:
     take: called with each line that is not blank, without unprintable characters.
     end: called once, after the last line.
     one_by_one: whether each line after the first waits for ``request_line``.
+    first_waits: whether the first one does, too.
     """
 
     def __init__(
-        self, file: int, take: Callable[[str], None], end: Callable[[], None], *, one_by_one: bool
+        self,
+        file: int,
+        take: Callable[[str], None],
+        end: Callable[[], None],
+        *,
+        one_by_one: bool,
+        first_waits: bool = False,
     ) -> None:
         self._file = file
         self._take = take
@@ -140,7 +147,7 @@ class LineReader:
         self._lines: deque[str | None] = deque()
         """Complete lines that wait to be taken; None is the end."""
         self._rest = ""
-        self._requested = True
+        self._requested = not first_waits
         self._ended = False
         self._proceed()
 

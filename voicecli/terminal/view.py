@@ -99,8 +99,10 @@ class LiveView:
                 self.state, self._stopped = "speaking", False
             case _:
                 self._follow_words(entry)
-        gives_floor = isinstance(entry, events.ReplyFinished | events.ReplyFailed) or self._stopped
-        self.invites_user = bool(self.ended_turn) and gives_floor and not self._input_ended
+        ended = isinstance(entry, events.ReplyFinished | events.ReplyFailed)
+        greeted = ended and replying == events.GREETING
+        gives_floor = bool(self.ended_turn) and (ended or self._stopped)
+        self.invites_user = (gives_floor or greeted) and not self._input_ended
 
     def _follow_words(self, entry: Entry) -> None:
         match entry:
