@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from voicecli.corpus.plan import Plan, Shard
 from voicecli.corpus.storage import open_storage
-from voicecli.corpus.store import PLAN, RESULTS, Store, is_store, open_store
+from voicecli.corpus.store import PLAN, RESULTS, Store, is_store, open_session_folder, open_store
 from voicecli.corpus.tally import tally_results
 from voicecli.corpus.unit import Failure, Unit, UnitResult
 from voicecli.errors import InputError, UsageError
@@ -136,3 +137,40 @@ def test_a_result_of_another_shape_is_refused() -> None:
     for shape in ({}, {"turns": 3}, {"turns": [], "ledger": {}, "cost": {}}):
         with pytest.raises(InputError, match=unit.id):
             tally_results([UnitResult(unit=unit, result=shape)])
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("adl://bucket/run", "pip install adlfs"),
+        ("nonsense://bucket/run", "Protocol not known: nonsense"),
+        ("sftp://me:secret@host/run", "a password does not belong in a URL"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_explained(url: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_storage(url)
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_session_at_a_url_comes_back(tmp_path: Path) -> None:
+    """It is recorded on this machine, and uploaded when it is complete."""
+    unit = make_unit()
+    url = f"file://{tmp_path}/run/units"
+
+    async def record(fails: bool) -> None:
+        async with open_session_folder(url, unit) as folder:
+            assert not folder.is_relative_to(tmp_path)
+            (folder / "timeline.jsonl").write_text("one line\n")
+            assert not fails
+
+    with pytest.raises(AssertionError):
+        asyncio.run(record(True))
+    assert not (tmp_path / "run").exists()
+    asyncio.run(record(False))
+    store = Store(open_storage(f"file://{tmp_path}/run"))
+    with store.open_sessions() as find_folder:
+        folder = find_folder(unit)
+        assert (folder / "timeline.jsonl").read_text() == "one line\n"
+    assert not folder.exists()

@@ -142,7 +142,13 @@ class Cluster:
 
     async def _check_versions(self) -> None:
         """Raise UsageError unless all workers run this version; warn of other packages."""
-        for worker, found in (await self._client.run(describe_process)).items():
+        try:
+            processes = await self._client.run(describe_process)
+        except ImportError as error:
+            text = f"a worker cannot import what it needs: {sanitize_short(str(error))}"
+            hint = "Install the same version of voicecli on all machines."
+            raise EngineError(_describe(text), hint=hint) from error
+        for worker, found in processes.items():
             if found["voicecli"] != __version__:
                 raise UsageError(
                     f"worker {worker} has voicecli {found['voicecli']}, and this is {__version__}",

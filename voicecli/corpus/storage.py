@@ -121,6 +121,12 @@ def open_storage(location: str | Path) -> Storage:
 
 
 def _open_file_system(url: str) -> tuple[Any, str]:
+    user, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if at and ":" in user:  # it would be printed, and sent to workers
+        raise UsageError(
+            f"{sanitize_line(url)}: a password does not belong in a URL",
+            hint="Give it to the service's package by its environment variables.",
+        )
     try:
         from fsspec.core import url_to_fs  # 0.1 s, which a folder does not pay
 
