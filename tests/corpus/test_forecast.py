@@ -36,22 +36,22 @@ def test_a_forecast_is_by_length_and_turns(minute: Path) -> None:
     (unit,) = plan("duplex")
     usage = Forecaster().forecast(unit)
     assert (usage.turns, usage.listened) == (8, 60.0)
-    assert usage.tokens == 8 * 60
+    assert usage.tokens == 8 * 40
     minute.with_suffix(".labels.yaml").write_text(LABELS)
     (unit,) = plan("duplex")
     assert Forecaster().forecast(unit).turns == 1
 
 
 def test_a_polite_user_waits_for_the_replies(minute: Path) -> None:
-    """Eight replies of 240 characters, at 15 a second."""
+    """Eight replies of 160 characters, at 15 a second."""
     (unit,) = plan("default")
-    assert Forecaster().forecast(unit).listened == 60.0 + 8 * 240 / 15
+    assert Forecaster().forecast(unit).listened == 60.0 + 8 * 160 / 15
 
 
 def test_the_cost_is_that_of_the_list_prices(minute: Path) -> None:
-    """Two replays of 188 s; 1,920 characters each at $0.03 a thousand."""
+    """Two replays of 145 s; 1,280 characters each at $0.03 a thousand."""
     cost = Forecaster().estimate_cost(plan("default", repeats=2))
-    assert cost.tts == pytest.approx(2 * 1.92 * 0.03)
+    assert cost.tts == pytest.approx(2 * 1.28 * 0.03)
     assert cost.stt is not None
     assert cost.stt > 0
     free = Forecaster().estimate_cost(plan("scripted", "local"))

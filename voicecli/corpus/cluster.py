@@ -34,6 +34,8 @@ PATIENCE: Seconds = 60.0
 COMPARED = ("python", "distributed", "dask", "cloudpickle", "msgpack")
 """Packages whose versions must agree: what they exchange depends on them."""
 
+WORKER_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
+
 _log = logging.getLogger(__name__)
 
 
@@ -221,14 +223,18 @@ async def open_cluster(
     Raises UsageError if Dask is missing, EngineError if nothing answers.
     """
     try:
+        import dask
         from distributed import LocalCluster
     except ImportError as error:
         raise UsageError(
             "--engine dask needs a package that is not installed",
             hint="pip install 'voicecli[cluster]'",
         ) from error
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # it tells each connection
     async with AsyncExitStack() as stack:
         if not address:
+            # Its workers tell of connections that close as they end.
+            dask.config.set({f"{WORKER_ENVIRONMENT}.DASK_LOGGING__DISTRIBUTED": "critical"})
             local = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=threads,

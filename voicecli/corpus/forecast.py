@@ -25,8 +25,8 @@ dropped had begun to answer."""
 CHARACTERS_PER_SECOND = 15.0
 """Of speech, at about 150 words a minute."""
 
-REPLY_TOKENS = 60
-"""Of a reply; fewer if ``llm.max_tokens`` is less."""
+REPLY_TOKENS = 40
+"""Of a reply of two short sentences, 11 s of speech; fewer if ``llm.max_tokens`` is less."""
 
 QUESTION_TOKENS = 30
 """Of what a user says in a turn: 8 s of speech."""
