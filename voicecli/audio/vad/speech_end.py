@@ -4,6 +4,11 @@ The detectors decide while the user is silent, and compare levels over all frequ
 or "s" is as soft as the rumble of a room.  In its own frequencies it stands out by 20 dB, and it
 is known to be over once silence has followed.  So the end is measured again, after the decision:
 band by band, and with what came later.  Nothing waits for it; metrics use it when it comes.
+
+How loud a sound must be depends on the noise just after it.  Measured on 5 sentences with 3 noises
+each, the error of the end after Silero is 19 ms (median; P90 74) in steady noise of 20 dB: what is
+softer than the noise of its band is lost, 100 ms of a nasal that fades.  Where 8 people talk in the
+background, 20 dB softer, it is 85 ms (P90 187): some of what they say counts as the user's.
 """
 
 from __future__ import annotations
@@ -28,7 +33,13 @@ HOP: Seconds = 0.005
 BANDS = ((200.0, 1000.0), (1000.0, 2000.0), (2000.0, 4000.0), (4000.0, 7800.0))
 """Hertz: vowels and nasals; their upper formants; "f", "th", "sh" and the burst of "t"; "s"."""
 
-ABOVE_NOISE_DB = (12.0, 6.0, 5.0, 5.0)  # the lower a band, the less steady is its noise
+ABOVE_NOISE_DB = (12.0, 6.0, 5.0, 5.0)
+"""Where it is not known how steady the noise is: the lower a band, the less."""
+
+SETTLED: Seconds = 0.08  # of the end of LOOK_AHEAD: the voice is over, and this is the noise
+ABOVE_STEADY_DB = 2.0  # above its mean, at least
+ABOVE_UNSTEADY_DB = 4.0  # above its peak
+_DEVIATIONS = 4.0  # above the mean of steady noise
 BELOW_PEAK_DB = 36.0
 """More than the 30 dB of ``energy``: in its own band a soft sound is that much nearer to the peak.
 Against the labels of tests/speech, 30, 33, 36 and 40 dB gave a median error of 17, 15, 5, 3 ms and
@@ -57,8 +68,9 @@ def measure_speech_end(
     if not voice.any():
         return reported
     active = np.zeros(len(times), np.bool_)
+    settled = heard & (times > max(times[-1] - SETTLED, reported + DIP))
     for band, above in zip(power.T, ABOVE_NOISE_DB, strict=True):
-        noise = _find_noise(band[heard]) * 10 ** (above / 10)
+        noise = _find_ceiling(band[heard], band[settled], above)
         peak = float(np.percentile(band[voice], PEAK)) * 10 ** (-BELOW_PEAK_DB / 10)
         active |= band > max(noise, peak, _DIGITAL_SILENCE)  # at a low rate, a band is empty
     lasting = np.convolve(active, np.ones(LASTING), "valid") == LASTING
@@ -93,6 +105,23 @@ def _measure_bands(
         for low, high in BANDS
     ]
     return (np.arange(len(frames)) * hop + size / 2) / rate, np.stack(bands, axis=1)
+
+
+def _find_ceiling(band: Float64Array, settled: Float64Array, above_db: float) -> float:
+    """Return the power that the noise of a band does not reach.
+
+    settled: the part of the band that is noise alone, as far as is known.
+    above_db: what to allow above the noise where too little is settled.
+    """
+    quietest = _find_noise(band)
+    ceiling = quietest * 10 ** (above_db / 10)
+    if len(settled) < SETTLED / HOP / 2:
+        return ceiling
+    if (peak := float(settled.max())) > ceiling:  # people talk in the background, or a car passes
+        return peak * 10 ** (ABOVE_UNSTEADY_DB / 10)
+    mean, deviation = float(settled.mean()), float(settled.std())
+    least = max(mean, quietest) * 10 ** (ABOVE_STEADY_DB / 10)
+    return min(ceiling, max(mean + _DEVIATIONS * deviation, least))
 
 
 def _find_noise(band: Float64Array) -> float:
