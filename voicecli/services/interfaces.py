@@ -91,10 +91,12 @@ class LlmProvider(Provider):
     """A provider of a language model.
 
     choose_model: returns the settings with another model, without what it is known to refuse.
+    load: loads what the first reply needs, which takes the processor; blocks, any thread may call.
     """
 
     choose_model: Callable[[Any, str], Any]
     open: Callable[[Any, ServiceAddress], AbstractAsyncContextManager[LanguageModel]]
+    load: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -301,6 +301,7 @@ CHAT_COMPLETIONS = LlmProvider(
     standin="openai",
     list_price=_list_price,
     choose_model=choose_model,
+    load=library.load,
 )
 
 

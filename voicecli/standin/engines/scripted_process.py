@@ -58,6 +58,10 @@ class ScriptedProcess:
         finally:
             self._order({"close": number})
 
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
     def _order(self, order: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{json.dumps(order)}\n".encode("ascii"))
