@@ -80,15 +80,3 @@ def test_a_full_disk_ends_no_conversation(
     printed = capsys.readouterr()
     assert "could not be written" in printed.err
     assert "ReplyFinished" in (tmp_path / "out" / "timeline.jsonl").read_text()
-
-
-@pytest.mark.parametrize(
-    "options", [("--services", "x"), ("--record-services", "x"), ("--record-audio",)]
-)
-def test_a_cassette_is_of_one_recording(
-    options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = SPEECH / "librivox-0890.wav"
-    arguments = [SPOKEN, other, "--profile", "scripted", *options, *FAST]
-    assert run(["--no-env", "replay", *map(str, arguments)]) == 2
-    assert f"{options[0]} is for one recording" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -67,9 +67,7 @@ def open_recorder(folder: Path, *, keep_audio: bool = False) -> Iterator[Recorde
     recorder = Recorder(folder, keep_audio=keep_audio)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in find_files(folder):
-            file.unlink()
-            file.with_suffix(AUDIO_SUFFIX).unlink(missing_ok=True)
+        _delete_files(folder)
     except OSError as error:
         raise _write_error(folder, error) from error
     try:
@@ -78,6 +76,19 @@ def open_recorder(folder: Path, *, keep_audio: bool = False) -> Iterator[Recorde
         recorder.close()
     if recorder.failure is not None:
         raise _write_error(folder, recorder.failure) from recorder.failure
+
+
+def discard_cassette(folder: Path) -> None:
+    """Delete the cassette in ``folder``, and the folder if nothing else is in it."""
+    with suppress(OSError):
+        _delete_files(folder)
+        folder.rmdir()
+
+
+def _delete_files(folder: Path) -> None:
+    for file in find_files(folder):
+        file.unlink()
+        file.with_suffix(AUDIO_SUFFIX).unlink(missing_ok=True)
 
 
 def _write_error(folder: Path, error: Exception) -> UsageError:

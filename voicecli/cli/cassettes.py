@@ -14,6 +14,7 @@ from voicecli.errors import UsageError
 
 if TYPE_CHECKING:
     from voicecli.cassette.reader import Cassette
+    from voicecli.corpus.cassettes import CassetteFolder
     from voicecli.pipeline.wiring import Services as Wired
     from voicecli.profile import Profile
 
@@ -71,20 +72,39 @@ def choose_cassette(
     Raises UsageError for options that do not go together; InputError for a cassette that cannot be
     read, or must not be replaced.
     """
-    if audio and record is None:
-        raise UsageError("--record-audio is about a cassette", hint="Add --record-services DIR.")
+    _check_options(record, audio, served)
     cassette = None
     if record is not None:
         from voicecli.cassette.recorder import check_folder
 
-        if served is not None:
-            raise UsageError(
-                "--services answers from a cassette, and --record-services records one",
-                hint="Leave one of them out.",
-            )
         check_folder(record, replace=force)
     if served is not None:
         from voicecli.cassette.reader import load_cassette
 
         cassette = load_cassette(served)
     return CassetteUse(cassette, record, audio)
+
+
+def choose_cassette_folder(
+    record: Path | None, audio: bool, served: Path | None
+) -> CassetteFolder | None:
+    """Return where the cassettes of several recordings are, and what is done with them.
+
+    Raises UsageError for options that do not go together.
+    """
+    from voicecli.corpus.cassettes import CassetteFolder
+
+    _check_options(record, audio, served)
+    if record is not None:
+        return CassetteFolder(record, "record audio" if audio else "record")
+    return None if served is None else CassetteFolder(served, "serve")
+
+
+def _check_options(record: Path | None, audio: bool, served: Path | None) -> None:
+    if audio and record is None:
+        raise UsageError("--record-audio is about a cassette", hint="Add --record-services DIR.")
+    if record is not None and served is not None:
+        raise UsageError(
+            "--services answers from a cassette, and --record-services records one",
+            hint="Leave one of them out.",
+        )

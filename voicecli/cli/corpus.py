@@ -19,6 +19,7 @@ from voicecli.cli.judging import Judging
 from voicecli.cli.models import fetch_models_of
 from voicecli.cli.output import print_text
 from voicecli.cli.progress import Progress
+from voicecli.corpus.cassettes import check_cassettes
 from voicecli.corpus.forecast import Forecaster
 from voicecli.corpus.limits import choose_limits
 from voicecli.corpus.manifest import Recording, find_recordings
@@ -97,14 +98,18 @@ def replay_corpus(
             "--expect is not for a sweep, whose settings are meant to differ",
             hint="Replay the recommended setting with --set and --expect.",
         )
+    served = conditions.cassettes is not None and conditions.cassettes.use == "serve"
+    if conditions.cassettes is not None:
+        _check_cassette_use(conditions, served, sweeps)
     recordings = assign_profiles(find_recordings(names), profiles)
     variants = load_variants(
         [one.profile or "" for one in recordings], sets, [*swept, *list_timers(swept)]
     )
     for variant in variants:
         check_sweep(variant.profile, variant.overrides)
-        options.check_fast(variant.profile, conditions.fast)
-        fetch_models_of(variant.profile)
+        if not served:
+            options.check_fast(variant.profile, conditions.fast)
+            fetch_models_of(variant.profile)
     plan = plan_units(recordings, variants, conditions, shard)
     _warn_of_duplicates(plan.duplicates)
     limits = choose_limits([one.profile for one in variants], resources.limits)
@@ -112,7 +117,8 @@ def replay_corpus(
     with _open_store(out) as store:
         measured = frozenset() if force else store.list_measured()
         left = [unit for unit in plan.units if unit.id not in measured]
-        agree_to_cost(left, yes=yes)
+        check_cassettes(left, replace=force)
+        agree_to_cost([] if served else left, yes=yes)
         store.write_plan(plan)
         if force:
             store.discard(plan.units)
@@ -123,6 +129,18 @@ def replay_corpus(
             print_corpus(store, plan.units, judgement)
             raise
         print_corpus(store, plan.units, judgement, out)
+
+
+def _check_cassette_use(conditions: Conditions, served: bool, sweeps: Sequence[str]) -> None:
+    if served and not conditions.fast:
+        raise UsageError(
+            "the cassettes of several recordings are served in virtual time", hint="Add --fast."
+        )
+    if sweeps and not served:
+        raise UsageError(
+            "--record-services is not for a sweep, which replays each recording several times",
+            hint="Record without the sweep, and sweep with --services and --fast.",
+        )
 
 
 def report_corpus(locations: Sequence[str], judgement: Judgement, *, merge: bool) -> None:

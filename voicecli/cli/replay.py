@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -162,14 +162,10 @@ def replay(
         from voicecli.corpus.limits import parse_limits
         from voicecli.corpus.run import Resources
 
-        _refuse_for_several(
-            {
-                "--record-services": record_services,
-                "--record-audio": record_audio or None,
-                "--services": services,
-                "--labels": labels,
-            }
-        )
+        if labels is not None:
+            raise UsageError("--labels is for one recording", hint="Name them in a manifest.")
+        kept_services = cassettes.choose_cassette_folder(record_services, record_audio, services)
+        conditions = replace(conditions, cassettes=kept_services)
         replay_corpus(
             files,
             profiles or (),
@@ -234,13 +230,6 @@ def replay(
             result.write_page(html, file.name, [pace], outcome.list_baseline())
     result.judge()
     single.check()
-
-
-def _refuse_for_several(given: Mapping[str, object]) -> None:
-    """Raise UsageError for options of which each recording needs its own."""
-    for name, value in given.items():
-        if value is not None:
-            raise UsageError(f"{name} is for one recording", hint="Replay them one by one.")
 
 
 def _check_local(out: str | None) -> Path | None:

@@ -16,6 +16,7 @@ from voicecli.errors import InputError, UsageError
 from voicecli.profile import Profile, load_profile, load_script
 
 if TYPE_CHECKING:
+    from voicecli.corpus.cassettes import CassetteFolder
     from voicecli.standin.script import Script
 
 DIGEST_LENGTH = 20
@@ -58,12 +59,14 @@ class Conditions:
 
     channel: "auto": as the manifest or the labels say.
     repeats: how often each recording is replayed with each profile.
+    cassettes: what the units record, or are served; None: no cassettes.
     """
 
     channel: Channel = "auto"
     user: str = "polite"
     fast: bool = False
     repeats: int = 1
+    cassettes: CassetteFolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,8 @@ class _Planner:
                     seed=_derive_seed(script.seed, base.digests["recording"], repeat),
                     digests={**base.digests, **script.digests},
                 )
+                if self._conditions.cassettes is not None:
+                    one = self._conditions.cassettes.assign(one)
                 first = self._units.setdefault(one.id, one)
                 self._positions.setdefault(one.id, position)
                 if first is not one:

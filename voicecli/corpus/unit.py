@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from voicecli import __version__
 from voicecli.audio.channels import Channel
 
 ID_LENGTH = 20
 """Hexadecimal digits of a unit's id."""
+
+CassetteUse = Literal["record", "record audio", "serve"]
+"""What a session does with its cassette."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Unit:
     seed: of the scripted services' random latencies; the same for all settings.
     digests: of the contents of the files that count: recording, labels, script.
     version: of the program.
+    cassette: the folder of its cassette; None: it has none.
+    cassette_use: whether that is recorded, with the audio or without, or served.
     id: identifies what is measured: the same for the same contents, settings and program.  Names,
         paths and tags do not count.
     """
@@ -54,6 +59,8 @@ class Unit:
     seed: int = 1
     digests: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
+    cassette: str | None = None
+    cassette_use: CassetteUse = "serve"
     id: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +89,8 @@ def _identify(unit: Unit) -> str:
         "digests": dict(unit.digests),
         "version": unit.version,
     }
+    if unit.cassette is not None:  # what is served is among the digests
+        counts["cassette"] = unit.cassette_use
     canonical = json.dumps(counts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicecli import clock
+from voicecli.corpus.cassettes import load_unit_cassette, open_unit_recorder
 from voicecli.corpus.dispatch import Slot
 from voicecli.corpus.hearing import hear_labels
 from voicecli.corpus.label_file import dump_labels, load_labels
@@ -189,18 +190,22 @@ async def _open_unit_services(
 ) -> AsyncGenerator[Services, None]:
     """Yield the services of a unit; scripted ones are its own, so that nothing else draws on them.
 
-    Their latencies are drawn in turn, and their faults counted.
+    Their latencies are drawn in turn, and their faults counted.  A cassette is of one unit, too.
     """
-    script = _choose_script(unit, profile)
-    if script is not None and profile.standin is not None and scripted is not None:
-        require_key = profile.standin.require_key
-        async with scripted.open(script, require_key=require_key) as endpoints:
-            yield Services(profile=profile, standin=endpoints)
-    elif script is None and shared is not None:
-        yield replace(shared, profile=profile)
-    else:
-        async with open_services(profile, script=script) as services:
-            yield services
+    cassette = load_unit_cassette(unit)
+    script = None if cassette is not None else _choose_script(unit, profile)
+    with open_unit_recorder(unit) as recorder:
+        if script is not None and profile.standin is not None and scripted is not None:
+            require_key = profile.standin.require_key
+            async with scripted.open(script, require_key=require_key) as endpoints:
+                yield Services(profile=profile, standin=endpoints, recorder=recorder)
+        elif script is None and cassette is None and shared is not None:
+            yield replace(shared, profile=profile, recorder=recorder)
+        else:
+            async with open_services(
+                profile, recorder=recorder, cassette=cassette, script=script
+            ) as services:
+                yield services
 
 
 def _choose_script(unit: Unit, profile: Profile) -> Script | None:
