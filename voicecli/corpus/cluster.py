@@ -17,7 +17,7 @@ from typing import Any
 
 from voicecli import __version__
 from voicecli.corpus.dispatch import EngineError, Slot
-from voicecli.corpus.host import describe_process, measure_chunk
+from voicecli.corpus.host import describe_process, ignore_interrupts, measure_chunk
 from voicecli.corpus.pool import LOST_FAILURE
 from voicecli.corpus.storage import is_url
 from voicecli.corpus.unit import Failure, Unit, UnitResult, decode, encode
@@ -72,6 +72,10 @@ class Cluster:
         await self._check_versions()
         await self._check_folder()
         await self._count_slots()
+
+    async def leave_interrupts(self) -> None:
+        """Have the workers, which are of this terminal, leave Ctrl-C to this process."""
+        await self._client.run(ignore_interrupts)
 
     async def close(self) -> None:
         """Leave the scheduler."""
@@ -212,9 +216,9 @@ async def connect(address: str, patience: Seconds = PATIENCE) -> Any:
 
 @asynccontextmanager
 async def open_cluster(
-    address: str, sessions: str | None, *, workers: int, threads: int, most: int | None
+    scheduler: str, sessions: str | None, *, workers: int, threads: int, most: int | None
 ) -> AsyncGenerator[Cluster, None]:
-    """Connect to the scheduler at ``address``; "": start one, and workers, on this machine.
+    """Connect to ``scheduler``, an address; "": start one, and workers, on this machine.
 
     sessions: see ``store.open_session_folder``.
     workers, threads: of the cluster of this machine; a thread for each session.
@@ -232,7 +236,8 @@ async def open_cluster(
         ) from error
     logging.getLogger("distributed").setLevel(logging.ERROR)  # it tells each connection
     async with AsyncExitStack() as stack:
-        if not address:
+        address = scheduler
+        if not scheduler:
             # Its workers tell of connections that close as they end.
             dask.config.set({f"{WORKER_ENVIRONMENT}.DASK_LOGGING__DISTRIBUTED": "critical"})
             local = LocalCluster(
@@ -246,6 +251,8 @@ async def open_cluster(
             address = (await stack.enter_async_context(local)).scheduler_address
         cluster = Cluster(await connect(address), address, sessions, most)
         stack.push_async_callback(cluster.close)
+        if not scheduler:
+            await cluster.leave_interrupts()
         await cluster.prepare()
         yield cluster
 

@@ -8,6 +8,7 @@ own.  Keys are read from the environment of the process; a unit holds none.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import cache
@@ -41,6 +42,11 @@ def measure_chunk(
 def describe_process() -> dict[str, Any]:
     """Return what must be the same in all processes of a run."""
     return {"voicecli": __version__}
+
+
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C, which a terminal sends to all processes, to the one that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _measure(unit: Unit, sessions: str | None) -> UnitResult:
