@@ -119,10 +119,15 @@ def measure_frames(samples: SampleArray, rate: int, at: Seconds = 0.0) -> Frames
     columns = []
     for part in parts if whole < len(samples) else parts[:1]:
         values = part.astype(np.float64)
-        clipped = (np.abs(values) >= FULL_SCALE).mean(axis=1)
-        columns.append((values.var(axis=1), values.mean(axis=1), clipped))
-    power, mean, clipped = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return Frames(at + np.arange(len(power)) * size / rate, power, mean, clipped)
+        mean = values.mean(axis=1)
+        power = np.vecdot(values, values) / part.shape[1] - mean**2  # sums of integers are exact
+        if part.max(initial=0) < FULL_SCALE and part.min(initial=0) > -FULL_SCALE:  # mostly
+            clipped = np.zeros(len(part))
+        else:
+            clipped = (np.abs(values) >= FULL_SCALE).mean(axis=1)
+        columns.append((power, mean, clipped))
+    joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
+    return Frames(at + np.arange(len(joined[0])) * size / rate, *joined)
 
 
 def find_faults(frames: Frames, gain: float = 0.0) -> list[Fault]:

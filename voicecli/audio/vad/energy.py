@@ -111,7 +111,7 @@ class LevelMeter:
         cut = samples[: count * size].reshape(-1, size)
         values = cut.astype(np.float64)
         sums = np.add.reduce(values, axis=1).tolist()
-        squares = np.add.reduce(np.square(values, out=values), axis=1).tolist()
+        squares = np.vecdot(values, values).tolist()
         frames = []
         for index in range(count):
             level = to_dbfs(squares[index] / size - (sums[index] / size) ** 2)
