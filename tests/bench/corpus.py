@@ -31,7 +31,7 @@ SETTLED = 20
 MOST_GROWTH = 10.0
 """Megabytes from then to the end."""
 
-COUNTS = (1, 8, 16)
+COUNTS = (1, 8, 16, 32)
 """Sessions side by side."""
 
 LEAST = 8
@@ -57,7 +57,9 @@ def run() -> dict[str, Any]:
     first, last = memory[SETTLED], memory[RECORDINGS]
     print(f"corpus: {RECORDINGS} recordings in virtual time, in one process.")
     print(format_table(["recordings", "MB"], list(memory.items())))
-    print("\nThe same recording side by side in one process, services included, in real time.")
+    print(
+        "\nThe same recording side by side in one process, the services in another, in real time."
+    )
     rows = [
         [count, spread.n, spread.p50, spread.p95, spread.max, late]
         for count, (spread, late) in waits.items()

@@ -1,8 +1,8 @@
 """Feeds detectors; sessions side by side have their windows judged in one call of the network.
 
-Each call reads the network's weights, 1 MB, which are more than a core's fastest caches hold: eight
-windows together take half the time of eight alone.  Where windows come densely, from some twenty
-sessions on, they wait for each other, up to LONGEST_WAIT; elsewhere each is judged at once.
+Eight windows together take half the time of eight alone (see ``vad.network``).  Where windows come
+densely, from some twenty sessions on, they wait for each other, up to LONGEST_WAIT; elsewhere each
+is judged at once.
 """
 
 from __future__ import annotations
