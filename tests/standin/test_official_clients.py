@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import openai
 import pytest
+from websockets.exceptions import ConnectionClosedError
 
 from tests.support.speech_like import silence, voice
 from voicecli import clock
@@ -128,6 +129,141 @@ def test_deepgrams_client_sees_a_refused_key() -> None:
             return caught.value.status_code
 
     assert run(main()) == 401
+
+
+async def play(connection: Any, pcm: bytes) -> None:
+    """Send audio at the pace of a microphone, in the chunks that Deepgram advises for Flux."""
+    for start in range(0, len(pcm), 2560):
+        await asyncio.sleep(0.08)
+        await connection.send_media(pcm[start : start + 2560])
+
+
+def test_deepgrams_client_holds_a_whole_flux_exchange() -> None:
+    """Three turns: found by the service, expected twice, and ended by the client."""
+    hears = ("What is the capital", "of Australia?", "Thank you.", "Good-bye.")
+    script = Script(stt=SttScript(hears=hears, gap=0.15, turn_end=0.5, words_per_second=10))
+
+    async def main() -> list[Any]:
+        async with (
+            serve(create_scripted_engines(script), require_key=True) as endpoints,
+            deepgram_client(endpoints).listen.v2.connect(
+                model="flux-general-multi",
+                encoding="linear16",
+                sample_rate=RATE,
+                eot_threshold="0.7",
+                eager_eot_threshold="0.4",
+                eot_timeout_ms="5000",
+                keyterm=["Australia", "Canberra"],
+                language_hint=["en", "de"],
+                numerals=True,
+                tag="test",
+            ) as connection,
+        ):
+            talking = asyncio.ensure_future(talk(connection))
+            messages = [checked(message) async for message in connection]
+            await talking
+            return messages
+
+    async def talk(connection: Any) -> None:
+        await play(connection, silence(0.4) + voice(1.2) + silence(0.4) + voice(0.8) + silence(1.2))
+        await connection.send_configure(
+            {"type": "Configure", "thresholds": {"eot_threshold": 0.9}, "keyterms": []}
+        )
+        await connection.send_configure({"type": "Configure", "thresholds": {"eot_threshold": 2}})
+        await play(connection, voice(0.8))
+        await connection.send_force_end_turn()
+        await asyncio.sleep(0.1)
+        await connection.send_force_end_turn()
+        await play(connection, silence(0.4) + voice(0.4))
+        await connection.send_close_stream()
+
+    messages = run(main())
+
+    assert [message.sequence_id for message in messages] == list(range(len(messages)))
+    assert type(messages[0]).__name__ == "ListenV2Connected"
+    others = [m for m in messages[1:] if type(m).__name__ != "ListenV2TurnInfo"]
+    assert [(type(m).__name__, getattr(m, "code", None)) for m in others] == [
+        ("ListenV2ConfigureSuccess", None),
+        ("ListenV2ConfigureFailure", "INVALID_THRESHOLD"),
+        ("ListenV2Warning", "FORCE_END_TURN_NO_ACTIVE_TURN"),
+    ]
+    assert others[0].thresholds.eot_threshold == 0.9
+    assert others[0].thresholds.eager_eot_threshold == 0.4
+    assert others[0].keyterms == []
+    assert others[0].language_hints == ["en", "de"]
+    assert others[0].numerals is True
+    turns = [m for m in messages if type(m).__name__ == "ListenV2TurnInfo"]
+    changes = [m for m in turns if m.event != "Update"]
+    assert [(m.turn_index, m.event, m.trigger) for m in changes] == [
+        (0, "StartOfTurn", None),
+        (0, "EagerEndOfTurn", None),
+        (0, "TurnResumed", None),
+        (0, "EagerEndOfTurn", None),
+        (0, "EndOfTurn", "model"),
+        (1, "StartOfTurn", None),
+        (1, "EndOfTurn", "manual"),
+        (2, "StartOfTurn", None),
+    ]
+    first, whole = "What is the capital", "What is the capital of Australia?"
+    assert [m.transcript for m in changes[1:5]] == [first, first, whole, whole]
+    assert changes[6].transcript == "Thank you."
+    assert all(m.transcript for m in changes)
+    assert turns[-1].languages == ["en"]
+    assert turns[-1].languages_hinted == ["en", "de"]
+    end = next(m for m in turns if m.event == "EndOfTurn")
+    assert end.words[-1].end == pytest.approx(0.4 + 1.2 + 0.4 + 0.8)
+    assert end.end_of_turn_confidence == pytest.approx(0.7, abs=0.02)
+    assert end.audio_window_end == pytest.approx(2.8 + 0.5, abs=0.02)
+
+
+def test_deepgrams_client_sees_what_a_flux_deployment_does_not_take() -> None:
+    async def main() -> list[Any]:
+        fault = Fault("stt", "finalize_refused")
+        messages: list[Any] = []
+
+        async def receive_all(connection: Any) -> None:
+            while True:
+                messages.append(checked(await connection.recv()))
+
+        async with (
+            serve(create_scripted_engines(SCRIPT), faults=(fault,)) as endpoints,
+            deepgram_client(endpoints).listen.v2.connect(
+                model="flux-general-en", encoding="linear16", sample_rate=RATE
+            ) as connection,
+        ):
+            await play(connection, voice(0.4))
+            await connection.send_force_end_turn()
+            with pytest.raises(ConnectionClosedError):
+                await receive_all(connection)
+            return messages
+
+    last = run(main())[-1]
+
+    assert type(last).__name__ == "ListenV2FatalError"
+    assert last.code == "UNPARSABLE_CLIENT_MESSAGE"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"model": "flux"}, 400),
+        ({"model": "flux-general-en", "language_hint": ["en"]}, 400),
+        ({"model": "flux-general-en", "eot_threshold": "0.3"}, 400),
+    ],
+)
+def test_deepgrams_client_sees_a_refused_flux_query(query: dict[str, Any], status: int) -> None:
+    from deepgram.core.api_error import ApiError
+
+    async def main() -> int | None:
+        async with serve(create_scripted_engines(SCRIPT)) as endpoints:
+            with pytest.raises(ApiError) as caught:
+                async with deepgram_client(endpoints).listen.v2.connect(
+                    encoding="linear16", sample_rate=RATE, **query
+                ):
+                    pass
+            return caught.value.status_code
+
+    assert run(main()) == status
 
 
 def test_deepgrams_client_holds_a_whole_speak_exchange() -> None:
