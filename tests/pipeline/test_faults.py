@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pytest
 
@@ -43,7 +44,7 @@ def fault(
     status: int = 503,
     after: Seconds = 0.0,
     lasts: Seconds = 8.0,
-    on: int = 1,
+    on: int | Literal["every"] = 1,
 ) -> Fault:
     return Fault(service, kind, on=on, status=status, after=after, lasts=lasts)
 
@@ -122,6 +123,26 @@ def cases() -> list[Case]:
 CASES = cases()
 
 
+def flux_stt_cases() -> list[Case]:
+    """The faults of the STT, and those that only ``/v2/listen`` has."""
+    listed = [case for case in cases() if case.service == "stt"]
+    own: list[tuple[str, FaultKind, int | Literal["every"], bool]] = [
+        ("no ForceEndTurn on this deployment", "finalize_refused", "every", True),
+        ("no Configure on this deployment", "configure_unknown", "every", False),
+        ("Configure unanswered", "configure_lost", "every", False),
+        ("Configure refused", "configure_refused", "every", False),
+        ("end of turn 1 not found", "turn_end_lost", 1, True),
+        ("end of turn 2 not found", "turn_end_lost", 2, True),
+    ]
+    for name, kind, on, loses in own:
+        listed.append(Case("stt", name, (fault("stt", kind, on=on),), loses=loses))
+    # Two seconds after a message the connection is replaced, though pings are answered.
+    silent = fault("stt", "stall", after=ENDS[0] - 0.4, lasts=30.0)
+    listed.append(Case("stt", "silent for ever in a turn, pings answered", (silent,)))
+    flux = ("stt.provider=deepgram-flux", "stt.eot_timeout_ms=2000")
+    return [replace(case, settings=(*case.settings, *flux)) for case in listed]
+
+
 def flux_cases() -> list[Case]:
     """The faults of the TTS, and those that only ``/v2/speak`` has."""
     listed = [case for case in CASES if case.service == "tts"]
@@ -140,6 +161,8 @@ TABLES = {
     "endpointing": ("endpointing", CASES),
     "vad": ("vad", CASES),
     "vad, Flux TTS": ("vad", flux_cases()),
+    "vad, Flux STT": ("vad", flux_stt_cases()),
+    "service, Flux STT": ("service", flux_stt_cases()),
 }
 
 
