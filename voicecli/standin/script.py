@@ -74,7 +74,7 @@ class SttScript:
         300, "Flux: silence after which the confidence in a turn's end is 0.7.", gt=0, whole=False
     )
     hesitation: float = setting(
-        4.0, "Flux: how many times longer that takes after words that hang.", ge=1
+        4.0, "Flux: how many times longer that takes after words that hang; half, if unclear.", ge=1
     )
     early_words: bool = setting(False, "Flux: words come before the turn has begun.")
     older: bool = setting(False, "Flux: words without times, ends of turns without a trigger.")

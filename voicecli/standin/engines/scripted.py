@@ -60,8 +60,8 @@ def create_scripted_engines(script: Script) -> Engines:
 
 
 async def judge_by_words(segment: Segment, text: str) -> float:
-    """Judge that a turn goes on after words that hang, and only then."""
-    return 0.0 if classify_ending(text) == "incomplete" else 1.0
+    """Judge that a turn has ended after whole sentences, and goes on after words that hang."""
+    return {"complete": 1.0, "default": 0.5, "incomplete": 0.0}[classify_ending(text)]
 
 
 @dataclass
