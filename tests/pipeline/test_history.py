@@ -17,6 +17,7 @@ from voicecli.events import (
     CancelReply,
     CommitReply,
     DraftReply,
+    HeardReported,
     ReplyCancelled,
     ReplyFailed,
     ReplyFinished,
@@ -149,6 +150,19 @@ def test_a_dropped_draft_is_left_out():
         ReplyCancelled(at=2, turn=1, said="", heard=0),
     ]
     assert messages(timeline, "What is the time?") == [SYSTEM, user("What is the time?")]
+
+
+@pytest.mark.parametrize(
+    ("reported", "told"), [("It is", [agent("It is …")]), ("", []), (" \n", [])]
+)
+def test_what_the_service_says_was_heard_replaces_the_estimate(reported: str, told: list[Message]):
+    timeline = [
+        *interrupted(1, "What is the time?", "It is noon.", heard_nothing=False),
+        HeardReported(at=2, turn=1, said=reported),
+    ]
+    asked = [SYSTEM, user("What is the time?"), *told, user("And now?")]
+    expected = asked if told else [SYSTEM, user("What is the time?\nAnd now?")]
+    assert messages(timeline, "And now?") == expected
 
 
 def test_a_greeting_is_kept():

@@ -413,6 +413,16 @@ def test_what_was_played_of_a_speech_that_is_complete_may_still_be_told() -> Non
     assert server.of("Interrupt")[0]["playback_offset"]["value"] == 20
 
 
+def test_audio_that_nobody_has_taken_was_not_played() -> None:
+    ledger = SpeechLedger(RATE)
+    assert [message["type"] for message in ledger.speak("One two.")] == ["Speak"]
+    for _ in range(2):
+        assert list(ledger.receive(audio(30), 0.0)) == []
+    assert ledger.items.popleft() == audio(30)
+    (sent,) = ledger.interrupt(RATE * 10 // 1000)
+    assert sent["playback_offset"]["value"] == 20
+
+
 def test_nothing_is_interrupted_after_the_end() -> None:
     server = FluxServer(Flush=[[audio(30), metadata()]])
 
@@ -581,7 +591,7 @@ def test_an_old_connection_is_replaced_between_replies_by_warm() -> None:
 
 
 def test_silence_after_the_flush_is_a_stall_and_silence_before_it_is_not() -> None:
-    server = FluxServer(Flush=[[FLUSH_CAME], [audio(10), metadata()]])
+    server = FluxServer(Flush=[[], [audio(10), metadata()]])
 
     async def main() -> list[bytes | Flushed]:
         async with speaking(server, first_audio_timeout=2.0) as flux:
