@@ -28,7 +28,7 @@ from voicecli.metrics.stages import MOUTH_TO_EAR
 RATE = 16_000
 
 UNITS = 500
-"""Replays in virtual time, of recordings with one to three questions."""
+"""Replays in virtual time, of recordings with one or two questions."""
 
 RECORDINGS = 25
 
@@ -83,7 +83,7 @@ def run() -> dict[str, Any]:
 def _list_fast(folder: Path) -> list[Path]:
     paths = []
     for number in range(RECORDINGS):
-        pcm, _ = alternate_speech(*[0.4, 0.8 + number / 50] * (1 + number % 3), 0.2)
+        pcm, _ = alternate_speech(*[0.4, 0.8 + number / 50] * (1 + (number % 5 == 0)), 0.2)
         paths.append(folder / f"{number}.wav")
         soundfile.write(paths[-1], samples_of(pcm), RATE)
     return paths

@@ -79,6 +79,16 @@ def test_a_cluster_of_this_machine_comes_to_the_same(tmp_path: Path) -> None:
     assert {id: one.unit for id, one in found.items()} == {one.id: one for one in units[:2]}
 
 
+@pytest.mark.realtime
+def test_sessions_of_a_worker_share_a_loop(tmp_path: Path) -> None:
+    """They begin at once, in threads, and must find the same loop and stand-ins."""
+    units = plan(tmp_path, 4, fast=False)
+    found = measure(units, Resources(workers=1, concurrency=4, scheduler="")).values()
+    assert not any(one.failure for one in found)
+    assert [len(one.result["turns"]) for one in found if one.result] == [1] * 4
+    assert max(one.lag_ms for one in found) > 0, "measured in no loop"
+
+
 def test_a_scheduler_that_restarts_and_workers_that_die_lose_nothing(tmp_path: Path) -> None:
     """A worker is killed, then the scheduler with the workers; others take their places."""
     units = plan(tmp_path, 8)

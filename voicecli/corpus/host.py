@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from voicecli import __version__, clock
@@ -26,7 +26,7 @@ from voicecli.corpus.worker import (
     open_worker,
     restore_unit_profile,
 )
-from voicecli.errors import InputError, VoiceError
+from voicecli.errors import InputError
 
 
 def measure_chunk(
@@ -54,9 +54,9 @@ def _measure(unit: Unit, sessions: str | None) -> UnitResult:
         _check_files(unit)
         if unit.fast:
             return measure_alone(unit, sessions)
-        loop = _start_loop()
-        return asyncio.run_coroutine_threadsafe(_measure_beside(unit, sessions), loop).result()
-    except VoiceError as error:
+        measuring = _measure_beside(unit, sessions)
+        return asyncio.run_coroutine_threadsafe(measuring, _find_loop()).result()
+    except Exception as error:
         return UnitResult(unit=unit, failure=describe_failure(error))
 
 
@@ -69,9 +69,14 @@ def _check_files(unit: Unit) -> None:
             )
 
 
+def _find_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop of this process, which runs until the process ends."""
+    with _starting:  # tasks begin side by side, in threads
+        return _start_loop()
+
+
 @cache
 def _start_loop() -> asyncio.AbstractEventLoop:
-    """Start the loop of this process; it runs until the process ends."""
     loop = clock.RealTimeLoop()
     Thread(target=loop.run_forever, name="units", daemon=True).start()
     return loop
@@ -82,7 +87,9 @@ async def _measure_beside(unit: Unit, sessions: str | None) -> UnitResult:
     return await slot(unit)
 
 
+_starting = Lock()
 _workers: dict[str, Worker] = {}
+_services = AsyncExitStack()  # never closed: the process ends with its services open
 _opening = asyncio.Lock()
 
 
@@ -92,6 +99,5 @@ async def _find_worker(unit: Unit, sessions: str | None) -> Worker:
     name = repr((profile.standin, profile.local, profile.llm.system_prompt, sessions))
     async with _opening:
         if name not in _workers:
-            stack = AsyncExitStack()  # never closed: the process ends with its services open
-            _workers[name] = await stack.enter_async_context(open_worker(profile, sessions))
+            _workers[name] = await _services.enter_async_context(open_worker(profile, sessions))
     return _workers[name]
