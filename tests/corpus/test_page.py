@@ -202,3 +202,9 @@ def test_the_sound_of_all_has_a_limit(
     assert page.count("<audio") == 1
     assert page.count('class="area waveform"') == 2
     assert "The sound is too long to be kept in this file." in page
+
+
+def test_turn_taking_is_shown_once() -> None:
+    page = render([result_of(unit_of(1), Exchange())])
+    assert "on_time_rate" in fold_of(page, "turn-taking")
+    assert "on_time_rate" not in fold_of(page, "tables")

@@ -19,12 +19,15 @@ from voicecli.audio.pcm import find_audible, samples_of
 from voicecli.audio.recorder import CONVERSATION
 from voicecli.cli.app import run
 from voicecli.events import RecorderStarted
+from voicecli.metrics.interaction import Interaction, ScoredEvent
 from voicecli.metrics.labels import Labels, Span
 from voicecli.metrics.recording import find_kept_start
 from voicecli.pipeline.recording import play_recording
 from voicecli.pipeline.wiring import open_services
 from voicecli.profile import Profile
 from voicecli.report.html.conversation import Conversation, read_conversation
+from voicecli.report.html.turn_taking import compose_faults
+from voicecli.report.interaction_lines import list_faults
 from voicecli.report.measurement import Measurement, measure_session
 from voicecli.timeline import TIMELINE, Timeline, load
 from voicecli.units import Seconds
@@ -128,3 +131,13 @@ def test_sessions_of_before_are_read_as_they_were_kept(
     ]
     assert run(["report", str(folder), "--html", str(tmp_path / "page.html")]) == 0
     assert "not reliable" not in capsys.readouterr().out
+
+
+def test_a_fault_is_told_where_it_is_to_be_heard() -> None:
+    """On a page in the session's recording; in a summary in the recording that was played."""
+    late = ScoredEvent(
+        subject="tic", outcome="answered", start=LONG_AGO + 11.5, end=LONG_AGO + 12, position=3.6
+    )
+    found = Interaction(events=(late,), labelled=True, start=LONG_AGO)
+    assert "at 11.50 s: answered a cough" in str(div[compose_faults(found)])
+    assert "at 3.60 s: answered a cough" in list_faults(found)[0]

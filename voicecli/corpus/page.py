@@ -218,17 +218,17 @@ class CorpusPage:
         ranks = {one: rank for rank, one in enumerate(found.list_first())}
         if not ranks:
             return None
-        shown: list[tuple[int, Element]] = []
+        first = [result for result in read_results() if result.unit.id in ranks]
+        shown: list[Element] = []
         room = MOST_SOUND
-        for result in read_results():
-            if (rank := ranks.get(result.unit.id)) is not None:
-                unit, room = self._view.compose_in_full(result, room)
-                shown.append((rank, unit))
+        for result in sorted(first, key=lambda one: ranks[one.unit.id]):  # the first have the sound
+            unit, room = self._view.compose_in_full(result, room)
+            shown.append(unit)
         return compose_section(
             "first",
             "Look at these first",
             p(".note")["Replays with the most mistakes in turn-taking, then the slowest."],
-            [unit for _, unit in sorted(shown, key=lambda pair: pair[0])],
+            shown,
         )
 
 

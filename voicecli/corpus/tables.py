@@ -46,9 +46,9 @@ class Table:
 
 
 def format_corpus(tally: CorpusTally) -> list[str]:
-    """Return the tables by profile, tag and recording."""
+    """Return the tables by profile, tag and recording, and that of turn-taking."""
     lines = []
-    for table in list_tables(tally):
+    for table in [*list_tables(tally), *_list_scores(tally)]:
         lines += ["", *format_table([table.heads, *table.rows]), *filter(None, [table.note])]
     return [*lines, LEGEND] if lines else []
 
@@ -63,8 +63,7 @@ def list_tables(tally: CorpusTally, most: int = MAX_ROWS) -> list[Table]:
         "by tag": _name_rows(tally.tags, several),
         "by recording": _name_rows(named, several),
     }
-    tables = [_make_table(title, found, most) for title, found in tallies.items() if found]
-    return [*tables, *_list_scores(tally)]
+    return [_make_table(title, found, most) for title, found in tallies.items() if found]
 
 
 def _list_scores(tally: CorpusTally) -> list[Table]:
@@ -75,7 +74,7 @@ def _list_scores(tally: CorpusTally) -> list[Table]:
     for metric in INTERACTION_METRICS:
         column = [found[metric] for found in scores.values()]
         if any(is_telling(one, labelled) for one in column):
-            cells = (" = ".join(filter(None, format_score(one)[1:])) for one in column)
+            cells = (" · ".join(filter(None, format_score(one)[1:])) for one in column)
             rows.append([metric, *cells])
     heads = ["turn-taking", *map(sanitize_line, scores)]
     return [Table(heads, rows)] if rows else []

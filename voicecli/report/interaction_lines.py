@@ -9,7 +9,6 @@ from voicecli.metrics.scoring import NO_POSITIONS, PARTIES_MIXED
 from voicecli.metrics.summary import Score, score
 from voicecli.report.format import format_ms, format_table
 from voicecli.sanitize import sanitize_line
-from voicecli.units import Seconds
 
 LONGEST_LIST = 10
 """Events, or differing words, that are listed."""
@@ -82,21 +81,24 @@ def find_faults(interaction: Interaction) -> list[ScoredEvent]:
     return [one for one in interaction.events if (one.subject, one.outcome) in _FAULTS]
 
 
-def list_faults(interaction: Interaction) -> list[str]:
-    """List what the agent did wrong, and where."""
+def list_faults(interaction: Interaction, *, in_session: bool = False) -> list[str]:
+    """List what the agent did wrong, and where.
+
+    in_session: in the recording of the session; else in the one that was played, if there is one.
+        They differ where that was paused.
+    """
     faults = find_faults(interaction)
-    lines = [_format_fault(one, interaction.start) for one in faults[:LONGEST_LIST]]
+    lines = []
+    for event in faults[:LONGEST_LIST]:
+        where = None if in_session else event.position
+        if where is None:
+            at = event.end if event.subject == "reply" else event.start
+            where = at - interaction.start
+        turn = f"  #{event.turn}" if event.turn is not None else ""
+        lines.append(f"  at {where:.2f} s: {_FAULTS[event.subject, event.outcome]}{turn}")
     if (more := len(faults) - LONGEST_LIST) > 0:
         lines.append(f"  and {more} more")
     return lines
-
-
-def _format_fault(event: ScoredEvent, start: Seconds) -> str:
-    where = event.position
-    if where is None:
-        where = (event.end if event.subject == "reply" else event.start) - start
-    turn = f"  #{event.turn}" if event.turn is not None else ""
-    return f"  at {where:.2f} s: {_FAULTS[event.subject, event.outcome]}{turn}"
 
 
 def list_word_errors(interaction: Interaction) -> list[str]:

@@ -39,8 +39,11 @@ def compose_scores(tallies: Mapping[str, InteractionTally]) -> Node:
 
 
 def compose_faults(interaction: Interaction) -> Node:
-    """Return what the agent did wrong, where, and the words that differ from the labels."""
-    lines = [*list_faults(interaction), *list_word_errors(interaction)]
+    """Return what the agent did wrong, where, and the words that differ from the labels.
+
+    Where: in the recording of the session, as the picture shows it.
+    """
+    lines = [*list_faults(interaction, in_session=True), *list_word_errors(interaction)]
     return ul(".plain")[(li[line] for line in lines)] if lines else None
 
 
