@@ -66,8 +66,8 @@ WINDOW: Seconds = 20.0
 """Of the measurement, which begins after that."""
 
 TICK: Seconds = 0.050
-"""Between two checks of how late the loop is.  Each wakes the process, which took 0.1 ms of CPU on a
-nested virtual machine: every 10 ms they were 1 % of a core."""
+"""Between two checks of how late the loop is.  Each wakes the process, which takes 0.1 ms of CPU
+on a nested virtual machine: every 10 ms, they were 1 % of a core."""
 
 
 def run() -> dict[str, Any]:
