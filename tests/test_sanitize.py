@@ -97,6 +97,8 @@ def test_ids_words_file_names_and_numbers_stay_readable(words: list[str]) -> Non
         ("id 01a07aad-cb1e-78c3-80ef-181d08b56576",) * 2,
         (f"id req_{uuid.UUID(int=2**100 + 7).hex}",) * 2,
         ("keys sk-12345 and sk-a**z", "keys [redacted] and [redacted]"),
+        ("unknown key ask-proj-abcDEF123456_789-xyzXYZudio", "unknown key a[redacted]"),
+        ("task-proj-2025-annual-report, desk-proj-Berlin-and-Hamburg",) * 2,
         ("sk-learn, a risk-averse desk-bound clerk",) * 2,
         ("\ud800", "?"),
         ("Grüße – 你好",) * 2,

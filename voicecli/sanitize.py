@@ -32,6 +32,8 @@ _SIGNS_OF_SECRETS = re.compile(r"[0-9]|sk-|AIza|eyJ|://")
 _SECRETS = re.compile(
     # OpenAI's keys, also as it echoes a wrong one (sk-abc***xyz), and those of its imitators.
     r"\bsk-(?:(?=[\w.…-]*[\d*])[\w*.…-]+|[\w.…-]{8,})"
+    # Also where it was pasted into a word, unless that is "task-" and the like.
+    r"|sk-(?:proj|svcacct|ant-api\d\d)-(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{16,}"
     # Google's keys and JSON Web Tokens, which dashes and dots cut into short words.
     r"|\bAIza[\w-]{30,}|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
     # Everybody else's: at least 32 letters and digits in a row.  Deepgram's are 40 hex digits;
