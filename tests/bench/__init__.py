@@ -2,6 +2,7 @@
 
     python -m tests.bench            waiting, fast, overhead, load and startup: 15 minutes
     python -m tests.bench load       one part, or several
+    python -m tests.bench --brief    only to show that they run
 
 waiting    mouth-to-ear, sentences cut, drafts discarded and LLM calls by strategy (classic,
            endpointing, the default, and the default without drafts, hedges and the like), over

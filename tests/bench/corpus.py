@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from tests.bench.load import read_memory
+from tests.bench.size import choose_size
 from tests.bench.table import Check, format_table, print_checks
 from tests.support import SPEECH
 from tests.support.speech_like import alternate_speech
@@ -24,17 +25,17 @@ from voicecli.metrics.summary import Distribution, describe
 
 RATE = 16_000
 
-RECORDINGS = 2000
-SETTLED = 20
+RECORDINGS = choose_size(2000, 6)
+SETTLED = choose_size(20, 3)
 """Recordings after which memory counts."""
 
 MOST_GROWTH = 10.0
 """Megabytes from then to the end."""
 
-COUNTS = (1, 8, 16, 32)
+COUNTS = choose_size((1, 8, 16, 32), (1, 2))
 """Sessions side by side."""
 
-LEAST = 8
+LEAST = choose_size(8, 1)
 """Replays of the recording, with three turns each."""
 
 MOST_APART = 15.0

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.bench.size import choose_size
 from tests.bench.table import Check, format_table, print_checks
 from tests.support.live_talk import (
     BargeIn,
@@ -29,10 +30,10 @@ from tests.support.recorded_bus import HEARD_EARLY
 from tests.support.virtual_audio import VirtualAudio
 from voicecli.metrics.summary import describe
 
-COUNT = 20
-REPLIES = 10
+COUNT = choose_size(20, 3)
+REPLIES = choose_size(10, 1)
 ECHO_DB = -20
-DELAYS_MS = (40, 80, 120)
+DELAYS_MS = choose_size((40, 80, 120), (40, 80))
 SILERO = ("--set", "audio.vad=silero")
 SPEAKERS = ("--set", "interrupt.policy=speakers")
 

@@ -6,16 +6,17 @@ from typing import Any, get_args
 
 import numpy as np
 
+from tests.bench.size import choose_size
 from tests.bench.strategies import Condition, Result, run_session, script_stt
 from tests.bench.table import Check, format_table, print_checks
 from tests.bench.user import Sentence
 from voicecli.standin.script import Latency, LlmScript, Script, Speaks, TtsScript
 
-TURNS = 40
-FIRST = 10
+TURNS = choose_size(40, 4)
+FIRST = choose_size(10, 2)
 """Turns to which all are compared."""
 
-SESSIONS = 3
+SESSIONS = choose_size(3, 1)
 
 ASKS = ("Yes, please.", "And tomorrow?", "Is it far?", "Which one?", "Not that one.")
 

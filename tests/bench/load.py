@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from tests.bench.fixed import Talk, create_talk, hold_talk
 from tests.bench.null_services import open_null_services
+from tests.bench.size import choose_size
 from tests.bench.table import Check, format_table, print_checks
 from tests.support.conversations import profile
 from voicecli import clock
@@ -48,10 +49,13 @@ class Load(NamedTuple):
 
 DETECTOR = AudioSettings().vad  # what users get
 
-LOADS = (
-    Load(16_000, (1, 32, 64), "off"),
-    Load(48_000, (1, 48), "off"),
-    Load(16_000, (1, 64), "smart-turn"),
+LOADS = choose_size(
+    (
+        Load(16_000, (1, 32, 64), "off"),
+        Load(48_000, (1, 48), "off"),
+        Load(16_000, (1, 64), "smart-turn"),
+    ),
+    (Load(16_000, (1, 2), "off"),),
 )
 
 MOST_CPU, MOST_CPU_EACH = 3.0, 0.8  # percent of a core: of the first session, of each further one
@@ -59,10 +63,10 @@ MOST_MEMORY = {"off": 110, "smart-turn": 200}  # MB of the first session
 MOST_MEMORY_EACH = 2.0  # MB of each further one
 MOST_ADDED: Seconds = 0.050  # P95 of what the program adds to a wait
 
-SPREAD: Seconds = 5.0
+SPREAD: Seconds = choose_size(5.0, 0.5)
 """Over which the conversations begin, so that they are not in step."""
 
-WINDOW: Seconds = 20.0
+WINDOW: Seconds = choose_size(20.0, 5.0)
 """Of the measurement, which begins after that."""
 
 TICK: Seconds = 0.050

@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from tests.bench.size import choose_size
 from tests.bench.table import Check, format_table, print_checks
 from tests.support import ROOT
 from voicecli import clock
@@ -30,12 +31,14 @@ from voicecli.profile import Profile, load_profile
 from voicecli.timeline import Timeline
 from voicecli.units import Seconds
 
-RECORDINGS = sorted((ROOT / "tests" / "speech").glob("librivox-*.wav"))
+RECORDINGS = sorted(
+    (ROOT / "tests" / "speech").glob(choose_size("librivox-*.wav", "librivox-0880.wav"))
+)
 
-REPEATS = 5
+REPEATS = choose_size(5, 1)
 """Of each recording, in turn: the LLM must not find the same words in its cache."""
 
-TURNS = 40
+TURNS = choose_size(40, 3)
 SILENCE: Seconds = 1.5
 """After each question; then the recording waits for the reply."""
 

@@ -21,6 +21,7 @@ from tests.bench.fixed import (
     script_latency,
 )
 from tests.bench.floor import Late, query_services
+from tests.bench.size import choose_size
 from tests.bench.table import Check, format_table, print_checks
 from tests.support.conversations import profile
 from voicecli import clock
@@ -30,7 +31,7 @@ from voicecli.metrics.turns import Turn
 from voicecli.profile import Profile
 from voicecli.units import Seconds
 
-TURNS = 30
+TURNS = choose_size(30, 2)
 
 RATE = "tts.sample_rate=24000"
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from tests.bench.size import choose_size
 from tests.bench.table import Check, format_table, print_checks
 from tests.support import SPEECH
 from tests.support.speech_like import alternate_speech
@@ -27,15 +28,15 @@ from voicecli.metrics.stages import MOUTH_TO_EAR
 
 RATE = 16_000
 
-UNITS = 500
+UNITS = choose_size(500, 8)
 """Replays in virtual time, of recordings with one or two questions."""
 
-RECORDINGS = 25
+RECORDINGS = choose_size(25, 4)
 
-LIVE_UNITS, SIDE_BY_SIDE = 48, 8
+LIVE_UNITS, SIDE_BY_SIDE = choose_size((48, 8), (2, 1))
 """Replays in real time, of a turn each, and how many side by side in each process."""
 
-SHARDS = 4
+SHARDS = choose_size(4, 2)
 
 MOST_APART = 10.0
 """Milliseconds between P50 and P95 of one process and of the others."""

@@ -17,6 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from tests.bench.devices import open_virtual_audio
+from tests.bench.size import choose_size
 from tests.bench.stalls import Gap, find_longest, record_gaps
 from tests.bench.table import Check, print_checks
 from tests.support.live_talk import QUESTIONS, Talk, speak, write_profile
@@ -24,8 +25,8 @@ from tests.support.recorded_bus import stretches
 from tests.support.virtual_audio import RATE, VirtualAudio
 from voicecli.units import Seconds
 
-LENGTH: Seconds = float(os.environ.get("BENCH_SECONDS", "1800"))
-SETTLED: Seconds = 60.0
+LENGTH: Seconds = float(os.environ.get("BENCH_SECONDS", choose_size("1800", "20")))
+SETTLED: Seconds = choose_size(60.0, 0.0)
 """Of warming up, before memory counts."""
 
 END_TURNS = 20

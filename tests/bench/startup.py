@@ -16,6 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.bench.devices import open_virtual_audio
+from tests.bench.size import choose_size
 from tests.bench.table import Check, format_table, print_checks
 from tests.support.speech_like import alternate_speech
 from tests.support.virtual_audio import missing_programs
@@ -23,7 +24,7 @@ from voicecli import clock
 from voicecli.audio.pcm import samples_of
 from voicecli.units import Seconds
 
-RUNS = 9
+RUNS = choose_size(9, 1)
 
 HELP, REPLAY, TALK = "--help", "replay to first audio sent", "talk to first audio sent"
 

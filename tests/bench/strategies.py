@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.bench.material import FIXED_SAYS, SAYS, WHOLE, choose_sentences, list_parts
+from tests.bench.size import choose_size
 from tests.bench.user import GAPS, Said, Sentence, User
 from tests.support.conversations import converse, profile
 from voicecli.metrics.summary import Distribution, describe
@@ -15,8 +16,8 @@ from voicecli.profile import Profile
 from voicecli.standin.script import Latency, LlmScript, Script, Speaks, SttScript, TtsScript
 from voicecli.units import Seconds
 
-SESSIONS = 28
-SENTENCES = 16
+SESSIONS = choose_size(28, 2)
+SENTENCES = choose_size(16, 4)
 """Per session; the script counts turns by the history, which holds that many."""
 
 GAP: Seconds = 0.25

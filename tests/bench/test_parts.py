@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
 
 import pytest
 
 import tests.bench
-from tests.bench.__main__ import DEFAULT, PARTS, main
+from tests.bench.__main__ import DEFAULT, FILE, PARTS, main
+from tests.support import ROOT
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -16,6 +19,28 @@ def test_a_part_can_be_run(part: str) -> None:
     module = importlib.import_module(f"tests.bench.{part}")
     assert callable(module.run)
     assert (module.__doc__ or "").startswith(f"{part}: ")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "fast",
+        *(pytest.param(one, marks=pytest.mark.realtime) for one in ("overhead", "load")),
+    ],
+)
+def test_a_part_runs_briefly_and_keeps_nothing(part: str) -> None:
+    before = FILE.read_bytes() if FILE.exists() else b""
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "--brief", part],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert re.search("^[✓✗] ", run.stdout, re.MULTILINE), run.stdout
+    assert (FILE.read_bytes() if FILE.exists() else b"") == before
 
 
 def test_the_help_names_all_parts() -> None:
