@@ -56,6 +56,9 @@ SERVICE_METRICS: Mapping[str, Metric] = index_metrics(
     Metric("stt.final", "Finalize, sent at the end of the speech → final text"),
     Metric("stt.endpoint", "end of the speech → the service's own endpoint"),
     Metric("stt.interim", "end of the speech → interim with all its words, if one comes"),
+    Metric("stt.turn", "start of the turn → end of the turn, both as the service finds them"),
+    Metric("stt.eager", "end of the speech → the service expects the end of the turn"),
+    Metric("stt.eager_lead", "the service expects the end of the turn → it has found it"),
     Metric("stt.noticed", "end of the speech → noticed by the local detector"),
     STT_TTFS,
     Metric("stt.lag", "audio sent − audio that the latest interim covers"),
@@ -103,6 +106,7 @@ METRICS: Mapping[str, Metric] = {
 COUNTS: Mapping[str, str] = {
     "stt.wer": "word error rate against the known text (0 to 1 and more)",
     "stt.finalize_rate": "share of Finalize messages that were answered (0 to 1)",
+    "stt.false_eager_rate": "share of expected ends of turns that were taken back (0 to 1)",
     "stt.errors": "samples that failed",
     "llm.errors": "samples that failed",
     "llm.retries": "requests that followed a failed one",
@@ -116,6 +120,7 @@ COUNTS: Mapping[str, str] = {
 SHARES = {
     "stt.wer": ("stt.wrong", "stt.words"),
     "stt.finalize_rate": ("stt.answered", "stt.asked"),
+    "stt.false_eager_rate": ("stt.resumed", "stt.predicted"),
 }
 """The ``COUNTS`` that are a quotient of two counts of the samples."""
 

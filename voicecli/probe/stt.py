@@ -31,12 +31,15 @@ from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import ServiceError, find_first_error
 from voicecli.events import (
     MAX_LAG,
+    EndOfTurnPredicted,
     Event,
     FinalTranscript,
     InterimTranscript,
     Service,
     SpeechEndMeasured,
     SpeechStopped,
+    TurnResumed,
+    TurnStarted,
     UtteranceEnded,
 )
 from voicecli.pipeline.wiring import Services
@@ -143,10 +146,16 @@ class SttProber(Prober):
             values["stt.endpoint"] = end.at - ended
             if (whole := find_whole_interim(tap.events)) is not None:
                 values["stt.interim"] = max(whole - ended, 0.0)
-            if self._detect == "endpointing":
+            if self._detect != "vad":
                 values["stt.ttfs"] = end.at - ended
+            values |= measure_predictions(tap.events, ended, end.at)
         sent = speech + clip.format.silence(since - ended)
-        return self._make_sample(tap, clip, sent, values)
+        predicted, resumed = (
+            sum(isinstance(event, kind) for event in tap.events)
+            for kind in (EndOfTurnPredicted, TurnResumed)
+        )
+        counts = {"stt.predicted": predicted, "stt.resumed": resumed}
+        return self._make_sample(tap, clip, sent, values, counts)
 
     def _is_endpoint(self, event: Event) -> bool:
         if isinstance(event, FinalTranscript):
@@ -228,6 +237,25 @@ def find_whole_interim(events: Sequence[Event]) -> Seconds | None:
     return next(
         (one.at for one in interims if one.speech_end >= end and says_same(one.text, text)), None
     )
+
+
+def measure_predictions(
+    events: Sequence[Event], ended: Seconds, found: Seconds
+) -> dict[str, Seconds]:
+    """Measure how an STT that ends turns came to the end ``found`` of a turn.
+
+    ended: when the speech was over.
+    """
+    values = {}
+    starts = [event.at for event in events if isinstance(event, TurnStarted)]
+    if starts:
+        values["stt.turn"] = found - starts[-1]
+    kinds = EndOfTurnPredicted | TurnResumed
+    last = next((event for event in reversed(events) if isinstance(event, kinds)), None)
+    if isinstance(last, EndOfTurnPredicted):
+        values["stt.eager"] = max(last.at - ended, 0.0)
+        values["stt.eager_lead"] = found - last.at
+    return values
 
 
 def endpoint_matters(profile: Profile) -> bool:
