@@ -111,13 +111,26 @@ def _read_answer(line: Line, requests: Sequence[Request]) -> Answer:
     audio, since, number = line.number("audio"), line.number("since"), None
     message = line.values.get("got")
     said = message if isinstance(message, Mapping) else {}
+    asked = _find_request(said)
     for index, request in enumerate(requests):
-        if request.type == (LAST_REQUEST if not said.get("from_finalize") else "Finalize"):
+        if request.type == asked:
             number, since = index, line.at - request.at
     if "got" in line:
         return Answer(audio, since, number, text=format_text(message))
     close = (line.integer("closed"), line.text("reason"))
     return Answer(audio, since, number, close=close)
+
+
+def _find_request(said: Mapping[str, Any]) -> str:
+    """The type of the request that a message answers, if it answers one."""
+    match said:
+        case {"from_finalize": True}:
+            return "Finalize"
+        case {"trigger": "manual"} | {"code": "FORCE_END_TURN_NO_ACTIVE_TURN"}:
+            return "ForceEndTurn"
+        case {"type": "ConfigureSuccess" | "ConfigureFailure"}:
+            return "Configure"
+    return LAST_REQUEST
 
 
 class ListenPlayer:
@@ -235,7 +248,8 @@ class ListenPlayer:
         if code == 1006:
             self._socket.transport.abort()
         else:
-            await self._socket.close(code, reason)
+            # 1005 stands for a close without a code, and must not be sent
+            await self._socket.close(1000 if code == 1005 else code, reason)
 
     def _is_outdated(self, answer: Answer) -> bool:
         """Whether it belongs to audio that was recorded and has not been sent this time."""
