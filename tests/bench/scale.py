@@ -158,7 +158,8 @@ def _print_rows(outcomes: Sequence[Outcome]) -> list[list[Any]]:
         rate = round(whole.units / one.took, 2)
         lags = float(np.median(one.lags)), max(one.lags)
         counts = whole.units, whole.usage.turns
-        rows.append([one.name, *counts, spread.p50, spread.p95, one.took, rate, *lags])
+        waits = [1000 * wait if wait else wait for wait in (spread.p50, spread.p95)]
+        rows.append([one.name, *counts, *waits, one.took, rate, *lags])
         rows[-1].append(whole.repeated)
     print(format_table(heads, rows))
     return rows
