@@ -77,7 +77,9 @@ def run() -> dict[str, Any]:
                 outcomes = _run_all(folder, [_make_live(folder)], LIVE_UNITS, fast=False)
         numbers["virtual" if fast else "real"] = _print_rows(outcomes)
         checks = [_compare(outcomes[0], one) for one in outcomes[1:]]
-        numbers["checks"] += print_checks([*checks, _compare_speed(*outcomes[:2])])
+        if fast:  # in real time, the stand-ins need the other core
+            checks.append(_compare_speed(*outcomes[:2]))
+        numbers["checks"] += print_checks(checks)
     return numbers
 
 
