@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
@@ -56,11 +56,21 @@ class FakeLlama:
 QUESTION = [{"role": "user", "content": "Why?"}]
 
 
+def ask(
+    llm: LocalLlm,
+    messages: list[Message],
+    *,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+) -> AsyncGenerator[str, None]:
+    return llm.reply(messages, model="local", max_tokens=max_tokens, temperature=temperature)
+
+
 def test_the_reply_arrives_token_by_token(thread: ThreadPoolExecutor) -> None:
     model = FakeLlama(["Because", " it", " is."])
 
     async def main() -> list[str]:
-        reply = LocalLlm(model, thread).reply(QUESTION, max_tokens=9, temperature=0.5)
+        reply = ask(LocalLlm(model, thread), QUESTION, max_tokens=9, temperature=0.5)
         return [token async for token in reply]
 
     assert clock.run(main()) == ["Because", " it", " is."]
@@ -73,11 +83,11 @@ def test_closing_a_reply_stops_the_model_and_frees_it_for_the_next(
     endless = FakeLlama(itertools.repeat("on"))
 
     async def main() -> list[str]:
-        reply = LocalLlm(endless, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        reply = ask(LocalLlm(endless, thread), QUESTION)
         async with aclosing(reply):
             await anext(reply)
         after = LocalLlm(FakeLlama(["next"]), thread)
-        return [t async for t in after.reply(QUESTION, max_tokens=None, temperature=None)]
+        return [t async for t in ask(after, QUESTION)]
 
     assert clock.run(main()) == ["next"]
     assert endless.stopped.is_set()
@@ -89,7 +99,7 @@ def test_a_reply_whose_prompt_is_being_processed_can_be_closed(
     endless = FakeLlama(itertools.repeat(""))
 
     async def main() -> None:
-        reply = LocalLlm(endless, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        reply = ask(LocalLlm(endless, thread), QUESTION)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await anext(reply)
@@ -105,15 +115,17 @@ def test_a_reply_that_waits_for_the_model_can_be_closed(thread: ThreadPoolExecut
     model = FakeLlama(["never"])
 
     async def main() -> None:
-        reply = LocalLlm(model, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        reply = ask(LocalLlm(model, thread), QUESTION)
         try:
             async with asyncio.timeout(0.01):
                 await anext(reply)
         except TimeoutError:
             await reply.aclose()
 
-    clock.run(main())
-    busy.set()
+    try:
+        clock.run(main())
+    finally:
+        busy.set()
     thread.shutdown()
     assert model.asked == []
 
@@ -122,7 +134,7 @@ def test_what_the_model_refuses_is_raised_after_the_tokens(thread: ThreadPoolExe
     model = FakeLlama(["Well"], fails=True)
 
     async def main() -> str:
-        reply = LocalLlm(model, thread).reply(QUESTION, max_tokens=None, temperature=None)
+        reply = ask(LocalLlm(model, thread), QUESTION)
         token = await anext(reply)
         with pytest.raises(ServiceError, match="refuses"):
             await anext(reply)
@@ -144,7 +156,7 @@ async def until_idle(thread: ThreadPoolExecutor) -> None:
 
 
 async def drain(llm: LocalLlm, *contents: str) -> None:
-    async for _ in llm.reply(prompt(*contents), max_tokens=None, temperature=None):
+    async for _ in ask(llm, prompt(*contents)):
         pass
 
 
@@ -187,7 +199,7 @@ def test_after_a_dropped_draft_the_question_goes_on(
     llm = LocalLlm(model, thread)
 
     async def main() -> None:
-        reply = llm.reply(prompt("Hi.", "Hello!", answered), max_tokens=None, temperature=None)
+        reply = ask(llm, prompt("Hi.", "Hello!", answered))
         async with aclosing(reply):
             await anext(reply)
         llm.prefill(heard)
@@ -214,7 +226,7 @@ def test_a_request_abandons_what_is_processed_ahead(thread: ThreadPoolExecutor) 
         llm.prefill("One")
         started.wait()
         llm.prefill("One two")  # never starts
-        reply = llm.reply(QUESTION, max_tokens=None, temperature=None)
+        reply = ask(llm, QUESTION)
         async with aclosing(reply):
             return await anext(reply)
 
@@ -311,7 +323,7 @@ def test_after_the_last_word_little_of_the_prompt_is_left(
             llm.prefill(words)
             await until_idle(thread)
         messages = [*llm._conversation, {"role": "user", "content": question}]
-        async with aclosing(llm.reply(messages, max_tokens=4, temperature=0)) as tokens:
+        async with aclosing(ask(llm, messages, max_tokens=4, temperature=0)) as tokens:
             await anext(tokens)
             processed = server.processed
             async for _ in tokens:
