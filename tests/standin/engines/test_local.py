@@ -21,6 +21,8 @@ from voicecli.audio.vad.energy import find_stretches
 from voicecli.errors import InputError, ServiceError
 from voicecli.standin.engines import Engines, Segment
 from voicecli.standin.engines.local import (
+    LEAD,
+    LocalJudge,
     LocalStt,
     LocalTts,
     open_local,
@@ -216,6 +218,33 @@ def test_a_closed_voice_speaks_no_further_sentence(thread: ThreadPoolExecutor) -
     assert model.chunks_made == 1
 
 
+# ── judging ──────────────────────────────────────────────────────────────────
+
+
+class FakeNetwork:
+    """Notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[float, int]] = []
+
+    def judge(self, blocks: Sequence[AudioBlock], format: AudioFormat) -> float:
+        samples = np.concatenate([samples_of(block.pcm) for block in blocks])
+        self.heard.append((float(samples[0]) / format.rate, len(samples)))
+        return 0.25
+
+
+@pytest.mark.parametrize(("begin", "heard_from"), [(0.5, 0.5 - LEAD), (LEAD / 2, 0.0)])
+def test_the_voice_and_its_pause_are_judged(
+    thread: ThreadPoolExecutor, begin: float, heard_from: float
+) -> None:
+    network = FakeNetwork()
+    judge = LocalJudge(lambda: network, thread).judge
+    assert clock.run(judge(segment(1.2, (begin, 1.0)), "Yes.")) == 0.25
+    ((start, length),) = network.heard
+    assert start == pytest.approx(heard_from, abs=1 / RATE)
+    assert length == round(RATE * (1.2 - heard_from))
+
+
 # ── the real models ──────────────────────────────────────────────────────────
 
 needs_models = pytest.mark.skipif(
@@ -300,6 +329,25 @@ def test_no_word_of_a_sentence_is_cut_in_two() -> None:
 
     (text,) = with_engines(conversation)
     assert text.endswith("still more respectable than he was.")
+
+
+@pytest.mark.local
+@needs_models
+@pytest.mark.skipif(not models.find(models.SMART_TURN), reason="run: voicecli models fetch")
+def test_flux_is_told_whether_a_sentence_sounds_complete() -> None:
+    """The half ends in "a more amiable"."""
+    pcm, rate = soundfile.read(SPEECH / "librivox-0920.wav", dtype="int16")
+
+    async def conversation(engines: Engines) -> list[float]:
+        segments = [
+            Segment(pcm[: round(end * rate)].tobytes(), rate, ((0.24, end - 0.1),))
+            for end in (5.93, 2.0)
+        ]
+        return [await engines.judge(one, "") for one in segments]
+
+    whole, half = with_engines(conversation)
+    assert whole > 0.9
+    assert half < 0.5
 
 
 @pytest.mark.local

@@ -1,7 +1,8 @@
 """The local engines: small real models on this machine's processor.
 
-Moonshine tiny recognises, SmolLM2-135M answers, hibari speaks.  Each computes in a thread of its
-own, so that none waits for another; onnxruntime and llama.cpp release the interpreter meanwhile.
+Moonshine tiny recognises, SmolLM2-135M answers, hibari speaks, and Smart Turn, where it has been
+fetched, judges for Flux whether a turn has ended.  Each computes in a thread of its own, so that
+none waits for another; onnxruntime and llama.cpp release the interpreter meanwhile.
 The 135M model is fluent and often wrong: it exercises the pipeline, not your knowledge.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -23,11 +24,20 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from voicecli.audio.pcm import samples_of
+from voicecli.audio.vad.smart_turn import SmartTurn, find_network, load_network
 from voicecli.errors import InputError, UsageError
 from voicecli.models import MOONSHINE, SMOLLM2, Model, find
-from voicecli.standin.engines import Engines, Pace, Result, Segment, SttEngine, TtsEngine
+from voicecli.standin.engines import (
+    Engines,
+    Pace,
+    Result,
+    Segment,
+    SttEngine,
+    TtsEngine,
+    judge_by_silence,
+)
 from voicecli.standin.engines.llama import Llama, LocalLlm
-from voicecli.units import AudioFormat, Seconds
+from voicecli.units import SAMPLE_SIZE, AudioBlock, AudioFormat, Seconds
 
 if TYPE_CHECKING:
     from voicecli.standin.engines.moonshine import Moonshine
@@ -76,7 +86,12 @@ async def open_local(
     stt_model = _find_model(MOONSHINE)
     if llm_model is None:
         llm_model = _find_model(SMOLLM2) / SMOLLM2.files[0].name
-    with _open_thread("stt") as stt, _open_thread("llm") as llm, _open_thread("tts") as tts:
+    with (
+        _open_thread("stt") as stt,
+        _open_thread("llm") as llm,
+        _open_thread("tts") as tts,
+        _open_thread("end of turn") as end_of_turn,
+    ):
         run = asyncio.get_running_loop().run_in_executor
         moonshine, llama, hibari = await asyncio.gather(
             run(stt, _load_moonshine, stt_model),
@@ -96,6 +111,7 @@ async def open_local(
             llm=answering,
             tts=LocalTts(hibari, tts),
             pace=Pace(interim=0.5, pause=PAUSE, longest=LONGEST),
+            judge=_create_judge(end_of_turn),
         )
 
 
@@ -151,6 +167,34 @@ def _extract_voice(segment: Segment) -> NDArray[np.float32]:
     return samples_of(segment.pcm)[start:end].astype(np.float32) / np.float32(32768)
 
 
+def _create_judge(thread: Executor) -> Callable[[Segment, str], Awaitable[float]]:
+    """Create what judges for Flux whether a turn has ended: Smart Turn, if it has been fetched."""
+    return (
+        judge_by_silence if find_network("auto") is None else LocalJudge(_load_judge, thread).judge
+    )
+
+
+@dataclass(frozen=True)
+class LocalJudge:
+    """Smart Turn, which is loaded for the first judgement: only Flux asks for any.
+
+    It hears the open segment with its pause, not parts of the turn that were cut off before.
+    """
+
+    load: Callable[[], SmartTurn]
+    thread: Executor
+
+    async def judge(self, segment: Segment, text: str) -> float:
+        """Return the probability that a turn has ended with the pause in ``segment``."""
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self.thread, self._judge, segment)
+
+    def _judge(self, segment: Segment) -> float:
+        start = AudioFormat(segment.rate).samples(max(0.0, segment.voiced[0][0] - LEAD))
+        pcm = segment.pcm[SAMPLE_SIZE * start :]
+        return self.load().judge([AudioBlock(pcm, 0.0)], AudioFormat(segment.rate))
+
+
 @dataclass(frozen=True)
 class LocalTts(TtsEngine):
     """hibari, a chunk for each sentence; closing it stops after the sentence under way."""
@@ -195,6 +239,12 @@ def _load_llama(path: Path, threads: int, system_prompt: str | None) -> Llama:
     hello = [*system, {"role": "user", "content": "Hello."}]
     model.answer(hello, lambda _: False, max_tokens=2)
     return model
+
+
+def _load_judge() -> SmartTurn:
+    network = load_network("auto")  # the same one each time
+    assert network is not None
+    return network
 
 
 def _load_hibari() -> Any:
