@@ -62,6 +62,8 @@ CONDITIONS = (
     Condition(DEFAULT),
     Condition("  interims every second", interim=1.0),
     Condition(ENERGY, ("audio.vad=energy",)),
+    Condition("flux-stt", base="flux-stt"),
+    Condition("flux", base="flux"),
 )
 """With log-normal latencies."""
 
@@ -73,6 +75,8 @@ FIXED = (
     Condition(DEFAULT, finalize=0.1),
     Condition("  interims every second", interim=1.0, finalize=0.1),
     Condition(FIXED_DEFAULT),
+    Condition("flux-stt", base="flux-stt"),
+    Condition("flux", base="flux"),
 )
 """With fixed latencies."""
 
