@@ -113,7 +113,9 @@ def _print_log_normal(results: Mapping[str, Result]) -> None:
     print("   200 ms unless named; Finalize 50 ms; TTFT 460/1100 ms, 2 % stalls of 2 to 8 s;")
     print("   TTS 313/420 ms.  Waits are of sentences that were not talked over.  How sure Flux is")
     print("   that a turn has ended is a rule of the stand-in, by the words and the silence: those")
-    print("   rows show what drafts and cut-offs cost with such a service, and not how good Flux is.")
+    print(
+        "   rows show what drafts and cut-offs cost with such a service, and not how good Flux is."
+    )
     print(format_table(HEAD, [create_row(name, result) for name, result in results.items()]))
     print()
     print(

@@ -32,7 +32,7 @@ def profiles(*arguments: str) -> Result:
 def test_list_gives_a_line_for_each_profile():
     lines = profiles("list").stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [
-        [file.stem, "shipped"] for file in sorted(SHIPPED.glob("*.yaml"))
+        [name, "shipped"] for name in sorted(file.stem for file in SHIPPED.glob("*.yaml"))
     ]
 
 

@@ -90,9 +90,15 @@ def test_a_latency_without_a_median_has_the_default_one(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("stt: {final: 90}", "unknown key stt.final. Did you mean stt.final_ms?"),
-        ("llm: {models: {a: {ttft: 90}}}", "unknown key llm.models.a.ttft. Did you mean"),
+        (
+            "llm: {models: {a: {ttft: 90}}}",
+            "unknown key llm.models.a.ttft. Did you mean llm.models.a.ttft_ms?",
+        ),
         ("llm: {models: {a: 5}}", "llm.models.a should be a mapping of keys, not 5"),
-        ("llm: {models: {a: {says: []}}}", "llm.models.a.says must have at least one text"),
+        (
+            "llm: {models: {a: {says: []}}}",
+            "llm.models.a.says must have at least one text, and no blank one",
+        ),
         ("llm: {ttft_ms: soon}", 'llm.ttft_ms.p50 should be a number of at least 0, not "soon"'),
         ("llm: {ttft_ms: -1}", "llm.ttft_ms.p50 should be a number of at least 0, not -1"),
         (

@@ -165,7 +165,7 @@ def test_deepgrams_client_holds_a_whole_flux_exchange() -> None:
             return messages
 
     async def talk(connection: Any) -> None:
-        await play(connection, silence(0.4) + voice(1.2) + silence(0.4) + voice(0.8) + silence(1.2))
+        await play(connection, silence(0.4) + voice(1.2) + silence(0.7) + voice(0.8) + silence(1.2))
         await connection.send_configure(
             {"type": "Configure", "thresholds": {"eot_threshold": 0.9}, "keyterms": []}
         )
@@ -211,9 +211,9 @@ def test_deepgrams_client_holds_a_whole_flux_exchange() -> None:
     assert turns[-1].languages == ["en"]
     assert turns[-1].languages_hinted == ["en", "de"]
     end = next(m for m in turns if m.event == "EndOfTurn")
-    assert end.words[-1].end == pytest.approx(0.4 + 1.2 + 0.4 + 0.8)
+    assert end.words[-1].end == pytest.approx(0.4 + 1.2 + 0.7 + 0.8)
     assert end.end_of_turn_confidence == pytest.approx(0.7, abs=0.02)
-    assert end.audio_window_end == pytest.approx(2.8 + 0.5, abs=0.02)
+    assert end.audio_window_end == pytest.approx(3.1 + 0.5, abs=0.02)
 
 
 def test_deepgrams_client_sees_what_a_flux_deployment_does_not_take() -> None:
