@@ -57,8 +57,11 @@ SCRIPT = Script(
     llm=LlmScript(ttft=Latency(0.2), says=("It is Canberra. A quiet town.", "Not far.")),
 )
 PROFILE = profile("limits.idle_s=6", "audio.block_ms=50")
-LATEST = 120.0
-"""Seconds of the conversation's time by which it has ended: 6 idle, and what comes before."""
+LATEST = 1200.0
+"""Seconds of the conversation's time by which it has ended; 5000 characters are spoken for 300."""
+
+HELD = 40.0
+"""Seconds for which a server holds a connection without a word."""
 
 MIDNIGHT = datetime(2026, 11, 27)
 
@@ -312,7 +315,7 @@ class Chat:
             request.hang_up()
         else:
             with suppress(asyncio.CancelledError):  # of which asyncio's server makes an error
-                await asyncio.sleep(LATEST / 3)
+                await asyncio.sleep(HELD)
             request.hang_up()
 
 
