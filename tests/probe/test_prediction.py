@@ -39,7 +39,7 @@ PROFILE = load_profile("default")
 
 
 def changed(
-    detect: Literal["endpointing", "vad"] = "endpointing",
+    detect: Literal["endpointing", "vad", "service"] = "endpointing",
     draft: Literal["off", "llm", "llm+tts"] = "llm",
     endpointing: float = 0.2,
     hedge: float | Literal["auto"] | None = None,
@@ -60,6 +60,7 @@ def measured(
     ending: Ending = "complete",
     endpoint: float = 0.3,
     interim: float = np.nan,
+    eager: float = np.nan,
     ttft: Sequence[float] = (0.2,),
     ttfa: float = 0.12,
     output: float = 0.0,
@@ -71,6 +72,7 @@ def measured(
         endings=[ending],
         endpoint=np.array([endpoint]),
         interim=np.array([interim]),
+        eager=np.array([eager]),
         ttft=np.array(ttft),
         clause=np.full(len(ttft), 0.1),
         total=np.array(ttft) + 0.5,
@@ -93,6 +95,16 @@ def expected(measured: Measurements, profile: Profile) -> Prediction:
         (changed(), {}, 0.3 + 0.2 + 0.1 + 0.12 + 0.03),
         # The detector, Finalize, and the draft, which takes longer than the commitment waits.
         (changed(detect="vad"), {}, 0.26 + 0.2 + 0.1 + 0.12 + 0.03),
+        # The service expects the end, which is drafted on; the speech waits for it or does not.
+        (changed(detect="service"), {"eager": 0.1}, 0.1 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(detect="service"), {"eager": 0.1, "endpoint": 0.6}, 0.6 + 0.12 + 0.03),
+        (
+            changed(detect="service", draft="llm+tts"),
+            {"eager": 0.1, "endpoint": 0.6},
+            0.6 + 0.03,
+        ),
+        (changed(detect="service", draft="off"), {"eager": 0.1}, 0.3 + 0.2 + 0.1 + 0.12 + 0.03),
+        (changed(detect="service"), {}, 0.3 + 0.2 + 0.1 + 0.12 + 0.03),
         # The commitment comes after the draft.
         (changed(detect="vad"), {"ending": "incomplete"}, 1.2 + 0.12 + 0.03),
         # An interim with all words is drafted on in the pause, 10 ms after it as with the end.
@@ -254,6 +266,19 @@ STALLING = {
     "tts": {"ttfb_ms": {"p50": 150, "p95": 200}, "lead_ms": 150},
 }
 
+EAGER = {
+    "seed": 6,
+    "stt": {
+        "final_ms": {"p50": 60, "p95": 120},
+        "turn_end_ms": 500,
+        "words_per_second": 8,  # all have been said when the voice ends
+        "hears": ["What is the capital of Australia?"],
+    },
+    "llm": {"ttft_ms": {"p50": 250, "p95": 450}, **REPLY},
+    "tts": {"ttfb_ms": {"p50": 120, "p95": 220}},
+}
+FLUX = ["stt.provider=deepgram-flux", "turn.detect=service"]
+
 TURNS = 60
 CLOSE = 0.10
 """An expectation is within 10 % of what is measured then."""
@@ -265,9 +290,11 @@ CLOSE = 0.10
         (USUAL, ["turn.detect=endpointing"]),
         (SLOW, ["turn.detect=vad"]),
         (STALLING, ["turn.detect=vad", "turn.draft=llm+tts"]),
+        (EAGER, [*FLUX, "turn.draft=llm"]),
+        (EAGER, [*FLUX, "turn.draft=llm+tts"]),
     ],
 )
-def test_a_replay_measures_what_was_predicteded(
+def test_a_replay_measures_what_was_predicted(
     tmp_path: Path, script: dict[str, Any], strategy: list[str]
 ) -> None:
     profile = scripted(tmp_path, script, "audio.block_ms=50", *strategy)

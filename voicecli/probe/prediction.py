@@ -49,6 +49,8 @@ class Measurements:
     final: NaN where Finalize was not answered.
     endings: how the words of each sample of the STT end.
     interim: from the end of the speech to an interim with all its words; NaN where none came.
+    eager: from the end of the speech until the STT expected what it found at ``endpoint``; NaN
+        where it did not.
     output: the loudspeaker's own latency.
     """
 
@@ -57,6 +59,7 @@ class Measurements:
     endings: Sequence[Ending]
     endpoint: Times
     interim: Times
+    eager: Times
     ttft: Times
     clause: Times
     total: Times
@@ -100,8 +103,8 @@ def predict(measurements: Measurements, profile: Profile) -> Prediction | None:
 def simulate(measurements: Measurements, profile: Profile) -> dict[str, Times]:
     """The stages of DRAWS turns; each turn's stages sum to its mouth-to-ear."""
     rng = np.random.default_rng(SEED)
-    words, text, commit = _simulate_end_of_turn(measurements, profile, rng)
-    drafted = profile.turn.detect == "vad" and profile.turn.draft != "off"
+    words, confirmed, commit = _simulate_end_of_turn(measurements, profile, rng)
+    drafted = profile.turn.detect != "endpointing" and profile.turn.draft != "off"
     request = words if drafted else commit
     token, clause = _simulate_llm(measurements, profile, rng)
     ready = request + token + clause
@@ -109,8 +112,7 @@ def simulate(measurements: Measurements, profile: Profile) -> dict[str, Times]:
     ttfa = measurements.ttfa[which]
     playout = measurements.playout[which] + measurements.output
     early = drafted and profile.turn.draft == "llm+tts"
-    # The speech of a draft is prepared once the final text has confirmed it.
-    may_speak = np.maximum(text, commit - SPEECH_LEAD) if early else commit
+    may_speak = confirmed if early else commit
     audible = np.maximum(commit, np.maximum(may_speak, ready) + ttfa)
     return {
         "stt.ttfs": words,
@@ -125,10 +127,14 @@ def simulate(measurements: Measurements, profile: Profile) -> dict[str, Times]:
 def _simulate_end_of_turn(
     measurements: Measurements, profile: Profile, rng: np.random.Generator
 ) -> tuple[Times, Times, Times]:
-    """End of the speech → words that are drafted on; → final text; → commit."""
-    if profile.turn.detect == "endpointing":
-        text = rng.choice(measurements.endpoint, DRAWS)
-        return text, text, text
+    """End of the speech → words that are drafted on; → speech of the draft prepared; → commit."""
+    if profile.turn.detect != "vad":
+        which = rng.integers(len(measurements.endpoint), size=DRAWS)
+        end = measurements.endpoint[which]
+        if profile.turn.detect == "endpointing" or profile.turn.draft == "off":
+            return end, end, end
+        expected = np.fmin(measurements.eager[which], end)  # NaN: not expected
+        return expected, expected, end
     finalize = profile.stt.finalize_timeout
     which = rng.integers(len(measurements.noticed), size=DRAWS)
     noticed = measurements.noticed[which]
@@ -146,7 +152,9 @@ def _simulate_end_of_turn(
         pauses = np.array([profile.turn.pauses.get(one, np.nan) for one in measurements.endings])
         paused = noticed - profile.audio.hangover + pauses[which]
         words = np.fmin(text, np.maximum(paused, rng.choice(measurements.interim, DRAWS)))
-    return words, text, np.maximum(text, waits[which])
+    commit = np.maximum(text, waits[which])
+    # The speech of a draft is prepared once the final text has confirmed it.
+    return words, np.maximum(text, commit - SPEECH_LEAD), commit
 
 
 def _simulate_llm(

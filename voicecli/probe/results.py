@@ -207,6 +207,7 @@ class ProbeResults:
             endings=[classify_ending(sample.text) for sample in stt],
             endpoint=_column(endpoint, "stt.endpoint"),
             interim=_column(endpoint, "stt.interim"),
+            eager=_column(endpoint, "stt.eager"),
             ttft=_column(llm, LLM_TTFT.name),
             clause=_column(llm, LLM_CLAUSE.name),
             total=_column(llm, "llm.total"),

@@ -83,8 +83,9 @@ class FluxListenConnection(ServedConnection):
         self._partial_sample = b""
         self._sequence = 0
         self._turn = Turn()
-        self._judged: tuple[Samples, Seconds] | None = None
-        """For the silence since a sample, after how much of it the confidence is 0.7."""
+        self._judged: tuple[Samples, str, Seconds] | None = None
+        """For the silence since a sample and the words before it, after how much of it the
+        confidence is 0.7."""
 
     @override
     async def run(self) -> None:
@@ -244,11 +245,11 @@ class FluxListenConnection(ServedConnection):
         if since is None or not text:
             self._judged = None
             return
-        if self._judged is None or self._judged[0] != since:
+        if self._judged is None or self._judged[:2] != (since, text):
             probability = await self.engines.judge(due.segment, text)
             factor = 1 + (self._pace.hesitation - 1) * (1 - probability)
-            self._judged = since, self._pace.turn_end * factor
-        thresholds, turn_end = self._thresholds, self._judged[1]
+            self._judged = since, text, self._pace.turn_end * factor
+        thresholds, turn_end = self._thresholds, self._judged[2]
         eager = 1.0 if thresholds.eager is None or self._turn.eager else thresholds.eager
         eot = 1.0 if self._turn.lost else thresholds.eot
         self._tracker.expect(since, find_silence(eager, turn_end), find_silence(eot, turn_end))
@@ -298,7 +299,7 @@ class FluxListenConnection(ServedConnection):
             turn.eager = event == "EagerEndOfTurn"
         ends_at = max((end for _, _, end in words), default=at / rate)
         silence = max(0.0, at / rate - ends_at) if words else 0.0
-        turn_end = self._judged[1] if self._judged else self._pace.turn_end
+        turn_end = self._judged[2] if self._judged else self._pace.turn_end
         frame: Frame = {
             "type": "TurnInfo",
             "request_id": self._id,
