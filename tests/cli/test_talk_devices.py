@@ -36,6 +36,7 @@ from voicecli import models
 from voicecli.audio import echo
 from voicecli.audio.recorder import CONVERSATION
 from voicecli.events import ReplyFinished
+from voicecli.metrics.recording import find_kept_start
 from voicecli.timeline import RESULT, TIMELINE, load
 
 MODELS = models.find_folder()
@@ -246,7 +247,8 @@ def test_a_sound_system_that_has_gone_ends_it_with_the_numbers(tmp_path: Path):
     saved = load(tmp_path / "kept" / TIMELINE)
     assert not saved.torn
     (finished,) = (one for one in saved.timeline if isinstance(one, ReplyFinished))
-    assert len(both) / rate > finished.at - 0.1  # the question and its answer, but for a block
+    kept_until = find_kept_start(saved.timeline) + len(both) / rate
+    assert kept_until > finished.at - 0.1  # the question and its answer, but for a block
     assert all(both[:, channel].any() for channel in (0, 1))
     assert json.loads((tmp_path / "kept" / RESULT).read_text())["ledger"]["answered"] == 1
 
