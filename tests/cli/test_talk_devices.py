@@ -30,7 +30,7 @@ from tests.support.live_talk import (
     speak,
 )
 from tests.support.recorded_bus import HEARD_EARLY, Bus, loud, stretches
-from tests.support.sound_cards import running_virtual_audio, until  # noqa: F401
+from tests.support.sound_cards import fresh_virtual_audio, running_virtual_audio, until  # noqa: F401
 from tests.support.virtual_audio import RATE, VirtualAudio, missing_programs
 from voicecli import models
 from voicecli.audio import echo
@@ -134,10 +134,10 @@ def test_half_duplex_hears_nothing_of_its_own_voice(virtual_audio: VirtualAudio,
 
 @pytest.mark.skipif(not echo.is_installed(), reason="no pywebrtc-audio: pip install voicecli[aec]")
 def test_with_its_echo_cancelled_it_does_not_answer_itself(
-    virtual_audio: VirtualAudio, tmp_path: Path
+    fresh_audio: VirtualAudio, tmp_path: Path
 ):
-    with virtual_audio.echoing(-20, 40):
-        held = ask_questions(virtual_audio, tmp_path, 4, "--set", "interrupt.policy=speakers")
+    with fresh_audio.echoing(-20, 40):
+        held = ask_questions(fresh_audio, tmp_path, 4, "--set", "interrupt.policy=speakers")
     assert [turn["outcome"] for turn in held.turns] == ["answered"] * 4
 
 
