@@ -34,8 +34,8 @@ def running_virtual_audio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def fresh_virtual_audio(virtual_audio: VirtualAudio, tmp_path: Path) -> Iterator[VirtualAudio]:
     """A virtual sound card of the test's own.
 
-    Behind a daemon that had served other conversations, the echo's delay sometimes wandered
-    (4 of 6 tries; none of 3 behind a new one).
+    Behind a daemon that had served other conversations, a cancelled echo came back in 4 of 6 tries;
+    behind a new one in none of 6.  The cause is not known; module-loopback adapts its delay.
     """
     yield from _run(VirtualAudio(tmp_path / "fresh_audio"))
 
