@@ -127,7 +127,7 @@ def cut(fault: FaultKind | None = None, tts: TtsScript = AS_IT_SOUNDS) -> Conver
 
 
 def told_of_reply(talk: Conversation) -> str:
-    """What the LLM was told of its first reply, in its last request."""
+    """Return the first reply as the history of the last request has it."""
     content: str = talk.requests[-1][2]["content"]
     return content
 

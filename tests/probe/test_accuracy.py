@@ -9,8 +9,9 @@ import pytest
 from tests.support.conversations import converse
 from tests.support.probes import SENTENCES, run_probe, scripted
 from voicecli.metrics.summary import describe
+from voicecli.probe.clips import load_clips
 from voicecli.probe.prediction import predict
-from voicecli.probe.stt import GOLDEN_RATIO, load_clips
+from voicecli.probe.stt import GOLDEN_RATIO
 from voicecli.profile import Profile
 from voicecli.standin.script import Latency, LlmScript, Script, SttScript, TtsScript
 from voicecli.units import AudioFormat, Seconds

@@ -20,7 +20,8 @@ from voicecli.events import (
     SpeechEndMeasured,
 )
 from voicecli.metrics.accuracy import VIRTUAL
-from voicecli.probe.stt import SttTap, load_clips
+from voicecli.probe.clips import load_clips
+from voicecli.probe.stt import SttTap
 from voicecli.units import AudioBlock, AudioFormat
 
 FORMAT = AudioFormat(16_000)

@@ -25,7 +25,7 @@ COMMANDS = (
     "shut up", "enough", "never mind", "one moment", "but", "actually", "what", "why", "huh", "um",
     "go back", "again", "next", "help", "hello", "mm-mm", "uh-uh", "nuh-uh",
 )  # fmt: skip
-"""What takes the floor, or asks to be heard: none of it may be taken for a back-channel."""
+"""Words with which a user interrupts; none of them is a back-channel."""
 
 KNOWN = frozenset({"uh-huh", "mhm", "mm-hmm", "yeah", "right", "okay", "I see", "got it"})
 

@@ -24,6 +24,7 @@ from voicecli.standin.deepgram import (
     ServedConnection,
     parse_message,
 )
+from voicecli.standin.deepgram_tts import parse_audio_format
 from voicecli.standin.script import ActiveFaults
 from voicecli.units import SAMPLE_SIZE, AudioFormat, Samples, Seconds
 
@@ -70,15 +71,7 @@ def parse_flux_query(query: Query) -> SpeakQuery:
     model = query.text("model", "")
     if not MODELS.fullmatch(model):
         raise QueryError(400, "Bad Request", NO_SUCH_MODEL)
-    encoding = query.text("encoding", "linear16")
-    if encoding not in RATES:
-        raise _unsupported(f"`encoding` must be one of {list(RATES)}")
-    rate = query.integer("sample_rate", 24000 if encoding == "linear16" else 8000)
-    if rate not in RATES[encoding]:
-        rates = list(RATES[encoding])
-        raise _unsupported(f"`sample_rate` must be {rates} when `encoding={encoding}`")
-    if encoding != "linear16":
-        raise _unsupported("this stand-in speaks linear16 only")
+    rate = parse_audio_format(query, RATES)
     if refused := check_speed(query.decimal("speed", 1.0)):
         raise QueryError(400, refused, "speed is from 0.5 to 1.5, in steps of 0.05")
     expressivity = query.decimal("expressivity", 0)
@@ -96,10 +89,6 @@ def check_speed(speed: float) -> str | None:
         return "SPEED_OUT_OF_RANGE"
     steps = speed / SPEED_STEP
     return "SPEED_INCREMENT_INVALID" if abs(steps - round(steps)) > 1e-6 else None
-
-
-def _unsupported(why: str) -> QueryError:
-    return QueryError(400, QueryError.INVALID, f"Unsupported audio format: {why}")
 
 
 @dataclass(eq=False)

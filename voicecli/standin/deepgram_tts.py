@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
 from typing_extensions import override
@@ -43,21 +44,31 @@ def parse_speak_query(query: Query) -> tuple[str, int]:
     model = query.text("model", "aura-asteria-en")
     if not MODELS.fullmatch(model):
         raise QueryError(400, "Bad Request", NO_SUCH_MODEL)
-    encoding = query.text("encoding", "linear16")
-    if encoding not in RATES:
-        raise _unsupported(f"`encoding` must be one of {list(RATES)}")
-    rate = query.integer("sample_rate", 24000 if encoding == "linear16" else 8000)
-    if rate not in RATES[encoding]:
-        rates = list(RATES[encoding])
-        raise _unsupported(f"`sample_rate` must be {rates} when `encoding={encoding}`")
-    if encoding != "linear16":
-        raise _unsupported("this stand-in speaks linear16 only")
+    rate = parse_audio_format(query, RATES)
     if query.text("container", "none") != "none":
         raise _unsupported("`container` must be none")
     if not 0.7 <= query.decimal("speed", 1.0) <= 1.5:
         raise QueryError.unreadable("speed", "must be between 0.7 and 1.5")
     query.flag("mip_opt_out")
     return model, rate
+
+
+def parse_audio_format(query: Query, rates: Mapping[str, Sequence[int]]) -> int:
+    """Return the sample rate in hertz; raise QueryError for a format that is refused.
+
+    rates: that the service accepts of each encoding.
+    """
+    encoding = query.text("encoding", "linear16")
+    if encoding not in rates:
+        raise _unsupported(f"`encoding` must be one of {list(rates)}")
+    rate = query.integer("sample_rate", 24000 if encoding == "linear16" else 8000)
+    if rate not in rates[encoding]:
+        raise _unsupported(
+            f"`sample_rate` must be {list(rates[encoding])} when `encoding={encoding}`"
+        )
+    if encoding != "linear16":
+        raise _unsupported("this stand-in speaks linear16 only")
+    return rate
 
 
 def _unsupported(why: str) -> QueryError:

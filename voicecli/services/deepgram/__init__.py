@@ -13,6 +13,9 @@ KEY_ENV = "DEEPGRAM_API_KEY"
 CLOSE_TIMEOUT = 1.0
 """Seconds that the service has to answer our good-bye."""
 
+CLOSE_TTS = '{"type": "Close"}'
+"""The good-bye to Aura-2 and to Flux TTS."""
+
 
 def create_handshake(
     path: str, address: ServiceAddress, timeout: Seconds, goodbye: str = ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 from voicecli import clock
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionOpened
-from voicecli.services.deepgram import CLOSE_TIMEOUT
+from voicecli.services.deepgram import CLOSE_TTS
 from voicecli.services.deepgram.socket import Socket
 from voicecli.services.deepgram.synthesis import Synthesis
 from voicecli.units import Seconds
@@ -104,11 +104,7 @@ class Connection:
         """
         try:
             if not self.lost:
-                with suppress(ServiceError, TimeoutError):
-                    await self.send("Close")
-                    async with asyncio.timeout(CLOSE_TIMEOUT):
-                        while True:
-                            await self._socket.receive()
+                await self._socket.say_goodbye(CLOSE_TTS)
         finally:
             self._socket.abort()
             await self._stack.aclose()

@@ -17,7 +17,13 @@ from voicecli import clock, events
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import Event
 from voicecli.services.deepgram.flux_turns import TurnDecoder, describe
-from voicecli.services.deepgram.frames import OddFrameError, SentAudio, parse_frame, warn
+from voicecli.services.deepgram.frames import (
+    OddFrameError,
+    SentAudio,
+    WarningFilter,
+    parse_frame,
+    warn,
+)
 from voicecli.services.deepgram.nova import CLOSE, LAST_TRANSCRIPTS
 from voicecli.services.endpoint import CloseError
 from voicecli.services.interfaces import Transcriber
@@ -92,7 +98,7 @@ class FluxListener(Transcriber):
         self._configure_until: Seconds = 0.0
         self._finished_at: Seconds | None = None
         self._timeout: asyncio.Timeout | None = None
-        self._warned: set[str] = set()
+        self._warnings = WarningFilter()
 
     @property
     @override
@@ -166,7 +172,7 @@ class FluxListener(Transcriber):
                     return
                 raise
             for event in self._decode(message):
-                if self._is_news(event):
+                if self._warnings.passes(event):
                     yield event
             if self._finished_at is None:
                 await self._configure_turn()
@@ -248,13 +254,6 @@ class FluxListener(Transcriber):
             case _:
                 return self._turn.decode(frame, at=now)
         return ()
-
-    def _is_news(self, event: Event) -> bool:
-        """Whether ``event`` is no warning that this connection has given before."""
-        if not isinstance(event, events.Warned) or event.text not in self._warned:
-            self._warned |= {event.text} if isinstance(event, events.Warned) else set()
-            return True
-        return False
 
     def _create_error(self, frame: dict[str, Any]) -> ServiceError:
         """Create the error for an Error frame, after which the service closes the connection."""

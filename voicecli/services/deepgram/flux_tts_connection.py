@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 from voicecli import clock
 from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionOpened
-from voicecli.services.deepgram import CLOSE_TIMEOUT
+from voicecli.services.deepgram import CLOSE_TTS
 from voicecli.services.deepgram.flux_speech import FatalFrameError, Message, SpeechLedger
 from voicecli.services.deepgram.socket import Socket, create_frame_error
 from voicecli.units import Samples, Seconds
@@ -145,11 +145,7 @@ class Connection:
         """
         try:
             if not self.lost and self.ledger.idle:
-                with suppress(ServiceError, TimeoutError):
-                    await self._send([{"type": "Close"}])
-                    async with asyncio.timeout(CLOSE_TIMEOUT):
-                        while True:
-                            await self._socket.receive()
+                await self._socket.say_goodbye(CLOSE_TTS)
         finally:
             self._socket.abort()
             await self._stack.aclose()

@@ -72,6 +72,21 @@ def decode(message: str | bytes, sent: SentAudio, *, at: Seconds) -> list[Event]
         return [warn(at, f"ignored {odd}")]
 
 
+class WarningFilter:
+    """Lets each warning of a connection pass once, and every other event."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def passes(self, event: Event) -> bool:
+        """Whether ``event`` is no warning that has passed before."""
+        if not isinstance(event, events.Warned):
+            return True
+        is_new = event.text not in self._given
+        self._given.add(event.text)
+        return is_new
+
+
 def warn(at: Seconds, text: str) -> Event:
     """Create the warning that ``text`` states."""
     return events.Warned(at=at, service="stt", text=text)

@@ -17,7 +17,7 @@ from typing_extensions import override
 from voicecli import clock, events
 from voicecli.events import Event
 from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_handshake
-from voicecli.services.deepgram.frames import SentAudio, decode
+from voicecli.services.deepgram.frames import SentAudio, WarningFilter, decode
 from voicecli.services.endpoint import CloseError, declare_key_env, declare_url
 from voicecli.services.interfaces import (
     Handshake,
@@ -153,7 +153,7 @@ class Nova(Transcriber):
         self._has_audio = False
         self._last_sent = clock.now()
         self._finished_at: Seconds | None = None
-        self._warned: set[str] = set()
+        self._warnings = WarningFilter()
 
     @property
     @override
@@ -208,15 +208,8 @@ class Nova(Transcriber):
                     return
                 raise
             for event in decode(message, self._sent, at=clock.now()):
-                if self._is_news(event):
+                if self._warnings.passes(event):
                     yield event
-
-    def _is_news(self, event: Event) -> bool:
-        """Whether ``event`` is no warning that this connection has given before."""
-        if not isinstance(event, events.Warned) or event.text not in self._warned:
-            self._warned |= {event.text} if isinstance(event, events.Warned) else set()
-            return True
-        return False
 
     def _wakes_at(self) -> Seconds:
         if self._finished_at is not None:

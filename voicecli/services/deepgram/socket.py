@@ -8,11 +8,12 @@ https://developers.deepgram.com/docs/stt-troubleshooting-websocket-data-and-net-
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -142,6 +143,17 @@ class Socket:
             return await self._connection.recv()
         except ConnectionClosed as error:
             raise _close_error(self._service, error, self.request_id) from error
+
+    async def say_goodbye(self, message: str) -> None:
+        """Send ``message``, after which the service hangs up; wait for that, within CLOSE_TIMEOUT.
+
+        Never fails.  What still arrives is dropped.
+        """
+        with suppress(ServiceError, TimeoutError):
+            await self.send(message)
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                while True:
+                    await self.receive()
 
     def abort(self) -> None:
         """Drop the connection at once, for a peer that has stopped listening."""
