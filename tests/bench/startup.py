@@ -35,11 +35,17 @@ PYTHON = [sys.executable, "-c", "import sys"]
 PROGRAM = [sys.executable, "-m", "voicecli"]
 
 
+def _make_environment(more: dict[str, str]) -> dict[str, str]:
+    """Users have Python keep its byte code; some machines for tests say that it should not."""
+    kept = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return kept | more
+
+
 async def _run(command: list[str], environ: dict[str, str] | None = None) -> Seconds:
     began = clock.now()
     child = await asyncio.create_subprocess_exec(
         *command,
-        env={**os.environ, **(environ or {})},
+        env=_make_environment(environ or {}),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -64,7 +70,7 @@ async def _to_first_audio(*arguments: str) -> Seconds:
         child = await asyncio.create_subprocess_exec(
             *PROGRAM,
             *arguments,
-            env={**os.environ, **environ},
+            env=_make_environment(environ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,

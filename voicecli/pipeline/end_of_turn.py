@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from voicecli import clock, events
-from voicecli.audio.vad.smart_turn import LONGEST, SmartTurn, load_network
+from voicecli.audio.vad.smart_turn import LONGEST, SmartTurn, create_network
 from voicecli.events import EndOfTurnScored, ScoreEndOfTurn
 from voicecli.pipeline import Post
 from voicecli.timeline import Entry
@@ -49,6 +49,10 @@ class EndOfTurnScorer:
         self._start: Seconds | None = None
         """When the user began to speak; None before that."""
         self._task: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        """Load the network, in the thread that judges."""
+        await asyncio.get_running_loop().run_in_executor(_open_thread(), self._network.load)
 
     def add(self, block: AudioBlock) -> None:
         """Keep ``block``, and drop what is too old."""
@@ -109,9 +113,9 @@ def judge_in_time(
 def create_scorer(end_model: EndModel, format: AudioFormat) -> EndOfTurnScorer | None:
     """Create a scorer, if ``turn.end_model`` asks for one and its network is there.
 
-    Loads the network, which blocks.  Raises as ``find_network`` does.
+    Raises as ``find_network`` does.
     """
-    network = load_network(end_model)
+    network = create_network(end_model)
     return None if network is None else EndOfTurnScorer(network, format)
 
 

@@ -78,6 +78,7 @@ class Session:
         self._reply_has_audio = self._reply_held = False
         self._connection_closed = False
         """Whether a reply was cancelled since the connections were renewed."""
+        self._hearing = asyncio.Event()
         self._muted = False
         self._listening_paused = False
         self._listen_from: Seconds = 0.0
@@ -130,7 +131,7 @@ class Session:
             tasks.create_task(self._read_source(), name="read source"),
             tasks.create_task(self._transcriber.send(), name="send audio"),
             tasks.create_task(self._transcriber.receive(), name="receive transcripts"),
-            tasks.create_task(self.responder.load(), name="load responder"),
+            tasks.create_task(self._load(), name="load"),
             *(tasks.create_task(self._forward(one), name="events") for one in self._event_sources),
         ]
         if self.greets:
@@ -140,6 +141,14 @@ class Session:
         await self._transcriber.finish()
         for task in (*inputs, *([self._preparing] if self._preparing else [])):
             task.cancel()
+
+    async def _load(self) -> None:
+        """Load what the first reply needs; it would delay the first audio, which goes before."""
+        await self._hearing.wait()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.responder.load(), name="load responder")
+            if self.scorer is not None:
+                tasks.create_task(self.scorer.load(), name="load scorer")
 
     async def _forward(self, source: AsyncGenerator[Event, None]) -> None:
         async with aclosing(source):
@@ -334,6 +343,7 @@ class Session:
                     self._transcriber.add(block)
                     if self.scorer is not None:
                         self.scorer.add(block)
+                self._hearing.set()
                 if block.last:
                     self.post(events.InputEnded(at=clock.now()))
 

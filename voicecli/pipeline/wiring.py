@@ -225,7 +225,7 @@ class Connections:
 async def open_connections(
     profile: Profile, services: Services, timeline: Timeline, *, typed: bool = False
 ) -> AsyncGenerator[Connections, None]:
-    """Open all connections and load the models, side by side; leaving closes the connections.
+    """Open all connections side by side; leaving closes them.
 
     A temporary failure is appended to ``timeline``, and the connection tried again.
 
@@ -238,12 +238,11 @@ async def open_connections(
     open_stt = nullcontext if typed else services.open_stt
     greeting = create_greeting(profile.agent.greeting, profile.tts)
     end_model = turn.end_model if turn.detect == "vad" and not typed else "off"
+    scorer = create_scorer(end_model, format)
     async with AsyncExitStack() as stack:
         async with asyncio.TaskGroup() as tasks:
-            # The LLM is last: its library is loaded while the others wait for the network.
             stt = tasks.create_task(open_patiently(stack, "stt", open_stt, post))
             tts = tasks.create_task(_open_greeting_tts(stack, services, greeting, post))
-            scorer = tasks.create_task(asyncio.to_thread(create_scorer, end_model, format))
             detector = tasks.create_task(
                 asyncio.to_thread(create_detector, audio.vad, format, audio.hangover, turn.pause)
             )
@@ -254,7 +253,7 @@ async def open_connections(
             tts=tts.result(),
             reconnect=services.open_stt,
             detector=detector.result(),
-            scorer=scorer.result(),
+            scorer=scorer,
             greeting=greeting,
             differences=services.differences,
         )

@@ -20,8 +20,8 @@ from voicecli.audio.vad.smart_turn import (
     RATE,
     SmartTurn,
     compute_features,
+    create_network,
     find_network,
-    load_network,
 )
 from voicecli.errors import UsageError
 from voicecli.units import AudioBlock, AudioFormat
@@ -126,9 +126,9 @@ def judge(name: str, rate: int, until: float | None = None) -> float:
 @pytest.mark.local
 @pytest.mark.skipif(not models.find(models.SMART_TURN), reason="run: voicecli models fetch")
 def test_sessions_that_open_side_by_side_share_the_network():
-    smart_turn._load.cache_clear()
+    smart_turn._create.cache_clear()
     with ThreadPoolExecutor(4) as threads:
-        loaded = list(threads.map(load_network, ["smart-turn"] * 4))
+        loaded = list(threads.map(create_network, ["smart-turn"] * 4))
     assert all(one is loaded[0] for one in loaded)
 
 

@@ -9,7 +9,6 @@ call it in a thread, where onnxruntime and numpy release the interpreter.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -22,6 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from voicecli.audio.pcm import Float32Array, samples_of
 from voicecli.errors import UsageError
+from voicecli.loading import Library
 from voicecli.turns.policy import EndModel
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
@@ -35,13 +35,19 @@ FRAMES = round(LONGEST * RATE) // STEP
 FRAMES_AT_ONCE = 8
 BANDS = 80
 
-_LOADING = threading.Lock()  # sessions that open side by side would each load a copy of 90 MB
-
 
 class SmartTurn:
     """The network in ``file``.  Calls block, and may come from any thread."""
 
     def __init__(self, file: Path) -> None:
+        self._file = file
+        self._library = Library(self._open)
+
+    def load(self) -> None:
+        """Load the network, which takes 40 ms, and 0.15 s for onnxruntime; else ``judge`` does."""
+        self._library.load()
+
+    def _open(self) -> None:
         import onnxruntime
 
         # one thread is the caller's own: no thread pool is created; two were slower
@@ -51,11 +57,12 @@ class SmartTurn:
         # for a finished sentence (librivox-0920, AMD EPYC).
         options.add_session_config_entry("session.x64quantprecision", "1")
         self._session: Any = onnxruntime.InferenceSession(
-            str(file), options, providers=["CPUExecutionProvider"]
+            str(self._file), options, providers=["CPUExecutionProvider"]
         )
 
     def judge(self, blocks: Sequence[AudioBlock], format: AudioFormat) -> float:
         """Return the probability that a turn with the audio of ``blocks`` has ended."""
+        self.load()
         pcm = b"".join(block.pcm for block in blocks)
         samples: Float32Array = samples_of(pcm).astype(np.float32) / np.float32(32768)
         if format.rate != RATE:
@@ -131,16 +138,15 @@ def find_network(setting: EndModel) -> Path | None:
     )
 
 
-def load_network(setting: EndModel) -> SmartTurn | None:
-    """Load the network if ``turn.end_model`` is ``setting``; all sessions share it.
+def create_network(setting: EndModel) -> SmartTurn | None:
+    """Return the network if ``turn.end_model`` is ``setting``, not loaded; all sessions share it.
 
-    Takes 40 ms, and 0.15 s for onnxruntime.  Raises as ``find_network`` does.
+    Raises as ``find_network`` does.
     """
     file = find_network(setting)
-    with _LOADING:
-        return None if file is None else _load(file)
+    return None if file is None else _create(file)
 
 
 @cache
-def _load(file: Path) -> SmartTurn:
+def _create(file: Path) -> SmartTurn:
     return SmartTurn(file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from voicecli import clock
 from voicecli.environment.network import Proxy, create_tls_context
 from voicecli.errors import UsageError
 from voicecli.events import Warned
+from voicecli.loading import Library
 from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import Endpoint, check_key, check_url
 from voicecli.services.interfaces import (
@@ -36,7 +38,7 @@ from voicecli.services.interfaces import (
 from voicecli.services.openai.answer import Answer, Wait
 from voicecli.services.openai.body import Frame
 from voicecli.services.openai.errors import ErrorFactory, find_request_id
-from voicecli.services.openai.library import library
+from voicecli.services.openai.library import http_library, library
 from voicecli.services.openai.models import HOST, check_model, choose_model, find_model
 from voicecli.services.openai.problems import find_error, read_problem
 from voicecli.services.openai.reply import ReplyReader
@@ -74,7 +76,7 @@ class ChatCompletions(LanguageModel):
     settings: ChatSettings
     endpoint: Endpoint
     address: ServiceAddress
-    http_client: httpx2.AsyncClient
+    tls: ssl.SSLContext | None = None
     proxy: Proxy | None = None
     notes: list[str] = field(default_factory=list)
     request_id: str = ""
@@ -84,6 +86,34 @@ class ChatCompletions(LanguageModel):
         self._request = ChatRequest(self.settings, is_openai=self.endpoint.host == HOST)
         self.notes += self._request.advice
         self._warned: set[str] = set()
+
+    @cached_property
+    def http_client(self) -> httpx2.AsyncClient:
+        """The connections; created by the first request or ``warm``, once httpx2 is loaded."""
+        import httpx2
+
+        proxy = self.proxy
+        tls = self.tls if proxy is not None and proxy.secure else None
+        transport: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(
+            limits=httpx2.Limits(keepalive_expiry=KEEP_WARM),
+            trust_env=False,
+            proxy=httpx2.Proxy(proxy.url, ssl_context=tls) if proxy is not None else None,
+            verify=self.tls or False,  # False: loopback, without TLS
+        )
+        if self.address.recorder is not None:
+            from voicecli.services.openai.recording import RecordedTransport
+
+            transport = RecordedTransport(transport, self.address.recorder, self.endpoint.path)
+        return httpx2.AsyncClient(
+            timeout=httpx2.Timeout(None, connect=self.settings.connect_timeout),  # others: here
+            transport=transport,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if "http_client" in self.__dict__:
+            await self.http_client.aclose()
 
     @cached_property
     def client(self) -> AsyncOpenAI:
@@ -100,8 +130,8 @@ class ChatCompletions(LanguageModel):
 
     @override
     async def load(self) -> None:
-        if not library.loaded:
-            await asyncio.to_thread(library.load)
+        await _load(http_library)
+        await _load(library)
 
     @override
     async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[Piece, None]:
@@ -207,6 +237,7 @@ class ChatCompletions(LanguageModel):
 
     @override
     async def warm(self) -> None:
+        await _load(http_library)
         import httpx2
 
         handshake = _handshake(self.settings, self.address)
@@ -237,24 +268,16 @@ async def open_chat(
     _check_variables()
     proxy = endpoint.find_proxy(websocket=False)
     tls = create_tls_context() if endpoint.secure else None
-    import httpx2  # 60 ms; openai is loaded when the first reply needs it, or ahead by ``load``
+    chat = ChatCompletions(settings, endpoint, address, tls, proxy, notes)
+    try:
+        yield chat
+    finally:
+        await chat.close()
 
-    transport: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(
-        limits=httpx2.Limits(keepalive_expiry=KEEP_WARM),
-        trust_env=False,
-        proxy=httpx2.Proxy(proxy.url, ssl_context=tls if proxy.secure else None) if proxy else None,
-        verify=tls or False,  # False: loopback, without TLS
-    )
-    if address.recorder is not None:
-        from voicecli.services.openai.recording import RecordedTransport
 
-        transport = RecordedTransport(transport, address.recorder, endpoint.path)
-    async with httpx2.AsyncClient(
-        timeout=httpx2.Timeout(None, connect=settings.connect_timeout),  # the rest is timed here
-        transport=transport,
-        trust_env=False,
-    ) as http_client:
-        yield ChatCompletions(settings, endpoint, address, http_client, proxy, notes)
+async def _load(which: Library) -> None:
+    if not which.loaded:
+        await asyncio.to_thread(which.load)
 
 
 def _check_variables() -> None:

@@ -1,13 +1,10 @@
-"""Loads the ``openai`` package beside a conversation that has begun."""
+"""The packages by which the LLM is reached, loaded beside a conversation that has begun."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
-from threading import Lock
 
-from voicecli.units import Seconds
+from voicecli.loading import Library
 
 REHEARSAL = b"""data: {"choices":[{"index":0,"delta":{"content":"-"},"finish_reason":"stop"}]}
 
@@ -15,39 +12,19 @@ data: [DONE]
 
 """
 
-SWITCH_INTERVAL: Seconds = 0.001
-"""How soon a thread that loads lets the event loop run; Python's 5 ms would add up to MAX_LAG."""
+
+def _use_http() -> None:
+    """Import what opens a connection, some of it by way of a client's first one."""
+    import httpx2
+
+    httpx2.AsyncHTTPTransport(verify=False)
 
 
-class _Library:
-    """The ``openai`` package: 0.3 s and 45 MB, which the first reply needs and the start does not.
+http_library = Library(_use_http)
+"""``httpx2``: 0.1 s."""
 
-    loaded: whether it has been imported and has done the work of its first request.
-    """
-
-    def __init__(self) -> None:
-        self.loaded = False
-        self._lock = Lock()
-
-    def load(self) -> None:
-        """Load it, in a thread other than the event loop's, and let the loop run meanwhile."""
-        with self._lock:
-            if self.loaded:
-                return
-            interval, collects = sys.getswitchinterval(), gc.isenabled()
-            sys.setswitchinterval(SWITCH_INTERVAL)
-            gc.disable()  # a collection stops all threads, for up to 35 ms
-            try:
-                asyncio.run(_rehearse())
-                self.loaded = True
-            finally:
-                gc.freeze()  # nothing of it is ever garbage
-                if collects:
-                    gc.enable()
-                sys.setswitchinterval(interval)
-
-
-library = _Library()
+library = Library(lambda: asyncio.run(_rehearse()))
+"""``openai``: 0.3 s and 45 MB."""
 
 
 async def _rehearse() -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from voicecli.audio.pcm import samples_of
-from voicecli.audio.vad.smart_turn import SmartTurn, find_network, load_network
+from voicecli.audio.vad.smart_turn import SmartTurn, create_network, find_network
 from voicecli.errors import InputError, UsageError
 from voicecli.models import MOONSHINE, SMOLLM2, Model, find
 from voicecli.standin.engines import (
@@ -242,8 +242,9 @@ def _load_llama(path: Path, threads: int, system_prompt: str | None) -> Llama:
 
 
 def _load_judge() -> SmartTurn:
-    network = load_network("auto")  # the same one each time
+    network = create_network("auto")  # the same one each time
     assert network is not None
+    network.load()
     return network
 
 
