@@ -23,7 +23,7 @@ from voicecli.audio.vad.smart_turn import (
     create_network,
     find_network,
 )
-from voicecli.errors import UsageError
+from voicecli.errors import InputError, UsageError
 from voicecli.units import AudioBlock, AudioFormat
 
 
@@ -121,6 +121,16 @@ def judge(name: str, rate: int, until: float | None = None) -> float:
     ]
     network = SmartTurn(found / models.SMART_TURN.files[0].name)
     return network.judge(blocks, AudioFormat(rate))
+
+
+@pytest.mark.local
+@pytest.mark.parametrize("content", [b"", b"\x08\x07 garbage", b"<html>"])
+def test_a_damaged_network_is_told_with_its_name(tmp_path: Path, content: bytes):
+    file = tmp_path / "network.onnx"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"network\.onnx cannot be loaded") as error:
+        SmartTurn(file).load()
+    assert "voicecli models fetch" in str(error.value.hint)
 
 
 @pytest.mark.local

@@ -42,23 +42,21 @@ class SmartTurn:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._library = Library(self._open)
+        self._session: Any = None
 
     def load(self) -> None:
-        """Load the network, which takes 40 ms, and 0.15 s for onnxruntime; else ``judge`` does."""
+        """Load the network, which takes 40 ms, and 0.15 s for onnxruntime; else ``judge`` does.
+
+        Raises InputError for a damaged file.
+        """
         self._library.load()
 
     def _open(self) -> None:
-        import onnxruntime
+        from voicecli.models.onnx import open_network
 
-        # one thread is the caller's own: no thread pool is created; two were slower
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
         # Without AVX-512 VNNI, sums of 8-bit products would saturate: 0.83 instead of 0.98
         # for a finished sentence (librivox-0920, AMD EPYC).
-        options.add_session_config_entry("session.x64quantprecision", "1")
-        self._session: Any = onnxruntime.InferenceSession(
-            str(self._file), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_network(self._file, {"session.x64quantprecision": "1"})
 
     def judge(self, blocks: Sequence[AudioBlock], format: AudioFormat) -> float:
         """Return the probability that a turn with the audio of ``blocks`` has ended."""

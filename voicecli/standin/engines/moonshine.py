@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from voicecli.models.onnx import open_network
 from voicecli.units import Seconds
 
 MIN_AUDIO: Seconds = 0.1
@@ -40,14 +40,10 @@ class Moonshine:
     rate = 16_000  # Hz, of the audio it takes
 
     def __init__(self, folder: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        # threads that spin between calls would compete with the LLM and the TTS for the cores
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-
         def load(name: str) -> Any:
-            path = str(folder / f"{name}.ort")
-            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            # threads that spin between calls would compete with the LLM and the TTS for the cores
+            spinning = {"session.intra_op.allow_spinning": "0"}
+            return open_network(folder / f"{name}.ort", spinning)
 
         self._encoder, self._decoder = load("encoder_model"), load("decoder_model_merged")
         self._vocabulary = _read_vocabulary((folder / "tokenizer.bin").read_bytes())
