@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 # ── the marks ────────────────────────────────────────────────────────────────
@@ -138,11 +139,15 @@ class _Marks:
     """Finds the first of some marks in text that goes on; in any case, but not where quoted."""
 
     def __init__(self, *marks: str) -> None:
-        longest_first = sorted(marks, key=len, reverse=True)
-        pattern = "|".join(re.escape(mark) for mark in longest_first) or "(?!)"
-        self._pattern = re.compile(rf"(?<!`)(?:{pattern})", re.IGNORECASE)
+        self._marks = marks
         self._prefixes = {mark.lower()[:end] for mark in marks for end in range(1, len(mark))}
         self._longest = max(map(len, marks), default=0)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self._marks, key=len, reverse=True)
+        pattern = "|".join(re.escape(mark) for mark in longest_first) or "(?!)"
+        return re.compile(rf"(?<!`)(?:{pattern})", re.IGNORECASE)
 
     def find(
         self, text: str, start: int = 1, *, finished: bool = False
