@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,8 @@ from voicecli.audio.look_ahead import LabelledSpeech
 from voicecli.audio.recorder import CONVERSATION, PlayedReader, Recorder
 from voicecli.audio.vad import create_detector
 from voicecli.audio.virtual import VirtualSpeaker
-from voicecli.audio.wav import open_wav
-from voicecli.events import PartiesMixed, RecorderStarted, Warned
+from voicecli.audio.wav import WavSource, open_wav
+from voicecli.events import Event, PartiesMixed, RecorderStarted, Warned
 from voicecli.metrics.accuracy import VIRTUAL
 from voicecli.metrics.labels import Labels
 from voicecli.metrics.voices import cut_pauses
@@ -55,7 +55,6 @@ async def play_recording(
         channel = labels.channel
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
     with open_wav(file, audio.sample_rate, audio.block, channel) as source:
-        doubt = await asyncio.to_thread(source.check_sample_rate)
         opening = open_session(
             profile, services, source, speaker, timeline=timeline, recorded=True, polite=polite
         )
@@ -65,13 +64,23 @@ async def play_recording(
                 Amplifier(audio.sample_rate, audio.gain_db),
             )
             session.post(VIRTUAL.make_event(clock.now()))
-            for note in (*source.notes, *([doubt] if doubt else ())):
-                session.post(Warned(at=clock.now(), service="audio", text=note))
+            for note in source.notes:
+                session.post(_warn(note))
+            session.add_event_source(_check_sample_rate(source))
             if source.mixed:
                 session.post(PartiesMixed(at=clock.now()))
             with open_recording(folder, profile, speaker.take, session):
                 await session.run()
     return source.warnings
+
+
+async def _check_sample_rate(source: WavSource) -> AsyncGenerator[Event, None]:
+    if doubt := await asyncio.to_thread(source.check_sample_rate):
+        yield _warn(doubt)
+
+
+def _warn(text: str) -> Warned:
+    return Warned(at=clock.now(), service="audio", text=text)
 
 
 def _create_look_ahead(profile: Profile, format: AudioFormat, labels: Labels | None) -> Detector:
@@ -115,7 +124,7 @@ def open_recording(
             recorder.add_user(block)
             if not had_failed and (failure := recorder.failure) is not None:
                 text = f"{failure.cause}; the conversation goes on without a recording"
-                session.post(Warned(at=clock.now(), service="audio", text=text))
+                session.post(_warn(text))
 
         session.add_tap(record)
         yield
