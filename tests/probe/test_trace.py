@@ -21,7 +21,7 @@ from voicecli.probe.run import Probe, find_target
 from voicecli.probe.schedule import Plan
 from voicecli.probe.trace import ConnectionTarget, ConnectionTrace, trace_connection
 from voicecli.services.endpoint import check_url
-from voicecli.services.interfaces import Handshake
+from voicecli.services.provider import Handshake
 
 
 def http(

@@ -26,7 +26,8 @@ from voicecli.profile import (
 )
 from voicecli.profile.model import list_rows
 from voicecli.services import PROVIDERS, find_provider
-from voicecli.services.interfaces import ServiceAddress, SttProvider, SttSettings
+from voicecli.services.interfaces import SttSettings
+from voicecli.services.provider import ServiceAddress, SttProvider
 from voicecli.settings import (
     Setting,
     encode_section,

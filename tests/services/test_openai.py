@@ -36,9 +36,10 @@ from voicecli.errors import (
     StalledError,
 )
 from voicecli.pipeline.reply import warm_llm
-from voicecli.services.interfaces import Piece, ServiceAddress, Usage
+from voicecli.services.interfaces import Piece, Usage
 from voicecli.services.openai.chat import USAGE_TIMEOUT, open_chat
 from voicecli.services.openai.settings import API_URL, ChatSettings
+from voicecli.services.provider import ServiceAddress
 
 # ── the request ──────────────────────────────────────────────────────────────
 

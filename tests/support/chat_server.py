@@ -14,9 +14,10 @@ import pytest
 from voicecli import clock
 from voicecli.errors import ServiceError
 from voicecli.events import Warned
-from voicecli.services.interfaces import Message, Piece, ServiceAddress, Truncated, Usage
+from voicecli.services.interfaces import Message, Piece, Truncated, Usage
 from voicecli.services.openai.chat import ChatCompletions, open_chat
 from voicecli.services.openai.settings import ChatSettings
+from voicecli.services.provider import ServiceAddress
 
 KEY = "sk-test-0123456789"
 ASKED = (Message("system", "Be brief."), Message("user", "Hello?"))

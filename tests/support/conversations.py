@@ -47,7 +47,7 @@ from voicecli.metrics.turns import Turn, measure_turns
 from voicecli.pipeline.session import Session
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.profile import Profile, load_profile
-from voicecli.services.interfaces import ServiceAddress
+from voicecli.services.provider import ServiceAddress
 from voicecli.standin import Endpoints, Fault, serve
 from voicecli.standin.engines import LlmEngine, SttEngine
 from voicecli.standin.engines.scripted import create_scripted_engines

@@ -25,9 +25,10 @@ from voicecli.environment.network import find_proxy
 from voicecli.errors import VoiceError
 from voicecli.services.deepgram import create_handshake
 from voicecli.services.deepgram.socket import open_socket
-from voicecli.services.interfaces import Message, ServiceAddress
+from voicecli.services.interfaces import Message
 from voicecli.services.openai.chat import open_chat
 from voicecli.services.openai.settings import ChatSettings
+from voicecli.services.provider import ServiceAddress
 
 HOST = "api.invalid"
 """A name that no resolver knows: what is reached was reached through a proxy."""

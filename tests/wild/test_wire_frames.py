@@ -29,7 +29,8 @@ from voicecli.errors import ServiceError, StalledError
 from voicecli.events import ConnectionOpened, FinalTranscript, InterimTranscript, Warned
 from voicecli.services.deepgram.aura import AuraSettings, open_aura
 from voicecli.services.deepgram.nova import NovaSettings, open_nova
-from voicecli.services.interfaces import FLUSHED, ServiceAddress
+from voicecli.services.interfaces import FLUSHED
+from voicecli.services.provider import ServiceAddress
 from voicecli.standin.script import LlmScript, Script, SttScript
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 

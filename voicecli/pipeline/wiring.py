@@ -26,14 +26,12 @@ from voicecli.pipeline.reply import CascadeResponder, warm_llm
 from voicecli.pipeline.session import Session
 from voicecli.profile import Profile, load_script
 from voicecli.services import find_provider
-from voicecli.services.interfaces import (
+from voicecli.services.interfaces import LanguageModel, Synthesizer, Transcriber
+from voicecli.services.provider import (
     Handshake,
-    LanguageModel,
     LlmProvider,
     ServiceAddress,
     SttProvider,
-    Synthesizer,
-    Transcriber,
     TtsProvider,
 )
 from voicecli.services.recording import ServiceRecorder

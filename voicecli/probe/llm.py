@@ -22,7 +22,8 @@ from voicecli.pipeline.wiring import Services
 from voicecli.probe.schedule import Post, Prober, Sample, TicketCounter, is_refusal
 from voicecli.profile import Profile
 from voicecli.services import find_provider
-from voicecli.services.interfaces import LanguageModel, Message, Piece, TtsProvider, Usage
+from voicecli.services.interfaces import LanguageModel, Message, Piece, Usage
+from voicecli.services.provider import TtsProvider
 from voicecli.text.pacing import Pacing
 from voicecli.text.reasoning import ReasoningHabit
 from voicecli.units import Seconds

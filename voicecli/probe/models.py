@@ -32,7 +32,8 @@ from voicecli.probe.schedule import (
 )
 from voicecli.profile import Profile
 from voicecli.services import find_provider
-from voicecli.services.interfaces import LanguageModel, LlmProvider
+from voicecli.services.interfaces import LanguageModel
+from voicecli.services.provider import LlmProvider
 from voicecli.units import ms
 
 COMPARED = (LLM_TTFT.name, LLM_CLAUSE.name, "llm.rate")

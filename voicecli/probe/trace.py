@@ -26,7 +26,7 @@ from voicecli.environment.network import Proxy, create_tls_context
 from voicecli.events import Service
 from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import Endpoint
-from voicecli.services.interfaces import Handshake
+from voicecli.services.provider import Handshake
 from voicecli.services.websocket import Connection
 from voicecli.units import Seconds
 

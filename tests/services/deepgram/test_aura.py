@@ -29,7 +29,8 @@ from voicecli.services.deepgram.aura import (
     open_aura,
 )
 from voicecli.services.deepgram.synthesis import LONGEST_TEXT, REFUSED_PAUSE, Synthesis
-from voicecli.services.interfaces import FLUSHED, Flushed, ServiceAddress
+from voicecli.services.interfaces import FLUSHED, Flushed
+from voicecli.services.provider import ServiceAddress
 
 EXCESSIVE = {
     "type": "Warning",

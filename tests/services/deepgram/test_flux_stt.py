@@ -39,7 +39,7 @@ from voicecli.services.deepgram.flux_stt_connection import (
 )
 from voicecli.services.deepgram.flux_turns import TurnDecoder
 from voicecli.services.deepgram.frames import SentAudio
-from voicecli.services.interfaces import ServiceAddress
+from voicecli.services.provider import ServiceAddress
 from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 T = TypeVar("T")

@@ -27,7 +27,8 @@ from voicecli.services.deepgram.flux_tts import (
     build_query,
     open_flux_tts,
 )
-from voicecli.services.interfaces import FLUSHED, Flushed, ServiceAddress
+from voicecli.services.interfaces import FLUSHED, Flushed
+from voicecli.services.provider import ServiceAddress
 from voicecli.settings import SettingsConflict
 
 RATE = 8000

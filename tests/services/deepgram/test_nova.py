@@ -23,7 +23,7 @@ from voicecli.services.deepgram.nova import (
     build_query,
     open_nova,
 )
-from voicecli.services.interfaces import ServiceAddress
+from voicecli.services.provider import ServiceAddress
 from voicecli.units import AudioBlock, AudioFormat
 
 RATE = 16_000

@@ -34,7 +34,7 @@ from voicecli.services.deepgram.socket import (
     open_socket,
 )
 from voicecli.services.endpoint import CloseError, check_url, create_connect_error
-from voicecli.services.interfaces import ServiceAddress
+from voicecli.services.provider import ServiceAddress
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 Handler = Callable[[ServerConnection], Awaitable[None]]

@@ -3,7 +3,7 @@
 Nova-3 transcribes (``nova``); Aura-2 (``aura``) and Flux TTS (``flux_tts``) speak.
 """
 
-from voicecli.services.interfaces import Handshake, ServiceAddress
+from voicecli.services.provider import Handshake, ServiceAddress
 from voicecli.units import Seconds
 
 API_URL = "https://api.deepgram.com"

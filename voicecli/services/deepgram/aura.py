@@ -32,16 +32,8 @@ from voicecli.events import ConnectionOpened
 from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_handshake
 from voicecli.services.deepgram.synthesis import Synthesis
 from voicecli.services.endpoint import declare_key_env, declare_url
-from voicecli.services.interfaces import (
-    FLUSHED,
-    Flushed,
-    Handshake,
-    ServiceAddress,
-    Synthesizer,
-    TtsCapabilities,
-    TtsProvider,
-    TtsSettings,
-)
+from voicecli.services.interfaces import FLUSHED, Flushed, Synthesizer, TtsCapabilities, TtsSettings
+from voicecli.services.provider import Handshake, ServiceAddress, TtsProvider
 from voicecli.settings import SettingsConflict, setting, timeout
 from voicecli.units import Samples, Seconds
 

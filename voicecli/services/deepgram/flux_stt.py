@@ -16,13 +16,8 @@ from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_handsha
 from voicecli.services.deepgram.flux_stt_connection import FluxListener, receive_connected
 from voicecli.services.deepgram.nova import CLOSE
 from voicecli.services.endpoint import declare_key_env, declare_url
-from voicecli.services.interfaces import (
-    Handshake,
-    ServiceAddress,
-    SttCapabilities,
-    SttProvider,
-    SttSettings,
-)
+from voicecli.services.interfaces import SttCapabilities, SttSettings
+from voicecli.services.provider import Handshake, ServiceAddress, SttProvider
 from voicecli.settings import SettingsConflict, milliseconds, setting, timeout
 from voicecli.units import Seconds, ms
 

@@ -32,15 +32,8 @@ from voicecli.events import ConnectionOpened
 from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_handshake
 from voicecli.services.deepgram.flux_speech import SpeechLedger
 from voicecli.services.endpoint import declare_key_env, declare_url
-from voicecli.services.interfaces import (
-    Flushed,
-    Handshake,
-    ServiceAddress,
-    Synthesizer,
-    TtsCapabilities,
-    TtsProvider,
-    TtsSettings,
-)
+from voicecli.services.interfaces import Flushed, Synthesizer, TtsCapabilities, TtsSettings
+from voicecli.services.provider import Handshake, ServiceAddress, TtsProvider
 from voicecli.settings import SettingsConflict, setting, timeout
 from voicecli.units import Samples, Seconds
 

@@ -19,14 +19,8 @@ from voicecli.events import Event
 from voicecli.services.deepgram import API_URL, KEY_ENV, URL_ENV, create_handshake
 from voicecli.services.deepgram.frames import SentAudio, WarningFilter, decode
 from voicecli.services.endpoint import CloseError, declare_key_env, declare_url
-from voicecli.services.interfaces import (
-    Handshake,
-    ServiceAddress,
-    SttCapabilities,
-    SttProvider,
-    SttSettings,
-    Transcriber,
-)
+from voicecli.services.interfaces import SttCapabilities, SttSettings, Transcriber
+from voicecli.services.provider import Handshake, ServiceAddress, SttProvider
 from voicecli.settings import SettingsConflict, milliseconds, setting, timeout
 from voicecli.units import AudioBlock, Seconds, ms
 

@@ -44,7 +44,7 @@ from voicecli.services.endpoint import (
     create_connect_error,
     create_proxy_error,
 )
-from voicecli.services.interfaces import Handshake, ServiceAddress
+from voicecli.services.provider import Handshake, ServiceAddress
 from voicecli.services.recording import SocketTape
 from voicecli.services.websocket import Connection, RecordedConnection
 from voicecli.units import Seconds

@@ -26,15 +26,7 @@ from voicecli.events import Warned
 from voicecli.loading import Library
 from voicecli.sanitize import sanitize_short
 from voicecli.services.endpoint import Endpoint, check_key, check_url
-from voicecli.services.interfaces import (
-    Handshake,
-    LanguageModel,
-    LlmProvider,
-    Message,
-    Piece,
-    ServiceAddress,
-    Truncated,
-)
+from voicecli.services.interfaces import LanguageModel, Message, Piece, Truncated
 from voicecli.services.openai.answer import Answer, Wait
 from voicecli.services.openai.body import Frame
 from voicecli.services.openai.errors import ErrorFactory, find_request_id
@@ -44,6 +36,7 @@ from voicecli.services.openai.problems import find_error, read_problem
 from voicecli.services.openai.reply import ReplyReader
 from voicecli.services.openai.request import ChatRequest
 from voicecli.services.openai.settings import API_URL, URL_ENV, ChatSettings
+from voicecli.services.provider import Handshake, LlmProvider, ServiceAddress
 from voicecli.units import Seconds
 
 if TYPE_CHECKING:
