@@ -35,6 +35,7 @@ from voicecli.cli.output import discard, prepare_streams, print_text
 from voicecli.environment.files import read_text_file
 from voicecli.environment.folders import find_home
 from voicecli.errors import UsageError
+from voicecli.loading import begin_start
 from voicecli.sanitize import sanitize_short
 
 COMMANDS = {
@@ -176,6 +177,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def main() -> NoReturn:
     """Run the program's command line and exit."""
+    begin_start()
     prepare_streams()
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -26,6 +25,7 @@ from voicecli.audio.virtual import SilentSource, VirtualSpeaker
 from voicecli.cli.cassettes import CassetteUse
 from voicecli.errors import INTERRUPTED, DeviceError
 from voicecli.events import Event, ReplyCancelled, ReplyFailed, ReplyFinished, Warned
+from voicecli.loading import end_start
 from voicecli.metrics.accuracy import Calibration
 from voicecli.pipeline.greeting import create_greeting
 from voicecli.pipeline.recording import open_recording
@@ -68,9 +68,7 @@ async def run_conversation(
         arm_signals = stack.enter_context(_open_signals())
         if keys.owns_terminal(_stdin()):
             import_module("prompt_toolkit.input")  # 0.1 s, before anything waits for the loop
-        gc.collect()
-        gc.freeze()  # a collection that went over all this took 35 ms; the loudspeaker ran dry
-        stack.callback(gc.unfreeze)
+        stack.enter_context(end_start())
         services = await stack.enter_async_context(use.open_services(profile))
         terminal = stack.enter_context(contextlib.ExitStack())
         opening = _open_display(

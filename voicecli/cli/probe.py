@@ -17,6 +17,7 @@ from voicecli.cli.options import Fast, ProfileName, Sets, check_fast
 from voicecli.cli.output import print_text
 from voicecli.environment.files import write_text_file
 from voicecli.errors import CredentialsError, InputError, ThresholdError, UsageError, VoiceError
+from voicecli.loading import end_start
 from voicecli.sanitize import sanitize_message
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from voicecli.probe.results import ProbeResults
     from voicecli.probe.run import Observer
     from voicecli.probe.schedule import Plan
-    from voicecli.profile import Profile
+from voicecli.profile import Profile
 
 # The probers take 0.5 s to import: the command imports them, --help does not.
 
@@ -210,7 +211,8 @@ class _Command:
         from voicecli import clock
 
         try:
-            clock.run(self._probe(), virtual=self.fast)
+            with end_start():
+                clock.run(self._probe(), virtual=self.fast)
         except KeyboardInterrupt:
             if self.plan.every is None:
                 raise

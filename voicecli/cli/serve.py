@@ -16,6 +16,7 @@ import typer
 from voicecli.cli.models import fetch_engine_models
 from voicecli.cli.output import print_text
 from voicecli.errors import UsageError
+from voicecli.loading import end_start
 
 if TYPE_CHECKING:
     from voicecli.standin import Engines, Fault
@@ -97,7 +98,7 @@ def serve_command(
                 print_text(f"export OPENAI_BASE_URL={endpoints.openai}")
             await (_wait_input_end() if attached else asyncio.Event().wait())
 
-    with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
+    with end_start(), suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
         clock.run(run())
 
 
