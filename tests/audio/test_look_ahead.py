@@ -10,7 +10,7 @@ import soundfile
 from tests.support.speech_like import alternate_speech
 from voicecli import clock
 from voicecli.audio.gain import Amplifier
-from voicecli.audio.look_ahead import LOOK_AHEAD
+from voicecli.audio.look_ahead import LOOK_AHEAD, HeardSpeech
 from voicecli.audio.pcm import samples_of
 from voicecli.audio.vad import create_detector
 from voicecli.audio.wav import WavSource, open_wav
@@ -45,7 +45,7 @@ def play(
 
     with open_wav(path, RATE, BLOCK) as source:
         detector = create_detector("energy", AudioFormat(RATE), 0.2)
-        source.look_ahead(detector, Amplifier(RATE, gain))
+        source.look_ahead(HeardSpeech(detector, Amplifier(RATE, gain)))
         clock.run(read(source), virtual=True)
     return taken
 

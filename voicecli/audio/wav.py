@@ -17,9 +17,8 @@ from typing_extensions import override
 
 from voicecli import clock
 from voicecli.audio.channels import EXAMINED, Channel, ChannelChoice, choose_channels
-from voicecli.audio.gain import Amplifier
-from voicecli.audio.interfaces import Detector, Source
-from voicecli.audio.look_ahead import LookAhead
+from voicecli.audio.interfaces import Source
+from voicecli.audio.look_ahead import LookAhead, SpeechFinder, find_speech
 from voicecli.audio.pcm import Float32Array
 from voicecli.audio.repair import PatchedFile, find_patches, open_by_search
 from voicecli.audio.sample_rate import EXAMINED as EXAMINED_SAMPLES
@@ -27,6 +26,7 @@ from voicecli.audio.sample_rate import find_fitting_rates
 from voicecli.environment.files import encode_path
 from voicecli.errors import InputError
 from voicecli.events import Event, RecordingPaused, RecordingResumed
+from voicecli.metrics.recording import Stretch
 from voicecli.units import AudioBlock, AudioFormat, Samples, Seconds
 
 _READ_LENGTH: Seconds = 0.1  # flat memory; the loop waits 4 ms at most (8 channels of 192 kHz)
@@ -83,8 +83,8 @@ class WavSource(Source):
 
     duration: of the recording, in seconds.
     peak: the largest sample so far; 1 is full scale.
+    choice: the channels that are played.
     notes: how the file is understood, known before it plays.
-    mixed: whether several parties, who have channels of their own in the file, are played as one.
     warnings: what is wrong with the file, one sentence each; complete when it has been played.
     """
 
@@ -93,7 +93,7 @@ class WavSource(Source):
     ) -> None:
         self.format = AudioFormat(rate)
         self.notes = [f"{path}: {choice.reason}"] if choice.reason else []
-        self.mixed = choice.mixed
+        self.choice = choice
         self._channels = list(choice.indices)
         self.duration: Seconds = file.frames / file.samplerate
         self.peak = 0.0
@@ -130,12 +130,13 @@ class WavSource(Source):
             f"{found} Hz; a wrong header is corrected by sox -r HZ OLD NEW"
         )
 
-    def look_ahead(self, detector: Detector, amplifier: Amplifier) -> None:
-        """Report the speech that ``detector`` finds before it is played.  Call before ``blocks``.
+    def find_speech(self, finder: SpeechFinder) -> tuple[Stretch, ...]:
+        """Find the speech in the recording, which cannot be played then."""
+        return find_speech(self._read_blocks(), finder, self.format)
 
-        amplifier: as that of the live input.
-        """
-        self._ahead = LookAhead(self.format, detector, amplifier)
+    def look_ahead(self, finder: SpeechFinder) -> None:
+        """Report the speech that ``finder`` finds before it is played.  Call before ``blocks``."""
+        self._ahead = LookAhead(self.format, finder)
 
     @override
     async def blocks(self) -> AsyncGenerator[AudioBlock, None]:
@@ -173,7 +174,7 @@ class WavSource(Source):
     @override
     def take_events(self) -> list[Event]:
         events, self._events = self._events, []
-        return events if self._ahead is None else self._ahead.take_events() + events
+        return events if self._ahead is None else [*self._ahead.take_events(), *events]
 
     def _note(self, at: Seconds, *, plays: bool) -> None:
         """Note whether the block at ``at`` is one of the recording."""
@@ -229,7 +230,7 @@ class WavSource(Source):
 
 @contextmanager
 def open_wav(
-    path: Path, rate: int, block: Seconds, channel: Channel = "auto"
+    path: Path, rate: int, block: Seconds, channel: Channel | ChannelChoice = "auto"
 ) -> Iterator[WavSource]:
     """Open the recording in ``path``, of any rate and channels, as mono at ``rate`` hertz.
 
@@ -258,8 +259,10 @@ def _open_file(path: Path) -> _SequentialFile:
     )
 
 
-def _choose_channels(path: Path, count: int, wanted: Channel) -> ChannelChoice:
+def _choose_channels(path: Path, count: int, wanted: Channel | ChannelChoice) -> ChannelChoice:
     """Return the channels to play; the beginning of the file is read unless they are named."""
+    if isinstance(wanted, ChannelChoice):
+        return wanted
     if isinstance(wanted, int):
         if wanted >= count:
             has = "1 channel" if count == 1 else f"{count} channels"

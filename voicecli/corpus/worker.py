@@ -170,6 +170,7 @@ async def _measure(
             timeline,
             polite=unit.user == "polite",
             labels=labels,
+            survey=True,
         )
         took = time.monotonic() - began
         measured = await asyncio.to_thread(measure_session, timeline, profile, kept, labels)

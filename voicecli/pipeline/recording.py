@@ -10,22 +10,21 @@ from pathlib import Path
 
 from voicecli import clock
 from voicecli.audio.channels import Channel
-from voicecli.audio.gain import Amplifier
-from voicecli.audio.interfaces import Detector
-from voicecli.audio.look_ahead import LabelledSpeech
+from voicecli.audio.look_ahead import list_labelled
 from voicecli.audio.recorder import CONVERSATION, PlayedReader, Recorder
-from voicecli.audio.vad import create_detector
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.audio.wav import WavSource, open_wav
 from voicecli.events import Event, PartiesMixed, RecorderStarted, Warned
 from voicecli.metrics.accuracy import VIRTUAL
 from voicecli.metrics.labels import Labels
+from voicecli.metrics.recording import Stretch
 from voicecli.metrics.voices import cut_pauses
 from voicecli.pipeline.session import Session
+from voicecli.pipeline.survey import Survey, survey_recording
 from voicecli.pipeline.wiring import Services, open_session
 from voicecli.profile import Profile
 from voicecli.timeline import LABELS, RESULT, TIMELINE, Header, Timeline, open_writer
-from voicecli.units import AudioBlock, AudioFormat
+from voicecli.units import AudioBlock
 
 
 async def play_recording(
@@ -38,11 +37,14 @@ async def play_recording(
     *,
     polite: bool = True,
     labels: Labels | None = None,
+    survey: bool = False,
 ) -> Sequence[str]:
     """Play ``file`` to the agent until its last reply has been played; record into ``folder``.
 
     channel: auto: that of the labels, if they name one.
     polite: in half duplex, the user waits for replies; otherwise it speaks on.
+    survey: examine the recording before it plays, which takes longer, not while it does, which
+        would make sessions late that run beside this one.
 
     Returns what is wrong with the file, one sentence each.  Raises InputError if it is not a
     recording; VoiceError, perhaps in a group, if a service fails.
@@ -54,20 +56,22 @@ async def play_recording(
     if labels is not None and labels.channel is not None and channel == "auto":
         channel = labels.channel
     speaker = VirtualSpeaker(profile.tts.sample_rate, prebuffer=audio.prebuffer)
-    with open_wav(file, audio.sample_rate, audio.block, channel) as source:
+    labelled = _list_labelled(labels)
+    known = Survey(channel=channel, speech=labelled or None)
+    if survey:
+        known = await survey_recording(file, channel, audio, labelled)
+    with open_wav(file, audio.sample_rate, audio.block, known.channel) as source:
         opening = open_session(
             profile, services, source, speaker, timeline=timeline, recorded=True, polite=polite
         )
         async with opening as session:
-            source.look_ahead(
-                _create_look_ahead(profile, source.format, labels),
-                Amplifier(audio.sample_rate, audio.gain_db),
-            )
+            source.look_ahead(known.create_finder(audio))
             session.post(VIRTUAL.make_event(clock.now()))
-            for note in source.notes:
+            for note in (*source.notes, *([known.doubt] if known.doubt else ())):
                 session.post(_warn(note))
-            session.add_event_source(_check_sample_rate(source))
-            if source.mixed:
+            if not survey:
+                session.add_event_source(_check_sample_rate(source))
+            if source.choice.mixed:
                 session.post(PartiesMixed(at=clock.now()))
             with open_recording(folder, profile, speaker.take, session):
                 await session.run()
@@ -83,12 +87,12 @@ def _warn(text: str) -> Warned:
     return Warned(at=clock.now(), service="audio", text=text)
 
 
-def _create_look_ahead(profile: Profile, format: AudioFormat, labels: Labels | None) -> Detector:
-    """Create what knows when the user goes on: the labels, else another detector."""
-    turns = labels.list_spans("turn", "interruption") if labels is not None else []
-    if labels is None or not turns:
-        return create_detector(profile.audio.vad, format, profile.audio.hangover)
-    return LabelledSpeech([cut_pauses(turn, labels.spans) for turn in turns], format)
+def _list_labelled(labels: Labels | None) -> tuple[Stretch, ...]:
+    """List the stretches of the user's speech that labels tell of."""
+    if labels is None:
+        return ()
+    turns = labels.list_spans("turn", "interruption")
+    return list_labelled(cut_pauses(turn, labels.spans) for turn in turns)
 
 
 @contextmanager
