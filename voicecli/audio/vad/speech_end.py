@@ -61,7 +61,7 @@ def measure_speech_end(
 
     samples: begin at the time ``at``; from LOOK_BACK before to LOOK_AHEAD after the reported end.
     """
-    times, power = _measure_bands(samples, rate)
+    times, power = _measure_bands(_cut_digital_silence(samples), rate)
     times += at
     heard = power.sum(axis=1) > _DIGITAL_SILENCE
     voice = heard & (times <= reported)
@@ -81,6 +81,16 @@ def measure_speech_end(
             break
         end = time
     return float(end)
+
+
+def _cut_digital_silence(samples: SampleArray) -> SampleArray:
+    """Cut off what follows the last sound: a recording that is paused, or has ended.
+
+    The room is heard up to there.  Frames that lie half in silence are softer than it: with them,
+    a sentence whose recording was paused 0.2 s after its end ended 63 ms too early, not 10.
+    """
+    sounding = np.flatnonzero(samples)
+    return samples[: sounding[-1] + 1] if len(sounding) else samples
 
 
 def _measure_bands(
