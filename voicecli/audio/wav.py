@@ -204,7 +204,8 @@ class WavSource(Source):
         rate = self._file.samplerate
         stream = soxr.ResampleStream(rate, self.format.rate, 1, dtype="float32")
         for piece in self._read(max(1, round(_READ_LENGTH * rate))):
-            mono = _clean(piece[:, self._channels]).mean(axis=1)
+            cleaned = _clean(piece[:, self._channels])
+            mono = cleaned[:, 0] if len(self._channels) == 1 else cleaned.mean(axis=1)
             self.peak = max(self.peak, float(np.abs(mono).max(initial=0.0)))
             yield mono if rate == self.format.rate else stream.resample_chunk(mono)
         if rate != self.format.rate:
@@ -295,6 +296,8 @@ def _read_beginning(file: _SequentialFile, step: int, seconds: int) -> Float32Ar
 
 def _clean(samples: Float32Array) -> Float32Array:
     """Replace what floating-point files may hold: NaN, infinities and overloads."""
+    if samples.min(initial=0.0) >= -1 and samples.max(initial=0.0) <= 1:  # mostly; not with a NaN
+        return samples
     finite: Float32Array = np.nan_to_num(samples, posinf=0.0, neginf=0.0).clip(-1, 1)
     return finite
 
