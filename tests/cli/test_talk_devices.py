@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -89,13 +90,14 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reply_takes_as_long_as_printed(virtual_audio: VirtualAudio, tmp_path: Path):
-    """A busy machine plays a reply later than it knows, and none earlier: the best turn counts."""
+    """A busy machine plays a reply later than it knows, none earlier: the best turn counts most."""
     held = ask_questions(virtual_audio, tmp_path, 5)
     assert [turn["outcome"] for turn in held.turns] == ["answered"] * 5
     waits = compare_waits(held)
     # The detector tells the end of a voice in steps of a millisecond, and within a frame of 10.
-    best = max(wait.printed - wait.heard for wait in waits)
-    assert best == pytest.approx(1000 * HEARD_EARLY, abs=6), waits
+    differences = [wait.printed - wait.heard for wait in waits]
+    assert max(differences) == pytest.approx(1000 * HEARD_EARLY, abs=6), waits
+    assert median(differences) == pytest.approx(1000 * HEARD_EARLY, abs=15), waits
 
 
 def test_what_is_kept_is_what_sounded(virtual_audio: VirtualAudio, tmp_path: Path):
