@@ -22,7 +22,7 @@ from voicecli.metrics.recording import Stretch
 from voicecli.units import AudioFormat, Seconds
 
 LONGEST: Seconds = 600.0
-"""Of a recording whose speech is found before it is played, within 4 s.  A longer one is heard
+"""Of a recording whose speech is found before it is played, within 8 s.  A longer one is heard
 while it plays."""
 
 KEPT = 256

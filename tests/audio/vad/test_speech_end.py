@@ -219,6 +219,18 @@ def test_recorded_sentences_end_where_their_labels_say(kind: Literal["silero", "
     assert np.percentile(errors, 90) <= 30
 
 
+@pytest.mark.parametrize("pause", [7.06, 7.07, 7.08])
+def test_where_the_recording_is_paused_soon_after_it_ends_there_too(pause: float) -> None:
+    """A polite user's is, as soon as the turn is committed: 0.2 s after a nasal that fades."""
+    sound, _ = soundfile.read(SPEECH / "librivox-0870.wav", dtype="int16")
+    (label,) = load_labels(SPEECH / "librivox-0870.labels.yaml").spans
+    sound[round(pause * RATE) :] = 0
+    detector = create_detector("silero", AudioFormat(RATE), 0.2)
+    pcm = sound.tobytes() + bytes(2 * RATE)
+    events = [event for block in blocks(pcm) for event in detector.feed(block)]
+    assert ms(measured(events)[-1].speech_end - label.end) == pytest.approx(0, abs=30)
+
+
 @pytest.mark.parametrize("kind", ["silero", "energy"])
 def test_in_noise_what_it_hides_is_lost(kind: Literal["silero", "energy"]) -> None:
     """At 20 dB, 100 ms of a nasal that fades are softer than the noise around it."""
