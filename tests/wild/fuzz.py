@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.wild import fuzz_commands, fuzz_files, fuzz_labels, fuzz_wires
+from tests.wild import fuzz_chat, fuzz_commands, fuzz_files, fuzz_labels, fuzz_wires
 from tests.wild.fuzz_target import Target
 
 TARGETS = (
     *fuzz_wires.TARGETS,
+    *fuzz_chat.TARGETS,
     *fuzz_files.TARGETS,
     *fuzz_labels.TARGETS,
     *fuzz_commands.TARGETS,

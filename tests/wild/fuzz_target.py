@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -174,3 +174,49 @@ def mutated_bytes(draw: st.DrawFn, raw: bytes, odd: st.SearchStrategy[bytes]) ->
             case _:
                 raw = raw[:at]
     return raw
+
+
+# ── messages of JSON ───────────────────────────────────────────────────────────
+
+MEANINGFUL = st.sampled_from(
+    [
+        *KEYS.values(),
+        f"key {KEYS['OPENAI_API_KEY']} refused",
+        "<think>",
+        "</think>",
+        "```",
+        "1. ",
+        "Hi.",
+    ]
+)
+
+
+def odd_objects(known: Sequence[Mapping[str, Any]]) -> st.SearchStrategy[str]:
+    """Messages of JSON: known ones with something changed, and others."""
+    changed = st.sampled_from(known).flatmap(mutated)
+    twice = changed.flatmap(mutated)
+    times = st.sampled_from(known).flatmap(_other_leaves)
+    return (changed | twice | times | json_values | st.sampled_from(known)).map(json.dumps)
+
+
+@st.composite
+def _other_leaves(draw: st.DrawFn, value: Any) -> Any:
+    """Other values of the same types: another number for a number, another text for a text."""
+    match value:
+        case dict():
+            return {
+                key: one if key == "type" else draw(_other_leaves(one))
+                for key, one in value.items()
+            }
+        case list():
+            return [draw(_other_leaves(one)) for one in value]
+        case bool():
+            return draw(st.booleans())
+        case int() | float():
+            return draw(st.just(value) | st.just(value) | st.sampled_from(NUMBERS))
+        case _:
+            return draw(st.just(value) | st.just(value) | texts | MEANINGFUL)
+
+
+raw_texts = texts | nested() | MEANINGFUL
+blobs = st.binary(max_size=5) | st.sampled_from([b"", b"\0", bytes(3001), bytes(200_000)])

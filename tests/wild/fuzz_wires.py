@@ -1,86 +1,76 @@
-"""Whole turns over the three wires, on which a relay or a chat server sends odd frames."""
+"""Whole turns over Deepgram's wires, on which a relay sends odd frames."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
-import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import (
-    asynccontextmanager,
-    contextmanager,
-    redirect_stderr,
-    redirect_stdout,
-    suppress,
-)
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.support.chat_server import HEAD, USAGE, Request, chunk, delta
-from tests.support.conversations import Conversation, converse, profile
+from tests.support.conversations import Conversation, converse
 from tests.support.deepgram_frames import results
-from tests.support.speech_like import alternate_speech
+from tests.wild.fuzz_conversation import LATEST, SCRIPT, SPEECH, check_conversation, load
 from tests.wild.fuzz_target import (
-    KEYS,
-    NUMBERS,
+    MEANINGFUL,
     Target,
-    check_exit,
+    blobs,
     json_values,
-    limit_time,
-    mutated,
-    nested,
-    texts,
+    mutated_bytes,
+    odd_objects,
+    raw_texts,
 )
-from voicecli.cli.errors import print_error
-from voicecli.cli.result import SessionResult
-from voicecli.events import (
-    Service,
-)
-from voicecli.report.turn_lines import TurnLines
+from voicecli.events import Service
+from voicecli.profile import Profile
 from voicecli.standin import Endpoints
-from voicecli.standin.script import Latency, LlmScript, Script, SttScript
-from voicecli.terminal.plain import PlainLines
-from voicecli.timeline import decode, encode
 
-SPEECH, _ = alternate_speech(0.3, 0.6, 1.2, 0.5, 0.5)
-SCRIPT = Script(
-    stt=SttScript(hears=("What is the capital?", "How far is it?"), gap=0.3, interim=0.3),
-    llm=LlmScript(ttft=Latency(0.2), says=("It is Canberra. A quiet town.", "Not far.")),
+FLUX_STT = "stt.provider=deepgram-flux"
+FLUX_TTS = ("tts.provider=deepgram-flux", "tts.model=flux-alexis-en")
+FLUX_SCRIPT = replace(
+    SCRIPT, stt=replace(SCRIPT.stt, hears=("My number is four two", "How far is it?"))
 )
-PROFILE = profile("limits.idle_s=6", "audio.block_ms=50")
-LATEST = 1200.0
-"""Seconds of the conversation's time by which it has ended; 5000 characters are spoken for 300."""
+"""The user dictates a number, within which Flux is told to wait longer."""
 
-HELD = 40.0
-"""Seconds for which a server holds a connection without a word."""
+PlainFrame = str | bytes
 
-MIDNIGHT = datetime(2026, 11, 27)
 
-# ── frames ───────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class Huge:
+    """A message with a part that is repeated, which is short where it is printed."""
 
-Frame = str | bytes
+    before: str
+    part: str
+    times: int
+    after: str = ""
+
+    def spell(self) -> str:
+        return self.before + self.part * self.times + self.after
+
+
+Frame = PlainFrame | Huge
 
 
 @dataclass(frozen=True)
 class Action:
     """What becomes of the ``on``-th message of a service.
 
-    kind: "drop", "twice", "late" (after the next one), "send" (``frames`` in its place), "add"
-        (``frames`` after it), "close" (with code and reason), "cut" (without a closing handshake).
+    kind: "drop", "twice", "late" (after the ``by`` next ones), "change" (some fields), "send"
+        (``frames`` in its place), "add" (``frames`` after it), "close" (with code and reason),
+        "cut" (without a closing handshake).
     """
 
     on: int
     kind: str
     frames: Sequence[Frame] = ()
+    by: int = 1
+    fields: Mapping[str, Any] = field(default_factory=dict)
     code: int = 1000
     reason: str = ""
 
@@ -106,83 +96,138 @@ TTS_FRAMES = [
     {"type": "Error", "err_code": "c", "err_msg": "m"},
     {"type": "Close"},
 ]
-LLM_CHUNKS = [
-    delta(role="assistant", content=""),
-    delta(content="Hello there. "),
-    delta(content="How are you?"),
-    delta("stop"),
-    delta("length", content="Cut"),
-    delta("content_filter"),
-    delta(refusal="I cannot."),
-    delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": "{}"}}]),
-    delta(reasoning_content="Hm."),
-    chunk(choices=[]),
-    USAGE,
-    {"error": {"message": "No memory", "type": "server_error", "code": 500}},
-    {"error": "out of memory"},
-    {"detail": [{"msg": "bad", "loc": ["body"]}]},
+
+TURN = {
+    "type": "TurnInfo",
+    "request_id": "r",
+    "sequence_id": 4,
+    "event": "Update",
+    "turn_index": 0,
+    "audio_window_start": 0.0,
+    "audio_window_end": 0.9,
+    "transcript": "My number is four two",
+    "words": [
+        {"word": "My", "confidence": 1.0, "start": 0.3, "end": 0.4},
+        {"word": "two", "confidence": 0.9, "start": 0.5, "end": 0.85},
+    ],
+    "end_of_turn_confidence": 0.5,
+}
+FLUX_STT_FRAMES = [
+    TURN,
+    TURN | {"event": "StartOfTurn"},
+    TURN | {"event": "EagerEndOfTurn", "transcript": "What is the capital?"},
+    TURN | {"event": "TurnResumed", "words": []},
+    TURN | {"event": "EndOfTurn", "trigger": "model", "languages": ["en"]},
+    TURN | {"event": "EndOfTurn", "trigger": "manual", "turn_index": 1, "audio_window_end": 2.5},
+    TURN | {"event": "EndOfTurn", "trigger": "timeout", "words": [{"word": "My"}]},
+    TURN | {"event": "TurnPaused"},
+    TURN | {"transcript": "", "words": [], "turn_index": 1},
+    {"type": "Connected", "request_id": "r", "sequence_id": 0},
+    {"type": "ConfigureSuccess", "thresholds": {"eot_threshold": 0.8}, "keyterms": ["apple"]},
+    {"type": "ConfigureFailure", "code": "INVALID_THRESHOLD", "description": "d"},
+    {"type": "Warning", "code": "FORCE_END_TURN_NO_ACTIVE_TURN", "description": "d"},
+    {"type": "Warning", "code": "c", "description": "d"},
+    {"type": "Error", "code": "INTERNAL_SERVER_ERROR", "description": "d"},
+    {"type": "Error", "code": "UNPARSABLE_CLIENT_MESSAGE", "description": "no ForceEndTurn"},
+    {"type": "SpeakerChanged", "speaker": 1},
 ]
-
-MEANINGFUL = st.sampled_from(
-    [
-        *KEYS.values(),
-        f"key {KEYS['OPENAI_API_KEY']} refused",
-        "<think>",
-        "</think>",
-        "```",
-        "1. ",
-        "Hi.",
-    ]
-)
-
-
-def odd_objects(known: Sequence[Mapping[str, Any]]) -> st.SearchStrategy[str]:
-    """Messages of JSON: known ones with something changed, and others."""
-    changed = st.sampled_from(known).flatmap(mutated)
-    twice = changed.flatmap(mutated)
-    times = st.sampled_from(known).flatmap(_other_leaves)
-    return (changed | twice | times | json_values | st.sampled_from(known)).map(json.dumps)
-
-
-@st.composite
-def _other_leaves(draw: st.DrawFn, value: Any) -> Any:
-    """Other values of the same types: another number for a number, another text for a text."""
-    match value:
-        case dict():
-            return {
-                key: one if key == "type" else draw(_other_leaves(one))
-                for key, one in value.items()
-            }
-        case list():
-            return [draw(_other_leaves(one)) for one in value]
-        case bool():
-            return draw(st.booleans())
-        case int() | float():
-            return draw(st.just(value) | st.just(value) | st.sampled_from(NUMBERS))
-        case _:
-            return draw(st.just(value) | st.just(value) | texts | MEANINGFUL)
-
-
-raw_texts = texts | nested() | MEANINGFUL
-blobs = st.binary(max_size=5) | st.sampled_from([b"", b"\0", bytes(3001), bytes(200_000)])
+METADATA = {
+    "speech_id": "dg_sp_000000000001",
+    "audio_duration_ms": 900,
+    "input_character_count": 14,
+    "billable_character_count": 14,
+    "controls_applied": {"breaks_applied": 0},
+}
+INTERRUPTED = {
+    "type": "SpeechInterrupted",
+    "audio_played_ms": 400,
+    "text_spoken": "It is",
+    "text_remaining": " Canberra.",
+    "metadata": METADATA,
+}
+FLUX_TTS_FRAMES = [
+    {"type": "Connected", "request_id": "r", "model_name": "flux", "model_uuids": ["u"]},
+    {"type": "SpeechStarted", "speech_id": "dg_sp_000000000001"},
+    {"type": "Flushed", "speech_id": "dg_sp_000000000001"},
+    {"type": "SpeechMetadata"} | METADATA,
+    {"type": "SpeechMetadata"} | METADATA | {"speech_id": "dg_sp_000000000002"},
+    INTERRUPTED,
+    INTERRUPTED,
+    {"type": "ConfigureFailure", "code": "SPEED_OUT_OF_RANGE", "field": "speed", "value": 2.0},
+    {"type": "SessionMetadata", "total_audio_duration_ms": 0},
+    *(
+        {"type": "Warning", "code": code, "description": "d"}
+        for code in (
+            "NO_ACTIVE_SPEECH",
+            "NO_AUDIO_GENERATED",
+            "INTERRUPT_IN_PROGRESS",
+            "INVALID_INTERRUPT_OFFSET",
+            "NO_SYNTHESIZABLE_TEXT",
+            "SYNTHESIS_RETRYING",
+        )
+    ),
+    {"type": "Error", "code": "NET-0003", "description": "d"},
+]
 
 
 def frames(known: Sequence[Mapping[str, Any]]) -> st.SearchStrategy[Frame]:
     """Messages on a WebSocket."""
     sendable = raw_texts.map(lambda text: text.encode(errors="replace").decode())
-    return odd_objects(known) | odd_objects(known) | sendable | blobs
+    odd = odd_objects(known)
+    return odd | odd | sendable | blobs | damaged(known) | huge(known)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, known: Sequence[Mapping[str, Any]]) -> PlainFrame:
+    """Known messages with some bytes cut, repeated or replaced, as text or binary."""
+    raw = json.dumps(draw(st.sampled_from(known))).encode()
+    raw = draw(mutated_bytes(raw, st.sampled_from([b"\0", b"\xff", b'"', b"{", b",", b"-1e999"])))
+    return raw if draw(st.booleans()) else raw.decode(errors="replace")
+
+
+@st.composite
+def huge(draw: st.DrawFn, known: Sequence[Mapping[str, Any]]) -> Huge:
+    """Known messages with a long text or list, or more than a client takes."""
+    frame = draw(st.sampled_from(known))
+    name = draw(st.sampled_from(sorted(frame.keys() - {"type"}) or ["text"]))
+    before = json.dumps(frame)[:-1] + f', "{name}": '  # of two equal names the last one counts
+    word = '{"word": "a", "confidence": 1.0, "start": 0.3, "end": 0.4}'
+    match draw(st.sampled_from(["text", "list", "number", "spaces", "too long"])):
+        case "text":
+            return Huge(before + '"', draw(st.sampled_from(["word ", "é.", "1 "])), 30_000, '"}')
+        case "list":
+            return Huge(before + "[", word + ", ", 5000, word + "]}")
+        case "number":
+            return Huge(before, "9", draw(st.sampled_from([400, 5000])), "}")
+        case "spaces":
+            return Huge(json.dumps(frame), " ", 10**6)
+        case _:
+            return Huge(before + '"', "x" * 1024, 17 * 1024, '"}')
 
 
 @st.composite
 def actions(draw: st.DrawFn, known: Sequence[Mapping[str, Any]]) -> Action:
-    kind = draw(st.sampled_from(["send", "add", "add", "drop", "twice", "late", "close", "cut"]))
+    kinds = ["send", "add", "add", "change", "drop", "twice", "late", "close", "cut"]
+    kind = draw(st.sampled_from(kinds))
     on = draw(st.integers(0, 3) | st.integers(0, 40))
     some = draw(st.lists(frames(known), min_size=1, max_size=3)) if kind in ("send", "add") else ()
+    if kind == "late":
+        return Action(on, kind, by=draw(st.integers(1, 12)))
+    if kind == "change":
+        return Action(on, kind, fields=draw(other_fields(known)))
     code = draw(st.sampled_from([1000, 1001, 1008, 1009, 1011, 1013, 3000, 4000, 4999]))
     reason = (
         draw(st.sampled_from(["", "NET-0001", "x" * 120]) | MEANINGFUL) if kind == "close" else ""
     )
     return Action(on, kind, some, code, reason)
+
+
+@st.composite
+def other_fields(draw: st.DrawFn, known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Fields of known messages, with their values or odd ones."""
+    frame = draw(st.sampled_from(known))
+    names = draw(st.lists(st.sampled_from(sorted(frame)), min_size=1, max_size=2, unique=True))
+    return {name: draw(st.just(frame[name]) | json_values) for name in names}
 
 
 @dataclass(frozen=True)
@@ -192,10 +237,14 @@ class Relayed:
     lasting: whether they come again on each connection, not on the first one alone.
     """
 
-    detect: str
+    settings: tuple[str, ...]
     lasting: bool
     stt: Sequence[Action] = ()
     tts: Sequence[Action] = ()
+
+    @property
+    def profile(self) -> Profile:
+        return load(*self.settings)
 
     def converse(self) -> Conversation:
         met: set[Service] = set()
@@ -212,8 +261,8 @@ class Relayed:
                 yield replace(endpoints, deepgram=url)
 
         return converse(
-            replace(PROFILE, turn=replace(PROFILE.turn, detect=self.detect)),
-            SCRIPT,
+            self.profile,
+            FLUX_SCRIPT if FLUX_STT in self.settings else SCRIPT,
             SPEECH,
             recorded=False,
             through=through,
@@ -230,7 +279,7 @@ async def relay(
     async def run(client: ServerConnection) -> None:
         assert client.request is not None
         path = client.request.path
-        changes = find_actions("stt" if path.startswith("/v1/listen") else "tts")
+        changes = find_actions("stt" if "/listen" in path else "tts")
         with suppress(ConnectionClosed, InvalidStatus):
             async with connect(f"{url}{path}", compression=None, max_queue=None) as far:
                 back = asyncio.create_task(_change(far, client, changes))
@@ -247,193 +296,74 @@ async def relay(
 
 async def _change(far: Any, client: ServerConnection, changes: Sequence[Action]) -> None:
     """Pass on what ``far`` sends, as ``changes`` say."""
-    kept: list[Frame] = []
+    late: list[tuple[int, PlainFrame]] = []
     number = 0
     async for message in far:
-        sent: list[Frame] = [message]
+        sent: list[PlainFrame] = [message]
         for action in (one for one in changes if one.on == number):
-            if action.kind == "close":
-                await client.close(action.code, action.reason)
-                return
-            if action.kind == "cut":
-                client.transport.abort()
-                return
-            if action.kind == "late":
-                kept += sent
-            sent = {
-                "add": [*sent, *action.frames],
-                "send": list(action.frames),
-                "twice": sent * 2,
-            }.get(action.kind, [])
-        if sent:
-            sent, kept = [*sent, *kept], []
-        for one in sent:
+            added = [one.spell() if isinstance(one, Huge) else one for one in action.frames]
+            match action.kind:
+                case "close":
+                    await client.close(action.code, action.reason)
+                    return
+                case "cut":
+                    client.transport.abort()
+                    return
+                case "change":
+                    sent = [_change_fields(one, action.fields) for one in sent]
+                case "late":
+                    late += [(number + action.by, one) for one in sent]
+                    sent = []
+                case kind:
+                    sent = {"add": sent + added, "send": added, "twice": sent * 2}.get(kind, [])
+        for one in [*sent, *(frame for due, frame in late if due <= number)]:
             await client.send(one)
+        late = [(due, frame) for due, frame in late if due > number]
         number += 1
     await client.close()
 
 
-def relayed(service: str) -> st.SearchStrategy[Relayed]:
-    known = STT_FRAMES if service == "stt" else TTS_FRAMES
+def _change_fields(message: PlainFrame, fields: Mapping[str, Any]) -> PlainFrame:
+    """Change fields of a text; audio stays as it is."""
+    return json.dumps(json.loads(message) | fields) if isinstance(message, str) else message
+
+
+def relayed(
+    service: str, known: Sequence[Mapping[str, Any]], modes: Sequence[str], *providers: str
+) -> st.SearchStrategy[Relayed]:
+    """Conversations with odd messages of one service.
+
+    modes: who detects that a turn has ended.
+    """
     return st.builds(
         Relayed,
-        detect=st.sampled_from(["endpointing", "vad"]),
+        settings=st.tuples(
+            st.sampled_from(modes).map("turn.detect={}".format),
+            st.sampled_from(["off", "headphones"]).map("interrupt.policy={}".format),
+            *map(st.just, providers),
+        ),
         lasting=st.booleans(),
         **{service: st.lists(actions(known), min_size=1, max_size=4)},
     )
 
 
-# ── the chat server ──────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Chat:
-    """What a chat server answers each request: a status, headers, and parts of the body."""
-
-    status: str
-    headers: Sequence[tuple[str, str]]
-    parts: Sequence[bytes]
-    ends: str
-    pause: float
-
-    def converse(self) -> Conversation:
-        return converse(PROFILE, SCRIPT, SPEECH, recorded=False, chat=self._answer, latest=LATEST)
-
-    async def _answer(self, request: Request) -> None:
-        if self.status == "200 OK" and not self.headers:
-            await request.write(HEAD)
-        else:
-            lines = [f"HTTP/1.1 {self.status}", *map(": ".join, self.headers)]
-            await request.write("\r\n".join([*lines, "", ""]).encode(errors="surrogatepass"))
-        chunked = not self.headers
-        for part in self.parts:
-            await asyncio.sleep(self.pause)
-            await request.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked and part else part)
-        if chunked and self.ends == "whole":
-            await request.write(b"0\r\n\r\n")
-        elif self.ends != "open":
-            request.hang_up()
-        else:
-            with suppress(asyncio.CancelledError):  # of which asyncio's server makes an error
-                await asyncio.sleep(HELD)
-            request.hang_up()
-
-
-def _event(text: str) -> bytes:
-    return f"data: {text}\n\n".encode(errors="surrogatepass")
-
-
-STATUSES = (
-    *["200 OK"] * 8,
-    *("204 No Content", "302 Found", "400 Bad Request", "401 Unauthorized", "404 Not Found"),
-    *(
-        "429 Too Many Requests",
-        "500 Internal Server Error",
-        "503 Unavailable",
-        "999 ?",
-        "100 Continue",
-    ),
-)
-HEADERS = (
-    ("Content-Type", "text/html"),
-    ("Content-Type", "application/json"),
-    ("Content-Type", "text/event-stream; charset=latin-1"),
-    ("Content-Encoding", "gzip"),
-    ("Retry-After", "nan"),
-    ("Retry-After", "-5"),
-    ("Retry-After", "1e300"),
-    ("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"),
-    ("retry-after-ms", "inf"),
-    ("Location", "http://["),
-    ("x-request-id", "x" * 500),
-    ("x-request-id", KEYS["OPENAI_API_KEY"]),
-    ("Content-Length", "7"),
-    ("X-Odd", "é"),
-)
-
-
-def chats() -> st.SearchStrategy[Chat]:
-    event = odd_objects(LLM_CHUNKS).map(_event)
-    proper = st.sampled_from(LLM_CHUNKS).map(json.dumps).map(_event)
-    raw = raw_texts.map(lambda text: text.encode(errors="surrogatepass"))
-    part = proper | event | event | raw | raw_texts.map(_event) | blobs | st.just(_event("[DONE]"))
-    tokens = st.lists(MEANINGFUL | texts, max_size=8).map(
-        lambda words: [
-            *[_event(json.dumps(delta(content=word))) for word in words],
-            _event("[DONE]"),
-        ]
-    )
-    return st.builds(
-        Chat,
-        status=st.sampled_from(STATUSES),
-        headers=st.just(()) | st.just(()) | st.lists(st.sampled_from(HEADERS), max_size=3),
-        parts=st.lists(part, max_size=6) | tokens,
-        ends=st.sampled_from(["whole", "whole", "broken", "open"]),
-        pause=st.sampled_from([0.0, 0.05, 0.5]),
-    )
-
-
-# ── the check ────────────────────────────────────────────────────────────────
-
-
-@dataclass
-class _Errors(logging.Handler):
-    """Keeps what asyncio and others log as an error: a task's exception that nobody took."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(logging.ERROR)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if not record.name.startswith("websockets.server"):  # the relay's
-            self.texts.append(self.format(record))
-
-    __hash__ = logging.Handler.__hash__
-
-
-@contextmanager
-def _keep_errors() -> Iterator[list[str]]:
-    handler = _Errors()
-    logging.getLogger().addHandler(handler)
-    try:
-        yield handler.texts
-    finally:
-        logging.getLogger().removeHandler(handler)
-
-
-def check_conversation(example: Relayed | Chat) -> None:
-    """Hold the conversation with the keys in the environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, key in KEYS.items():
-            patch.setenv(name, key)
-        _check_conversation(example)
-
-
-def _check_conversation(example: Relayed | Chat) -> None:
-    """Check that it ends in time, and that what it leaves can be kept and reported."""
-    printed = io.StringIO()
-    with limit_time(), _keep_errors() as logged, redirect_stderr(printed), redirect_stdout(printed):
-        talk = example.converse()
-        code = print_error(talk.error, debug=False) if talk.error is not None else 0
-        lines = [encode(entry) for entry in talk.timeline]
-        assert [encode(decode(line)) for line in lines] == lines
-        result = SessionResult(talk.timeline, None, PROFILE)
-        print(result.as_json())
-        result.print_lines()
-        for follow in (TurnLines(print), PlainLines(print, MIDNIGHT, PROFILE.budgets)):
-            for entry in talk.timeline:
-                follow(entry)
-        print(*lines, sep="\n")
-    assert not isinstance(talk.error, TimeoutError), f"hangs: {talk.timeline[-5:]}"
-    if code == 70 and talk.error is not None:
-        raise talk.error
-    check_exit(code, printed.getvalue())
-    assert not logged, logged
-
+NOVA_MODES = ("endpointing", "vad")
+FLUX_MODES = ("service", "vad")
 
 TARGETS = (
-    Target("STT frames", relayed("stt"), check_conversation, 10),
-    Target("TTS frames", relayed("tts"), check_conversation, 10),
-    Target("LLM answers", chats(), check_conversation, 10),
+    Target("STT frames", relayed("stt", STT_FRAMES, NOVA_MODES), check_conversation, 10),
+    Target("TTS frames", relayed("tts", TTS_FRAMES, NOVA_MODES), check_conversation, 10),
+    Target(
+        "Flux STT frames",
+        relayed("stt", FLUX_STT_FRAMES, (*FLUX_MODES, "endpointing"), FLUX_STT),
+        check_conversation,
+        10,
+    ),
+    Target(
+        "Flux TTS frames",
+        relayed("tts", FLUX_TTS_FRAMES, FLUX_MODES, FLUX_STT, *FLUX_TTS)
+        | relayed("tts", FLUX_TTS_FRAMES, NOVA_MODES, *FLUX_TTS),
+        check_conversation,
+        10,
+    ),
 )
