@@ -88,6 +88,8 @@ class Server:
                 await self._answer(request)
         except (asyncio.IncompleteReadError, ConnectionError):
             self.gone_at.append(clock.now())
+        except asyncio.CancelledError:
+            pass  # the loop ends; asyncio before 3.12 would log an error
         finally:
             writer.close()
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import Phase, settings
 
 from tests.wild.fuzz import OPTIONS, TARGETS, run_target
+from tests.wild.fuzz_chat import Chat
+from tests.wild.fuzz_conversation import check_conversation
 from tests.wild.fuzz_target import Target
 
 
@@ -16,3 +18,11 @@ from tests.wild.fuzz_target import Target
 def test_odd_inputs_end_well(target: Target) -> None:
     phases = [Phase.generate, Phase.shrink]
     assert run_target(target, settings(OPTIONS, max_examples=target.share, phases=phases))
+
+
+def test_a_chat_server_that_is_slow_after_the_conversation_is_no_finding() -> None:
+    """The answer is complete by its Content-Length, and the server is still at it."""
+    part = b"data: [DONE]\n\n"
+    check_conversation(
+        Chat("400 Bad Request", [("Content-Length", "7")], [part, part], "whole", pause=0.05)
+    )
