@@ -239,8 +239,9 @@ def test_audio_is_heard_before_the_flush() -> None:
         [warning("SYNTHESIS_RETRYING"), 0.5, audio(30), metadata()],
         [{"type": "New", "speech_id": 7}, audio(30), metadata()],
         [audio(30), {"type": "SpeechMetadata"}],
+        [audio(30), {"type": "SpeechMetadata", "speech_id": None}],
     ],
-    ids=["early", "trailing", "twice", "none", "odd", "retried", "unknown", "bare"],
+    ids=["early", "trailing", "twice", "none", "odd", "retried", "unknown", "bare", "null"],
 )
 def test_speech_metadata_ends_a_reply_and_flushed_does_not(frames: Frames) -> None:
     server = FluxServer(Flush=[frames, [audio(7, 2), metadata("dg_sp_2")]])

@@ -212,7 +212,7 @@ class SpeechLedger:
 
     def _complete(self, frame: Message) -> None:
         """Note that all audio of the oldest speech has arrived."""
-        if self._ended == frame.get("speech_id", ""):
+        if self._ended is not None and self._ended == frame.get("speech_id"):
             return
         self._odd = b""
         running = self.interruption
