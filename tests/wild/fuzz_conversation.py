@@ -68,8 +68,7 @@ class _Errors(logging.Handler):
         super().__init__(logging.ERROR)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not record.name.startswith("websockets.server"):  # the relay's
-            self.texts.append(self.format(record))
+        self.texts.append(self.format(record))
 
     __hash__ = logging.Handler.__hash__
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,9 @@ FLUX_SCRIPT = replace(
     SCRIPT, stt=replace(SCRIPT.stt, hears=("My number is four two", "How far is it?"))
 )
 """The user dictates a number, within which Flux is told to wait longer."""
+
+RELAY = logging.Logger("relay", logging.CRITICAL + 1)
+"""Keeps the relay's errors apart from those of the stand-ins, which are findings."""
 
 PlainFrame = str | bytes
 
@@ -219,7 +223,7 @@ def actions(draw: st.DrawFn, known: Sequence[Mapping[str, Any]]) -> Action:
     reason = (
         draw(st.sampled_from(["", "NET-0001", "x" * 120]) | MEANINGFUL) if kind == "close" else ""
     )
-    return Action(on, kind, some, code, reason)
+    return Action(on, kind, some, code=code, reason=reason)
 
 
 @st.composite
@@ -290,7 +294,9 @@ async def relay(
                 await asyncio.wait([back])
                 back.exception()  # the client has gone
 
-    async with serve_websockets(run, "127.0.0.1", 0, compression=None, max_queue=None) as server:
+    async with serve_websockets(
+        run, "127.0.0.1", 0, compression=None, max_queue=None, logger=RELAY
+    ) as server:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
