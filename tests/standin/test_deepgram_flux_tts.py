@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -198,6 +198,7 @@ def test_the_words_can_be_missing() -> None:
     st.lists(st.tuples(st.from_regex(r"[a-z ,.]{1,12}", fullmatch=True), st.integers(0, 900))),
     st.integers(-10, 4000),
 )
+@example([("…", 0)], -1)  # the turn began with a mark, and the one before it was still heard
 def test_what_was_heard_is_a_beginning_that_grows_in_whole_words(
     spoken: list[tuple[str, int]], played: int
 ) -> None:

@@ -119,14 +119,17 @@ def find_heard(spoken: Sequence[tuple[str, Samples]], played: Samples) -> str:
     """Return the text that was heard when ``played`` samples had been, in whole words.
 
     spoken: the pieces of a turn, each with its samples.
+    played: negative where the turn's audio had not begun to play.
     """
+    if played < 0:
+        return ""
     heard = ""
     for text, samples in spoken:
         if played >= samples:
             heard += text
             played -= samples
             continue
-        reached = len(text) * max(0, played) / samples
+        reached = len(text) * played / samples
         ends = [word.end() for word in re.finditer(r"\S+", text) if word.end() <= reached]
         return heard + (text[: ends[-1]] if ends else "")
     return heard
