@@ -149,7 +149,7 @@ class Recorder:
         self._append(self._resampler.flush())
 
     def _resample(self) -> None:
-        """Resample what was heard, all at once: by blocks of 20 ms it takes several times as long."""
+        """Resample what was heard, all at once, which takes less than block by block."""
         if self._heard:
             self._append(self._resampler.feed(np.concatenate(self._heard)))
             self._heard.clear()
