@@ -46,3 +46,7 @@ __version__ = "0.1.0"
 # onnxruntime, which the extras bring, sends usage data to Microsoft and keeps a device ID unless
 # this is set before it is imported (Privacy.md in its package).  No other dependency does.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# No matrix here is large enough for a second thread.  OpenBLAS, which numpy's wheels contain,
+# starts one per core when it is loaded: 0.1 s of the other core (2 cores, Intel Xeon, n = 4).
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
