@@ -221,10 +221,15 @@ def _write(output: TextIO, **message: Any) -> None:
     output.flush()
 
 
+UNITS_AHEAD = 1
+"""Given to a process before it needs them: it does not wait while its result is stored."""
+
+
 def _measure_in_virtual_time(task: Task, units: BinaryIO, output: TextIO) -> None:
     from voicecli.corpus.worker import measure_alone
 
-    _write(output, ready=True)
+    for _ in range(1 + UNITS_AHEAD):
+        _write(output, ready=True)
     for line in units:
         result = measure_alone(decode(json.loads(line), Unit), task.sessions)
         _write(output, result=encode(result))
