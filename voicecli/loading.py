@@ -23,7 +23,6 @@ _THRESHOLDS = gc.get_threshold()
 _loading = Lock()
 """Held while something is loaded: the interpreter's settings belong to the whole process."""
 
-
 atexit.register(gc.unfreeze)  # a frozen object of an extension module is reported as leaked
 
 
@@ -59,6 +58,8 @@ class Library:
 
     def load(self) -> None:
         """Load it, unless it is loaded.  Blocks; in a thread, it lets the event loop run."""
+        if self.loaded:
+            return  # without the lock, which another library may hold for a while
         with _loading:
             if self.loaded:
                 return

@@ -17,8 +17,8 @@ load       CPU, memory and loop lag of 1 to 64 conversations in one process, wit
 startup    the time to --help, and of replay and talk to the first audio sent.
 local      the embedded stack: recorded sentences, and 40 questions in one conversation.  Real time,
            six minutes; needs the extra `local` and the models.
-corpus     memory over 2,000 recordings in virtual time, ten minutes; mouth-to-ear of 1, 8 and 16
-           sessions side by side in one process, in real time, three minutes.
+corpus     memory over 2,000 recordings in virtual time, ten minutes; mouth-to-ear of 1 to 32
+           sessions side by side in one process, in real time, eight minutes.
 scale      a run of 500 replays by one process, by two, by Dask and in four shards: the same
            numbers, throughput, loop lag.  Virtual time, and a smaller one in real time; 6 minutes.
 devices    talk through a virtual microphone and loudspeaker, both recorded: printed against
