@@ -190,6 +190,15 @@ def test_json_may_write_an_emoji_as_surrogates(write: Write):
     assert load_labels(write("x.labels.json", text)).spans[0].text == r"🙂 \ud83d\ude42"
 
 
+@pytest.mark.parametrize(
+    "half", [r"\ud83d", r"\uDE42", r"\ude42\ud83d", r"\ud83d\ud83d\ude42", r"\u0000"]
+)
+def test_json_may_not_write_half_a_character(write: Write, half: str):
+    spans = f'[\n{{"start": 0, "end": 1, "kind": "turn", "text": "I {half}"}}]'
+    with pytest.raises(InputError, match=r":2: spans\[0\].text contains a NUL or half a character"):
+        load_labels(write("x.labels.json", f'{{"version": 1, "spans": {spans}}}'))
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, write: Write):
     with pytest.raises(InputError, match=r"none.labels.yaml cannot be read: No such file"):
         load_labels(Path("none.labels.yaml"))

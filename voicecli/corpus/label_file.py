@@ -60,9 +60,11 @@ OWN_SPEECH: tuple[Kind, ...] = (*FLOOR, "backchannel", "other")
 """What the user says: one mouth, so these spans do not overlap."""
 
 _NOT_IN_YAML = re.compile(
-    r"[\t\x7f-\x84\x86-\x9f\ufffe\uffff]|(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]\w\w"
+    r"[\t\x7f-\x84\x86-\x9f\ufffe\uffff]"
+    r"|(?<!\\)(?:\\\\)*\\u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w"
 )
-"""What JSON may have and YAML may not: tabs between tokens, some controls, escaped surrogates."""
+"""What JSON may have and YAML may not: tabs between tokens, some controls, and characters escaped as
+two surrogates.  One surrogate alone is half a character, which YAML's reader refuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
