@@ -63,8 +63,8 @@ _NOT_IN_YAML = re.compile(
     r"[\t\x7f-\x84\x86-\x9f\ufffe\uffff]"
     r"|(?<!\\)(?:\\\\)*\\u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w"
 )
-"""What JSON may have and YAML may not: tabs between tokens, some controls, and characters escaped as
-two surrogates.  One surrogate alone is half a character, which YAML's reader refuses."""
+"""What JSON may have and YAML may not: tabs between tokens, some controls, and characters escaped
+as two surrogates.  One surrogate alone is half a character, which YAML's reader refuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
