@@ -20,13 +20,10 @@ from voicecli.audio.vad import network
 from voicecli.audio.vad.network import CONTEXT, WINDOW, SileroNetwork, load_weights
 from voicecli.audio.vad.silero import SileroDetector
 from voicecli.events import Event
+from voicecli.models.onnx import open_network
 from voicecli.units import AudioFormat
 
-onnxruntime = pytest.importorskip("onnxruntime")
-
-ONE_THREAD = onnxruntime.SessionOptions()
-ONE_THREAD.intra_op_num_threads = 1
-"""Twice as fast: onnxruntime's other threads wait in a loop for more than they compute."""
+pytest.importorskip("onnxruntime")
 
 DIFFERENCE = 1e-5
 """Of a probability, at most: the order of 32-bit additions changes it."""
@@ -35,9 +32,7 @@ DIFFERENCE = 1e-5
 class PublishedNetwork(SileroNetwork):
     """The published network, computed by onnxruntime."""
 
-    session = onnxruntime.InferenceSession(
-        PUBLISHED, ONE_THREAD, providers=["CPUExecutionProvider"]
-    )
+    session = open_network(PUBLISHED, {})
 
     @override
     def reset(self) -> None:
