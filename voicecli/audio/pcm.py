@@ -32,6 +32,12 @@ def samples_of(pcm: bytes) -> SampleArray:
     return np.frombuffer(pcm, _LINEAR16)
 
 
+def round_samples(values: Float32Array) -> SampleArray:
+    """Round ``values`` to samples; clip them to full scale."""
+    rounded: SampleArray = np.rint(values).clip(-32768, 32767).astype(np.int16)
+    return rounded
+
+
 def find_audible(samples: SampleArray) -> Samples | None:
     """Return the index of the first sample at or above AUDIBLE_DBFS; None if there is none."""
     loud = np.abs(samples.astype(np.int32)) >= 32768 * 10 ** (AUDIBLE_DBFS / 20)
@@ -126,7 +132,7 @@ class Resampler:
             positions = np.arange(steps.start, steps.stop, steps.step)
             windows = sliding_window_view(known, 2 * self._half)[positions // self._up]
             values = np.einsum("ij,ij->i", windows, self._filters[positions % self._up])
-        return np.rint(values).clip(-32768, 32767).astype(np.int16)
+        return round_samples(values)
 
 
 @cache

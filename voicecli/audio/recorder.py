@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import soxr
 
-from voicecli.audio.pcm import Resampler, SampleArray, find_audible, samples_of
+from voicecli.audio.pcm import SampleArray, find_audible, round_samples, samples_of
 from voicecli.audio.playout import FADE
 from voicecli.audio.vad.energy import find_stretches
 from voicecli.audio.vad.speech_end import LOOK_AHEAD, LOOK_BACK, measure_speech_end
@@ -75,7 +76,7 @@ class Recorder:
         self._position: Samples = 0  # of the first sample of self._user
         self._run_end: Seconds = -inf  # of blocks without a gap
         self._overlap: Samples = 0  # how much of what comes precedes the end of what is there
-        self._resampler = Resampler(self.user_rate, self.rate)
+        self._resampler: soxr.ResampleStream | None = None
         self._quiet: Samples | None = None  # silence at the agent's end; None before any sound
         self._failure: OSError | None = None
         self._lock = ExitStack()
@@ -138,21 +139,31 @@ class Recorder:
     def _begin_run(self, at: Seconds, start: Seconds) -> None:
         """Place what comes next at ``at``, whatever there was before."""
         self._end_run()
-        self._resampler = Resampler(self.user_rate, self.rate)
+        self._resampler = self._create_resampler()
         self._run_end = at
         gap = self._format.samples(at - start) - self._position - len(self._user)
         self._overlap = max(0, -gap)
         self._append(np.zeros(max(0, gap), np.int16))
 
-    def _end_run(self) -> None:
-        self._resample()
-        self._append(self._resampler.flush())
+    def _create_resampler(self) -> soxr.ResampleStream | None:
+        if self.user_rate == self.rate:
+            return None
+        return soxr.ResampleStream(self.user_rate, self.rate, 1, dtype="float32")
 
-    def _resample(self) -> None:
-        """Resample what was heard, all at once, which takes less than block by block."""
-        if self._heard:
-            self._append(self._resampler.feed(np.concatenate(self._heard)))
-            self._heard.clear()
+    def _end_run(self) -> None:
+        self._resample(last=True)
+
+    def _resample(self, *, last: bool = False) -> None:
+        """Resample what was heard, all at once, which takes less than block by block.
+
+        It is held back for up to 35 ms, until more comes; on the way to the STT, ``pcm.Resampler``
+        holds back a millisecond, and takes six times as long.
+        """
+        heard = np.concatenate([*self._heard, np.zeros(0, np.int16)])
+        self._heard.clear()
+        if self._resampler is not None:
+            heard = round_samples(self._resampler.resample_chunk(heard.astype(np.float32), last))
+        self._append(heard)
 
     def _append(self, samples: SampleArray) -> None:
         skipped = min(self._overlap, len(samples))

@@ -19,7 +19,7 @@ from voicecli import clock
 from voicecli.audio.channels import EXAMINED, Channel, ChannelChoice, choose_channels
 from voicecli.audio.interfaces import Source
 from voicecli.audio.look_ahead import LookAhead, SpeechFinder, find_speech
-from voicecli.audio.pcm import Float32Array
+from voicecli.audio.pcm import Float32Array, round_samples
 from voicecli.audio.repair import PatchedFile, find_patches, open_by_search
 from voicecli.audio.sample_rate import EXAMINED as EXAMINED_SAMPLES
 from voicecli.audio.sample_rate import find_fitting_rates
@@ -188,8 +188,7 @@ class WavSource(Source):
         """Yield linear16 blocks; the last one is padded with silence."""
         rest = np.zeros(0, np.int16)
         for samples in self._resample():
-            scaled = np.rint(np.clip(samples * 32768, -32768, 32767)).astype(np.int16)
-            rest = np.concatenate([rest, scaled])
+            rest = np.concatenate([rest, round_samples(samples * 32768)])
             while len(rest) >= self._block:
                 yield rest[: self._block].tobytes()
                 rest = rest[self._block :]
