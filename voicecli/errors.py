@@ -30,6 +30,12 @@ from typing_extensions import override
 
 from voicecli.units import Seconds
 
+BUG = 70
+"""Exit code for an exception that is no VoiceError: EX_SOFTWARE of sysexits.h."""
+
+IO_FAILED = 74
+"""Exit code where a file cannot be written or read: EX_IOERR of sysexits.h."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell would report it."""
 

@@ -24,8 +24,9 @@ from voicecli.cli.app import (
     load_env_file,
     run,
 )
-from voicecli.cli.errors import BUG, EXIT_CODES, UNREAD, print_error
+from voicecli.cli.errors import EXIT_CODES, UNREAD, print_error
 from voicecli.errors import (
+    BUG,
     CredentialsError,
     DeviceError,
     RefusedError,

@@ -12,7 +12,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from voicecli.cli.errors import BUG, EXIT_CODES
+from voicecli.cli.errors import EXIT_CODES
+from voicecli.errors import BUG
 
 KEYS = {
     "DEEPGRAM_API_KEY": "0123456789abcdef0123456789abcdef01234567",

@@ -25,7 +25,6 @@ from typer.main import get_command, get_group
 from voicecli import __version__
 from voicecli.cli.errors import (
     EXIT_CODES,
-    IO_FAILED,
     UNREAD,
     configure_logging,
     is_debugging,
@@ -34,7 +33,7 @@ from voicecli.cli.errors import (
 from voicecli.cli.output import discard, prepare_streams, print_text
 from voicecli.environment.files import read_text_file
 from voicecli.environment.folders import find_home
-from voicecli.errors import UsageError
+from voicecli.errors import IO_FAILED, UsageError
 from voicecli.loading import begin_start
 from voicecli.sanitize import sanitize_short
 

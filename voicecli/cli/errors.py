@@ -16,14 +16,15 @@ from typing import Protocol, runtime_checkable
 import typer
 
 from voicecli.cli.output import print_text
-from voicecli.errors import INTERRUPTED, VoiceError, choose_failure, list_leaves
+from voicecli.errors import (
+    BUG,
+    INTERRUPTED,
+    IO_FAILED,
+    VoiceError,
+    choose_failure,
+    list_leaves,
+)
 from voicecli.sanitize import sanitize_message
-
-BUG = 70
-"""EX_SOFTWARE of sysexits.h."""
-
-IO_FAILED = 74
-"""EX_IOERR of sysexits.h."""
 
 UNREAD = 141
 """What a shell reports after SIGPIPE: the reader of our output has gone."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voicecli.cli.output import print_text
-from voicecli.corpus.unit import Unit, UnitResult
+from voicecli.corpus.unit import Unit, UnitResult, describe_failure
 from voicecli.errors import UsageError
 from voicecli.metrics.stages import MOUTH_TO_EAR
 
@@ -143,8 +143,6 @@ class SingleReplay:
     def fail(self, error: Exception) -> None:
         """Tell in the files that nothing was measured."""
         if self.unit is not None:
-            from voicecli.corpus.worker import describe_failure
-
             self._write(failure=describe_failure(error))
 
     def _write(self, expectations: Sequence[Verdict] = (), **found: Any) -> None:

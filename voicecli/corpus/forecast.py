@@ -8,7 +8,6 @@ from pathlib import Path
 
 from voicecli.corpus.label_file import load_labels
 from voicecli.corpus.unit import Unit
-from voicecli.corpus.worker import restore_unit_profile
 from voicecli.environment.files import encode_path
 from voicecli.metrics.usage import Cost, SessionUsage, add_costs, estimate_cost
 from voicecli.pipeline.generation import CHARACTERS_PER_TOKEN
@@ -74,7 +73,7 @@ class Forecaster:
     def _find_profile(self, unit: Unit) -> Profile:
         key = id(unit.settings)  # which the units of a plan share
         if key not in self._profiles:
-            self._profiles[key] = restore_unit_profile(unit)
+            self._profiles[key] = unit.restore_profile()
         return self._profiles[key]
 
     def _describe(self, unit: Unit) -> tuple[Seconds, int]:

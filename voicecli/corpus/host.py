@@ -18,14 +18,8 @@ from typing import Any
 
 from voicecli import __version__, clock
 from voicecli.corpus.plan import digest_file
-from voicecli.corpus.unit import Unit, UnitResult, decode, encode
-from voicecli.corpus.worker import (
-    Worker,
-    describe_failure,
-    measure_alone,
-    open_worker,
-    restore_unit_profile,
-)
+from voicecli.corpus.unit import Unit, UnitResult, decode, describe_failure, encode
+from voicecli.corpus.worker import Worker, measure_alone, open_worker
 from voicecli.errors import InputError
 
 
@@ -95,7 +89,7 @@ _opening = asyncio.Lock()
 
 async def _find_worker(unit: Unit, sessions: str | None) -> Worker:
     """Return what measures the units that share an engine, which is loaded once."""
-    profile = restore_unit_profile(unit)
+    profile = unit.restore_profile()
     name = repr((profile.standin, profile.local, profile.llm.system_prompt, sessions))
     async with _opening:
         if name not in _workers:

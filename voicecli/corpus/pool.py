@@ -24,10 +24,16 @@ from functools import partial
 from typing import Any, BinaryIO, TextIO
 
 from voicecli.corpus.dispatch import EngineError, Slot
-from voicecli.corpus.unit import Failure, Unit, UnitResult, decode, encode
-
-LOST = 70
-"""EX_SOFTWARE of sysexits.h: the processes that measured a unit ended before it was done."""
+from voicecli.corpus.unit import (
+    LONGEST_LINE,
+    Failure,
+    Unit,
+    UnitResult,
+    decode,
+    describe_failure,
+    encode,
+)
+from voicecli.errors import BUG
 
 MAX_LOSSES = 3
 """Processes that may end over the same unit, when it is the only one that they measure."""
@@ -35,11 +41,8 @@ MAX_LOSSES = 3
 MAX_STARTS = 3
 """Processes that may end one after the other before one is ready."""
 
-LONGEST_LINE = 1 << 26
-"""Bytes of a message; the result of an hour's recording takes 1 MB."""
-
 LOST_FAILURE = Failure(
-    kind="ChildProcessError", message="the process that measured it has ended", exit_code=LOST
+    kind="ChildProcessError", message="the process that measured it has ended", exit_code=BUG
 )
 
 
@@ -238,7 +241,6 @@ def _measure_in_virtual_time(task: Task, units: BinaryIO, output: TextIO) -> Non
 
 def _measure_in_real_time(task: Task, output: TextIO) -> None:
     from voicecli import clock
-    from voicecli.corpus.worker import describe_failure
 
     try:
         clock.run(_measure_side_by_side(task, output))

@@ -17,7 +17,7 @@ from voicecli.corpus.limits import Gate
 from voicecli.corpus.pool import Pool, Task, count_cores
 from voicecli.corpus.storage import is_url
 from voicecli.corpus.unit import Unit
-from voicecli.corpus.worker import MAX_SESSIONS, measure_alone, open_worker, restore_unit_profile
+from voicecli.corpus.worker import MAX_SESSIONS, measure_alone, open_worker
 from voicecli.errors import UsageError
 from voicecli.profile import Profile
 
@@ -86,7 +86,7 @@ def _run_group(
     units: Sequence[Unit], note: Note, sessions: str | None, resources: Resources
 ) -> None:
     """Measure units that share an engine and a kind of time."""
-    first = restore_unit_profile(units[0])
+    first = units[0].restore_profile()
     if resources.scheduler is not None:
         clock.run(
             _run_in_cluster(units, note, sessions, resources, _choose_workers(first, resources))

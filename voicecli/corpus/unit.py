@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from voicecli import __version__
 from voicecli.audio.channels import Channel
+from voicecli.errors import BUG, IO_FAILED, choose_failure, list_leaves
+from voicecli.sanitize import sanitize_line
+
+if TYPE_CHECKING:
+    from voicecli.profile import Profile
 
 ID_LENGTH = 20
 """Hexadecimal digits of a unit's id."""
 
+LONGEST_LINE = 1 << 26
+"""Bytes of a unit or a result, as a line of JSON; that of an hour's recording takes 1 MB."""
+
 CassetteUse = Literal["record", "record audio", "serve"]
 """What a session does with its cassette."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +87,12 @@ class Unit:
         """The profile, and what a sweep changes in it."""
         return " ".join((self.profile, *self.overrides))
 
+    def restore_profile(self) -> Profile:
+        """Return the profile that the settings are; raises ProfileError."""
+        from voicecli.profile import restore_profile  # pydantic: 0.1 s, which a single replay saves
+
+        return restore_profile(self.settings, f"unit {self.id}")
+
 
 def _identify(unit: Unit) -> str:
     """Return the unit's id; it costs 0.1 ms, so that it is computed once."""
@@ -106,6 +123,16 @@ class Failure:
     kind: str
     message: str
     exit_code: int
+
+
+def describe_failure(error: BaseException) -> Failure:
+    """Describe why a unit failed; ``error`` may be a group."""
+    leaves = list_leaves(error)
+    error = choose_failure(leaves) or leaves[0]
+    code = getattr(error, "exit_code", IO_FAILED if isinstance(error, OSError) else BUG)
+    if code == BUG:
+        _log.debug("a unit failed", exc_info=error)
+    return Failure(kind=type(error).__name__, message=sanitize_line(str(error)), exit_code=code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

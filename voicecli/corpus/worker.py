@@ -7,7 +7,6 @@ files; ``open_worker`` shares a loop, and the local engine, among units.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,20 +18,16 @@ from voicecli import clock
 from voicecli.corpus.cassettes import load_unit_cassette, open_unit_recorder
 from voicecli.corpus.dispatch import Slot
 from voicecli.corpus.hearing import hear_labels
-from voicecli.corpus.label_file import dump_labels, load_labels
+from voicecli.corpus.label_file import load_labels
+from voicecli.corpus.measuring import EndedSession, MeasuringProcess, open_measuring_process
 from voicecli.corpus.store import open_session_folder
 from voicecli.corpus.throttle import Throttle
-from voicecli.corpus.unit import Failure, Unit, UnitResult
-from voicecli.environment.files import write_text_file
-from voicecli.errors import choose_failure, list_leaves
+from voicecli.corpus.unit import Unit, UnitResult, describe_failure
 from voicecli.events import MAX_LAG
 from voicecli.pipeline.recording import play_recording
 from voicecli.pipeline.wiring import Services, open_services
-from voicecli.profile import Profile, load_script, restore_profile
-from voicecli.report.json_result import describe_environment, dump_result
-from voicecli.report.measurement import measure_session
-from voicecli.sanitize import sanitize_line
-from voicecli.timeline import LABELS, RESULT, Timeline
+from voicecli.profile import Profile, load_script
+from voicecli.timeline import Timeline
 from voicecli.units import ms
 
 if TYPE_CHECKING:
@@ -46,16 +41,6 @@ MAX_SESSIONS, FIRST_SESSIONS = 32, 4
 """Side by side, at most and to begin with, where the command line does not say how many.  See
 tests/bench/corpus.py."""
 
-BUG, IO_FAILED = 70, 74
-"""EX_SOFTWARE and EX_IOERR of sysexits.h: exit codes of errors that have none of their own."""
-
-_log = logging.getLogger(__name__)
-
-
-def restore_unit_profile(unit: Unit) -> Profile:
-    """Return the profile that the unit's settings are; raises ProfileError."""
-    return restore_profile(unit.settings, f"unit {unit.id}")
-
 
 def measure_alone(unit: Unit, sessions: str | None) -> UnitResult:
     """Measure a unit in a loop of its own; in virtual time, it depends on nothing else."""
@@ -67,6 +52,7 @@ class Worker:
 
     shared: the services that the units use.
     scripted: serves scripted stand-ins; None without any.
+    measuring: measures the sessions that have ended.
     sessions: see ``open_session_folder``.
     """
 
@@ -74,11 +60,13 @@ class Worker:
         self,
         shared: Services,
         scripted: ScriptedProcess | None,
+        measuring: MeasuringProcess,
         sessions: str | None,
         throttle: Throttle,
     ) -> None:
         self._shared = shared
         self._scripted = scripted
+        self._measuring = measuring
         self._sessions = sessions
         self._throttle = throttle
 
@@ -92,7 +80,9 @@ class Worker:
         try:
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 with self._throttle.measure() as meter:
-                    measuring = _measure(unit, self._sessions, self._shared, self._scripted)
+                    measuring = _measure(
+                        unit, self._sessions, self._shared, self._scripted, self._measuring
+                    )
                     result = await _contain(unit, measuring)
                 late = result.lag_ms > ms(MAX_LAG)
                 if not late or attempt == MAX_ATTEMPTS:
@@ -122,8 +112,9 @@ async def open_worker(
             scripted = await stack.enter_async_context(open_scripted_process())
         else:
             shared = await stack.enter_async_context(open_services(profile))
+        measuring = await stack.enter_async_context(open_measuring_process())
         await stack.enter_async_context(throttle.open())
-        yield Worker(shared, scripted, sessions, throttle)
+        yield Worker(shared, scripted, measuring, sessions, throttle)
 
 
 def _is_scripted(profile: Profile) -> bool:
@@ -147,13 +138,15 @@ async def _measure(
     sessions: str | None,
     shared: Services | None = None,
     scripted: ScriptedProcess | None = None,
+    measuring: MeasuringProcess | None = None,
 ) -> UnitResult:
     """Replay the unit's recording, and measure it.
 
     shared: services that other units use, too; None: the unit starts its own.
     scripted: serves the scripted ones; None: this loop does.
+    measuring: measures the session; None: a thread does.
     """
-    profile = restore_unit_profile(unit)
+    profile = unit.restore_profile()
     labels = None if unit.labels is None else load_labels(Path(unit.labels))
     timeline = Timeline()
     began = time.monotonic()
@@ -173,16 +166,10 @@ async def _measure(
             survey=True,
         )
         took = time.monotonic() - began
-        measured = await asyncio.to_thread(measure_session, timeline, profile, kept, labels)
-        result = measured.build_result(
-            profile_name=unit.profile, environment=describe_environment()
-        )
-        result["warnings"] = [sanitize_line(one) for one in warnings]
-        if labels is not None:
-            write_text_file(kept / LABELS, dump_labels(labels))
-        (kept / RESULT).write_text(f"{dump_result(result)}\n", encoding="ascii")
-    lag = max((turn.lag for turn in measured.turns), default=0.0)
-    return UnitResult(unit=unit, result=result, lag_ms=round(ms(lag), 3), took_s=round(took, 3))
+        ended = EndedSession(unit=unit, folder=kept, warnings=warnings, took_s=took)
+        if measuring is not None:
+            return await measuring.measure(ended)
+        return await asyncio.to_thread(ended.measure, timeline)
 
 
 @asynccontextmanager
@@ -223,13 +210,3 @@ async def _contain(unit: Unit, measuring: Coroutine[Any, Any, UnitResult]) -> Un
         return await measuring
     except Exception as error:
         return UnitResult(unit=unit, failure=describe_failure(error))
-
-
-def describe_failure(error: BaseException) -> Failure:
-    """Describe why a unit failed; ``error`` may be a group."""
-    leaves = list_leaves(error)
-    error = choose_failure(leaves) or leaves[0]
-    code = getattr(error, "exit_code", IO_FAILED if isinstance(error, OSError) else BUG)
-    if code == BUG:
-        _log.debug("a unit failed", exc_info=error)
-    return Failure(kind=type(error).__name__, message=sanitize_line(str(error)), exit_code=code)

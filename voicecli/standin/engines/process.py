@@ -26,6 +26,7 @@ from voicecli.units import Seconds
 
 READY_TIMEOUT: Seconds = 60.0  # a worker takes two seconds, on a slow disk many times that
 END_TIMEOUT: Seconds = 2.0  # how long the worker may take to end before it is killed
+LONGEST_LINE = 2**16  # bytes of output: addresses
 QUOTED_LINES = 5  # of a failed worker's standard error
 
 
@@ -75,17 +76,28 @@ async def open_worker(
 
 @asynccontextmanager
 async def open_process(
-    command: Sequence[str], log: IO[bytes] | None = None, *, end_timeout: Seconds = END_TIMEOUT
+    command: Sequence[str],
+    log: IO[bytes] | None = None,
+    *,
+    longest_line: int = LONGEST_LINE,
+    end_timeout: Seconds = END_TIMEOUT,
 ) -> AsyncIterator[Process]:
     """Start a process that ends when its input does, out of reach of Ctrl-C; leaving ends it.
 
     log: takes its standard error; None: that of this process.
+    longest_line: of its output, in bytes.
     end_timeout: as for ``open_worker``.
     """
     # Its output is read as lines of UTF-8, whatever the terminal's encoding is.
     environ = os.environ | {"PYTHONIOENCODING": "utf-8"}
     worker = await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True, env=environ
+        *command,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=log,
+        limit=longest_line,
+        start_new_session=True,
+        env=environ,
     )
     try:
         yield worker
