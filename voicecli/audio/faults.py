@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecli.audio.pcm import SILENT_DBFS, Float64Array, SampleArray, samples_of, to_dbfs
-from voicecli.units import AudioBlock, Seconds
+from voicecli.units import SAMPLE_SIZE, AudioBlock, Seconds
 
 FRAME: Seconds = 0.02
 MEMORY: Seconds = 10.0  # of the latest input
@@ -75,7 +75,7 @@ class InputMeter:
         if self._pending and abs(block.at - self._pending_until) > FRAME:
             self._measure()
         self._pending.append(block)
-        self._pending_until = block.at + len(samples_of(block.pcm)) / self._rate
+        self._pending_until = block.at + len(block.pcm) / (SAMPLE_SIZE * self._rate)
         if self._pending_until - self._pending[0].at >= BATCH:
             self._measure()
 

@@ -191,14 +191,24 @@ class SileroDetector(Detector):
 
     def _find_pause(self, until: Seconds) -> Iterator[Event]:
         """Report a pause, or its end; the levels tell 30 ms before the network has judged."""
-        loud = any(frame.level >= frame.threshold(self._peak) for frame in self._frames)
-        silent = until - self._find_end() >= self._pause - STEP / 2  # the end is known to a STEP
+        silent = self._is_silent(until)
         if self._paused and not silent:
             self._paused = False
             yield SpeechResumed(at=until)
-        elif silent and not loud and not self._paused:
+        elif silent and not self._paused and not self._is_loud():
             self._paused = True
             yield SpeechPaused(at=until, speech_end=self._find_end())
+
+    def _is_loud(self) -> bool:
+        """Whether a frame that is not yet judged is as loud as the voice."""
+        return any(frame.level >= frame.threshold(self._peak) for frame in self._frames)
+
+    def _is_silent(self, until: Seconds) -> bool:
+        """Whether the voice ended a pause ago, as far as is known."""
+        latest = until - self._pause + STEP / 2  # the end is known to a STEP
+        if self._last is not None and self._last[0].at > latest:  # mostly: it ended after that
+            return False
+        return self._find_end() <= latest
 
     def _find_start(self) -> None:
         """Find where the voice began that the network has just confirmed."""
