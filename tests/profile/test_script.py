@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from voicecli.errors import ProfileError
 from voicecli.profile import load_script, script_schema
+from voicecli.settings import Setting, list_settings
 from voicecli.standin.script import (
     Fault,
     Latency,
@@ -99,8 +103,11 @@ def test_a_latency_without_a_median_has_the_default_one(tmp_path: Path) -> None:
             "llm: {models: {a: {says: []}}}",
             "llm.models.a.says must have at least one text, and no blank one",
         ),
-        ("llm: {ttft_ms: soon}", 'llm.ttft_ms.p50 should be a number of at least 0, not "soon"'),
-        ("llm: {ttft_ms: -1}", "llm.ttft_ms.p50 should be a number of at least 0, not -1"),
+        (
+            "llm: {ttft_ms: soon}",
+            'llm.ttft_ms.p50 should be a number from 0 to 600000, not "soon"',
+        ),
+        ("llm: {ttft_ms: -1}", "llm.ttft_ms.p50 should be a number from 0 to 600000, not -1"),
         (
             "llm: {ttft_ms: {p50: 200, p95: 100}}",
             "llm.ttft_ms.p95 must be at least p50, and p50 above 0",
@@ -112,7 +119,8 @@ def test_a_latency_without_a_median_has_the_default_one(tmp_path: Path) -> None:
         ("stt: {hears: []}", "stt.hears must have at least one text"),
         ("stt: {hears: [Yes., 3]}", "stt.hears[1] should be text, not 3"),
         ("stt: {finalize_silence: 1}", "stt.finalize_silence should be true or false, not 1"),
-        ("stt: {interim_ms: 9}", "stt.interim_ms should be a number of at least 10, not 9"),
+        ("stt: {interim_ms: 9}", "stt.interim_ms should be a number from 10 to 600000, not 9"),
+        ("tts: {char_ms: 4.0e+241}", "tts.char_ms should be a number from 1 to 1000, not 4e+241"),
         ("tts: [1]", "tts should be a mapping of keys, not [1]"),
         ("- 1", "a script must be a mapping of sections"),
         ("sed: 1", "unknown key sed. Did you mean seed?"),
@@ -165,6 +173,24 @@ def test_invalid_yaml_is_reported_with_its_line(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=r"there is no file none\.yaml"):
         load_script("none.yaml", tmp_path)
+
+
+def test_every_duration_has_an_upper_limit() -> None:
+    """A stand-in that speaks for 1e240 ms would keep a replay in virtual time busy for ever."""
+    durations = [one for one in list_all_settings(Script) if one.unit]
+
+    assert len(durations) >= 18
+    assert [one for one in durations if one.le is None] == []
+
+
+def list_all_settings(kind: Any) -> Iterator[Setting]:
+    """List what is declared in a section, and in those below it."""
+    hints = get_type_hints(kind)
+    for name, _, declared in list_settings(kind):
+        yield declared
+        for part in (hints[name], *get_args(hints[name])):
+            if is_dataclass(part):
+                yield from list_all_settings(part)
 
 
 def test_the_schema_allows_a_number_or_a_mapping_for_a_latency() -> None:

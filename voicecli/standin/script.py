@@ -20,6 +20,8 @@ from voicecli.units import Seconds
 
 Z95 = 1.6449  # the 95th percentile of the normal distribution, in standard deviations
 
+LONGEST = 600_000  # milliseconds: nothing in a script takes longer
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:
@@ -28,13 +30,13 @@ class Latency:
     In a script, a number stands for p50.
     """
 
-    p50: Seconds = milliseconds(key="p50", ge=0, whole=False, doc="Median.")
+    p50: Seconds = milliseconds(key="p50", ge=0, le=LONGEST, whole=False, doc="Median.")
     p95: Seconds | None = milliseconds(
-        None, "95th percentile; null: it is always p50.", key="p95", gt=0, whole=False
+        None, "95th percentile; null: it is always p50.", key="p95", gt=0, le=LONGEST, whole=False
     )
     stall_share: float = setting(0.0, "Share of the draws with a stall, 0 to 1.", ge=0, le=1)
     stall: tuple[Seconds, Seconds] = milliseconds(
-        (2.0, 8.0), "The shortest and the longest stall.", ge=0, whole=False
+        (2.0, 8.0), "The shortest and the longest stall.", ge=0, le=LONGEST, whole=False
     )
 
     def check(self) -> None:
@@ -59,22 +61,37 @@ class SttScript:
     final: Latency = setting(Latency(0.1), "From the endpoint to the final.", key="final_ms")
     finalize: Latency = setting(Latency(0.05), "Finalize to its answer.", key="finalize_ms")
     finalize_silence: bool = setting(True, "Answer a Finalize when no voice is buffered.")
-    interim: Seconds = milliseconds(1000, "Audio between two interims.", ge=10, whole=False)
+    interim: Seconds = milliseconds(
+        1000, "Audio between two interims.", ge=10, le=LONGEST, whole=False
+    )
     interim_lag: Seconds = milliseconds(
-        0, "From the end of the audio that an interim covers to its arrival.", ge=0, whole=False
+        0,
+        "From the end of the audio that an interim covers to its arrival.",
+        ge=0,
+        le=LONGEST,
+        whole=False,
     )
     words_per_second: float = setting(
-        3.0, "Words that an interim has of a stretch of voice that may go on.", gt=0
+        3.0, "Words that an interim has of a stretch of voice that may go on.", gt=0, le=1000
     )
-    gap: Seconds = milliseconds(400, "Silence that ends an item of hears.", ge=30, whole=False)
+    gap: Seconds = milliseconds(
+        400, "Silence that ends an item of hears.", ge=30, le=LONGEST, whole=False
+    )
     hears: tuple[str, ...] = setting(
         ("Hello.",), "The text of each stretch of voice; empty: none (a cough).", empty=True
     )
     turn_end: Seconds = milliseconds(
-        300, "Flux: silence after which the confidence in a turn's end is 0.7.", gt=0, whole=False
+        300,
+        "Flux: silence after which the confidence in a turn's end is 0.7.",
+        gt=0,
+        le=LONGEST,
+        whole=False,
     )
     hesitation: float = setting(
-        4.0, "Flux: how many times longer that takes after words that hang; half, if unclear.", ge=1
+        4.0,
+        "Flux: how many times longer that takes after words that hang; half, if unclear.",
+        ge=1,
+        le=1000,
     )
     early_words: bool = setting(False, "Flux: words come before the turn has begun.")
     older: bool = setting(False, "Flux: words without times, ends of turns without a trigger.")
@@ -121,8 +138,10 @@ class TtsScript:
 
     ttfb: Latency = setting(Latency(0.12), "From Flush to the first audio.", key="ttfb_ms")
     speed: float = setting(4.0, "Delivery, in times real time.", ge=0.1)
-    char: Seconds = milliseconds(60, "Duration of one character of text.", ge=1, whole=False)
-    lead: Seconds = milliseconds(0, "Silence before the first sound.", ge=0, whole=False)
+    char: Seconds = milliseconds(
+        60, "Duration of one character of text.", ge=1, le=1000, whole=False
+    )
+    lead: Seconds = milliseconds(0, "Silence before the first sound.", ge=0, le=60_000, whole=False)
     speaks: Speaks = setting(
         "flush", "When it speaks: on Flush only, or also at the end of each sentence."
     )
@@ -193,10 +212,18 @@ class Fault:
     on: int | Literal["every"] = setting(1, "Occasion, counted from 1; every: all.", ge=1)
     status: int = setting(503, "HTTP status of a refusal.", ge=400, le=599)
     retry_after: Seconds | None = milliseconds(
-        None, "Retry-After of a refusal, rounded up to seconds; null: none.", ge=0, whole=False
+        None,
+        "Retry-After of a refusal, rounded up to seconds; null: none.",
+        ge=0,
+        le=LONGEST,
+        whole=False,
     )
-    after: Seconds = milliseconds(0, "Time from the start of the occasion.", ge=0, whole=False)
-    lasts: Seconds = milliseconds(5000, "Duration of a stall.", key="for_ms", ge=0, whole=False)
+    after: Seconds = milliseconds(
+        0, "Time from the start of the occasion.", ge=0, le=LONGEST, whole=False
+    )
+    lasts: Seconds = milliseconds(
+        5000, "Duration of a stall.", key="for_ms", ge=0, le=LONGEST, whole=False
+    )
 
     def check(self) -> None:
         """Raise SettingsConflict where the service has no such fault."""
