@@ -39,15 +39,17 @@ MAX_REPLY_TOKENS = 256  # for a client that sets no limit; a model this small ma
 class Llama:
     """The language model of a GGUF file, on llama.cpp; one request at a time.
 
+    context: tokens that it remembers.
+
     Calls block, and may come from any thread.  Raises InputError when the file is not a model.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 1, context: int = CONTEXT) -> None:
         import xllamacpp
 
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
-        params.n_ctx = CONTEXT
+        params.n_ctx = context
         params.n_parallel = 1
         params.n_gpu_layers = 0
         params.verbosity = 0
@@ -73,7 +75,7 @@ class Llama:
         """Call ``on_token`` for each token of the reply, until it returns True.
 
         While the prompt is processed, it is called with "" after each BATCH.  Of messages that are
-        longer than CONTEXT the older half is left out, again if need be, but never the last one.
+        longer than its context the older half is left out, again if need be, but never the last.
 
         Raises ServiceError when the model refuses, for instance a last message that is too long.
         """
