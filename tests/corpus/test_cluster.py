@@ -79,7 +79,6 @@ def test_a_cluster_of_this_machine_comes_to_the_same(tmp_path: Path) -> None:
     assert {id: one.unit for id, one in found.items()} == {one.id: one for one in units[:2]}
 
 
-@pytest.mark.realtime
 def test_sessions_of_a_worker_share_a_loop(tmp_path: Path) -> None:
     """They begin at once, in threads, and must find the same loop and stand-ins."""
     units = plan(tmp_path, 4, fast=False)

@@ -220,7 +220,6 @@ def test_interrupted_runs_keep_what_is_done(
     assert found == [unit.id for unit in plan()][:2]
 
 
-@pytest.mark.realtime
 def test_real_time_units_share_a_loop() -> None:
     units = [
         replace(unit, fast=False, overrides=(name,)) for unit in plan(["1.wav"]) for name in "ab"
