@@ -38,12 +38,14 @@ CONFIG = CoreConfig(strict=True, allow_inf_nan=False, extra_fields_behavior="for
 # ── schemas ──────────────────────────────────────────────────────────────────
 
 
-def create_schema(kind: Any, services: Mapping[str, Any] | None = None) -> CoreSchema:
-    """Create the schema of a dataclass of settings, with the keys and units of a profile.
+@cache
+def create_schema(kind: Any) -> CoreSchema:
+    """Create the schema of a dataclass of settings, with the keys and units of a profile."""
+    return _create_schema(kind, {})
 
-    services: the dataclasses of the sections that depend on a provider, by name.
-    """
-    services = services or {}
+
+def _create_schema(kind: Any, services: Mapping[str, Any]) -> CoreSchema:
+    """Create it for a dataclass whose sections ``services``, by name, depend on a provider."""
     roles = [role for role, base in SERVICE_SETTINGS.items() if issubclass(kind, base)]
     hints = get_type_hints(kind) | dict(services)
     if roles:
@@ -101,7 +103,7 @@ def _allow(hint: Any, declared: Setting) -> CoreSchema:
     """The schema of what a profile may say for an attribute of the type ``hint``."""
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
-        return create_schema(hint)
+        return _create_schema(hint, {})
     if origin in (Union, UnionType):
         if arguments[1:] == (NoneType,) and declared.off is None:
             # A union would not take a mapping for a section.
@@ -173,7 +175,7 @@ def create_json_schema(schema: CoreSchema) -> dict[str, Any]:
 def _create_profile_schema(stt: str, llm: str, tts: str) -> CoreSchema:
     chosen = {"stt": stt, "llm": llm, "tts": tts}
     services = {role: find_provider(role, name).settings for role, name in chosen.items()}
-    return create_schema(Profile, services)
+    return _create_schema(Profile, services)
 
 
 def json_schema() -> dict[str, Any]:

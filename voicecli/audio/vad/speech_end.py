@@ -69,9 +69,9 @@ def measure_speech_end(
         return reported
     active = np.zeros(len(times), np.bool_)
     settled = heard & (times > max(times[-1] - SETTLED, reported + DIP))
-    for band, above in zip(power.T, ABOVE_NOISE_DB, strict=True):
+    peaks = np.percentile(power[voice], PEAK, axis=0) * 10 ** (-BELOW_PEAK_DB / 10)
+    for band, peak, above in zip(power.T, peaks.tolist(), ABOVE_NOISE_DB, strict=True):
         noise = _find_ceiling(band[heard], band[settled], above)
-        peak = float(np.percentile(band[voice], PEAK)) * 10 ** (-BELOW_PEAK_DB / 10)
         active |= band > max(noise, peak, _DIGITAL_SILENCE)  # at a low rate, a band is empty
     lasting = np.convolve(active, np.ones(LASTING), "valid") == LASTING
     active = np.convolve(lasting, np.ones(LASTING)) > 0
@@ -107,14 +107,12 @@ def _measure_bands(
     frames = sliding_window_view(samples.astype(np.float64), size)[::hop] * window
     length = 1 << (size - 1).bit_length()
     spectra = np.fft.rfft(frames, length)
-    power = spectra.real**2 + spectra.imag**2
     frequencies = np.fft.rfftfreq(length, 1 / rate)
     scale = 2 / (length * np.square(window).sum() * _FULL_POWER)
-    bands = [
-        power[:, (low <= frequencies) & (frequencies < high)].sum(axis=1) * scale
-        for low, high in BANDS
-    ]
-    return (np.arange(len(frames)) * hop + size / 2) / rate, np.stack(bands, axis=1)
+    bands = np.array([(low <= frequencies) & (frequencies < high) for low, high in BANDS]) * scale
+    # real and imaginary parts lie side by side, and count alike
+    power = np.square(spectra.view(np.float64)) @ np.repeat(bands.T, 2, axis=0)
+    return (np.arange(len(frames)) * hop + size / 2) / rate, power
 
 
 def _find_ceiling(band: Float64Array, settled: Float64Array, above_db: float) -> float:
