@@ -51,6 +51,7 @@ async def hear(
         await clock.sleep_until(start + index * BLOCK)
         began = clock.now()
         events += await detect(detector, block)
+        events += [one.measure() for one in detector.take_measurements()]
         waits.append(clock.now() - began)
     return events
 

@@ -30,13 +30,8 @@ from voicecli.events import (
     SpeechResumed,
     SpeechStarted,
 )
-from voicecli.pipeline.end_of_turn import (
-    NICENESS,
-    ONSET,
-    EndOfTurnScorer,
-    _open_thread,
-    judge_in_time,
-)
+from voicecli.pipeline.background import NICENESS, open_thread
+from voicecli.pipeline.end_of_turn import ONSET, EndOfTurnScorer, judge_in_time
 from voicecli.standin.script import Script, SttScript
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, AudioFormat, Seconds
@@ -143,7 +138,7 @@ def test_a_pause_that_is_over_is_not_reported(entry: Entry):
 def test_a_pause_that_has_waited_too_long_is_not_judged(now: Seconds, judged: float | None):
     network = Network()
     network.free.set()
-    asked = _open_thread().submit(judge_in_time, network, audio(0, 1), FORMAT, 3.0, lambda: now)
+    asked = open_thread().submit(judge_in_time, network, audio(0, 1), FORMAT, 3.0, lambda: now)
     assert asked.result(5) == judged
     assert len(network.turns) == (judged is not None)
 
@@ -153,7 +148,7 @@ def test_the_thread_gives_way_to_the_loop():
     def priority() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    lowered = _open_thread().submit(priority).result(5)
+    lowered = open_thread().submit(priority).result(5)
     assert lowered == min(19, priority() + NICENESS)
 
 

@@ -156,6 +156,13 @@ class Sink(Protocol):
         """Whether playback times are estimates because the sound card reports none."""
 
 
+class Measurement(Protocol):
+    """Something that takes milliseconds to measure, and that no conversation waits for."""
+
+    def measure(self) -> Event:
+        """Measure it; in any thread."""
+
+
 class Detector(Protocol):
     """Detects speech locally, on the sample clock, so that files and live input behave alike."""
 
@@ -173,6 +180,10 @@ class Detector(Protocol):
         """
         yield from ()
         return list(self.feed(block))
+
+    def take_measurements(self) -> Sequence[Measurement]:
+        """Return what ``hear`` found out and left to measure; ``feed`` measures it itself."""
+        return ()
 
     def reset(self) -> None:
         """Expect a discontinuity: forget speech in progress, keep the noise level."""

@@ -1,25 +1,21 @@
 """Has a model judge, in a pause, whether the user's turn has ended.
 
-A judgement takes 46 to 92 ms of a core, so a thread makes it.  All sessions of the process share
-one thread: with more, they would compete with the audio path of every session for the cores.  Where
-it has too much to do, pauses go unjudged, and the words alone decide: a pause that has waited for
-LONGEST_WAIT is dropped, and so is one that is over.
+A judgement takes 46 to 92 ms of a core, so the background thread makes it.  Where that has too much
+to do, pauses go unjudged, and the words alone decide: a pause that has waited for LONGEST_WAIT is
+dropped, and so is one that is over.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 from voicecli import clock, events
 from voicecli.audio.vad.smart_turn import LONGEST, SmartTurn, create_network
 from voicecli.events import EndOfTurnScored, ScoreEndOfTurn
 from voicecli.pipeline import Post
+from voicecli.pipeline.background import open_thread
 from voicecli.timeline import Entry
 from voicecli.turns.policy import EndModel
 from voicecli.units import AudioBlock, AudioFormat, Seconds
@@ -29,9 +25,6 @@ ONSET: Seconds = 0.2
 
 LONGEST_WAIT: Seconds = 0.25
 """For the thread.  By default, the turn is committed 370 ms after a score was asked for."""
-
-NICENESS = 10
-"""Of the thread.  The event loop comes first where both share a core."""
 
 
 class EndOfTurnScorer:
@@ -52,7 +45,7 @@ class EndOfTurnScorer:
 
     async def load(self) -> None:
         """Load the network, in the thread that judges."""
-        await asyncio.get_running_loop().run_in_executor(_open_thread(), self._network.load)
+        await asyncio.get_running_loop().run_in_executor(open_thread(), self._network.load)
 
     def add(self, block: AudioBlock) -> None:
         """Keep ``block``, and drop what is too old."""
@@ -89,7 +82,7 @@ class EndOfTurnScorer:
         loop = asyncio.get_running_loop()
         due = loop.time() + LONGEST_WAIT
         probability = await loop.run_in_executor(
-            _open_thread(), judge_in_time, self._network, turn, self._format, due, loop.time
+            open_thread(), judge_in_time, self._network, turn, self._format, due, loop.time
         )
         if probability is not None:
             post(
@@ -117,14 +110,3 @@ def create_scorer(end_model: EndModel, format: AudioFormat) -> EndOfTurnScorer |
     """
     network = create_network(end_model)
     return None if network is None else EndOfTurnScorer(network, format)
-
-
-@cache
-def _open_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "end of turn", initializer=_give_way)
-
-
-def _give_way() -> None:
-    """Lower this thread's priority; where a priority is the whole process's, do nothing."""
-    if sys.platform == "linux":
-        os.nice(NICENESS)  # of the calling thread

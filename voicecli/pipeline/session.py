@@ -13,9 +13,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from voicecli import clock, events
-from voicecli.audio.interfaces import Detector, Sink, Source
+from voicecli.audio.interfaces import Detector, Measurement, Sink, Source
 from voicecli.events import MAX_LAG, Action, Event, UserQuit
 from voicecli.pipeline import ReplyHandle, Responder
+from voicecli.pipeline.background import open_thread
 from voicecli.pipeline.detection import detect
 from voicecli.pipeline.end_of_turn import EndOfTurnScorer
 from voicecli.pipeline.history import ChatHistory
@@ -330,7 +331,7 @@ class Session:
 
     async def _read_source(self) -> None:
         """Pass every block to the taps, and while listening to the detector and the STT."""
-        async with aclosing(self.source.blocks()) as blocks:
+        async with asyncio.TaskGroup() as tasks, aclosing(self.source.blocks()) as blocks:
             async for block in blocks:
                 self._report_lag(block.came)
                 for event in self.source.take_events():
@@ -340,12 +341,18 @@ class Session:
                 if self._is_listening(block.at):
                     for event in await detect(self.detector, block):
                         self.post(event)
+                    for measurement in self.detector.take_measurements():
+                        tasks.create_task(self._measure(measurement), name="measure")
                     self._transcriber.add(block)
                     if self.scorer is not None:
                         self.scorer.add(block)
                 self._hearing.set()
                 if block.last:
                     self.post(events.InputEnded(at=clock.now()))
+
+    async def _measure(self, measurement: Measurement) -> None:
+        loop = asyncio.get_running_loop()
+        self.post(await loop.run_in_executor(open_thread(), measurement.measure))
 
     def _is_listening(self, at: Seconds) -> bool:
         if self.stt is None or self._muted or self._listening_paused:

@@ -14,13 +14,14 @@ background, 20 dB softer, it is 85 ms (P90 187): some of what they say counts as
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from typing_extensions import override
 
-from voicecli.audio.interfaces import Detector, Hearing
+from voicecli.audio.interfaces import Detector, Hearing, Measurement
 from voicecli.audio.pcm import Float64Array, SampleArray, samples_of
 from voicecli.audio.vad.network import judge_alone
 from voicecli.events import Event, SpeechEndMeasured, SpeechStarted, SpeechStopped
@@ -138,8 +139,31 @@ def _find_noise(band: Float64Array) -> float:
     return float(np.convolve(band, np.full(size, 1 / size), "valid").min())
 
 
+@dataclass(frozen=True, slots=True)
+class EndMeasurement(Measurement):
+    """An end of speech that is to be measured, with the sound around it.
+
+    at: when the last block came that it needs.
+    blocks: of the sound, up to the time ``until``.
+    """
+
+    at: Seconds
+    reported: Seconds
+    until: Seconds
+    blocks: Sequence[AudioBlock]
+    rate: int
+
+    @override
+    def measure(self) -> SpeechEndMeasured:
+        start = self.blocks[0].at
+        samples = samples_of(b"".join(block.pcm for block in self.blocks))
+        samples = samples[: max(0, round((self.until - start) * self.rate))]
+        end = measure_speech_end(samples, self.rate, self.reported, start)
+        return SpeechEndMeasured(at=self.at, reported=self.reported, speech_end=end)
+
+
 class MeasuringDetector(Detector):
-    """A detector that measures each end of speech again, LOOK_AHEAD after the reported end.
+    """A detector that has each end of speech measured, LOOK_AHEAD after the reported end.
 
     format: of the blocks.
     """
@@ -149,31 +173,38 @@ class MeasuringDetector(Detector):
         self._format = format
         self._blocks: deque[AudioBlock] = deque()
         self._reported: Seconds | None = None
+        self._due: list[EndMeasurement] = []
 
     @override
     def feed(self, block: AudioBlock) -> list[Event]:
-        return judge_alone(self.hear(block))
+        events = judge_alone(self.hear(block))
+        return [*events, *(one.measure() for one in self.take_measurements())]
 
     @override
     def hear(self, block: AudioBlock) -> Hearing:
         until = block.at + self._format.seconds(len(block.pcm))
         self._keep(block, until)
-        events: list[Event] = []
-        for event in (yield from self._inner.hear(block)):
+        events = yield from self._inner.hear(block)
+        for event in events:
             if isinstance(event, SpeechStarted):
-                events += self._measure(until, event.speech_start)
-            events.append(event)
-            if isinstance(event, SpeechStopped):
+                self._note_due(until, event.speech_start)
+            elif isinstance(event, SpeechStopped):
                 self._reported = event.speech_end
         if self._reported is not None and until >= self._reported + LOOK_AHEAD:
-            events += self._measure(until, self._reported + LOOK_AHEAD)
+            self._note_due(until, self._reported + LOOK_AHEAD)
         return events
+
+    @override
+    def take_measurements(self) -> Sequence[EndMeasurement]:
+        due, self._due = self._due, []
+        return due
 
     @override
     def reset(self) -> None:
         self._inner.reset()
         self._blocks.clear()
         self._reported = None
+        self._due.clear()
 
     def _keep(self, block: AudioBlock, until: Seconds) -> None:
         self._blocks.append(block)
@@ -181,14 +212,9 @@ class MeasuringDetector(Detector):
         while self._blocks[0].at < oldest:
             self._blocks.popleft()
 
-    def _measure(self, at: Seconds, until: Seconds) -> Iterable[Event]:
-        """Measure the end that was reported, with the sound up to ``until``."""
-        if (reported := self._reported) is None:
-            return
-        self._reported = None
-        blocks = [one for one in self._blocks if one.at < until]
-        samples = samples_of(b"".join(one.pcm for one in blocks))
-        rate = self._format.rate
-        samples = samples[: max(0, round((until - blocks[0].at) * rate))]
-        end = measure_speech_end(samples, rate, reported, blocks[0].at)
-        yield SpeechEndMeasured(at=at, reported=reported, speech_end=end)
+    def _note_due(self, at: Seconds, until: Seconds) -> None:
+        """Have the end measured that was reported, with the sound up to ``until``."""
+        if self._reported is not None:
+            blocks = [one for one in self._blocks if one.at < until]
+            self._due.append(EndMeasurement(at, self._reported, until, blocks, self._format.rate))
+            self._reported = None
