@@ -27,6 +27,8 @@ from voicecli.events import MAX_LAG
 from voicecli.pipeline.recording import play_recording
 from voicecli.pipeline.wiring import Services, open_services
 from voicecli.profile import Profile, load_script
+from voicecli.services import find_provider
+from voicecli.services.provider import LlmProvider
 from voicecli.timeline import Timeline
 from voicecli.units import ms
 
@@ -113,6 +115,8 @@ async def open_worker(
         else:
             shared = await stack.enter_async_context(open_services(profile))
         measuring = await stack.enter_async_context(open_measuring_process())
+        llm: LlmProvider = find_provider("llm", profile.llm.provider)
+        await asyncio.to_thread(llm.load)  # beside sessions, it would make them late
         await stack.enter_async_context(throttle.open())
         yield Worker(shared, scripted, measuring, sessions, throttle)
 
