@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from typing_extensions import override
 
 from voicecli import clock
-from voicecli.audio.interfaces import Detector, Sink, Source
+from voicecli.audio.interfaces import Detector, Measurement, Sink, Source
 from voicecli.audio.virtual import VirtualSpeaker
 from voicecli.errors import ServiceError
 from voicecli.events import (
@@ -23,6 +25,7 @@ from voicecli.events import (
     PlaybackStarted,
     ReplyCancelled,
     ReplyFinished,
+    SpeechEndMeasured,
     SpeechStarted,
     SpeechStopped,
     TurnId,
@@ -93,6 +96,41 @@ class ScriptedDetector(Detector):
 
     @override
     def reset(self) -> None: ...
+
+
+class EndMeasurement(Measurement):
+    """Measures an end of speech; notes in which thread."""
+
+    threads: ClassVar[list[int]] = []
+
+    def __init__(self, stopped: SpeechStopped) -> None:
+        self._stopped = stopped
+
+    @override
+    def measure(self) -> SpeechEndMeasured:
+        self.threads.append(threading.get_ident())
+        end = self._stopped.speech_end
+        return SpeechEndMeasured(at=self._stopped.at, reported=end, speech_end=end + 0.01)
+
+
+class MeasuringDetector(ScriptedDetector):
+    """Leaves each end of speech to be measured."""
+
+    def __init__(self, user: Sequence[Speech]) -> None:
+        super().__init__(user)
+        self._due: list[EndMeasurement] = []
+
+    @override
+    def feed(self, block: AudioBlock) -> Iterator[Event]:
+        for event in super().feed(block):
+            if isinstance(event, SpeechStopped):
+                self._due.append(EndMeasurement(event))
+            yield event
+
+    @override
+    def take_measurements(self) -> Sequence[EndMeasurement]:
+        due, self._due = self._due, []
+        return due
 
 
 class ScriptedStt(Transcriber):
@@ -229,15 +267,19 @@ class SpeechToSpeechReply(ReplyHandle):
         return " ".join(words[: int(played / self._sink.format.rate / WORD)])
 
 
-def converse(responder: Responder, *user: Speech) -> Timeline:
-    """Hold a full-duplex conversation in virtual time."""
+def converse(
+    responder: Responder,
+    *user: Speech,
+    listen: Callable[[Sequence[Speech]], Detector] = ScriptedDetector,
+) -> Timeline:
+    """Hold a full-duplex conversation in virtual time; ``listen`` creates the detector."""
     timeline = Timeline()
 
     async def main() -> None:
         duplex = BargeInPolicy(policy="headphones")
         await Session(
             source=Microphone(user),
-            detector=ScriptedDetector(user),
+            detector=listen(user),
             stt=ScriptedStt(user),
             reconnect=reconnect,
             responder=responder,
@@ -253,6 +295,19 @@ def converse(responder: Responder, *user: Speech) -> Timeline:
 
     clock.run(main(), virtual=True)
     return timeline
+
+
+def test_ends_of_speech_are_measured_beside_the_loop() -> None:
+    timeline = converse(
+        SpeechToSpeech("It is noon."), (0.5, 1.5, "What time is it?"), listen=MeasuringDetector
+    )
+    (measured,) = (entry for entry in timeline if isinstance(entry, SpeechEndMeasured))
+    assert (measured.reported, measured.speech_end) == (1.5, 1.51)
+    assert len(EndMeasurement.threads) == 1
+    assert threading.get_ident() not in EndMeasurement.threads
+    (turn,) = measure_turns(timeline)
+    heard = next(entry.at for entry in timeline if isinstance(entry, PlaybackStarted))
+    assert turn.mouth_to_ear == pytest.approx(heard - 1.51)
 
 
 SYSTEM = Message("system", "Be brief.")
