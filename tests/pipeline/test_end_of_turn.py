@@ -31,7 +31,7 @@ from voicecli.events import (
     SpeechStarted,
 )
 from voicecli.pipeline.background import NICENESS, open_thread
-from voicecli.pipeline.end_of_turn import ONSET, EndOfTurnScorer, judge_in_time
+from voicecli.pipeline.end_of_turn import ONSET, PURPOSE, EndOfTurnScorer, judge_in_time
 from voicecli.standin.script import Script, SttScript
 from voicecli.timeline import Entry
 from voicecli.units import AudioBlock, AudioFormat, Seconds
@@ -138,7 +138,9 @@ def test_a_pause_that_is_over_is_not_reported(entry: Entry):
 def test_a_pause_that_has_waited_too_long_is_not_judged(now: Seconds, judged: float | None):
     network = Network()
     network.free.set()
-    asked = open_thread().submit(judge_in_time, network, audio(0, 1), FORMAT, 3.0, lambda: now)
+    asked = open_thread(PURPOSE).submit(
+        judge_in_time, network, audio(0, 1), FORMAT, 3.0, lambda: now
+    )
     assert asked.result(5) == judged
     assert len(network.turns) == (judged is not None)
 
@@ -148,7 +150,7 @@ def test_the_thread_gives_way_to_the_loop():
     def priority() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    lowered = open_thread().submit(priority).result(5)
+    lowered = open_thread(PURPOSE).submit(priority).result(5)
     assert lowered == min(19, priority() + NICENESS)
 
 

@@ -18,7 +18,14 @@ from tests.support.speech_like import alternate_speech
 from voicecli.cli.errors import print_error
 from voicecli.events import EndSession, PlaybackStarted, Service
 from voicecli.standin import Fault
-from voicecli.standin.script import FaultKind, Latency, LlmScript, Script, SttScript
+from voicecli.standin.script import (
+    FaultKind,
+    Latency,
+    LlmScript,
+    Script,
+    SttScript,
+    TtsScript,
+)
 from voicecli.units import Seconds
 
 DEADLINE: Seconds = 5.1
@@ -35,6 +42,9 @@ SAYS = (
     "The capital is Canberra. It is a quiet town.",
     "About three hundred kilometres.",
 )
+
+LONG = "The capital is Canberra, and it is a quiet town between Sydney and Melbourne. " * 3
+"""Takes 14 seconds to say, GAP and more."""
 
 
 def fault(
@@ -57,6 +67,7 @@ class Case:
     absent: the service that cannot be reached at all.
     settings: of the profile.
     loses: whether words are lost; then the answered text need not be the question word by word.
+    interrupts: whether the second question interrupts the first reply.
     """
 
     service: Service
@@ -66,6 +77,7 @@ class Case:
     absent: Service | None = None
     settings: tuple[str, ...] = ()
     loses: bool = False
+    interrupts: bool = False
 
     def __str__(self) -> str:
         return f"{self.service}: {self.name}"
@@ -136,6 +148,8 @@ def flux_stt_cases() -> list[Case]:
     ]
     for name, kind, on, loses in own:
         listed.append(Case("stt", name, (fault("stt", kind, on=on),), loses=loses))
+    unknown = (fault("stt", "refuse", status=400),)
+    listed.append(Case("stt", "a query name that it does not know", unknown, ends=5))
     # Two seconds after a message the connection is replaced, though pings are answered.
     silent = fault("stt", "stall", after=ENDS[0] - 0.4, lasts=30.0)
     listed.append(Case("stt", "silent for ever in a turn, pings answered", (silent,)))
@@ -153,6 +167,15 @@ def flux_cases() -> list[Case]:
         ("a request that is retried", "warning", 0.0),
     ]
     listed += [Case("tts", name, (fault("tts", kind, after=after),)) for name, kind, after in own]
+    interrupts: list[tuple[str, FaultKind]] = [
+        ("Interrupt with a stale offset", "stale_offset"),
+        ("Interrupt while another is processed", "interrupt_busy"),
+        ("Interrupt unanswered", "interrupt_lost"),
+        ("Interrupt answered without the words", "text_missing"),
+    ]
+    listed += [
+        Case("tts", name, (fault("tts", kind),), interrupts=True) for name, kind in interrupts
+    ]
     flux = ("tts.provider=deepgram-flux", "tts.model=flux-alexis-en")
     return [replace(case, settings=(*case.settings, *flux)) for case in listed]
 
@@ -171,6 +194,10 @@ def conversation(case: Case, *settings: str) -> Conversation:
         stt=SttScript(hears=QUESTIONS, gap=0.3, interim=0.3, words_per_second=10.0),
         llm=LlmScript(ttft=Latency(0.2), says=SAYS),
     )
+    if case.interrupts:  # the service still speaks when it is interrupted
+        says = (LONG, *SAYS[1:])
+        script = replace(script, llm=replace(script.llm, says=says), tts=TtsScript(speed=1.1))
+        settings = (*settings, "interrupt.policy=headphones")
     return converse(
         profile("limits.idle_s=60", *case.settings, *settings),
         script,
@@ -231,6 +258,8 @@ def mistakes(case: Case, talk: Conversation, message: str, code: int) -> Sequenc
         # A new connection starts the script from its beginning: opened after the first question was
         # answered, it takes the second one for the first.
         last = answered[-1] if answered else ""
+        if case.interrupts and talk.turns[0].outcome != "interrupted":
+            found.append("the first reply was not interrupted")
         missing = last not in QUESTIONS and not any(last.endswith(q) for q in QUESTIONS[1:])
         if case.absent is None and ((missing and not case.loses) or not last or len(waits) < 2):
             found.append(f"the following question was not answered: {answered}")

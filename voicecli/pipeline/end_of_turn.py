@@ -1,6 +1,6 @@
 """Has a model judge, in a pause, whether the user's turn has ended.
 
-A judgement takes 46 to 92 ms of a core, so the background thread makes it.  Where that has too much
+A judgement takes 46 to 92 ms of a core, so a background thread makes it.  Where that has too much
 to do, pauses go unjudged, and the words alone decide: a pause that has waited for LONGEST_WAIT is
 dropped, and so is one that is over.
 """
@@ -22,6 +22,8 @@ from voicecli.units import AudioBlock, AudioFormat, Seconds
 
 ONSET: Seconds = 0.2
 """Audio that is judged before the detected start of the turn, which may have been soft."""
+
+PURPOSE = "judge end of turn"
 
 LONGEST_WAIT: Seconds = 0.25
 """For the thread.  By default, the turn is committed 370 ms after a score was asked for."""
@@ -45,7 +47,7 @@ class EndOfTurnScorer:
 
     async def load(self) -> None:
         """Load the network, in the thread that judges."""
-        await asyncio.get_running_loop().run_in_executor(open_thread(), self._network.load)
+        await asyncio.get_running_loop().run_in_executor(open_thread(PURPOSE), self._network.load)
 
     def add(self, block: AudioBlock) -> None:
         """Keep ``block``, and drop what is too old."""
@@ -82,7 +84,7 @@ class EndOfTurnScorer:
         loop = asyncio.get_running_loop()
         due = loop.time() + LONGEST_WAIT
         probability = await loop.run_in_executor(
-            open_thread(), judge_in_time, self._network, turn, self._format, due, loop.time
+            open_thread(PURPOSE), judge_in_time, self._network, turn, self._format, due, loop.time
         )
         if probability is not None:
             post(

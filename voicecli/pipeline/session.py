@@ -352,7 +352,9 @@ class Session:
 
     async def _measure(self, measurement: Measurement) -> None:
         loop = asyncio.get_running_loop()
-        self.post(await loop.run_in_executor(open_thread(), measurement.measure))
+        self.post(
+            await loop.run_in_executor(open_thread("measure end of speech"), measurement.measure)
+        )
 
     def _is_listening(self, at: Seconds) -> bool:
         if self.stt is None or self._muted or self._listening_paused:

@@ -7,7 +7,6 @@ there is speech, 6 ms.  On the event loop, either would make the sessions late t
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from voicecli.audio.look_ahead import HeardSpeech, KnownSpeech, SpeechFinder
 from voicecli.audio.vad import create_detector
 from voicecli.audio.wav import open_wav
 from voicecli.metrics.recording import Stretch
+from voicecli.pipeline.background import open_thread
 from voicecli.units import AudioFormat, Seconds
 
 LONGEST: Seconds = 600.0
@@ -27,9 +27,6 @@ while it plays."""
 
 KEPT = 256
 """Recordings, each with its settings; a survey takes some kilobytes."""
-
-_THREAD = ThreadPoolExecutor(1, "survey recording")
-"""One recording at a time: a session waits for the survey of another one that plays the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +59,9 @@ async def survey_recording(
     Raises InputError if it is not a recording.
     """
     loop, listen = asyncio.get_running_loop(), not labelled
-    survey = await loop.run_in_executor(_THREAD, _survey, file, channel, audio, listen)
+    # One recording at a time: a session waits for the survey of another one that plays the same.
+    thread = open_thread("survey recording")
+    survey = await loop.run_in_executor(thread, _survey, file, channel, audio, listen)
     return replace(survey, speech=labelled) if labelled else survey
 
 
