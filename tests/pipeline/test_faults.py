@@ -148,8 +148,8 @@ def flux_stt_cases() -> list[Case]:
     ]
     for name, kind, on, loses in own:
         listed.append(Case("stt", name, (fault("stt", kind, on=on),), loses=loses))
-    unknown = (fault("stt", "refuse", status=400),)
-    listed.append(Case("stt", "a query name that it does not know", unknown, ends=5))
+    refused = (fault("stt", "refuse", status=400),)
+    listed.append(Case("stt", "refused with 400", refused, ends=5))
     # Two seconds after a message the connection is replaced, though pings are answered.
     silent = fault("stt", "stall", after=ENDS[0] - 0.4, lasts=30.0)
     listed.append(Case("stt", "silent for ever in a turn, pings answered", (silent,)))
